@@ -1,0 +1,30 @@
+"""The one exception family.  Every message is a sentence: what was wrong, where, what was expected, what to do.
+
+Each class also inherits from the built-in that Python programmers would catch, so that code written
+for other libraries (``except ValueError``) keeps working.  The command line prints the message alone
+and exits with code 2; a traceback there is a bug of ours, never the user's.
+"""
+
+
+class MinibertError(Exception):
+    """Base of everything minibert raises on purpose."""
+
+
+class ConfigError(MinibertError, ValueError):
+    """A config.json, or a field of BertConfig, that this model cannot honour."""
+
+
+class InputError(MinibertError, ValueError):
+    """A tensor or argument given to a model that does not fit it: shape, dtype, range."""
+
+
+class TokenizerError(MinibertError, ValueError):
+    """Text, a vocabulary, or a combination of tokenizer arguments that cannot be tokenized."""
+
+
+class CheckpointError(MinibertError, OSError):
+    """A checkpoint that is missing, broken, hostile, or does not fit the model it is loaded into."""
+
+
+class MissingExtraError(MinibertError, ImportError):
+    """A feature that needs an optional package; the message names the extra that brings it."""
