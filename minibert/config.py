@@ -1,0 +1,185 @@
+"""BertConfig: every number that decides the shape and the arithmetic of a BERT, in one flat dataclass.
+
+The keys are those of a ``config.json`` (google-research/bert's ``bert_config.json``, as transformers
+extended it), so a checkpoint's own file is read and written back unchanged: keys this class does not know
+(``directionality``, ``pooler_fc_size``, …) are kept, saved and printed like any other.
+Start with the fields; a reason stands beside each one that has cost somebody a day.
+"""
+
+import copy
+import json
+import os
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from minibert.errors import CheckpointError, ConfigError
+from minibert.source import Source, find_file, read_json, write_text
+
+NOT_SAVED = {"attn_implementation"}  # how to compute, not what: a property of the run, not of the checkpoint
+
+
+@dataclass(init=False, repr=False)
+class BertConfig:
+    """The settings of a BERT.  ``BertConfig(hidden_size=128, …)``; whatever is not given has BERT-base's value.
+
+    Assignment works (``config.num_labels = 3``); a model checks the whole when it is built (:meth:`validate`).
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768  # H
+    num_hidden_layers: int = 12  # L
+    num_attention_heads: int = 12  # N; each head reads D = H / N dimensions
+    intermediate_size: int = 3072  # I, four times H in every BERT that Google published
+    hidden_act: str = "gelu"  # the erf form; "gelu_new" and "gelu_pytorch_tanh" are approximations that differ at 1e-3
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512  # learned, so a hard limit; KcBERT has 300
+    type_vocab_size: int = 2  # segments A and B
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12  # Google trained with 1e-12; torch's default of 1e-5 shows up in the MLM logits
+    pad_token_id: int | None = 0  # its embedding gets no gradient (nn.Embedding's padding_idx)
+    classifier_dropout: float | None = None  # None: hidden_dropout_prob
+    chunk_size_feed_forward: int = 0  # tokens a chunk: less memory, same values; 0 is all at once
+    tie_word_embeddings: bool = True  # the MLM decoder is the word embedding, transposed (paper, appendix A.2)
+
+    position_embedding_type: str = "absolute"  # the paper's; the relative variants are other models
+    is_decoder: bool = False  # BERT is an encoder: a causal mask would be another model
+    add_cross_attention: bool = False
+
+    problem_type: str | None = None  # regression | single_label_classification | multi_label_classification
+    id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
+    label2id: dict[str, int] = field(default_factory=lambda: {"LABEL_0": 0, "LABEL_1": 1})
+
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    attn_implementation: str = "sdpa"  # "sdpa" is fast, "eager" is written out and returns the probabilities
+
+    model_type = "bert"
+
+    def __init__(self, **settings: Any) -> None:
+        """Every field by keyword.  Unknown keys become attributes too; ``num_labels=n`` names n labels."""
+        num_labels = settings.pop("num_labels", None)
+        settings.pop("model_type", None)
+        for known in fields(self):
+            default = known.default if known.default_factory is MISSING else known.default_factory()
+            setattr(self, known.name, settings.pop(known.name, default))
+        for name, value in settings.items():
+            setattr(self, name, value)
+        if "id2label" in vars(self):  # JSON turned the ids into strings
+            self.id2label = {int(number): name for number, name in (self.id2label or {}).items()}
+        if num_labels is not None and num_labels != self.num_labels:
+            self.num_labels = num_labels
+
+    @property
+    def num_labels(self) -> int:
+        """How many classes a classification head has: the length of ``id2label``."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        self.id2label = {number: f"LABEL_{number}" for number in range(count)}
+        self.label2id = {name: number for number, name in self.id2label.items()}
+
+    # ── reading and writing ──────────────────────────────────────────────────────────────────────
+
+    @classmethod
+    def from_pretrained(cls, source: Source, **overrides: Any) -> Self:
+        """The config of a checkpoint (folder or config file) or of a known architecture (``"bert-tiny"``).
+
+        ``overrides`` win over the file.  Raises CheckpointError when there is no such source, ConfigError when
+        the file describes another kind of model.
+        """
+        path = find_config(source)
+        settings = read_json(path)
+        model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
+        if model_type != "bert":
+            raise ConfigError(f"{path} says model_type {model_type!r}; minibert runs 'bert' models only.")
+        return cls.from_dict(settings, **overrides)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any], **overrides: Any) -> Self:
+        """A config from the content of a config.json."""
+        return cls(**{**copy.deepcopy(settings), **overrides})
+
+    @classmethod
+    def from_json_file(cls, path: Source) -> Self:
+        """A config from one JSON file."""
+        return cls.from_dict(read_json(Path(path)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything a config.json holds, unknown keys included."""
+        settings = {name: value for name, value in vars(self).items() if name not in NOT_SAVED}
+        return {"model_type": self.model_type, **copy.deepcopy(settings)}
+
+    def to_json_string(self) -> str:
+        """The config.json as text."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    def save_pretrained(self, folder: Source) -> None:
+        """Write ``config.json`` into ``folder``, which is made if it is not there."""
+        write_text(Path(folder) / "config.json", self.to_json_string())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+    # ── checking ─────────────────────────────────────────────────────────────────────────────────
+
+    def validate(self) -> None:
+        """Raise ConfigError, naming the field, when no BERT can be built from these settings."""
+        if self.position_embedding_type != "absolute":
+            raise ConfigError(
+                f"position_embedding_type is {self.position_embedding_type!r}; minibert has the paper's 'absolute' "
+                "positions only. A checkpoint trained with relative positions is another model."
+            )
+        if self.is_decoder:
+            raise ConfigError("is_decoder is true; minibert is the bidirectional encoder of the paper, not a decoder.")
+        if self.add_cross_attention:
+            raise ConfigError("add_cross_attention is true; minibert has no cross-attention: BERT is one encoder.")
+        if self.attn_implementation not in ("eager", "sdpa"):
+            raise ConfigError(f"attn_implementation is {self.attn_implementation!r}; choose 'eager' or 'sdpa'.")
+        sizes = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size")
+        for name in (*sizes, "num_hidden_layers", "max_position_embeddings"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+                raise ConfigError(f"{name} is {value!r}; expected a number between 0 and 1.")
+        if self.hidden_size % self.num_attention_heads:
+            raise ConfigError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}; "
+                "every head needs the same number of dimensions."
+            )
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ConfigError(f"pad_token_id is {self.pad_token_id}; the vocabulary has ids 0 to {self.vocab_size - 1}.")
+
+
+def find_config(source: Source) -> Path:
+    """The config file that ``source`` means: a JSON file, a folder's config.json, or a known architecture's."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        for name in ("config.json", "bert_config.json"):  # the second is Google's own
+            if found := find_file(source, name):
+                return found
+        raise CheckpointError(f"{path} holds no config.json. Put the one that belongs to the weights beside them.")
+    known = known_architectures()
+    if os.fspath(source) in known:
+        return known[os.fspath(source)]
+    raise CheckpointError(
+        f"{os.fspath(source)!r} is neither a folder on this disk nor a known architecture. "
+        f"Known are: {', '.join(sorted(known))}."
+    )
+
+
+def known_architectures() -> dict[str, Path]:
+    """The architectures that ship with the project, by name: ``configs/NAME.json``."""
+    package = Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):  # in a wheel; in a checkout
+        if folder.is_dir():
+            return {path.stem: path for path in folder.glob("*.json")}
+    return {}

@@ -1,0 +1,330 @@
+"""BERT, from token ids to hidden states: the page to print and read from top to bottom.
+
+Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"; the
+layer is the encoder layer of Vaswani et al. 2017, "Attention Is All You Need", section 3.  Class and attribute
+names are those of every published checkpoint, so a state dict loads without translation.
+
+Letters used in every shape comment:
+    B batch   T tokens   H hidden size   N heads   D = H / N   I intermediate size   L layers   V vocabulary
+
+Start with BertModel at the bottom for the whole, or with BertSelfAttention for the heart.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minibert.config import BertConfig
+from minibert.errors import ConfigError
+from minibert.inputs import check_inputs, explain_lookup_failure, refuse_unsupported
+from minibert.outputs import BertModelOutput
+from minibert.pretrained import BertPreTrainedModel
+
+
+def gelu_new(x: Tensor) -> Tensor:
+    """GELU's tanh approximation, as written in Google's BERT (Hendrycks & Gimpel 2016, section 2)."""
+    return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
+
+
+# Functions, not modules: the printed tree stays BERT's.  gelu_new and gelu_pytorch_tanh are one formula computed
+# in two orders; they differ in the last bits, so both are kept.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,  # x · Φ(x) with the exact erf
+    "gelu_new": gelu_new,
+    "gelu_pytorch_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function that ``hidden_act`` names; ConfigError when there is none of that name."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"hidden_act is {name!r}; minibert has {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name]
+
+
+class BertEmbeddings(nn.Module):
+    """What a token is + which segment it is in + where it stands (paper, figure 2)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,  # (B, T) int64
+        token_type_ids: Tensor | None = None,  # (B, T) int64, default all 0
+        position_ids: Tensor | None = None,  # (B, T) or (1, T) int64, default 0 … T-1
+        inputs_embeds: Tensor | None = None,  # (B, T, H), instead of input_ids
+    ) -> Tensor:
+        if inputs_embeds is None:
+            assert input_ids is not None
+            inputs_embeds = self.word_embeddings(input_ids)  # (B, T, H)
+        B, T = inputs_embeds.shape[:2]
+        if token_type_ids is None:
+            token_type_ids = torch.zeros((B, T), dtype=torch.long, device=inputs_embeds.device)
+        if position_ids is None:
+            position_ids = torch.arange(T, device=inputs_embeds.device)[None]  # (1, T)
+
+        # Floating-point addition is not associative: this order is every published implementation's.
+        embeddings = inputs_embeds + self.token_type_embeddings(token_type_ids)
+        embeddings = embeddings + self.position_embeddings(position_ids)
+        return self.dropout(self.LayerNorm(embeddings))  # (B, T, H)
+
+
+class BertSelfAttention(nn.Module):
+    """Every token asks all tokens, in N heads at once (Vaswani et al., section 3.2)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.num_attention_heads = config.num_attention_heads
+        self.attention_head_size = config.hidden_size // config.num_attention_heads
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """(B, T, H) to the context (B, T, H) and, when written out, the probabilities (B, N, T, T)."""
+        query = self.split_heads(self.query(hidden_states))  # (B, N, T, D)
+        key = self.split_heads(self.key(hidden_states))  # (B, N, T, D)
+        value = self.split_heads(self.value(hidden_states))  # (B, N, T, D)
+        scale = self.attention_head_size**-0.5
+
+        probabilities = None
+        if output_attentions or self.config.attn_implementation == "eager":
+            scores = torch.matmul(query, key.transpose(2, 3)) * scale  # (B, N, T, T)
+            if attention_mask is not None:
+                scores = scores + attention_mask  # 0 where allowed, the most negative number elsewhere
+            probabilities = F.softmax(scores, dim=-1)  # (B, N, T, T), each row sums to 1
+            probabilities = self.dropout(probabilities)  # whole tokens drop out of sight, as in the paper
+            context = torch.matmul(probabilities, value)  # (B, N, T, D)
+        else:  # the same in one fused call, which never forms the T × T table
+            dropout = self.dropout.p if self.training else 0.0
+            context = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scale)
+        return self.merge_heads(context), probabilities
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, H) → (B, N, T, D)."""
+        return x.view(*x.shape[:-1], self.num_attention_heads, self.attention_head_size).transpose(1, 2)
+
+    def merge_heads(self, x: Tensor) -> Tensor:
+        """(B, N, T, D) → (B, T, H)."""
+        return x.transpose(1, 2).flatten(start_dim=2)
+
+
+class BertSelfOutput(nn.Module):
+    """Mixes the heads, adds the residual, normalises after the sum (post-LN, as in the 2017 paper)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        hidden_states = self.dropout(self.dense(hidden_states))  # (B, T, H)
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class BertAttention(nn.Module):
+    """Self-attention and what is done with its result."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.self = BertSelfAttention(config)
+        self.output = BertSelfOutput(config)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        context, probabilities = self.self(hidden_states, attention_mask, output_attentions)
+        return self.output(context, hidden_states), probabilities
+
+
+class BertIntermediate(nn.Module):
+    """The wide half of the feed-forward network: H → I, then the activation."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.intermediate_act_fn = activation(config.hidden_act)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.intermediate_act_fn(self.dense(hidden_states))  # (B, T, I)
+
+
+class BertOutput(nn.Module):
+    """The way back: I → H, the residual, the normalisation."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        hidden_states = self.dropout(self.dense(hidden_states))  # (B, T, H)
+        return self.LayerNorm(hidden_states + input_tensor)
+
+
+class BertLayer(nn.Module):
+    """One of L identical layers: tokens exchange (attention), then each is thought over by itself (feed-forward)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.chunk_size_feed_forward = config.chunk_size_feed_forward
+        self.attention = BertAttention(config)
+        self.intermediate = BertIntermediate(config)
+        self.output = BertOutput(config)
+
+    def forward(
+        self,
+        hidden_states: Tensor,  # (B, T, H)
+        attention_mask: Tensor | None = None,
+        attentions: list[Tensor] | None = None,  # where given, this layer's probabilities are appended to it
+    ) -> Tensor:
+        attention_output, probabilities = self.attention(hidden_states, attention_mask, attentions is not None)
+        if attentions is not None:
+            attentions.append(probabilities)
+        if not self.chunk_size_feed_forward:
+            return self.feed_forward_chunk(attention_output)
+        # No token sees another here, so a few at a time give the same values in I/T of the memory.
+        chunks = attention_output.split(self.chunk_size_feed_forward, dim=1)
+        return torch.cat([self.feed_forward_chunk(chunk) for chunk in chunks], dim=1)
+
+    def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
+        """(B, any number of tokens, H) → the same shape."""
+        return self.output(self.intermediate(attention_output), attention_output)
+
+
+class BertEncoder(nn.Module):
+    """L layers, one after the other."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([BertLayer(config) for _ in range(config.num_hidden_layers)])
+
+    def forward(
+        self,
+        hidden_states: Tensor,  # (B, T, H)
+        attention_mask: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> BertModelOutput:
+        hidden_states_seen = [hidden_states]  # 13 for 12 layers: number 0 is the embeddings
+        attentions: list[Tensor] | None = [] if output_attentions else None
+        for layer in self.layer:
+            hidden_states = layer(hidden_states, attention_mask, attentions)
+            hidden_states_seen.append(hidden_states)
+        return BertModelOutput(
+            last_hidden_state=hidden_states,
+            hidden_states=tuple(hidden_states_seen) if output_hidden_states else None,
+            attentions=None if attentions is None else tuple(attentions),
+        )
+
+
+class BertPooler(nn.Module):
+    """The vector of [CLS], once more through a dense layer: trained for next sentence prediction."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = nn.Tanh()
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.activation(self.dense(hidden_states[:, 0]))  # (B, H)
+
+
+class BertModel(BertPreTrainedModel):
+    """The whole encoder: embeddings, layers, pooler."""
+
+    def __init__(self, config: BertConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = BertEmbeddings(config)
+        self.encoder = BertEncoder(config)
+        self.pooler = BertPooler(config) if add_pooling_layer else None
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        *,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **unsupported: Any,
+    ) -> BertModelOutput | tuple[Any, ...]:
+        """Run the encoder.
+
+        Args:
+            input_ids: (B, T) int64, or instead of it ``inputs_embeds``: (B, T, H).
+            attention_mask: which tokens may be seen.  (B, T): nonzero for a token, 0 for padding.  (B, T, T): the same
+                for every asking token.  (B, 1 or N, T, T): taken as it is, boolean (True: may be seen) or added to
+                the scores.  Default: all.
+            token_type_ids: (B, T) int64, the segment of each token.  Default: 0.
+            position_ids: (B, T) or (1, T) int64.  Default: 0 … T-1.
+            output_attentions: also return the probabilities; written-out attention is used for this call.
+            output_hidden_states: also return the embeddings and the output of every layer.
+            return_dict: False gives a plain tuple.  These three default to the config's fields.
+
+        Raises InputError, in a sentence, for shapes, lengths and ids that do not fit this model.
+        """
+        refuse_unsupported(unsupported)
+        check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+
+        try:
+            embeddings = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # (B, T, H)
+        except IndexError as error:  # ids are not scanned in every call: the lookup itself notices
+            raise explain_lookup_failure(self.config, input_ids, token_type_ids, position_ids) from error
+
+        eager = output_attentions or self.config.attn_implementation == "eager"
+        mask = expand_attention_mask(attention_mask, embeddings, additive=eager)
+        outputs: BertModelOutput = self.encoder(embeddings, mask, output_attentions, output_hidden_states)
+        if self.pooler is not None:
+            outputs.pooler_output = self.pooler(outputs.last_hidden_state)
+        return self.as_asked(outputs, return_dict)
+
+
+def expand_attention_mask(mask: Tensor | None, embeddings: Tensor, *, additive: bool) -> Tensor | None:
+    """What the attention uses for a mask of any accepted shape: (B, 1 or N, T, T), or None when all may be seen.
+
+    Boolean for the fused attention.  ``additive`` gives what is added to the scores: 0 or the most negative finite
+    number; not -inf, since a row of nothing but -inf would make softmax divide 0 by 0.
+    """
+    if mask is None:
+        return None
+    mask = mask.to(embeddings.device)
+    if mask.dim() == 2:
+        mask = mask.to(torch.bool)
+        if not torch.compiler.is_compiling() and mask.all():
+            return None  # nothing to hide, and the fused attention is faster without a mask
+        mask = mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
+    elif mask.dim() == 3:
+        mask = mask.to(torch.bool)[:, None]  # (B, 1, T, T)
+    if additive and mask.dtype == torch.bool:
+        zero = torch.zeros((), dtype=embeddings.dtype, device=embeddings.device)
+        return torch.where(mask, zero, torch.finfo(embeddings.dtype).min)
+    return mask
