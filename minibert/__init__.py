@@ -1,3 +1,106 @@
-"""minibert: BERT that a person can read in an afternoon.  Public names are added below as their rooms are built."""
+"""minibert: BERT that a person can read in an afternoon, trust to the last bit, and use on real text.
+
+Every public name can be imported from here; each is fetched from its room when it is first used, so that
+``import minibert`` costs nothing and the tokenizer alone does not load torch.  Read ``model.py`` first.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_ROOMS = {
+    "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),
+    "minibert.config": ("BertConfig",),
+    "minibert.embedding": ("embed_texts", "mean_pooling"),
+    "minibert.errors": (
+        "CheckpointError",
+        "ConfigError",
+        "InputError",
+        "MinibertError",
+        "MissingExtraError",
+        "TokenizerError",
+    ),
+    "minibert.fill_mask": ("fill_mask",),
+    "minibert.heads": (
+        "BertForMaskedLM",
+        "BertForMultipleChoice",
+        "BertForNextSentencePrediction",
+        "BertForPreTraining",
+        "BertForQuestionAnswering",
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+    ),
+    "minibert.model": (
+        "BertAttention",
+        "BertEmbeddings",
+        "BertEncoder",
+        "BertIntermediate",
+        "BertLayer",
+        "BertModel",
+        "BertOutput",
+        "BertPooler",
+        "BertSelfAttention",
+        "BertSelfOutput",
+    ),
+    "minibert.outputs": (
+        "BertModelOutput",
+        "HeadOutput",
+        "ModelOutput",
+        "PreTrainingOutput",
+        "QuestionAnsweringOutput",
+    ),
+    "minibert.pretrained": ("BertPreTrainedModel",),
+    "minibert.tokenizer": ("BatchEncoding", "BertTokenizer"),
+}
+# Names that tutorials use for the same things: here there is one model family, and one tokenizer.
+_ALIASES = {
+    "AutoConfig": "BertConfig",
+    "AutoModel": "BertModel",
+    "AutoModelForMaskedLM": "BertForMaskedLM",
+    "AutoModelForMultipleChoice": "BertForMultipleChoice",
+    "AutoModelForNextSentencePrediction": "BertForNextSentencePrediction",
+    "AutoModelForPreTraining": "BertForPreTraining",
+    "AutoModelForQuestionAnswering": "BertForQuestionAnswering",
+    "AutoModelForSequenceClassification": "BertForSequenceClassification",
+    "AutoModelForTokenClassification": "BertForTokenClassification",
+    "AutoTokenizer": "BertTokenizer",
+    "BertTokenizerFast": "BertTokenizer",
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", *_ROOM_OF, *_ALIASES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Fetch a public name from its room (PEP 562)."""
+    own = _ALIASES.get(name, name)
+    if own not in _ROOM_OF:
+        raise AttributeError(f"module 'minibert' has no attribute {name!r}")
+    value = getattr(import_module(_ROOM_OF[own]), own)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:  # the same list once more, in the form that editors and type checkers read
+    from minibert.checkpoint import LoadReport as LoadReport
+    from minibert.checkpoint import TensorRecord as TensorRecord
+    from minibert.checkpoint import open_weights as open_weights
+    from minibert.config import BertConfig as AutoConfig
+    from minibert.config import BertConfig as BertConfig
+    from minibert.embedding import embed_texts as embed_texts
+    from minibert.embedding import mean_pooling as mean_pooling
+    from minibert.errors import *  # noqa: F403
+    from minibert.fill_mask import fill_mask as fill_mask
+    from minibert.heads import *  # noqa: F403
+    from minibert.model import *  # noqa: F403
+    from minibert.model import BertModel as AutoModel
+    from minibert.outputs import *  # noqa: F403
+    from minibert.pretrained import BertPreTrainedModel as BertPreTrainedModel
+    from minibert.tokenizer import BatchEncoding as BatchEncoding
+    from minibert.tokenizer import BertTokenizer as AutoTokenizer
+    from minibert.tokenizer import BertTokenizer as BertTokenizer

@@ -154,7 +154,9 @@ class BertConfig:
                 "every head needs the same number of dimensions."
             )
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ConfigError(f"pad_token_id is {self.pad_token_id}; the vocabulary has ids 0 to {self.vocab_size - 1}.")
+            raise ConfigError(
+                f"pad_token_id is {self.pad_token_id}; the vocabulary has ids 0 to {self.vocab_size - 1}."
+            )
 
 
 def find_config(source: Source) -> Path:

@@ -104,7 +104,13 @@ def explain_lookup_failure(
     """The InputError for a failed embedding lookup: which ids, the limit, and the first one outside it."""
     tables = (
         ("input_ids", input_ids, config.vocab_size, "vocab_size", "Was the text tokenized with another vocabulary?"),
-        ("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size", "Most models have segments 0, 1."),
+        (
+            "token_type_ids",
+            token_type_ids,
+            config.type_vocab_size,
+            "type_vocab_size",
+            "Most models have segments 0, 1.",
+        ),
         ("position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings", "Truncate the text."),
     )
     for name, ids, limit, field, hint in tables:
@@ -114,9 +120,12 @@ def explain_lookup_failure(
         if len(outside):
             place = tuple(outside[0].tolist())
             return InputError(
-                f"{name} holds {int(ids[place])} at {place}; this model's are 0 to {limit - 1} ({field} {limit}). {hint}"
+                f"{name} holds {int(ids[place])} at {place}; this model's are 0 to {limit - 1} ({field} is {limit}). "
+                f"{hint}"
             )
-    return InputError("An embedding lookup failed although every id is within its table: the weights do not fit config.")
+    return InputError(
+        "An embedding lookup failed although every id is within its table: the weights do not fit config."
+    )
 
 
 def shape_of(tensor: Tensor) -> str:

@@ -79,9 +79,10 @@ class BertEmbeddings(nn.Module):
             position_ids = torch.arange(T, device=inputs_embeds.device)[None]  # (1, T)
 
         # Floating-point addition is not associative: this order is every published implementation's.
-        embeddings = inputs_embeds + self.token_type_embeddings(token_type_ids)
+        embeddings: Tensor = inputs_embeds + self.token_type_embeddings(token_type_ids)
         embeddings = embeddings + self.position_embeddings(position_ids)
-        return self.dropout(self.LayerNorm(embeddings))  # (B, T, H)
+        embeddings = self.dropout(self.LayerNorm(embeddings))
+        return embeddings  # (B, T, H)
 
 
 class BertSelfAttention(nn.Module):
@@ -138,8 +139,9 @@ class BertSelfOutput(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        hidden_states = self.dropout(self.dense(hidden_states))  # (B, T, H)
-        return self.LayerNorm(hidden_states + input_tensor)
+        hidden_states = self.dropout(self.dense(hidden_states))
+        hidden_states = self.LayerNorm(hidden_states + input_tensor)
+        return hidden_states  # (B, T, H)
 
 
 class BertAttention(nn.Module):
@@ -179,8 +181,9 @@ class BertOutput(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
-        hidden_states = self.dropout(self.dense(hidden_states))  # (B, T, H)
-        return self.LayerNorm(hidden_states + input_tensor)
+        hidden_states = self.dropout(self.dense(hidden_states))
+        hidden_states = self.LayerNorm(hidden_states + input_tensor)
+        return hidden_states  # (B, T, H)
 
 
 class BertLayer(nn.Module):
@@ -210,7 +213,9 @@ class BertLayer(nn.Module):
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
         """(B, any number of tokens, H) → the same shape."""
-        return self.output(self.intermediate(attention_output), attention_output)
+        intermediate_output = self.intermediate(attention_output)
+        layer_output: Tensor = self.output(intermediate_output, attention_output)
+        return layer_output
 
 
 class BertEncoder(nn.Module):
@@ -248,7 +253,8 @@ class BertPooler(nn.Module):
         self.activation = nn.Tanh()
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.activation(self.dense(hidden_states[:, 0]))  # (B, H)
+        pooler_output: Tensor = self.activation(self.dense(hidden_states[:, 0]))
+        return pooler_output  # (B, H)
 
 
 class BertModel(BertPreTrainedModel):

@@ -35,7 +35,8 @@ class ModelOutput:
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value called ``name``, or ``default`` when it is absent."""
-        return self[name] if name in self else default
+        value = getattr(self, name, None)
+        return default if value is None else value
 
     @overload
     def __getitem__(self, key: str | int) -> Any: ...
@@ -109,7 +110,9 @@ def _register(output_class: type[ModelOutput]) -> None:
     def unflatten(values: Any, names: Any) -> ModelOutput:
         return output_class(**dict(zip(names, values, strict=True)))
 
-    pytree.register_pytree_node(output_class, flatten, unflatten, serialized_type_name=f"minibert.{output_class.__name__}")
+    pytree.register_pytree_node(
+        output_class, flatten, unflatten, serialized_type_name=f"minibert.{output_class.__name__}"
+    )
 
 
 for _output_class in (BertModelOutput, HeadOutput, PreTrainingOutput, QuestionAnsweringOutput):

@@ -61,6 +61,11 @@ class BertPreTrainedModel(nn.Module):
 
         return load_pretrained(cls, source, **settings)
 
+    @classmethod
+    def from_config(cls, config: BertConfig) -> Self:
+        """A model with random weights."""
+        return cls(config)
+
     def save_pretrained(self, folder: Source) -> None:
         """Write config.json and model.safetensors; see :func:`minibert.checkpoint.save_pretrained`."""
         from minibert.checkpoint import save_pretrained
@@ -79,8 +84,7 @@ class BertPreTrainedModel(nn.Module):
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
-        embeddings = self.base_model.get_submodule("embeddings.word_embeddings")
-        return embeddings
+        return self.base_model.get_submodule("embeddings.word_embeddings")
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,265 @@
+"""From files to a model, with an account of every tensor.
+
+The order: names are read through the table (names.py), a plan says which tensor becomes which parameter, the plan
+is checked as a whole, and only then is a model built, on no memory at all, and given the tensors of the file.
+Start with :func:`load_pretrained`.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from minibert.checkpoint.names import Reading, read_name, why_unused
+from minibert.checkpoint.report import LoadReport, TensorRecord
+from minibert.checkpoint.weights import Weights, open_weights
+from minibert.config import BertConfig
+from minibert.errors import CheckpointError, ConfigError
+from minibert.source import Source
+
+if TYPE_CHECKING:
+    from minibert.pretrained import BertPreTrainedModel
+
+Model = TypeVar("Model", bound="BertPreTrainedModel")
+POOLER = "pooler."
+
+
+def load_pretrained(
+    model_class: type[Model],
+    source: Source,
+    *,
+    config: BertConfig | None = None,
+    dtype: torch.dtype | str | None = None,
+    fresh_head: bool = False,
+    add_pooling_layer: bool | None = None,
+    **settings: Any,
+) -> Model:
+    """A ``model_class`` with the weights of ``source``, in eval mode.
+
+    Args:
+        model_class: BertModel or a head.
+        source: a folder that holds config.json and the weights.
+        config: used instead of the source's own.
+        dtype: of the parameters, default float32 whatever the file has; ``"auto"`` keeps the file's.
+        fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
+        add_pooling_layer: for BertModel; False leaves the pooler out.
+        settings: fields of the config to override, such as ``num_labels=3`` (which also allows a new head where the
+            file has none), ``attn_implementation="eager"``, ``output_hidden_states=True``.
+
+    Raises CheckpointError, in a sentence, when any parameter would not come from the file.
+    """
+    dtype = settings.pop("torch_dtype", None) if dtype is None else dtype  # the older spelling
+    if config is None:
+        config = BertConfig.from_pretrained(source)
+    unknown = [name for name in settings if name != "num_labels" and not hasattr(config, name)]
+    if unknown:
+        raise ConfigError(f"from_pretrained got {', '.join(unknown)}, which is no argument and no field of the config.")
+    if settings:
+        config = BertConfig.from_dict({**vars(config), **settings})
+    arguments = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
+    with torch.device("meta"), _NoInitialisation():
+        model = model_class(config, **arguments)
+    weights = open_weights(source)
+    plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or "num_labels" in settings)
+    plan.check()
+    plan.carry_out(_as_dtype(dtype))
+    return model.eval()
+
+
+def load_architecture(source: Source, **settings: Any) -> "BertPreTrainedModel":
+    """The model that the config names under ``architectures``; a BertModel where it names none that is here."""
+    import minibert
+
+    config = BertConfig.from_pretrained(source)
+    named = getattr(config, "architectures", None) or []
+    name = next((name for name in named if str(name).startswith("Bert") and name in minibert.__all__), "BertModel")
+    model_class: type[BertPreTrainedModel] = getattr(minibert, name)
+    return load_pretrained(model_class, source, config=config, **settings)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out torch.nn.init: random numbers that the file is about to overwrite cost seconds for nothing.
+
+    On the meta device they cost more: initialising nn.Embedding there imports torch._dynamo.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    """The dtype to load as; None keeps the file's."""
+    if dtype == "auto":
+        return None
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), None)
+        if not isinstance(dtype, torch.dtype):
+            raise ConfigError("dtype is not a kind of number torch knows; choose float32, float64, float16, bfloat16.")
+    return dtype or torch.float32
+
+
+@dataclass
+class _Plan:
+    """Which tensor of the file becomes which parameter of the model."""
+
+    model: "BertPreTrainedModel"
+    weights: Weights
+    source: Source
+    fresh_head: bool
+    may_add_head: bool
+    taken: dict[str, str] = field(default_factory=dict)  # parameter: tensor of the file
+    readings: dict[str, Reading] = field(default_factory=dict)  # tensor of the file: what the table makes of it
+    records: list[TensorRecord] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    fresh: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.is_head = self.model.base_model is not self.model
+        self.shapes = {name: tuple(p.shape) for name, p in self.model.state_dict().items()}
+        self.tied = self.model.tied_names()
+        for name in self.weights.names():
+            self.place(name)
+
+    def place(self, name: str) -> None:
+        """Decide what becomes of the tensor called ``name`` in the file."""
+        reading = read_name(name)
+        self.readings[name] = reading
+        parameter = reading.ours if self.is_head else reading.ours.removeprefix("bert.")
+        shape, kind = self.weights.describe(name)
+        reason = why_unused(reading.ours)
+        if reason is None and parameter not in self.shapes:
+            reason = self.why_not_in_model(name, reading.ours)
+        elif reason is None and self.fresh_head and self.belongs_to_head(parameter):
+            reason = "a fresh head was asked for"
+        if reason is not None:
+            self.records.append(TensorRecord(name, None, shape, kind, reason))
+            return
+        if parameter in self.taken:
+            raise CheckpointError(
+                f"{self.where()} has two tensors for {parameter}: {self.taken[parameter]} and {name}. "
+                "Only one of them can be the model's."
+            )
+        self.taken[parameter] = name
+        note = "" if name == parameter else "; ".join(reading.dialects) or "bert. prefix"
+        self.records.append(TensorRecord(name, parameter, shape, kind, note))
+
+    def why_not_in_model(self, name: str, ours: str) -> str:
+        """The reason why the model has no parameter for ``ours``; raises where config and weights disagree."""
+        layers = self.model.config.num_hidden_layers
+        if ours.startswith("bert.encoder.layer.") and int(ours.split(".")[3]) >= layers:
+            raise CheckpointError(
+                f"{self.where()} has {name}, but config.json says num_hidden_layers {layers}. They do not belong "
+                "together."
+            )
+        if ours.startswith("bert.pooler."):
+            return f"{type(self.model).__name__} has no pooler here"
+        if not ours.startswith("bert."):
+            return f"belongs to a head that {type(self.model).__name__} does not have"
+        return "BERT has no parameter of this name"
+
+    def belongs_to_head(self, parameter: str) -> bool:
+        """Whether a parameter of the model is the head's, not the encoder's."""
+        return self.is_head and not parameter.startswith("bert.")
+
+    def where(self) -> str:
+        """The files, for sentences."""
+        return ", ".join(str(path) for path in self.weights.files)
+
+    def check(self) -> None:
+        """Raise CheckpointError unless every parameter has its tensor, of the right shape, or a reason not to."""
+        self.check_shapes()
+        missing = [name for name in self.shapes if name not in self.taken and self.tied_partner(name) is None]
+        base = "bert." if self.is_head else ""
+        pooler = [name for name in missing if name.startswith(base + POOLER)]
+        if pooler and not self.is_head and len(pooler) == 2:
+            self.absent["pooler"] = "the file has none, so pooler_output is None"
+            missing = [name for name in missing if name not in pooler]
+        if self.may_add_head:
+            may_be_fresh = [name for name in missing if self.belongs_to_head(name) or name in pooler]
+            self.fresh = may_be_fresh
+            missing = [name for name in missing if name not in may_be_fresh]
+        if missing:
+            head_only = all(self.belongs_to_head(name) or name in pooler for name in missing)
+            advice = (
+                "To train a new one, pass fresh_head=True."
+                if head_only
+                else "Are these the weights of another architecture?"
+            )
+            raise CheckpointError(
+                f"{self.where()} lacks {len(missing)} of the {len(self.shapes)} tensors that "
+                f"{type(self.model).__name__} needs, first {missing[0]} {self.shapes[missing[0]]}. {advice}"
+            )
+
+    def tied_partner(self, name: str) -> str | None:
+        """The parameter in the file that ``name`` is tied to, either way round; None when there is none."""
+        pairs = [*self.tied.items(), *((source, name) for name, source in self.tied.items())]
+        return next((other for one, other in pairs if one == name and other in self.taken), None)
+
+    def check_shapes(self) -> None:
+        """Raise CheckpointError for a tensor whose shape is not its parameter's."""
+        for parameter, name in self.taken.items():
+            shape, _ = self.weights.describe(name)
+            if self.readings[name].transposed:
+                shape = shape[::-1]
+            if shape != self.shapes[parameter]:
+                advice = (
+                    "To replace the head, pass fresh_head=True."
+                    if self.belongs_to_head(parameter)
+                    else "config.json and the weights do not belong together."
+                )
+                raise CheckpointError(
+                    f"{self.where()}: {name} has shape {shape}, but the config asks for {self.shapes[parameter]}. "
+                    f"{advice}"
+                )
+
+    def read(self, parameter: str, dtype: torch.dtype | None) -> Tensor:
+        """The tensor for a parameter, as the model wants it."""
+        name = self.taken[parameter]
+        tensor = self.weights.tensor(name)
+        if self.readings[name].transposed:
+            tensor = tensor.T.contiguous()
+        return tensor if dtype is None else tensor.to(dtype)
+
+    def carry_out(self, dtype: torch.dtype | None) -> None:
+        """Give the model its tensors, tie what is tied, and write the report."""
+        model = self.model
+        if "pooler" in self.absent:
+            model.register_module("pooler", None)
+        state = {parameter: self.read(parameter, dtype) for parameter in self.taken}
+        self.check_tied(state)
+        for parameter in self.tied:
+            other = self.tied_partner(parameter)
+            if other is not None and self.tied[parameter] not in state:
+                state[self.tied[parameter]] = state[parameter]
+        for parameter, source in self.tied.items():
+            if source in state:
+                state[parameter] = state[source]
+        for name in self.fresh:
+            kind = torch.float32 if dtype is None else dtype
+            state[name] = torch.empty(self.shapes[name], dtype=kind)
+        model.load_state_dict(state, assign=True)
+        model.tie_weights()
+        for module_name in dict.fromkeys(name.rpartition(".")[0] for name in self.fresh):
+            model._init_weights(model.get_submodule(module_name))
+        model.load_report = LoadReport(
+            model=type(model).__name__,
+            source=str(self.source),
+            files=tuple(str(path) for path in self.weights.files),
+            tensors=tuple(self.records),
+            tied=dict(self.tied),
+            fresh=tuple(self.fresh),
+            absent=self.absent,
+        )
+
+    def check_tied(self, state: dict[str, Tensor]) -> None:
+        """Raise CheckpointError when the file has both of a tied pair and they differ."""
+        for name, source in self.tied.items():
+            if name in state and source in state and not torch.equal(state[name], state[source]):
+                raise CheckpointError(
+                    f"{self.where()}: {self.taken[name]} and {self.taken[source]} differ, but config.json says they "
+                    "are one tensor. If they are meant to differ, set tie_word_embeddings to false in config.json."
+                )

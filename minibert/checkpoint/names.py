@@ -1,0 +1,150 @@
+"""What tensors are called, in every dialect a BERT checkpoint may speak: one ordered table, read from top to bottom.
+
+On the right stand minibert's names, those of a modern head (``bert.`` before the encoder's).  On the left,
+
+    #  is a number,   @  one word,   *  anything,
+
+and the same sign on both sides stands for the same text.  A rule read from right to left writes the old dialect;
+those marked one-way cannot be, since what they drop cannot be known again.  Sources: google-research/bert
+``modeling.py`` and ``run_pretraining.py``, ``run_classifier.py``, ``run_squad.py``; transformers' BERT from 2018 on.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the table."""
+
+    dialect: str
+    theirs: str
+    ours: str
+    transposed: bool = False  # TensorFlow multiplies x @ kernel (in, out); torch's Linear keeps (out, in)
+    one_way: str = ""  # why it cannot be reversed
+
+    def read(self, name: str) -> str | None:
+        """Our name for ``name`` of this dialect, or None when the rule does not apply."""
+        return _rewrite(name, self.theirs, self.ours)
+
+    def write(self, name: str) -> str | None:
+        """The dialect's name for our ``name``, or None when the rule does not apply or is one-way."""
+        return None if self.one_way else _rewrite(name, self.ours, self.theirs)
+
+
+def _rewrite(name: str, pattern: str, replacement: str) -> str | None:
+    signs = {"#": r"(\d+)", "@": r"([^./]+)", "*": r"(.*)"}
+    match = re.fullmatch("".join(signs.get(sign) or re.escape(sign) for sign in pattern), name, re.DOTALL)
+    if match is None:
+        return None
+    found = iter(match.groups())
+    return "".join(next(found) if sign in signs else sign for sign in replacement)
+
+
+WRAPPER = "a training wrapper adds it to every name"
+TABLE = (
+    # Wrappers, which may stand one inside the other.
+    Rule("module. prefix (DataParallel)", "module.*", "*", one_way=WRAPPER),
+    Rule("_orig_mod. prefix (torch.compile)", "_orig_mod.*", "*", one_way=WRAPPER),
+    # Google's own, with slashes.  Kernels are transposed; tables and the heads' output_weights are not.
+    Rule("Google", "bert/embeddings/LayerNorm/gamma", "bert.embeddings.LayerNorm.weight"),
+    Rule("Google", "bert/embeddings/LayerNorm/beta", "bert.embeddings.LayerNorm.bias"),
+    Rule("Google", "bert/embeddings/@_embeddings", "bert.embeddings.@_embeddings.weight"),
+    Rule(
+        "Google", "bert/encoder/layer_#/attention/self/@/kernel", "bert.encoder.layer.#.attention.self.@.weight", True
+    ),
+    Rule("Google", "bert/encoder/layer_#/attention/self/@/bias", "bert.encoder.layer.#.attention.self.@.bias"),
+    Rule(
+        "Google",
+        "bert/encoder/layer_#/attention/output/dense/kernel",
+        "bert.encoder.layer.#.attention.output.dense.weight",
+        True,
+    ),
+    Rule(
+        "Google",
+        "bert/encoder/layer_#/attention/output/dense/bias",
+        "bert.encoder.layer.#.attention.output.dense.bias",
+    ),
+    Rule(
+        "Google",
+        "bert/encoder/layer_#/attention/output/LayerNorm/gamma",
+        "bert.encoder.layer.#.attention.output.LayerNorm.weight",
+    ),
+    Rule(
+        "Google",
+        "bert/encoder/layer_#/attention/output/LayerNorm/beta",
+        "bert.encoder.layer.#.attention.output.LayerNorm.bias",
+    ),
+    Rule("Google", "bert/encoder/layer_#/@/dense/kernel", "bert.encoder.layer.#.@.dense.weight", True),
+    Rule("Google", "bert/encoder/layer_#/@/dense/bias", "bert.encoder.layer.#.@.dense.bias"),
+    Rule("Google", "bert/encoder/layer_#/output/LayerNorm/gamma", "bert.encoder.layer.#.output.LayerNorm.weight"),
+    Rule("Google", "bert/encoder/layer_#/output/LayerNorm/beta", "bert.encoder.layer.#.output.LayerNorm.bias"),
+    Rule("Google", "bert/pooler/dense/kernel", "bert.pooler.dense.weight", True),
+    Rule("Google", "bert/pooler/dense/bias", "bert.pooler.dense.bias"),
+    Rule("Google", "cls/predictions/transform/dense/kernel", "cls.predictions.transform.dense.weight", True),
+    Rule("Google", "cls/predictions/transform/dense/bias", "cls.predictions.transform.dense.bias"),
+    Rule("Google", "cls/predictions/transform/LayerNorm/gamma", "cls.predictions.transform.LayerNorm.weight"),
+    Rule("Google", "cls/predictions/transform/LayerNorm/beta", "cls.predictions.transform.LayerNorm.bias"),
+    Rule("Google", "cls/predictions/output_bias", "cls.predictions.bias"),
+    Rule("Google", "cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
+    Rule("Google", "cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
+    Rule("Google", "cls/squad/output_weights", "qa_outputs.weight"),
+    Rule("Google", "cls/squad/output_bias", "qa_outputs.bias"),
+    Rule("Google", "output_weights", "classifier.weight"),
+    Rule("Google", "output_bias", "classifier.bias"),
+    # A BertModel saved alone has no prefix.
+    Rule("no bert. prefix", "embeddings.*", "bert.embeddings.*"),
+    Rule("no bert. prefix", "encoder.*", "bert.encoder.*"),
+    Rule("no bert. prefix", "pooler.*", "bert.pooler.*"),
+    # The first PyTorch BERTs kept TensorFlow's words.  The whole last component, never a part of a word.
+    Rule("gamma/beta", "*LayerNorm.gamma", "*LayerNorm.weight"),
+    Rule("gamma/beta", "*LayerNorm.beta", "*LayerNorm.bias"),
+)
+
+# Tensors that are known and of no use to a model, with the reason that the report gives.
+UNUSED = (
+    ("bert.embeddings.position_ids", "a constant (0, 1, 2, …), not a weight"),
+    ("*/adam_m", "the optimizer's memory of gradients, for going on with training"),
+    ("*/adam_v", "the optimizer's memory of gradients, for going on with training"),
+    ("*/Adam", "the optimizer's memory of gradients, for going on with training"),
+    ("*/Adam_1", "the optimizer's memory of gradients, for going on with training"),
+    ("global_step", "the number of training steps, for going on with training"),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the table makes of one tensor's name."""
+
+    ours: str
+    dialects: tuple[str, ...]  # those it went through; empty for a name that was ours already
+    transposed: bool
+
+
+def read_name(name: str) -> Reading:
+    """Our name for a tensor of a checkpoint in any dialect; a name no rule knows comes back as it is."""
+    dialects: list[str] = []
+    transposed = False
+    for rule in TABLE:
+        while (ours := rule.read(name)) is not None:
+            name, transposed = ours, transposed or rule.transposed
+            dialects.append(rule.dialect)
+            if rule.one_way != WRAPPER:
+                break
+    return Reading(name, tuple(dict.fromkeys(dialects)), transposed)
+
+
+def write_name(name: str, dialect: str) -> str:
+    """Our ``name`` in an old ``dialect`` of the table; unchanged where that dialect has no word of its own."""
+    for rule in TABLE:
+        if rule.dialect == dialect and (theirs := rule.write(name)) is not None:
+            return theirs
+    return name
+
+
+def why_unused(name: str) -> str | None:
+    """The reason to leave out the tensor called ``name`` (ours), or None when it is not known to be useless."""
+    for pattern, reason in UNUSED:
+        if _rewrite(name, pattern, pattern) is not None:
+            return reason
+    return None

@@ -1,0 +1,60 @@
+"""What became of every tensor: the record that a loaded model carries as ``model.load_report``."""
+
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """One tensor of the file."""
+
+    name: str  # in the file
+    parameter: str | None  # of the model; None when it is not used
+    shape: tuple[int, ...]
+    dtype: str  # in the file
+    note: str  # "", how it was renamed, or why it is not used
+
+
+@dataclass
+class LoadReport:
+    """Which tensors were loaded, renamed, left out, and what of the model did not come from the file.
+
+    Every tensor of the file is in ``tensors`` once; every parameter of the model is either there, in ``tied``
+    or in ``fresh``: nothing else gets past the loader.
+    """
+
+    model: str  # class name
+    source: str
+    files: tuple[str, ...]
+    tensors: tuple[TensorRecord, ...] = ()
+    tied: dict[str, str] = field(default_factory=dict)  # parameter: the parameter it is
+    fresh: tuple[str, ...] = ()  # parameters that were initialised at random because the caller asked
+    absent: dict[str, str] = field(default_factory=dict)  # parts left out: what that means
+
+    @property
+    def loaded(self) -> tuple[TensorRecord, ...]:
+        """Tensors that the model uses."""
+        return tuple(tensor for tensor in self.tensors if tensor.parameter is not None)
+
+    @property
+    def renamed(self) -> tuple[TensorRecord, ...]:
+        """Those among them whose name in the file is another dialect's."""
+        return tuple(tensor for tensor in self.loaded if tensor.note)
+
+    @property
+    def unused(self) -> tuple[TensorRecord, ...]:
+        """Tensors that the model does not use, each with its reason."""
+        return tuple(tensor for tensor in self.tensors if tensor.parameter is None)
+
+    def to_dict(self) -> dict[str, object]:
+        """The whole report as plain values, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} from {self.source}: {len(self.loaded)} tensors loaded"]
+        if self.renamed:
+            ways = sorted({tensor.note for tensor in self.renamed})
+            lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(ways)})"
+        lines += [f"not used: {tensor.name} — {tensor.note}" for tensor in self.unused]
+        lines += [f"absent: {part} — {meaning}" for part, meaning in self.absent.items()]
+        lines += [f"fresh, untrained: {name}" for name in self.fresh]
+        return "\n".join(lines)

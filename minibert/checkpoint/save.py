@@ -1,0 +1,72 @@
+"""From a model to a folder that transformers, and this project, load to the same bits."""
+
+import ctypes
+import json
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import torch
+from torch import Tensor
+
+from minibert.errors import CheckpointError
+from minibert.source import Source, written_whole
+
+if TYPE_CHECKING:
+    from minibert.pretrained import BertPreTrainedModel
+
+KIND_NAMES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+
+
+def save_pretrained(model: "BertPreTrainedModel", folder: Source) -> None:
+    """Write config.json and model.safetensors into ``folder``, each of them whole or not at all.
+
+    Raises CheckpointError when the folder cannot be written.
+    """
+    folder = Path(folder)
+    tied = model.tied_names()
+    state = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    settings = model.config.to_dict()
+    settings.pop("torch_dtype", None)  # the older spelling of dtype
+    settings |= {"architectures": [type(model).__name__], "dtype": str(model.dtype).removeprefix("torch.")}
+    try:
+        model.config.from_dict(settings).save_pretrained(folder)
+        write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be written ({error.strerror or error}).") from error
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write ``tensors`` as a safetensors file: 8 bytes of length, a JSON header, the numbers one after the other.
+
+    By hand, since the library's own writer needs numpy, which nothing here does.  Tensors may be on any device and
+    of any layout.  Format: the safetensors README, "Format".
+    """
+    header: dict[str, object] = {} if metadata is None else {"__metadata__": metadata}
+    # Widest numbers first keeps every tensor aligned to its own width, as the library's writer does.
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    offset = 0
+    for name in names:
+        tensor = tensors[name]
+        size = tensor.numel() * tensor.element_size()
+        kind = KIND_NAMES[tensor.dtype]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        write_numbers(file, (tensors[name] for name in names))
+
+
+def write_numbers(file: BinaryIO, tensors: Iterable[Tensor]) -> None:
+    """Write the numbers of each tensor row by row, in this machine's order of bytes (little-endian everywhere)."""
+    for tensor in tensors:
+        flat = tensor.detach().to("cpu").contiguous()
+        size = flat.numel() * flat.element_size()
+        if size:  # the tensor's own memory, looked at as bytes: nothing is copied
+            file.write((ctypes.c_char * size).from_address(flat.data_ptr()))

@@ -1,0 +1,44 @@
+"""What a model reads into the gaps: the masked-language-modelling task, asked as a question."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from minibert.errors import InputError
+
+if TYPE_CHECKING:
+    from minibert.heads import BertForMaskedLM
+    from minibert.tokenizer import BertTokenizer
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One piece for one gap."""
+
+    token: str
+    token_id: int
+    probability: float
+
+
+def fill_mask(model: "BertForMaskedLM", tokenizer: "BertTokenizer", text: str, top_k: int = 5) -> list[list[Guess]]:
+    """For every [MASK] in ``text``, in order, the ``top_k`` likeliest pieces of the vocabulary.
+
+    Raises InputError when the text has no mask, or more tokens than the model reads.
+    """
+    inputs = tokenizer(text, return_tensors="pt").to(model.device)
+    gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
+    if not len(gaps):
+        raise InputError(
+            f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing."
+        )
+    with torch.inference_mode():
+        logits = model(**inputs).logits[0, gaps]  # (gaps, V)
+    probabilities, ids = logits.softmax(dim=-1).topk(min(top_k, logits.shape[-1]))
+    return [
+        [
+            Guess(token, token_id, probability)
+            for token, token_id, probability in zip(tokenizer.convert_ids_to_tokens(row), row, chances, strict=True)
+        ]
+        for row, chances in zip(ids.tolist(), probabilities.tolist(), strict=True)
+    ]
