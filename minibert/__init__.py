@@ -69,7 +69,7 @@ _ALIASES = {
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = ["__version__", *_ROOM_OF, *_ALIASES]  # noqa: PLE0604
+__all__ = ["__version__", *_ROOM_OF, *_ALIASES]
 
 
 def __getattr__(name: str) -> Any:
@@ -86,21 +86,25 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:  # the same list once more, in the form that editors and type checkers read
-    from minibert.checkpoint import LoadReport as LoadReport
-    from minibert.checkpoint import TensorRecord as TensorRecord
-    from minibert.checkpoint import open_weights as open_weights
+if TYPE_CHECKING:  # the same names in the form that editors and type checkers read
+    from minibert.checkpoint import LoadReport, TensorRecord, open_weights
+    from minibert.config import BertConfig
     from minibert.config import BertConfig as AutoConfig
-    from minibert.config import BertConfig as BertConfig
-    from minibert.embedding import embed_texts as embed_texts
-    from minibert.embedding import mean_pooling as mean_pooling
-    from minibert.errors import *  # noqa: F403
-    from minibert.fill_mask import fill_mask as fill_mask
-    from minibert.heads import *  # noqa: F403
-    from minibert.model import *  # noqa: F403
+    from minibert.embedding import embed_texts, mean_pooling
+    from minibert.errors import *
+    from minibert.fill_mask import fill_mask
+    from minibert.heads import *
+    from minibert.heads import BertForMaskedLM as AutoModelForMaskedLM
+    from minibert.heads import BertForMultipleChoice as AutoModelForMultipleChoice
+    from minibert.heads import BertForNextSentencePrediction as AutoModelForNextSentencePrediction
+    from minibert.heads import BertForPreTraining as AutoModelForPreTraining
+    from minibert.heads import BertForQuestionAnswering as AutoModelForQuestionAnswering
+    from minibert.heads import BertForSequenceClassification as AutoModelForSequenceClassification
+    from minibert.heads import BertForTokenClassification as AutoModelForTokenClassification
+    from minibert.model import *
     from minibert.model import BertModel as AutoModel
-    from minibert.outputs import *  # noqa: F403
-    from minibert.pretrained import BertPreTrainedModel as BertPreTrainedModel
-    from minibert.tokenizer import BatchEncoding as BatchEncoding
+    from minibert.outputs import *
+    from minibert.pretrained import BertPreTrainedModel
+    from minibert.tokenizer import BatchEncoding, BertTokenizer
     from minibert.tokenizer import BertTokenizer as AutoTokenizer
-    from minibert.tokenizer import BertTokenizer as BertTokenizer
+    from minibert.tokenizer import BertTokenizer as BertTokenizerFast

@@ -102,8 +102,8 @@ def inspect(options: argparse.Namespace) -> int:
         return 0
     print(
         f"{report.model}: {config.num_hidden_layers} layers, hidden size {config.hidden_size}, "
-        f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, {config.max_position_embeddings} positions, "
-        f"{model.num_parameters():,} parameters\n"
+        f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, "
+        f"{config.max_position_embeddings} positions, {model.num_parameters():,} parameters\n"
     )
     rows = [(t.name, "×".join(map(str, t.shape)), t.dtype, t.parameter or "not used", t.note) for t in report.tensors]
     print(table(("in the file", "shape", "kind", "in the model", "how or why"), rows))

