@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
-from minibert.source import Source, find_file, read_json, write_text
+from minibert.source import Source, Where, find_file, local_file, local_folder, read_json, take_where, write_text
 
+CONFIG_FILES = ("config.json", "bert_config.json")  # the second is Google's own
 NOT_SAVED = {"attn_implementation"}  # how to compute, not what: a property of the run, not of the checkpoint
 
 
@@ -68,7 +69,10 @@ class BertConfig:
         for name, value in settings.items():
             setattr(self, name, value)
         if "id2label" in vars(self):  # JSON turned the ids into strings
-            self.id2label = {int(number): name for number, name in (self.id2label or {}).items()}
+            try:
+                self.id2label = {int(number): name for number, name in (self.id2label or {}).items()}
+            except (AttributeError, ValueError, TypeError) as error:
+                raise ConfigError(f"id2label is {self.id2label!r}; expected numbers with their names.") from error
         if num_labels is not None and num_labels != self.num_labels:
             self.num_labels = num_labels
 
@@ -88,10 +92,10 @@ class BertConfig:
     def from_pretrained(cls, source: Source, **overrides: Any) -> Self:
         """The config of a checkpoint (folder or config file) or of a known architecture (``"bert-tiny"``).
 
-        ``overrides`` win over the file.  Raises CheckpointError when there is no such source, ConfigError when
-        the file describes another kind of model.
+        ``overrides`` win over the file; ``revision=`` and the like say where on the hub.  Raises CheckpointError when
+        there is no such source, ConfigError when the file describes another kind of model.
         """
-        path = find_config(source)
+        path = find_config(source, take_where(overrides))
         settings = read_json(path)
         model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
         if model_type != "bert":
@@ -142,8 +146,8 @@ class BertConfig:
         sizes = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size")
         for name in (*sizes, "num_hidden_layers", "max_position_embeddings"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1.")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
+                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1, below 2^31.")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
@@ -159,22 +163,20 @@ class BertConfig:
             )
 
 
-def find_config(source: Source) -> Path:
-    """The config file that ``source`` means: a JSON file, a folder's config.json, or a known architecture's."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        for name in ("config.json", "bert_config.json"):  # the second is Google's own
-            if found := find_file(source, name):
-                return found
-        raise CheckpointError(f"{path} holds no config.json. Put the one that belongs to the weights beside them.")
+def find_config(source: Source, where: Where | None = None) -> Path:
+    """The config file that ``source`` means: a JSON file, a folder's, a known architecture's, or the hub's."""
+    named = local_file(source)
+    if named is not None and named.suffix == ".json":
+        return named
     known = known_architectures()
-    if os.fspath(source) in known:
+    if local_folder(source) is None and os.fspath(source) in known:
         return known[os.fspath(source)]
+    for name in CONFIG_FILES:
+        if found := find_file(source, name, where):
+            return found
     raise CheckpointError(
-        f"{os.fspath(source)!r} is neither a folder on this disk nor a known architecture. "
-        f"Known are: {', '.join(sorted(known))}."
+        f"{os.fspath(source)} holds no config.json. Put the one that belongs to the weights beside them. "
+        f"Architectures known by name are {', '.join(sorted(known))}."
     )
 
 

@@ -46,7 +46,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The function that ``hidden_act`` names; ConfigError when there is none of that name."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ConfigError(f"hidden_act is {name!r}; minibert has {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
 

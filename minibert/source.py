@@ -1,47 +1,120 @@
 """Where files come from: the one place that turns what a user typed into paths on this disk.
 
-A *source* is what ``from_pretrained`` takes.  The config, the tokenizer and the weights all ask here, so
-that they always agree on where a checkpoint lives and a new kind of source is added once.
+A *source* is what ``from_pretrained`` takes: a folder, one file in a folder, or a name on the model hub.  The config,
+the tokenizer and the weights all ask here, so that they always agree on where a checkpoint lives and a new kind of
+source is added once.  Start with :func:`find_file`.
 """
 
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from minibert.errors import CheckpointError
 
 Source = str | os.PathLike[str]
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
 
 
-def find_file(source: Source, name: str) -> Path | None:
+class Where(TypedDict, total=False):
+    """Options of ``from_pretrained`` that say where on the hub, and how to get it."""
+
+    revision: str | None
+    cache_dir: str | os.PathLike[str] | None
+    local_files_only: bool
+    token: str | bool | None
+    force_download: bool
+
+
+def take_where(settings: dict[str, Any]) -> Where:
+    """Remove the options of :class:`Where` from ``settings`` and return them."""
+    where: Where = {}
+    for name in Where.__annotations__:
+        if name in settings:
+            where[name] = settings.pop(name)  # type: ignore[literal-required]
+    return where
+
+
+def find_file(source: Source, name: str, where: Where | None = None) -> Path | None:
     """The path of the file ``name`` of ``source``, or None when that source does not have one.
 
-    Raises CheckpointError when the source itself does not exist.
+    A file of the hub is fetched when it is not in the cache.  Raises CheckpointError when there is no such source.
     """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        path = folder / name
-        return path if path.is_file() else None
-    if folder.is_file():
-        return folder if folder.name == name else None
+    folder = local_folder(source)
+    if folder is not None:
+        return next((path for path in (folder / name, transformer_folder(folder) / name) if path.is_file()), None)
+    if is_hub_name(source):
+        from minibert.hub import hub_file
+
+        return hub_file(os.fspath(source), name, **(where or {}))
     raise CheckpointError(
-        f"{os.fspath(source)!r} is not a folder on this disk. Give the path of a folder that holds config.json, "
-        "the weights and vocab.txt."
+        f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the path "
+        "of a folder that holds config.json, the weights and vocab.txt."
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; CheckpointError in a sentence when it is not one."""
+def same_commit(where: Where, path: Path) -> Where:
+    """``where``, at the commit that ``path`` came from: a branch may move while a checkpoint is being fetched."""
+    from minibert.hub import commit_of
+
+    commit = commit_of(path)
+    return where if commit is None else {**where, "revision": commit}
+
+
+def local_folder(source: Source) -> Path | None:
+    """The folder on this disk that ``source`` means: itself, or the one its single file lies in.  None: the hub's."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file() or Path(f"{path}.index").is_file():  # the second: bert_model.ckpt, which names several files
+        return path.parent
+    return None
+
+
+def local_file(source: Source) -> Path | None:
+    """The single file that ``source`` names, or None when it is a folder or a hub name."""
+    path = Path(source).expanduser()
+    return path if path.is_file() or (Path(f"{path}.index").is_file() and not path.is_dir()) else None
+
+
+def transformer_folder(folder: Path) -> Path:
+    """Where a sentence-transformers folder keeps its BERT (often ``0_Transformer``); elsewhere ``folder`` itself."""
+    listing = folder / "modules.json"
+    if not listing.is_file() or (folder / "config.json").is_file():
+        return folder
+    modules = read_json(listing, list)
+    for module in modules:
+        if isinstance(module, dict) and str(module.get("type", "")).endswith("Transformer"):
+            inner = folder / str(module.get("path", ""))
+            if inner.resolve().is_relative_to(folder.resolve()):
+                return inner
+            raise CheckpointError(
+                f"{listing} points outside its folder: {module.get('path')!r}. It is not safe to follow."
+            )
+    return folder
+
+
+def is_hub_name(source: Source) -> bool:
+    """Whether ``source`` could be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
+    return isinstance(source, str) and HUB_NAME.fullmatch(source) is not None and not Path(source).exists()
+
+
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The JSON object (or list, for ``kind=list``) in ``path``; CheckpointError in a sentence when it is none."""
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; no file of settings is that large.")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise CheckpointError(f"{path} cannot be read as JSON ({error}).") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected an object of settings.")
+    if not isinstance(content, kind):
+        wanted = "an object of settings" if kind is dict else f"a {kind.__name__}"
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected {wanted}.")
     return content
 
 

@@ -15,9 +15,9 @@ from torch.overrides import TorchFunctionMode
 from minibert.checkpoint.names import Reading, read_name, why_unused
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.weights import Weights, open_weights
-from minibert.config import BertConfig
+from minibert.config import BertConfig, find_config
 from minibert.errors import CheckpointError, ConfigError
-from minibert.source import Source
+from minibert.source import Source, same_commit, take_where
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -40,28 +40,33 @@ def load_pretrained(
 
     Args:
         model_class: BertModel or a head.
-        source: a folder that holds config.json and the weights.
+        source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name.
         config: used instead of the source's own.
         dtype: of the parameters, default float32 whatever the file has; ``"auto"`` keeps the file's.
         fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
         add_pooling_layer: for BertModel; False leaves the pooler out.
-        settings: fields of the config to override, such as ``num_labels=3`` (which also allows a new head where the
+        settings: ``revision=``, ``cache_dir=``, ``local_files_only=``, ``token=`` and ``force_download=`` for the hub;
+            and fields of the config to override, such as ``num_labels=3`` (which also allows a new head where the
             file has none), ``attn_implementation="eager"``, ``output_hidden_states=True``.
 
     Raises CheckpointError, in a sentence, when any parameter would not come from the file.
     """
     dtype = settings.pop("torch_dtype", None) if dtype is None else dtype  # the older spelling
+    where = take_where(settings)
     if config is None:
-        config = BertConfig.from_pretrained(source)
+        path = find_config(source, where)
+        where = same_commit(where, path)
+        config = BertConfig.from_pretrained(path)
     unknown = [name for name in settings if name != "num_labels" and not hasattr(config, name)]
     if unknown:
         raise ConfigError(f"from_pretrained got {', '.join(unknown)}, which is no argument and no field of the config.")
     if settings:
         config = BertConfig.from_dict({**vars(config), **settings})
     arguments = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
+    weights = open_weights(source, where)
+    check_depth(config, weights)
     with torch.device("meta"), _NoInitialisation():
         model = model_class(config, **arguments)
-    weights = open_weights(source)
     plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or "num_labels" in settings)
     plan.check()
     plan.carry_out(_as_dtype(dtype))
@@ -72,11 +77,28 @@ def load_architecture(source: Source, **settings: Any) -> "BertPreTrainedModel":
     """The model that the config names under ``architectures``; a BertModel where it names none that is here."""
     import minibert
 
-    config = BertConfig.from_pretrained(source)
+    where = take_where(settings)
+    path = find_config(source, where)
+    config = BertConfig.from_pretrained(path)
     named = getattr(config, "architectures", None) or []
     name = next((name for name in named if str(name).startswith("Bert") and name in minibert.__all__), "BertModel")
     model_class: type[BertPreTrainedModel] = getattr(minibert, name)
-    return load_pretrained(model_class, source, config=config, **settings)
+    return load_pretrained(model_class, source, config=config, **same_commit(where, path), **settings)
+
+
+def check_depth(config: BertConfig, weights: Weights) -> None:
+    """Raise CheckpointError unless the file has as many layers as the config says.
+
+    Before the model is built: a config that asks for a billion layers is to cost nothing.
+    """
+    layers = {int(parts[3]) for name in weights.names() if len(parts := read_name(name).ours.split(".")) > 4
+              and parts[:3] == ["bert", "encoder", "layer"] and parts[3].isdecimal()}  # fmt: skip
+    found = max(layers, default=-1) + 1
+    if found != config.num_hidden_layers:
+        raise CheckpointError(
+            f"{', '.join(map(str, weights.files))} has {found} layers, but config.json says num_hidden_layers "
+            f"{config.num_hidden_layers}. They do not belong together."
+        )
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -132,7 +154,7 @@ class _Plan:
         shape, kind = self.weights.describe(name)
         reason = why_unused(reading.ours)
         if reason is None and parameter not in self.shapes:
-            reason = self.why_not_in_model(name, reading.ours)
+            reason = self.why_not_in_model(reading.ours)
         elif reason is None and self.fresh_head and self.belongs_to_head(parameter):
             reason = "a fresh head was asked for"
         if reason is not None:
@@ -147,14 +169,8 @@ class _Plan:
         note = "" if name == parameter else "; ".join(reading.dialects) or "bert. prefix"
         self.records.append(TensorRecord(name, parameter, shape, kind, note))
 
-    def why_not_in_model(self, name: str, ours: str) -> str:
-        """The reason why the model has no parameter for ``ours``; raises where config and weights disagree."""
-        layers = self.model.config.num_hidden_layers
-        if ours.startswith("bert.encoder.layer.") and int(ours.split(".")[3]) >= layers:
-            raise CheckpointError(
-                f"{self.where()} has {name}, but config.json says num_hidden_layers {layers}. They do not belong "
-                "together."
-            )
+    def why_not_in_model(self, ours: str) -> str:
+        """The reason why the model has no parameter for ``ours``."""
         if ours.startswith("bert.pooler."):
             return f"{type(self.model).__name__} has no pooler here"
         if not ours.startswith("bert."):
@@ -202,7 +218,9 @@ class _Plan:
     def check_shapes(self) -> None:
         """Raise CheckpointError for a tensor whose shape is not its parameter's."""
         for parameter, name in self.taken.items():
-            shape, _ = self.weights.describe(name)
+            shape, kind = self.weights.describe(name)
+            if kind not in ("float32", "float64", "float16", "bfloat16"):
+                raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected floating-point weights.")
             if self.readings[name].transposed:
                 shape = shape[::-1]
             if shape != self.shapes[parameter]:
@@ -231,6 +249,7 @@ class _Plan:
             model.register_module("pooler", None)
         state = {parameter: self.read(parameter, dtype) for parameter in self.taken}
         self.check_tied(state)
+        self.check_positions()
         for parameter in self.tied:
             other = self.tied_partner(parameter)
             if other is not None and self.tied[parameter] not in state:
@@ -254,6 +273,14 @@ class _Plan:
             fresh=tuple(self.fresh),
             absent=self.absent,
         )
+
+    def check_positions(self) -> None:
+        """Raise CheckpointError for a saved ``position_ids`` that does not simply count: it would be another model."""
+        for name in self.weights.names():
+            if self.readings[name].ours == "bert.embeddings.position_ids":
+                found = self.weights.tensor(name).reshape(-1)
+                if not torch.equal(found, torch.arange(len(found), dtype=found.dtype)):
+                    raise CheckpointError(f"{self.where()}: {name} is not 0, 1, 2, …; minibert has no other positions.")
 
     def check_tied(self, state: dict[str, Tensor]) -> None:
         """Raise CheckpointError when the file has both of a tied pair and they differ."""

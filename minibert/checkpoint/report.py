@@ -54,7 +54,10 @@ class LoadReport:
         if self.renamed:
             ways = sorted({tensor.note for tensor in self.renamed})
             lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(ways)})"
-        lines += [f"not used: {tensor.name} — {tensor.note}" for tensor in self.unused]
+        for reason in dict.fromkeys(tensor.note for tensor in self.unused):
+            names = [tensor.name for tensor in self.unused if tensor.note == reason]
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"not used: {names[0]}{others} — {reason}")
         lines += [f"absent: {part} — {meaning}" for part, meaning in self.absent.items()]
         lines += [f"fresh, untrained: {name}" for name in self.fresh]
         return "\n".join(lines)

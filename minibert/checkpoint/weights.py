@@ -1,11 +1,15 @@
 """Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, and a .bin (a pickle) is opened by torch's
-restricted reader (``weights_only=True``), which builds tensors and nothing else.  Start with :func:`open_weights`.
+Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is opened by torch's restricted
+reader (``weights_only=True``), which builds tensors and nothing else, and Google's bundles are read by our own code.
+Start with :func:`open_weights`.
 """
 
+import os
 import pickle
+import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError
-from minibert.source import Source, find_file
+from minibert.source import Source, Where, find_file, local_file, local_folder, read_json, transformer_folder
 
 MINIMUM_TORCH = (2, 6)  # before it, weights_only=True could be made to execute code (CVE-2025-32434)
 KINDS = {
@@ -24,7 +29,7 @@ KINDS = {
 
 
 class Weights(ABC):
-    """The tensors of one checkpoint, by the names its file gives them."""
+    """The tensors of one checkpoint, by the names its files give them."""
 
     files: tuple[Path, ...]
 
@@ -50,7 +55,7 @@ class SafetensorsWeights(Weights):
             file: Any = safe_open(path, framework="pt")
             self._names: list[str] = list(file.keys())
             self._file = file
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path} is not a whole safetensors file ({error}). Download or copy it again."
             ) from error
@@ -83,8 +88,10 @@ class PickleWeights(Weights):
             )
         try:
             content = self._load(path)
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except CheckpointError:
+            raise
+        except Exception as error:  # a broken pickle can fail in any way; none of them is the user's to decipher
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
                 f"{path} cannot be read as a plain state dict ({reason}). Nothing in it was executed."
             ) from error
@@ -92,16 +99,23 @@ class PickleWeights(Weights):
             isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
         ):
             raise CheckpointError(f"{path} does not hold a state dict, that is names with their tensors.")
+        for name, value in content.items():
+            if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+                raise CheckpointError(f"{path}: {name} is not a plain dense tensor; BERT's weights are.")
         self._tensors: dict[str, Tensor] = dict(content)
 
     @staticmethod
     def _load(path: Path) -> Any:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:  # files older than torch 1.6 are no zip archives and cannot be mapped
-            if "mmap" not in str(error):
-                raise
+        if not zipfile.is_zipfile(path):  # torch before 1.6, which cannot be mapped
+            with path.open("rb") as file:
+                if file.read(2)[:1] != b"\x80":
+                    raise pickle.UnpicklingError("it is neither a zip archive nor a pickle")
             return torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            # torch stores without compressing; an archive that grows when opened is not one of torch's.
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise pickle.UnpicklingError("it is a compressed archive, which torch never writes")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
     def names(self) -> list[str]:
         """Names of all tensors, in the file's order."""
@@ -117,20 +131,129 @@ class PickleWeights(Weights):
         return self._tensors[name]
 
 
-FORMATS: tuple[tuple[str, type[SafetensorsWeights] | type[PickleWeights]], ...] = (
-    ("model.safetensors", SafetensorsWeights),
-    ("pytorch_model.bin", PickleWeights),
-)
+class BundleWeights(Weights):
+    """Google's format: TensorFlow's index and data shards."""
+
+    def __init__(self, prefix: Path) -> None:
+        self._bundle = read_tensor_bundle(prefix)
+        shards = (self._bundle.shard_path(number) for number in range(self._bundle.num_shards))
+        self.files = (Path(f"{prefix}.index"), *shards)
+
+    def names(self) -> list[str]:
+        """Names of all tensors, in the index's order."""
+        return list(self._bundle)
+
+    def describe(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and kind of number of a tensor."""
+        entry = self._bundle.entries[name]
+        kind = f"TensorFlow's {entry.tf_dtype}" if entry.dtype is None else str(entry.dtype).removeprefix("torch.")
+        return tuple(entry.shape), kind
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor, its checksum compared."""
+        return self._bundle.tensor(name)
 
 
-def open_weights(source: Source) -> Weights:
-    """The weights of a folder: safetensors first, then .bin.
+class ShardedWeights(Weights):
+    """Several files that one index holds together: ``{"weight_map": {tensor: file}}``."""
 
-    Raises CheckpointError when there are none, or when the file is broken.
+    def __init__(self, index: Path, shards: dict[str, Weights], weight_map: dict[str, str]) -> None:
+        self.files = (index, *(path for shard in shards.values() for path in shard.files))
+        self._shards, self._weight_map = shards, weight_map
+        for file, shard in shards.items():
+            listed = {name for name, its_file in weight_map.items() if its_file == file}
+            found = set(shard.names())
+            if lacking := sorted(listed - found):
+                raise CheckpointError(f"{index.parent / file} lacks {lacking[0]}, which {index.name} says it holds.")
+            if extra := sorted(found - listed):
+                elsewhere = weight_map.get(extra[0])
+                where = f"puts into {elsewhere}" if elsewhere else "does not list"
+                raise CheckpointError(f"{index.parent / file} holds {extra[0]}, which {index.name} {where}.")
+
+    def names(self) -> list[str]:
+        """Names of all tensors, in the index's order."""
+        return list(self._weight_map)
+
+    def describe(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and kind of number of a tensor."""
+        return self._shards[self._weight_map[name]].describe(name)
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor, from its shard."""
+        return self._shards[self._weight_map[name]].tensor(name)
+
+
+SINGLE = {"model.safetensors": SafetensorsWeights, "pytorch_model.bin": PickleWeights}
+# In order of preference: plain data before pickles.
+NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def open_weights(source: Source, where: Where | None = None) -> Weights:
+    """The weights of a source: safetensors first, then .bin, whole or in shards, then Google's own format.
+
+    Raises CheckpointError when there are none, or when a file is broken.
     """
-    for name, format_class in FORMATS:
-        path = find_file(source, name)
+    named = local_file(source)
+    if named is not None and named.suffix != ".json":
+        return open_file(named)
+    for name in NAMES:
+        path = find_file(source, name, where)
         if path is not None:
-            return format_class(path)
-    expected = ", ".join(name for name, _ in FORMATS)
-    raise CheckpointError(f"{source} holds no weights; looked for {expected}.")
+            return open_shards(path, source, where) if name.endswith(".json") else SINGLE[name](path)
+    folder = local_folder(source)
+    prefix = None if folder is None else find_bundle_prefix(transformer_folder(folder))
+    if prefix is not None:
+        return BundleWeights(prefix)
+    raise CheckpointError(
+        f"{os.fspath(source)} holds no weights; looked for {', '.join(NAMES)} and TensorFlow's *.ckpt.index."
+    )
+
+
+def open_file(path: Path) -> Weights:
+    """The weights in one file, whose name says of which format they are."""
+    if path.name.endswith(".safetensors"):
+        return SafetensorsWeights(path)
+    if path.suffix in (".bin", ".pt", ".pth"):
+        return PickleWeights(path)
+    prefix = find_bundle_prefix(path)
+    if prefix is not None:
+        return BundleWeights(prefix)
+    raise CheckpointError(f"{path} is of no format that holds weights: .safetensors, .bin, or a TensorFlow *.ckpt.")
+
+
+def open_shards(index: Path, source: Source, where: Where | None) -> Weights:
+    """The weights that an index lists; it may only name files beside itself."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
+        raise CheckpointError(f'{index} has no "weight_map" of tensors and the files they are in.')
+    shards = {}
+    for file in dict.fromkeys(weight_map.values()):
+        check_shard_name(index, file)
+        path = find_file(source, file, where)
+        if path is None:
+            raise CheckpointError(f"{index} lists {file}, which is not there. Copy or download the missing shard.")
+        check_shard_place(index, path)
+        shards[file] = open_file(path)
+    return ShardedWeights(index, shards, weight_map)
+
+
+def check_shard_name(index: Path, file: str) -> None:
+    """Raise CheckpointError unless ``file`` is the plain name of a weight file of the index's own format."""
+    suffix = ".safetensors" if index.name.startswith("model.") else ".bin"
+    if Path(file).name != file or "\\" in file or "\0" in file or not file.endswith(suffix):
+        raise CheckpointError(
+            f"{index} lists {file!r}; a shard is a {suffix} file beside its index. It is not safe to follow."
+        )
+
+
+def check_shard_place(index: Path, path: Path) -> None:
+    """Raise CheckpointError for a shard that is a link to somewhere else.
+
+    The hub's cache keeps every file as a link from ``snapshots/REVISION/`` into ``blobs/`` of the same repository.
+    """
+    home = index.parent.resolve()
+    allowed: Iterable[Path] = (home, index.parent.parent.parent.resolve() / "blobs")
+    if path.resolve().parent not in allowed:
+        raise CheckpointError(
+            f"{path} is a link to {path.resolve()}, outside the checkpoint. It is not safe to follow."
+        )
