@@ -1,0 +1,217 @@
+"""The index of a TensorFlow checkpoint: which tensors there are, and where their bytes lie.
+
+A sorted string table (see sstable.py) from names to small protocol-buffer messages: under the empty name a
+BundleHeaderProto, under every other a BundleEntryProto.  Protocol buffers are read here by hand, since three messages
+with a dozen numbers need no library.  Look at ``read_index`` first, then at ``TensorEntry``.
+
+Written from tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/{types,tensor_shape,versions}.proto
+and protobuf.dev/programming-guides/encoding.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from minibert.checkpoint.sstable import DamagedTable, read_table, read_varint
+from minibert.errors import CheckpointError
+
+MAX_SHARDS = 99_999  # the names of the data files have five digits for it
+MAX_RANK = 254  # TensorFlow's own limit
+FORMAT_VERSION = 1  # the only one there has been (kTensorBundleVersion)
+LITTLE_ENDIAN = 0
+SLICE_KEY = b"\x00"  # the pieces of a partitioned variable have binary keys, which begin with this byte
+
+# The enum DataType of types.proto.  Those without a torch.dtype are listed, but not read.
+DTYPES: dict[int, tuple[str, torch.dtype | None]] = {
+    1: ("float32", torch.float32),
+    2: ("float64", torch.float64),
+    3: ("int32", torch.int32),
+    4: ("uint8", torch.uint8),
+    5: ("int16", torch.int16),
+    6: ("int8", torch.int8),
+    7: ("string", None),  # for example _CHECKPOINTABLE_OBJECT_GRAPH, which tf.train.Checkpoint adds
+    8: ("complex64", None),
+    9: ("int64", torch.int64),
+    10: ("bool", torch.bool),
+    14: ("bfloat16", torch.bfloat16),
+    17: ("uint16", None),
+    18: ("complex128", None),
+    19: ("float16", torch.float16),
+    20: ("resource", None),
+    21: ("variant", None),
+    22: ("uint32", None),
+    23: ("uint64", None),
+}
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What the index says about one tensor."""
+
+    tf_dtype: str  # TensorFlow's name for it
+    dtype: torch.dtype | None  # None: we can list it, not read it
+    shape: tuple[int, ...]
+    shard: int  # the number of its data file
+    offset: int  # of its first byte in that file
+    size: int  # in bytes
+    masked_crc32c: int
+    is_partitioned: bool  # its values lie in slices; shard, offset, size and CRC then mean nothing
+
+
+def read_index(data: bytes, path: Path) -> tuple[int, dict[str, TensorEntry]]:
+    """The number of data shards, and the tensors by name in the order of their names' bytes.
+
+    data: the content of the file ``path``, which is used in messages only.
+
+    Raises CheckpointError when it is not the index of a bundle that we read.
+    """
+    num_shards = 0
+    entries: dict[str, TensorEntry] = {}
+    try:
+        for position, (key, value) in enumerate(read_table(data)):
+            if position == 0:
+                num_shards = _parse_header(key, value, path)
+            elif not key.startswith(SLICE_KEY):
+                entries[_decode_name(key)] = _parse_entry(key, value, num_shards)
+        if num_shards == 0:
+            raise DamagedTable("it has no header")
+        _refuse_overlaps(entries)
+    except DamagedTable as error:
+        raise CheckpointError(
+            f"{path} cannot be read as the index of a TensorFlow checkpoint: {error}. The file is damaged, incomplete "
+            "or something else; fetch it again."
+        ) from error
+    return num_shards, entries
+
+
+def _parse_header(key: bytes, value: bytes, path: Path) -> int:
+    """The number of shards in the BundleHeaderProto, whose key is empty and which thus comes first."""
+    if key:
+        raise DamagedTable(f"its first key is {key[:80]!r}, expected the empty key of a bundle's header")
+    numbers = _numbers(value)
+    num_shards, endianness, min_consumer = numbers.get(1, 0), numbers.get(2, LITTLE_ENDIAN), 0
+    for field in _fields(value):
+        match field:
+            case (3, bytes(version)):
+                min_consumer = _numbers(version).get(2, 0)
+    if endianness != LITTLE_ENDIAN or sys.byteorder != "little":
+        raise CheckpointError(
+            f"{path}: the checkpoint or this machine is big-endian, expected little-endian ones. Save the checkpoint "
+            "again on a little-endian machine, and read it there."
+        )
+    if min_consumer > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} asks for a reader that knows version {min_consumer} of the format, expected version "
+            f"{FORMAT_VERSION}. Save the checkpoint again with an older TensorFlow."
+        )
+    if not 0 < num_shards <= MAX_SHARDS:
+        raise DamagedTable(f"it claims {num_shards} data shards, expected 1 to {MAX_SHARDS}")
+    return num_shards
+
+
+def _decode_name(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedTable(f"the name {key[:80]!r} is not UTF-8") from error
+
+
+def _parse_entry(key: bytes, value: bytes, num_shards: int) -> TensorEntry:
+    """The BundleEntryProto ``value``, tested for everything that can be tested without the shards."""
+    shape: tuple[int, ...] = ()
+    is_partitioned = False
+    for field in _fields(value):
+        match field:
+            case (2, bytes(message)):
+                shape = _parse_shape(key, message)
+            case (7, bytes()):
+                is_partitioned = True
+    numbers = _numbers(value)
+    data_type, shard, offset, size, masked_crc32c = (numbers.get(field, 0) for field in (1, 3, 4, 5, 6))
+    tf_dtype, dtype = DTYPES.get(data_type, (f"DataType({data_type})", None))
+    entry = TensorEntry(tf_dtype, dtype, shape, shard, offset, size, masked_crc32c, is_partitioned)
+    if not is_partitioned:
+        _check_place(key, entry, num_shards)
+    return entry
+
+
+def _check_place(key: bytes, entry: TensorEntry, num_shards: int) -> None:
+    """The bytes must be in a shard that there is, and as many as dtype and shape make."""
+    if not 0 <= entry.shard < num_shards or entry.offset < 0 or entry.size < 0:
+        raise DamagedTable(
+            f"{key[:80]!r} has {entry.size} bytes from byte {entry.offset} of shard {entry.shard} on, expected "
+            f"positive numbers and a shard below {num_shards}"
+        )
+    if entry.dtype is None:
+        return
+    # A tensor without elements may still have a dimension; torch must be able to count in all of them.
+    if math.prod(dim or 1 for dim in entry.shape) * entry.dtype.itemsize >= 1 << 63:
+        raise DamagedTable(f"{key[:80]!r} has the shape {entry.shape}, more than any memory holds")
+    expected = math.prod(entry.shape) * entry.dtype.itemsize
+    if entry.size != expected:
+        raise DamagedTable(
+            f"{key[:80]!r} has {entry.size} bytes, expected {expected} for the shape {entry.shape} of {entry.tf_dtype}"
+        )
+
+
+def _parse_shape(key: bytes, message: bytes) -> tuple[int, ...]:
+    """The dimensions in a TensorShapeProto: field 2, repeated, each a message with the size in its field 1."""
+    shape: list[int] = []
+    for field in _fields(message):
+        match field:
+            case (2, bytes(dim)):
+                shape.append(_numbers(dim).get(1, 0))  # protocol buffers leave a zero out
+            case (3, int(unknown_rank)) if unknown_rank:
+                raise DamagedTable(f"{key[:80]!r} has no shape")
+        if len(shape) > MAX_RANK or (shape and shape[-1] < 0):
+            raise DamagedTable(f"{key[:80]!r} has a shape of negative size or of more than {MAX_RANK} dimensions")
+    return tuple(shape)
+
+
+def _refuse_overlaps(entries: dict[str, TensorEntry]) -> None:
+    """No writer makes two tensors share bytes; without this test a small file could ask for any amount of memory."""
+    stored = sorted(
+        (entry.shard, entry.offset, entry.size, name)
+        for name, entry in entries.items()
+        if entry.size and not entry.is_partitioned
+    )
+    for (shard, offset, size, name), (next_shard, next_offset, _, next_name) in pairwise(stored):
+        if shard == next_shard and offset + size > next_offset:
+            raise DamagedTable(f"{name[:80]!r} and {next_name[:80]!r} share bytes of shard {shard}")
+
+
+def _numbers(message: bytes) -> dict[int, int]:
+    """The numeric fields of a message by field number; of a repeated one the last counts, as the encoding says."""
+    return {number: value for number, value in _fields(message) if isinstance(value, int)}
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The (field number, value) pairs of a protocol-buffer message, in its order.
+
+    A varint is given as the signed 64-bit number that it is in every field we read, a fixed one as unsigned.
+    Fields that a reader does not know, or that have another type than it expects, are for it to skip.
+    """
+    position = 0
+    while position < len(message):
+        tag, position = read_varint(message, position)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            value, position = read_varint(message, position)
+            yield number, value - (value >> 63 << 64)
+            continue
+        if wire_type == 2:
+            size, position = read_varint(message, position)
+        elif wire_type in (1, 5):
+            size = 8 if wire_type == 1 else 4
+        else:
+            raise DamagedTable(f"a record has a field of wire type {wire_type}, which bundles do not use")
+        content = message[position : position + size]
+        if len(content) != size:
+            raise DamagedTable(f"a record ends within its field {number}")
+        position += size
+        yield number, content if wire_type == 2 else int.from_bytes(content, "little")
