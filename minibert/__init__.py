@@ -87,12 +87,15 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:  # the same names in the form that editors and type checkers read
-    from minibert.checkpoint import LoadReport, TensorRecord, open_weights
-    from minibert.config import BertConfig
+    from minibert.checkpoint import LoadReport as LoadReport
+    from minibert.checkpoint import TensorRecord as TensorRecord
+    from minibert.checkpoint import open_weights as open_weights
     from minibert.config import BertConfig as AutoConfig
-    from minibert.embedding import embed_texts, mean_pooling
+    from minibert.config import BertConfig as BertConfig
+    from minibert.embedding import embed_texts as embed_texts
+    from minibert.embedding import mean_pooling as mean_pooling
     from minibert.errors import *
-    from minibert.fill_mask import fill_mask
+    from minibert.fill_mask import fill_mask as fill_mask
     from minibert.heads import *
     from minibert.heads import BertForMaskedLM as AutoModelForMaskedLM
     from minibert.heads import BertForMultipleChoice as AutoModelForMultipleChoice
@@ -104,7 +107,8 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.model import *
     from minibert.model import BertModel as AutoModel
     from minibert.outputs import *
-    from minibert.pretrained import BertPreTrainedModel
-    from minibert.tokenizer import BatchEncoding, BertTokenizer
+    from minibert.pretrained import BertPreTrainedModel as BertPreTrainedModel
+    from minibert.tokenizer import BatchEncoding as BatchEncoding
     from minibert.tokenizer import BertTokenizer as AutoTokenizer
+    from minibert.tokenizer import BertTokenizer as BertTokenizer
     from minibert.tokenizer import BertTokenizer as BertTokenizerFast

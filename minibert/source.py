@@ -49,13 +49,22 @@ def find_file(source: Source, name: str, where: Where | None = None) -> Path | N
     if folder is not None:
         return next((path for path in (folder / name, transformer_folder(folder) / name) if path.is_file()), None)
     if is_hub_name(source):
-        from minibert.hub import hub_file
-
-        return hub_file(os.fspath(source), name, **(where or {}))
+        return find_on_hub(os.fspath(source), name, where or {})
     raise CheckpointError(
         f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the path "
         "of a folder that holds config.json, the weights and vocab.txt."
     )
+
+
+def find_on_hub(repository: str, name: str, where: Where) -> Path | None:
+    """The file ``name`` of a hub repository, in its root or where sentence-transformers put it."""
+    from minibert.hub import hub_file
+
+    found = hub_file(repository, name, **where)
+    if found is None and name != "modules.json" and (listing := hub_file(repository, "modules.json", **where)):
+        inner = transformer_path(listing)
+        found = hub_file(repository, f"{inner}/{name}", **where) if inner else None
+    return found
 
 
 def same_commit(where: Where, path: Path) -> Where:
@@ -87,16 +96,18 @@ def transformer_folder(folder: Path) -> Path:
     listing = folder / "modules.json"
     if not listing.is_file() or (folder / "config.json").is_file():
         return folder
-    modules = read_json(listing, list)
-    for module in modules:
+    return folder / transformer_path(listing)
+
+
+def transformer_path(listing: Path) -> str:
+    """The path of the BERT that a sentence-transformers ``modules.json`` lists, ``""`` for the folder itself."""
+    for module in read_json(listing, list):
         if isinstance(module, dict) and str(module.get("type", "")).endswith("Transformer"):
-            inner = folder / str(module.get("path", ""))
-            if inner.resolve().is_relative_to(folder.resolve()):
-                return inner
-            raise CheckpointError(
-                f"{listing} points outside its folder: {module.get('path')!r}. It is not safe to follow."
-            )
-    return folder
+            path = module.get("path") or ""
+            if not isinstance(path, str) or not re.fullmatch(r"[\w-]*", path):
+                raise CheckpointError(f"{listing} names the path {path!r}; expected a folder beside it.")
+            return path
+    return ""
 
 
 def is_hub_name(source: Source) -> bool:

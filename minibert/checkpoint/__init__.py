@@ -4,7 +4,8 @@
 account that a loaded model carries, ``save.py`` the way back.
 """
 
-from minibert.checkpoint.load import load_architecture, load_pretrained
+from minibert.checkpoint.architecture import load_architecture
+from minibert.checkpoint.load import load_pretrained
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.save import save_pretrained, write_safetensors
 from minibert.checkpoint.weights import Weights, open_weights

@@ -73,19 +73,6 @@ def load_pretrained(
     return model.eval()
 
 
-def load_architecture(source: Source, **settings: Any) -> "BertPreTrainedModel":
-    """The model that the config names under ``architectures``; a BertModel where it names none that is here."""
-    import minibert
-
-    where = take_where(settings)
-    path = find_config(source, where)
-    config = BertConfig.from_pretrained(path)
-    named = getattr(config, "architectures", None) or []
-    name = next((name for name in named if str(name).startswith("Bert") and name in minibert.__all__), "BertModel")
-    model_class: type[BertPreTrainedModel] = getattr(minibert, name)
-    return load_pretrained(model_class, source, config=config, **same_commit(where, path), **settings)
-
-
 def check_depth(config: BertConfig, weights: Weights) -> None:
     """Raise CheckpointError unless the file has as many layers as the config says.
 

@@ -47,8 +47,14 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     of any layout.  Format: the safetensors README, "Format".
     """
     header: dict[str, object] = {} if metadata is None else {"__metadata__": metadata}
-    # Widest numbers first keeps every tensor aligned to its own width, as the library's writer does.
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+
+    # 64 bytes is what torch aligns to: a memory-mapped tensor that lies otherwise rounds otherwise in some products.
+    # So odd sizes come last, the wider numbers first among them.
+    def place(name: str) -> tuple[bool, int, str]:
+        tensor = tensors[name]
+        return bool(tensor.numel() * tensor.element_size() % 64), -tensor.element_size(), name
+
+    names = sorted(tensors, key=place)
     offset = 0
     for name in names:
         tensor = tensors[name]
@@ -57,7 +63,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the numbers start at a multiple of 8
+    text += b" " * (-(8 + len(text)) % 64)
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         write_numbers(file, (tensors[name] for name in names))

@@ -1,0 +1,48 @@
+"""Proof: is what was loaded exactly that model, and if not, where is the first value that differs?
+
+``models.py`` compares two implementations in one process, ``golden.py`` with recorded values, ``published.py`` with
+what other projects printed.  ``points.py`` names the values, ``compare.py`` finds the first that differs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minibert.source import Source
+from minibert.verify.compare import PointResult, VerifyReport
+from minibert.verify.golden import is_golden, make_golden, verify_against_golden
+from minibert.verify.models import verify_against_folder, verify_against_transformers, verify_models
+from minibert.verify.published import PublishedReport, verify_published
+
+__all__ = [
+    "PointResult",
+    "PublishedReport",
+    "VerifyReport",
+    "make_golden",
+    "verify",
+    "verify_against_folder",
+    "verify_against_golden",
+    "verify_against_transformers",
+    "verify_models",
+    "verify_published",
+]
+
+
+def verify(
+    source: Source,
+    against: Source,
+    *,
+    dtype: str | None = None,
+    attention: str = "eager",
+    texts: Sequence[str] = (),
+) -> VerifyReport:
+    """Compare a checkpoint with ``"transformers"``, with a golden file, or with another checkpoint.
+
+    ``dtype`` is ``"float32"`` (default) or ``"float64"``; against a golden file both are run unless one is chosen.
+    """
+    if against == "transformers":
+        return verify_against_transformers(source, dtype=dtype or "float32", attention=attention, texts=texts)
+    path = Path(against)
+    if path.is_file() and path.suffix == ".safetensors" and is_golden(path):
+        dtypes = (dtype,) if dtype else ("float64", "float32")
+        return verify_against_golden(source, path, dtypes=dtypes, attention=attention)
+    return verify_against_folder(source, against, dtype=dtype or "float32", attention=attention, texts=texts)

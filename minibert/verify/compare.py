@@ -1,0 +1,140 @@
+"""Two sets of recorded points, side by side: how far apart, where, in units of rounding, and which differs first."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor
+
+from minibert.tables import table
+from minibert.verify.points import is_outer
+
+
+@dataclass(frozen=True)
+class PointResult:
+    """One point of one batch."""
+
+    batch: str
+    point: str
+    shape: tuple[int, ...] | None
+    difference: float | None  # the largest |Δ|; inf where one side has NaN or another shape; None: not compared
+    place: tuple[int, ...]  # where the largest difference is
+    found: float | None
+    expected: float | None
+    ulps: float | None  # the difference in units of the last place of the expected value
+    bound: float  # what passes
+    verdict: str  # "same", "within the bound", "DIFFERS", "absent"
+
+    @property
+    def differs(self) -> bool:
+        """Whether this point is beyond its bound."""
+        return self.verdict == "DIFFERS"
+
+
+@dataclass
+class VerifyReport:
+    """The whole comparison."""
+
+    ours: str
+    reference: str
+    dtype: str
+    attention: str
+    results: list[PointResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def first_difference(self) -> PointResult | None:
+        """The first point, in the order of computation, that differs; None when all are the same."""
+        return next((result for result in self.results if result.differs), None)
+
+    @property
+    def same(self) -> bool:
+        """Whether something was compared and nothing differs."""
+        return self.first_difference is None and any(result.difference is not None for result in self.results)
+
+    def to_dict(self) -> dict[str, object]:
+        """The whole report as plain values, for JSON."""
+        first = self.first_difference
+        return asdict(self) | {"same": self.same, "first_difference": None if first is None else asdict(first)}
+
+    def conclusion(self) -> str:
+        """The one line to read."""
+        first = self.first_difference
+        if first is not None:
+            place = f" at {first.place}" if first.place else ""
+            values = "" if first.found is None else f": {first.found!r}, expected {first.expected!r}"
+            return f"The first point that differs is {first.point} (batch “{first.batch}”){place}{values}."
+        compared = [result for result in self.results if result.difference is not None]
+        if not compared:
+            return "Nothing was compared."
+        largest = max(result.difference or 0.0 for result in compared)
+        if largest == 0.0:
+            return f"No point differs: all {len(compared)} are identical, max |Δ| = 0.0."
+        return f"No point differs beyond its bound: {len(compared)} compared, max |Δ| = {largest:.3g}."
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, *, every_point: bool = True) -> str:
+        """The table and the conclusion; without ``every_point`` only the outer points and those that differ."""
+        header = f"{self.ours}\nagainst {self.reference}; {self.dtype}, {self.attention} attention\n"
+        shown = [result for result in self.results if every_point or result.differs or is_outer(result.point)]
+        rows = []
+        for result in shown:
+            shape = "×".join(map(str, result.shape)) if result.shape else ""
+            if result.difference is None:
+                rows.append((result.batch, result.point, shape, "", "", "", "", result.verdict))
+                continue
+            place = ", ".join(map(str, result.place)) if result.difference else ""
+            ulps = "" if result.ulps is None or not result.difference else f"{result.ulps:.1f}"
+            bound = f"{result.bound:.2g}" if result.bound else "0"
+            rows.append(
+                (result.batch, result.point, shape, f"{result.difference:.3g}", place, ulps, bound, result.verdict)
+            )
+        columns = ("batch", "point", "shape", "max |Δ|", "at", "ulps", "bound", "verdict")
+        body = table(columns, rows, right=("max |Δ|", "ulps", "bound"))
+        hidden = len(self.results) - len(shown)
+        notes = [*self.notes, *([f"{hidden} inner points are not shown (--all shows them)"] if hidden else [])]
+        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion()])
+
+
+def compare_points(
+    batch: str,
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    names: list[str],
+    bounds: Mapping[str, float] | None = None,
+) -> list[PointResult]:
+    """The points ``names`` of one batch, compared; ``bounds`` gives what passes (default: exactly equal)."""
+    results = []
+    for name in names:
+        bound = 0.0 if bounds is None else bounds.get(name, 0.0)
+        if name in found and name in expected:
+            results.append(compare_tensors(batch, name, found[name], expected[name], bound))
+        elif name in found or name in expected:
+            side = "the reference" if name in found else "here"
+            shape = tuple((found if name in found else expected)[name].shape)
+            results.append(PointResult(batch, name, shape, None, (), None, None, None, bound, f"absent ({side})"))
+    return results
+
+
+def compare_tensors(batch: str, point: str, found: Tensor, expected: Tensor, bound: float) -> PointResult:
+    """One point: the largest difference, where it is, and its size in units of the last place."""
+    shape = tuple(found.shape)
+    if found.shape != expected.shape:
+        return PointResult(batch, point, shape, float("inf"), (), None, None, None, bound, "DIFFERS")
+    wide, reference = found.double(), expected.double()
+    delta = (wide - reference).abs()
+    delta[wide.isnan() & reference.isnan()] = 0.0
+    delta = delta.nan_to_num(nan=float("inf"), posinf=float("inf"))
+    if not delta.numel():
+        return PointResult(batch, point, shape, 0.0, (), None, None, None, bound, "same")
+    flat = int(delta.argmax())
+    place = tuple(int(index) for index in torch.unravel_index(torch.tensor(flat), delta.shape))
+    difference = float(delta.reshape(-1)[flat])
+    value = expected.reshape(-1)[flat].to(found.dtype)
+    step = torch.nextafter(value.abs(), torch.tensor(float("inf"), dtype=value.dtype)) - value.abs()
+    ulps = difference / float(step) if float(step) else float("inf")
+    verdict = "same" if difference == 0.0 else "within the bound" if difference <= bound else "DIFFERS"
+    here, there = float(wide.reshape(-1)[flat]), float(reference.reshape(-1)[flat])
+    return PointResult(batch, point, shape, difference, place, here, there, ulps, bound, verdict)

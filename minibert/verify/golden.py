@@ -1,0 +1,142 @@
+"""Goldens: inputs and every point of a model in full precision, so that parity can be checked years later.
+
+Two implementations in one process can be equal to the last bit.  A file from another machine cannot promise that:
+another CPU, torch or number of threads sums in another order.  So a golden holds float64 values, against which a
+float64 run is compared within the rounding of float64; and the float32 values of the machine that made it, whose
+distance from the float64 values says how much float32 rounds at each point.  Start with :func:`make_golden`.
+"""
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from minibert import __version__
+from minibert.checkpoint import write_safetensors
+from minibert.errors import CheckpointError
+from minibert.source import Source
+from minibert.verify.batches import Batch
+from minibert.verify.compare import VerifyReport, compare_points
+from minibert.verify.models import batches_for, load
+from minibert.verify.points import is_outer, record
+
+FORMAT = "minibert golden 1"
+
+# float64: sums of a few thousand products, in another order, differ by some hundreds of units in the last place of
+# the largest value; measured at most 60 between 1 and 2 threads.
+FLOAT64_UNITS = 4096
+# float32: 8 times what the recording machine itself was off at this point, and some units of the largest value where
+# it happened to be exact.
+FLOAT32_TIMES, FLOAT32_UNITS = 8, 16
+
+
+def make_golden(source: Source, path: Path, *, texts: Sequence[str] = (), only_layers: bool = False) -> int:
+    """Record ``source`` on the default batches (or ``texts``) into ``path``; returns how many points were recorded.
+
+    ``only_layers`` keeps the embeddings, the layers' outputs, the pooler and the head, for a small file.
+    """
+    exact, usual = load(source, "float64", "eager"), load(source, "float32", "eager")
+    batches = batches_for(source, usual.config, texts)
+    tensors: dict[str, Tensor] = {}
+    order: dict[str, list[str]] = {}
+    for name, batch in batches.items():
+        tensors |= {f"inputs/{name}/{key}": value for key, value in batch.items()}
+        points = {"float64": record(exact, batch), "float32": record(usual, batch)}
+        kept = list(points["float64"])
+        if only_layers:
+            kept = [point for point in kept if is_outer(point)]
+        order[name] = kept
+        tensors |= {f"{kind}/{name}/{point}": points[kind][point] for kind in points for point in kept}
+    about = {
+        "format": FORMAT,
+        "minibert": __version__,
+        "torch": torch.__version__,
+        "cpu": cpu_name(),
+        "threads": str(torch.get_num_threads()),
+        "model": type(usual).__name__,
+        "points": json.dumps(order, ensure_ascii=False),
+    }
+    write_safetensors(path, tensors, about)
+    return sum(len(points) for points in order.values())
+
+
+def verify_against_golden(
+    source: Source, path: Path, *, dtypes: Sequence[str] = ("float64", "float32"), attention: str = "eager"
+) -> VerifyReport:
+    """Compare a run of ``source`` with a golden, in each of ``dtypes``, within the bounds that the report prints.
+
+    Raises CheckpointError when ``path`` is no golden.
+    """
+    about, tensors = read_golden(path)
+    order: dict[str, list[str]] = json.loads(about["points"])
+    made = f"torch {about['torch']}, {about['cpu']}, {about['threads']} threads"
+    report = VerifyReport(f"minibert {source}", f"{path} ({made})", " and ".join(dtypes), attention)
+    for dtype in dtypes:
+        model = load(source, dtype, attention)
+        if type(model).__name__ != about["model"]:
+            raise CheckpointError(f"{path} was recorded from a {about['model']}; {source} is a {type(model).__name__}.")
+        for name, points in order.items():
+            batch: Batch = {
+                key.rpartition("/")[2]: value for key, value in tensors.items() if key.startswith(f"inputs/{name}/")
+            }
+            expected = {point: tensors[f"float64/{name}/{point}"] for point in points}
+            bounds = {point: bound_for(dtype, tensors, name, point) for point in points}
+            label = name if len(dtypes) == 1 else f"{name}, {dtype}"
+            report.results += compare_points(label, record(model, batch), expected, points, bounds)
+    report.notes.append(
+        f"bounds: float64 within {FLOAT64_UNITS} units in the last place of the largest value; float32 within "
+        f"{FLOAT32_TIMES} times the recording machine's own rounding plus {FLOAT32_UNITS} units"
+    )
+    return report
+
+
+def bound_for(dtype: str, tensors: dict[str, Tensor], batch: str, point: str) -> float:
+    """What a run in ``dtype`` may be off at a point."""
+    exact = tensors[f"float64/{batch}/{point}"]
+    largest = float(exact.abs().max()) if exact.numel() else 0.0
+    if dtype == "float64":
+        return FLOAT64_UNITS * torch.finfo(torch.float64).eps * largest
+    rounding = float((tensors[f"float32/{batch}/{point}"].double() - exact).abs().max()) if exact.numel() else 0.0
+    return FLOAT32_TIMES * rounding + FLOAT32_UNITS * torch.finfo(torch.float32).eps * largest
+
+
+def is_golden(path: Path) -> bool:
+    """Whether a .safetensors file is a golden; a broken file counts as one, so that reading it says what is wrong."""
+    try:
+        file: Any = safe_open(path, framework="pt")
+        return "format" in (file.metadata() or {}) and file.metadata()["format"].startswith("minibert golden")
+    except (SafetensorError, OSError):
+        return True
+
+
+def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a golden says of itself, and its tensors; CheckpointError when the file is no whole golden."""
+    try:
+        file: Any = safe_open(path, framework="pt")
+        about = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}). Copy it again.") from error
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no golden; minibert golden CHECKPOINT -o FILE.safetensors makes one.")
+    order = json.loads(about["points"])
+    for batch, points in order.items():
+        for point in points:
+            for kind in ("float64", "float32"):
+                if f"{kind}/{batch}/{point}" not in tensors:
+                    raise CheckpointError(f"{path} lacks {kind}/{batch}/{point}, which it lists. Record it again.")
+    return about, tensors
+
+
+def cpu_name() -> str:
+    """The processor, as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,168 @@
+"""Values that other projects printed for real checkpoints, checked against our own run of the same checkpoint.
+
+``published.json`` holds them, each with its source and the tolerance that its printed digits support.  Most of the
+checkpoints cannot be shipped; what waits for weights is listed as waiting, never as passed.
+"""
+
+import ctypes
+import json
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import minibert
+from minibert.checkpoint import open_weights
+from minibert.checkpoint.names import read_name
+from minibert.checkpoint.weights import Weights
+from minibert.embedding import embed_texts
+from minibert.errors import CheckpointError
+from minibert.source import Source
+from minibert.tables import table
+
+FILE = Path(__file__).parent / "published.json"
+
+
+@dataclass(frozen=True)
+class PublishedResult:
+    """One printed value, or block of values."""
+
+    checkpoint: str
+    output: str
+    source: str
+    difference: float | None  # the largest |Δ|; None where it could not be checked
+    atol: float
+    verdict: str  # "holds", "DIFFERS", or why it waits
+
+
+@dataclass
+class PublishedReport:
+    """All published values: those of this checkpoint checked, the others waiting."""
+
+    checkpoint: str
+    results: list[PublishedResult] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Whether something was checked and nothing differs."""
+        checked = [result for result in self.results if result.difference is not None]
+        return bool(checked) and all(result.verdict == "holds" for result in checked)
+
+    def to_dict(self) -> dict[str, object]:
+        """The whole report as plain values, for JSON."""
+        return asdict(self) | {"same": self.same}
+
+    def __str__(self) -> str:
+        rows = [
+            (r.checkpoint, r.output, "" if r.difference is None else f"{r.difference:.2g}", f"{r.atol:g}", r.verdict)
+            for r in self.results
+        ]
+        held = sum(result.verdict == "holds" for result in self.results)
+        differ = sum(result.verdict == "DIFFERS" for result in self.results)
+        waiting = len(rows) - held - differ
+        body = table(("checkpoint", "output", "max |Δ|", "tolerance", "verdict"), rows, right=("max |Δ|", "tolerance"))
+        return f"{body}\n\n{self.checkpoint}: {held} hold, {differ} differ; {waiting} of the {len(rows)} wait."
+
+
+def verify_published(source: Source, name: str | None = None) -> PublishedReport:
+    """Check every published value of the checkpoint ``source``; ``name`` says which one a folder holds.
+
+    Raises CheckpointError when it cannot be told which checkpoint this is, or nothing is published for it.
+    """
+    content = json.loads(FILE.read_text(encoding="utf-8"))
+    known = sorted({entry["checkpoint"] for entry in content["entries"]})
+    name = name or recognise(source, known, content["fingerprints"])
+    if name is None or name not in known:
+        raise CheckpointError(
+            f"{source} is {'not recognised' if name is None else repr(name)}; values are published for "
+            f"{', '.join(known)}. Say which of them it is: --published NAME."
+        )
+    report = PublishedReport(name)
+    for entry in content["entries"]:
+        mine = entry["checkpoint"] == name
+        for expected in entry["expect"]:
+            difference, verdict = None, "waits for its weights"
+            if mine and expected["output"] in ("spearman", "pearson"):
+                verdict = "waits for its data: scripts/stsb.py"
+            elif mine:
+                difference = largest_difference(source, entry, expected)
+                verdict = "holds" if difference <= expected["atol"] else "DIFFERS"
+            report.results.append(
+                PublishedResult(
+                    entry["checkpoint"], expected["output"], entry["source"], difference, expected["atol"], verdict
+                )
+            )
+    return report
+
+
+def recognise(source: Source, known: Iterable[str], fingerprints: dict[str, int]) -> str | None:
+    """Which published checkpoint ``source`` is: by its hub name, its place in the hub's cache, or its weights."""
+    text = str(source)
+    if text in known:
+        return text
+    cached = re.search(r"models--([^/\\]+)[/\\]snapshots", text)
+    if cached:
+        return cached.group(1).replace("--", "/")
+    found = fingerprint(open_weights(source))
+    return next((name for name, number in fingerprints.items() if number == found), None)
+
+
+def fingerprint(weights: Weights) -> int | None:
+    """The CRC-32 of the embeddings' LayerNorm weight: a few hundred trained numbers tell checkpoints apart."""
+    for name in weights.names():
+        if read_name(name).ours == "bert.embeddings.LayerNorm.weight":
+            tensor = weights.tensor(name).float().contiguous()
+            return zlib.crc32(ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size()))
+    return None
+
+
+def largest_difference(source: Source, entry: dict[str, Any], expected: dict[str, Any]) -> float:
+    """How far our run is from the printed values."""
+    output, values = expected["output"], expected["values"]
+    if output.startswith("fill_mask"):
+        return fill_mask_difference(source, entry["inputs"]["text"], values)
+    if output in ("embedding", "cosine_matrix"):
+        model = minibert.BertModel.from_pretrained(source)
+        tokenizer = minibert.BertTokenizer.from_pretrained(source)
+        found = embed_texts(model, tokenizer, entry["inputs"]["text"], normalize=output == "cosine_matrix")
+        if output == "cosine_matrix":
+            found = found @ found.T
+    else:
+        model = getattr(minibert, entry["head"]).from_pretrained(source)
+        inputs = {key: torch.tensor(value) for key, value in entry["inputs"].items() if key != "text"}
+        with torch.inference_mode():
+            found = model(**inputs)[output]
+    return float((select(found, expected.get("index")) - torch.tensor(values).flatten()).abs().max())
+
+
+def select(values: Tensor, index: list[list[int] | None] | None) -> Tensor:
+    """The printed entries of ``values``, as one row."""
+    for dimension, entries in enumerate(index or []):
+        if entries is not None:
+            wanted = torch.tensor([entry % values.shape[dimension] for entry in entries])
+            values = values.index_select(dimension, wanted)
+    return values.flatten()
+
+
+def fill_mask_difference(source: Source, text: str, guesses: list[dict[str, Any]]) -> float:
+    """Printed guesses: five with probabilities for one gap, or the best one's logit for each gap.
+
+    Infinite when another piece is in that place.
+    """
+    model = minibert.BertForMaskedLM.from_pretrained(source)
+    tokenizer = minibert.BertTokenizer.from_pretrained(source)
+    inputs = tokenizer(text, return_tensors="pt")
+    with torch.inference_mode():
+        gaps = model(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id]  # (gaps, V)
+    logits = "logit" in guesses[0]
+    scores, ids = (gaps.max(dim=-1)) if logits else F.softmax(gaps[0], dim=-1).topk(len(guesses))
+    if ids.tolist() != [guess["id"] for guess in guesses]:
+        return float("inf")
+    printed = torch.tensor([guess["logit" if logits else "probability"] for guess in guesses])
+    return float((scores - printed).abs().max())
