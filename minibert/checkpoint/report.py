@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass, field
 
+from minibert.tables import visible
+
 
 @dataclass(frozen=True)
 class TensorRecord:
@@ -55,7 +57,7 @@ class LoadReport:
             ways = sorted({tensor.note for tensor in self.renamed})
             lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(ways)})"
         for reason in dict.fromkeys(tensor.note for tensor in self.unused):
-            names = [tensor.name for tensor in self.unused if tensor.note == reason]
+            names = [visible(tensor.name) for tensor in self.unused if tensor.note == reason]
             others = f" and {len(names) - 1} more" if len(names) > 1 else ""
             lines.append(f"not used: {names[0]}{others} — {reason}")
         lines += [f"absent: {part} — {meaning}" for part, meaning in self.absent.items()]

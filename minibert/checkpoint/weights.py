@@ -1,27 +1,35 @@
 """Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is opened by torch's restricted
-reader (``weights_only=True``), which builds tensors and nothing else, and Google's bundles are read by our own code.
+Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by a machine that knows
+state dicts and nothing else (state_pickle.py), and Google's bundles by tensor_bundle.py.
 Start with :func:`open_weights`.
 """
 
 import os
-import pickle
-import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from minibert.checkpoint.state_pickle import BadPickle, read_pickle
 from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError
-from minibert.source import Source, Where, find_file, local_file, local_folder, read_json, transformer_folder
+from minibert.source import (
+    LARGEST_SETTINGS,
+    Source,
+    Where,
+    find_file,
+    local_file,
+    local_folder,
+    read_json,
+    transformer_folder,
+)
 
-MINIMUM_TORCH = (2, 6)  # before it, weights_only=True could be made to execute code (CVE-2025-32434)
+LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
+LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
+MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
 KINDS = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
@@ -51,6 +59,7 @@ class SafetensorsWeights(Weights):
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
+        check_header_size(path)
         try:
             file: Any = safe_open(path, framework="pt")
             self._names: list[str] = list(file.keys())
@@ -76,59 +85,47 @@ class SafetensorsWeights(Weights):
         return tensor
 
 
+def check_header_size(path: Path) -> None:
+    """Raise CheckpointError unless the eight bytes before a safetensors header give it a possible length."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            claimed = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if claimed > min(LARGEST_HEADER, size - 8):
+        raise CheckpointError(
+            f"{path} has {size:,} bytes and claims a header of {claimed:,}; expected a whole safetensors file, with a "
+            f"header of at most {LARGEST_HEADER:,}. Download or copy it again."
+        )
+
+
 class PickleWeights(Weights):
     """One .bin file, as torch.save wrote it."""
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
-        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MINIMUM_TORCH:
-            raise CheckpointError(
-                f"{path} is a pickle; torch {torch.__version__} cannot read one safely. Update torch to 2.6 or newer, "
-                "or use a safetensors file."
-            )
         try:
-            content = self._load(path)
-        except CheckpointError:
-            raise
-        except Exception as error:  # a broken pickle can fail in any way; none of them is the user's to decipher
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self._state = read_pickle(path)
+        except (BadPickle, OSError) as error:
             raise CheckpointError(
-                f"{path} cannot be read as a plain state dict ({reason}). Nothing in it was executed."
+                f"{path} cannot be used as a state dict: it {error}. Nothing in it was executed."
+                if isinstance(error, BadPickle)
+                else f"{path} cannot be read ({error.strerror or error})."
             ) from error
-        if not isinstance(content, dict) or not all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-        ):
-            raise CheckpointError(f"{path} does not hold a state dict, that is names with their tensors.")
-        for name, value in content.items():
-            if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-                raise CheckpointError(f"{path}: {name} is not a plain dense tensor; BERT's weights are.")
-        self._tensors: dict[str, Tensor] = dict(content)
-
-    @staticmethod
-    def _load(path: Path) -> Any:
-        if not zipfile.is_zipfile(path):  # torch before 1.6, which cannot be mapped
-            with path.open("rb") as file:
-                if file.read(2)[:1] != b"\x80":
-                    raise pickle.UnpicklingError("it is neither a zip archive nor a pickle")
-            return torch.load(path, map_location="cpu", weights_only=True)
-        with zipfile.ZipFile(path) as archive:
-            # torch stores without compressing; an archive that grows when opened is not one of torch's.
-            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                raise pickle.UnpicklingError("it is a compressed archive, which torch never writes")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
     def names(self) -> list[str]:
         """Names of all tensors, in the file's order."""
-        return list(self._tensors)
+        return list(self._state.tensors)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
         """Shape and kind of number of a tensor."""
-        tensor = self._tensors[name]
-        return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        stored = self._state.tensors[name]
+        return stored.shape, str(stored.storage.dtype).removeprefix("torch.")
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor."""
-        return self._tensors[name]
+        """The tensor, memory-mapped."""
+        return self._state.tensor(name)
 
 
 class BundleWeights(Weights):
@@ -160,9 +157,11 @@ class ShardedWeights(Weights):
     def __init__(self, index: Path, shards: dict[str, Weights], weight_map: dict[str, str]) -> None:
         self.files = (index, *(path for shard in shards.values() for path in shard.files))
         self._shards, self._weight_map = shards, weight_map
+        names_of: dict[str, set[str]] = {file: set() for file in shards}
+        for name, file in weight_map.items():
+            names_of[file].add(name)
         for file, shard in shards.items():
-            listed = {name for name, its_file in weight_map.items() if its_file == file}
-            found = set(shard.names())
+            listed, found = names_of[file], set(shard.names())
             if lacking := sorted(listed - found):
                 raise CheckpointError(f"{index.parent / file} lacks {lacking[0]}, which {index.name} says it holds.")
             if extra := sorted(found - listed):
@@ -193,6 +192,18 @@ def open_weights(source: Source, where: Where | None = None) -> Weights:
 
     Raises CheckpointError when there are none, or when a file is broken.
     """
+    weights = find_weights(source, where)
+    names = weights.names()
+    if len(names) > MOST_TENSORS or max(map(len, names), default=0) > LONGEST_NAME:
+        raise CheckpointError(
+            f"{weights.files[0]} holds {len(names):,} tensors, the longest name of {max(map(len, names)):,} letters; "
+            f"expected at most {MOST_TENSORS:,} and {LONGEST_NAME:,}: this is no checkpoint of a BERT."
+        )
+    return weights
+
+
+def find_weights(source: Source, where: Where | None) -> Weights:
+    """What :func:`open_weights` opens."""
     named = local_file(source)
     if named is not None and named.suffix != ".json":
         return open_file(named)
@@ -223,13 +234,16 @@ def open_file(path: Path) -> Weights:
 
 def open_shards(index: Path, source: Source, where: Where | None) -> Weights:
     """The weights that an index lists; it may only name files beside itself."""
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_json(index, largest=LARGEST_SETTINGS).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f'{index} has no "weight_map" of tensors and the files they are in.')
+    if not 1 <= len(weight_map) <= MOST_TENSORS:
+        raise CheckpointError(f"{index} lists {len(weight_map):,} tensors, expected 1 to {MOST_TENSORS:,}.")
+    beside = index.parent if local_folder(source) else source  # a shard of the hub may still have to be fetched
     shards = {}
     for file in dict.fromkeys(weight_map.values()):
         check_shard_name(index, file)
-        path = find_file(source, file, where)
+        path = find_file(beside, file, where)
         if path is None:
             raise CheckpointError(f"{index} lists {file}, which is not there. Copy or download the missing shard.")
         check_shard_place(index, path)
@@ -251,8 +265,9 @@ def check_shard_place(index: Path, path: Path) -> None:
 
     The hub's cache keeps every file as a link from ``snapshots/REVISION/`` into ``blobs/`` of the same repository.
     """
-    home = index.parent.resolve()
-    allowed: Iterable[Path] = (home, index.parent.parent.parent.resolve() / "blobs")
+    allowed = [index.parent.resolve()]
+    if index.parent.parent.name == "snapshots":
+        allowed.append(index.parent.parent.parent.resolve() / "blobs")
     if path.resolve().parent not in allowed:
         raise CheckpointError(
             f"{path} is a link to {path.resolve()}, outside the checkpoint. It is not safe to follow."

@@ -34,7 +34,7 @@ def test_same_bits_in_float64(attention: str) -> None:
 
 
 @pytest.mark.parametrize("attention", BOTH)
-def test_same_bits_on_a_real_checkpoint(minilm, attention: str) -> None:
+def test_same_bits_on_a_real_checkpoint(minilm, attention: str, threads: int) -> None:
     import minibert
 
     ours = minibert.BertModel.from_pretrained(minilm, attn_implementation=attention)

@@ -1,0 +1,328 @@
+"""The .bin file: a state dict as ``torch.save`` wrote it, read without unpickling.
+
+A pickle is a program for a small machine with a stack: "push this string, push that number, call this function".
+Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list,
+but that list holds ``bytearray`` (a hundred bytes that fill the memory), and a few dozen tuples of which each holds
+the one before twice take for ever to hash or to print.  A state dict needs about thirty instructions and no function
+at all, so here is a machine that has just these: what it "calls" are three words that it knows, and what comes out
+is a description of where each tensor's numbers lie in the file.
+
+Look at :class:`_Machine`, then at :func:`read_zip` (since torch 1.6) and :func:`read_legacy`.  Sources:
+Lib/pickletools.py of Python; torch/serialization.py, ``_save`` and ``_legacy_save``.
+"""
+
+import io
+import math
+import pickletools
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LARGEST_PICKLE = 2 << 20  # bytes; bert-large's program has 60 thousand
+LARGEST_LISTING = 4 << 20  # bytes of a zip archive's table of contents; bert-large's has 30 thousand
+SHARING = 64  # how often numbers may be used: tied weights, layers that are one layer; not a million times
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+STORAGES = {
+    "torch.DoubleStorage": torch.float64, "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}  # fmt: skip
+TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
+PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+MAPPING = "collections.OrderedDict"
+
+
+class BadPickle(Exception):
+    """What is wrong with the file, as the middle of a sentence; PickleWeights adds the file's name."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Word:
+    """A name that a program asks for; nothing is imported or looked up for it."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Storage:
+    """A run of numbers in the file."""
+
+    key: str
+    dtype: torch.dtype
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor as the program describes it: how it lies in its run of numbers."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def check(self) -> None:
+        """Raise BadPickle unless it lies within its storage, no number twice."""
+        numbers = (self.offset, *self.shape, *self.stride)
+        if len(self.shape) != len(self.stride) or not all(type(n) is int and 0 <= n < 1 << 40 for n in numbers):
+            raise BadPickle("has a shape that cannot be")
+        count = math.prod(self.shape)
+        span = 1 + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True)) if count else 0
+        if self.offset + span > self.storage.count:
+            raise BadPickle(f"has shape {self.shape} and reaches outside the {self.storage.count} numbers it lies in")
+        if count > span:
+            raise BadPickle(f"has shape {self.shape} out of {span} numbers: it was expanded. Save its .contiguous()")
+
+
+class _Machine:
+    """Runs one pickle.  Values are None, booleans, numbers, strings, tuples, lists, dicts and the classes above.
+
+    None of them is ever hashed (but strings), compared or printed: shared parts can make a value astronomically large.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, program: io.BytesIO) -> Any:  # noqa: PLR0912 – one case an instruction
+        """The value that ``program`` leaves on the stack."""
+        stack = self.stack
+        argument: Any
+        for instruction, argument, _ in pickletools.genops(program):
+            match instruction.name:
+                case "STOP":
+                    return stack.pop()
+                case "PROTO":
+                    pass
+                case "MARK":
+                    self.marks.append(len(stack))
+                case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                    stack.append(argument)
+                case "BINUNICODE" | "SHORT_BINSTRING" | "BINSTRING":  # the latter two: saved by Python 2
+                    stack.append(argument)
+                case "NONE" | "NEWTRUE" | "NEWFALSE":
+                    stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction.name])
+                case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
+                    stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[instruction.name]())
+                case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                    size = int(instruction.name[-1])
+                    stack[-size:] = [tuple(stack[-size:])]
+                case "TUPLE":
+                    stack.append(tuple(self.since_mark()))
+                case "APPEND" | "APPENDS":
+                    items = [stack.pop()] if instruction.name == "APPEND" else self.since_mark()
+                    self.top(list).extend(items)
+                case "SETITEM" | "SETITEMS":
+                    items = [stack.pop(-2), stack.pop()] if instruction.name == "SETITEM" else self.since_mark()
+                    self.fill(self.top(dict), zip(items[::2], items[1::2], strict=True))
+                case "BINPUT" | "LONG_BINPUT":
+                    self.memo[argument] = stack[-1]
+                case "BINGET" | "LONG_BINGET":
+                    stack.append(self.memo[argument])
+                case "GLOBAL":
+                    stack.append(self.word(argument.replace(" ", ".", 1)))
+                case "BINPERSID":
+                    stack.append(self.storage(stack.pop()))
+                case "REDUCE":
+                    arguments = stack.pop()
+                    stack.append(self.call(stack.pop(), arguments))
+                case "BUILD":  # attributes of a dict: torch keeps the versions of modules there
+                    stack.pop()
+                    self.top(dict)
+                case other:
+                    raise BadPickle(f"uses the instruction {other}, which no state dict needs")
+        raise BadPickle("ends too early")
+
+    def since_mark(self) -> list[Any]:
+        """What was pushed since the last mark, taken off the stack."""
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
+        return items
+
+    def top(self, kind: type) -> Any:
+        """What lies on top of the stack, which must be a ``kind``."""
+        if type(self.stack[-1]) is not kind:
+            raise BadPickle(f"changes a {type(self.stack[-1]).__name__.strip('_')} where a {kind.__name__} should be")
+        return self.stack[-1]
+
+    @staticmethod
+    def fill(target: dict[str, Any], items: Any) -> None:
+        """Put ``items`` into ``target``."""
+        for key, value in items:
+            if type(key) is not str:
+                raise BadPickle(f"has a {type(key).__name__.strip('_')} where the name of a tensor should be")
+            if key in target:
+                raise BadPickle(f"holds {key!r} twice")
+            target[key] = value
+
+    @staticmethod
+    def word(name: str) -> _Word:
+        """The word that a program may ask for under ``name``."""
+        if name not in (MAPPING, *PARAMETERS, *TENSORS, *STORAGES):
+            raise BadPickle(f"asks for {name}, which no state dict needs. Save model.state_dict() and nothing else")
+        return _Word(name)
+
+    @staticmethod
+    def storage(described: Any) -> _Storage:
+        """The run of numbers called ``("storage", kind, key, device, count)``."""
+        match described:
+            case ("storage", _Word(name), str(key), str(), int(count)) if name in STORAGES and count >= 0:
+                return _Storage(key, STORAGES[name], count)
+            case ("storage", _Word(name), str(key), str(), int(count), None) if name in STORAGES and count >= 0:
+                return _Storage(key, STORAGES[name], count)  # the legacy format: None, or what it is a view of
+        raise BadPickle("describes a storage in a way that torch does not")
+
+    def call(self, function: Any, arguments: Any) -> Any:
+        """What "calling" one of the three words gives."""
+        match function, arguments:
+            case _Word(name), (_Storage() as storage, int(offset), tuple(shape), tuple(stride), *_) if name in TENSORS:
+                return StoredTensor(storage, offset, shape, stride)
+            case _Word(name), (StoredTensor() as tensor, *_) if name in PARAMETERS:
+                return tensor
+            case _Word(name), () if name == MAPPING:
+                return {}
+            case _Word(name), (list(pairs),) if name == MAPPING:  # as Python 2 wrote it
+                target: dict[str, Any] = {}
+                self.fill(target, pairs)
+                return target
+        raise BadPickle("calls something that no state dict needs")
+
+
+@dataclass
+class PickledState:
+    """A state dict that was described, not yet read."""
+
+    path: Path
+    tensors: dict[str, StoredTensor]
+    places: dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
+
+    def __post_init__(self) -> None:
+        total = 0
+        for name, stored in self.tensors.items():
+            try:
+                stored.check()
+                _, size = self.places.get(stored.storage.key, (0, -1))
+                if size != stored.storage.count * stored.storage.dtype.itemsize:
+                    raise BadPickle(f"lies in {stored.storage.count} numbers, of which the file has not just these")
+            except BadPickle as error:
+                raise BadPickle(f"holds {name}, which {error}") from error
+            total += math.prod(stored.shape) * stored.storage.dtype.itemsize
+        size = self.path.stat().st_size
+        if total > SHARING * size:
+            raise BadPickle(f"claims {total:,} bytes of tensors out of {size:,}: they are the same numbers many times")
+        # Mapped, not read: pages come in when they are used, and what is written stays in memory (not shared).
+        self._file = torch.UntypedStorage.from_file(str(self.path), False, size)
+
+    def tensor(self, name: str) -> Tensor:
+        """The tensor called ``name``, memory-mapped where its numbers lie as torch aligns them."""
+        stored = self.tensors[name]
+        dtype = stored.storage.dtype
+        start, size = self.places[stored.storage.key]
+        numbers = self._file[start : start + size]
+        if start % 64:  # legacy files; elsewhere numbers would round otherwise in some products (see save.py)
+            numbers = numbers.clone()
+        return torch.empty(0, dtype=dtype).set_(numbers, stored.offset, stored.shape, stored.stride)
+
+
+def read_pickle(path: Path) -> PickledState:
+    """The state dict in ``path``, in either of torch's two formats.  Raises BadPickle when there is none."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    try:
+        return read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
+    except (BadPickle, OSError):
+        raise
+    except zipfile.BadZipFile as error:
+        raise BadPickle(f"is no whole zip archive: {error}") from error
+    except Exception as error:  # a broken program can fail in any way: a stack that is empty, a memo that was not made
+        raise BadPickle(f"is broken: {type(error).__name__}") from error
+
+
+class _ShortReads(io.FileIO):
+    """A file that refuses to be read whole: zipfile believes whatever size the archive gives for its listing."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > LARGEST_LISTING:
+            raise zipfile.BadZipFile(f"its table of contents claims {size:,} bytes")
+        return super().read(size)
+
+
+def read_zip(path: Path) -> PickledState:
+    """The format since torch 1.6: ``NAME/data.pkl`` is the program, ``NAME/data/KEY`` each run of numbers."""
+    with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        if len(entries) != len(archive.infolist()):
+            raise BadPickle("holds two entries of one name")
+        # An entry that grows when it is opened is how a small file fills the memory; torch never compresses.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
+            raise BadPickle("is a compressed archive, which torch never writes")
+        if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
+            raise BadPickle("claims more bytes than it has")
+        programs = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
+        if len(programs) != 1:
+            raise BadPickle(f"holds {len(programs)} entries NAME/data.pkl, expected one")
+        root = programs[0].removesuffix("data.pkl")
+        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+            raise BadPickle("was saved on a big-endian machine")
+        if entries[programs[0]].file_size > LARGEST_PICKLE:
+            raise BadPickle(f"holds a description of more than {LARGEST_PICKLE:,} bytes")
+        tensors = state_dict(_Machine().run(io.BytesIO(archive.read(programs[0]))))
+        places = {}
+        for key in {tensor.storage.key for tensor in tensors.values()} & {
+            n.removeprefix(f"{root}data/") for n in entries
+        }:
+            entry = entries[f"{root}data/{key}"]
+            file.seek(entry.header_offset)
+            header = file.read(30)  # its last four bytes: how long the name is, and the padding before the numbers
+            start = entry.header_offset + 30 + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+            if header[:4] != b"PK\x03\x04" or start + entry.file_size > path.stat().st_size:
+                raise BadPickle(f"has no numbers where its table of contents says ({entry.filename!r})")
+            places[key] = (start, entry.file_size)
+    return PickledState(path, tensors, places)
+
+
+def read_legacy(path: Path) -> PickledState:
+    """The format before torch 1.6: five pickles one after the other, then the numbers, each run after its length."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = io.BytesIO(file.read(5 * LARGEST_PICKLE))
+        if head.getvalue()[:1] != b"\x80" or _Machine().run(head) != LEGACY_MAGIC:
+            raise BadPickle("is neither a zip archive nor a pickle of torch's")
+        _Machine().run(head)  # the version of the format, 1001 ever since
+        if _Machine().run(head).get("little_endian") is not True:
+            raise BadPickle("was saved on a big-endian machine")
+        tensors = state_dict(_Machine().run(head))
+        storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        places, position = {}, head.tell()
+        for key in _Machine().run(head):
+            position = max(position, head.tell())
+            file.seek(position)
+            bytes_ = int.from_bytes(file.read(8), "little") * storages[key].dtype.itemsize
+            places[key] = (position + 8, bytes_)
+            position += 8 + bytes_
+            if position > size:
+                raise BadPickle(f"has {size:,} bytes, expected at least {position:,}: it is cut off")
+    if position != size:
+        raise BadPickle(f"has {size - position:,} bytes after its end")
+    return PickledState(path, tensors, places)
+
+
+def state_dict(value: Any) -> dict[str, StoredTensor]:
+    """``value``, which must be names with their tensors."""
+    if type(value) is not dict:
+        raise BadPickle(
+            f"holds a {type(value).__name__.strip('_')}, not a state dict, that is names with their tensors"
+        )
+    for name, tensor in value.items():
+        if not isinstance(tensor, StoredTensor):
+            kind = type(tensor).__name__.strip("_")
+            raise BadPickle(f"is not a state dict, that is names with their tensors: {name!r} is a {kind}")
+    return value
