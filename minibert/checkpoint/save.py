@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from torch import Tensor
 
-from minibert.errors import CheckpointError
 from minibert.source import Source, written_whole
 
 if TYPE_CHECKING:
@@ -33,11 +32,8 @@ def save_pretrained(model: "BertPreTrainedModel", folder: Source) -> None:
     settings = model.config.to_dict()
     settings.pop("torch_dtype", None)  # the older spelling of dtype
     settings |= {"architectures": [type(model).__name__], "dtype": str(model.dtype).removeprefix("torch.")}
-    try:
-        model.config.from_dict(settings).save_pretrained(folder)
-        write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
-    except OSError as error:
-        raise CheckpointError(f"{folder} cannot be written ({error.strerror or error}).") from error
+    model.config.from_dict(settings).save_pretrained(folder)
+    write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
