@@ -9,14 +9,27 @@ Start with the fields; a reason stands beside each one that has cost somebody a 
 import copy
 import json
 import os
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
-from minibert.source import Source, Where, find_file, local_file, local_folder, read_json, take_where, write_text
+from minibert.source import (
+    LARGEST_SETTINGS,
+    Source,
+    Where,
+    find_file,
+    local_file,
+    local_folder,
+    read_json,
+    take_where,
+    write_text,
+)
 
 CONFIG_FILES = ("config.json", "bert_config.json")  # the second is Google's own
+MOST_LABELS = 100_000  # more cannot be meant, and a name for each of a billion would fill the memory
+LABELS = ("id2label", "label2id")  # null in some files, which says nothing
 NOT_SAVED = {"attn_implementation"}  # how to compute, not what: a property of the run, not of the checkpoint
 
 
@@ -59,20 +72,22 @@ class BertConfig:
 
     model_type = "bert"
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, /, **settings: Any) -> None:  # "/": a file may have a key "self", too
         """Every field by keyword.  Unknown keys become attributes too; ``num_labels=n`` names n labels."""
         num_labels = settings.pop("num_labels", None)
         settings.pop("model_type", None)
+        settings = {name: value for name, value in settings.items() if value is not None or name not in LABELS}
         for known in fields(self):
             default = known.default if known.default_factory is MISSING else known.default_factory()
             setattr(self, known.name, settings.pop(known.name, default))
         for name, value in settings.items():
+            if hasattr(type(self), name):  # "validate": null would switch the checks off
+                raise ConfigError(f"{name!r} is no setting but a part of every config here; leave it out.")
             setattr(self, name, value)
-        if "id2label" in vars(self):  # JSON turned the ids into strings
-            try:
-                self.id2label = {int(number): name for number, name in (self.id2label or {}).items()}
-            except (AttributeError, ValueError, TypeError) as error:
-                raise ConfigError(f"id2label is {self.id2label!r}; expected numbers with their names.") from error
+        try:  # JSON turned the ids into strings
+            self.id2label = {int(number): name for number, name in self.id2label.items()}
+        except (AttributeError, ValueError, TypeError) as error:
+            raise ConfigError(f"id2label is {self.id2label!r}; expected numbers with their names.") from error
         if num_labels is not None and num_labels != self.num_labels:
             self.num_labels = num_labels
 
@@ -83,6 +98,8 @@ class BertConfig:
 
     @num_labels.setter
     def num_labels(self, count: int) -> None:
+        if type(count) is not int or not 1 <= count <= MOST_LABELS:
+            raise ConfigError(f"num_labels is {count!r}; expected a whole number from 1 to {MOST_LABELS:,}.")
         self.id2label = {number: f"LABEL_{number}" for number in range(count)}
         self.label2id = {name: number for number, name in self.id2label.items()}
 
@@ -93,14 +110,19 @@ class BertConfig:
         """The config of a checkpoint (folder or config file) or of a known architecture (``"bert-tiny"``).
 
         ``overrides`` win over the file; ``revision=`` and the like say where on the hub.  Raises CheckpointError when
-        there is no such source, ConfigError when the file describes another kind of model.
+        there is no such source, ConfigError when the file describes another kind of model or one that cannot be.
         """
         path = find_config(source, take_where(overrides))
-        settings = read_json(path)
+        settings = read_json(path, largest=LARGEST_SETTINGS)
         model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
         if model_type != "bert":
             raise ConfigError(f"{path} says model_type {model_type!r}; minibert runs 'bert' models only.")
-        return cls.from_dict(settings, **overrides)
+        try:
+            config = cls(**{**settings, **overrides})  # nobody else has these settings: no copy needed
+            config.validate()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        return config
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any], **overrides: Any) -> Self:
@@ -110,7 +132,7 @@ class BertConfig:
     @classmethod
     def from_json_file(cls, path: Source) -> Self:
         """A config from one JSON file."""
-        return cls.from_dict(read_json(Path(path)))
+        return cls.from_dict(read_json(Path(path), largest=LARGEST_SETTINGS))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything a config.json holds, unknown keys included."""
@@ -132,6 +154,9 @@ class BertConfig:
 
     def validate(self) -> None:
         """Raise ConfigError, naming the field, when no BERT can be built from these settings."""
+        for name, (possible, expected) in KINDS.items():
+            if not possible(getattr(self, name)):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
         if self.position_embedding_type != "absolute":
             raise ConfigError(
                 f"position_embedding_type is {self.position_embedding_type!r}; minibert has the paper's 'absolute' "
@@ -143,15 +168,6 @@ class BertConfig:
             raise ConfigError("add_cross_attention is true; minibert has no cross-attention: BERT is one encoder.")
         if self.attn_implementation not in ("eager", "sdpa"):
             raise ConfigError(f"attn_implementation is {self.attn_implementation!r}; choose 'eager' or 'sdpa'.")
-        sizes = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "type_vocab_size")
-        for name in (*sizes, "num_hidden_layers", "max_position_embeddings"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
-                raise ConfigError(f"{name} is {value!r}; expected a whole number of at least 1, below 2^31.")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-                raise ConfigError(f"{name} is {value!r}; expected a number between 0 and 1.")
         if self.hidden_size % self.num_attention_heads:
             raise ConfigError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}; "
@@ -161,6 +177,33 @@ class BertConfig:
             raise ConfigError(
                 f"pad_token_id is {self.pad_token_id}; the vocabulary has ids 0 to {self.vocab_size - 1}."
             )
+
+
+Kind = tuple[Callable[[Any], bool], str]  # whether a value is possible at all, and what to say when it is not
+# A file may hold anything anywhere.  type(), not isinstance: True is an int.  Sizes end where the bytes of a table,
+# which are two of them multiplied, would no longer fit into the 63 bits that torch counts in.
+SIZE: Kind = (lambda x: type(x) is int and 1 <= x < 1 << 28, "a whole number of at least 1, below 2^28")
+RATE: Kind = (lambda x: type(x) in (int, float) and 0 <= x <= 1, "a number between 0 and 1")
+FLAG: Kind = (lambda x: type(x) is bool, "true or false")
+NAME: Kind = (lambda x: isinstance(x, str), "a name")
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), SIZE),
+    **dict.fromkeys(("intermediate_size", "max_position_embeddings", "type_vocab_size"), SIZE),
+    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), RATE),
+    **dict.fromkeys(("layer_norm_eps", "initializer_range"), RATE),
+    **dict.fromkeys(("tie_word_embeddings", "is_decoder", "add_cross_attention"), FLAG),
+    **dict.fromkeys(("output_attentions", "output_hidden_states", "return_dict"), FLAG),
+    **dict.fromkeys(("hidden_act", "position_embedding_type", "attn_implementation"), NAME),
+    "problem_type": (lambda x: x is None or NAME[0](x), "a name, or null"),
+    "classifier_dropout": (lambda x: x is None or RATE[0](x), "a number between 0 and 1, or null"),
+    "pad_token_id": (lambda x: x is None or type(x) is int, "an id of the vocabulary, or null"),
+    "chunk_size_feed_forward": (lambda x: type(x) is int and x >= 0, "a number of tokens, or 0 for all at once"),
+    "id2label": (
+        lambda x: isinstance(x, dict) and all(isinstance(name, str) for name in x.values()),
+        "numbers with their names",
+    ),
+    "label2id": (lambda x: isinstance(x, dict), "names with their numbers"),
+}
 
 
 def find_config(source: Source, where: Where | None = None) -> Path:

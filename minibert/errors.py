@@ -5,9 +5,18 @@ for other libraries (``except ValueError``) keeps working.  The command line pri
 and exits with code 2; a traceback there is a bug of ours, never the user's.
 """
 
+from minibert.tables import visible
+
+LONGEST = 1000  # letters at either end of a sentence: what was wrong stands in front, what to do at the end
+
 
 class MinibertError(Exception):
     """Base of everything minibert raises on purpose."""
+
+    def __str__(self) -> str:
+        """The sentence, fit for a terminal: a file's names may hold escape sequences, or megabytes."""
+        sentence = visible(super().__str__())
+        return sentence if len(sentence) <= 2 * LONGEST else f"{sentence[:LONGEST]} […] {sentence[-LONGEST:]}"
 
 
 class ConfigError(MinibertError, ValueError):

@@ -8,9 +8,10 @@ source is added once.  Start with :func:`find_file`.
 import json
 import os
 import re
+import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,6 +20,8 @@ from minibert.errors import CheckpointError
 Source = str | os.PathLike[str]
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
+LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsed, a byte can become forty
+DEEPEST_JSON = 32  # lists and objects inside each other; a tokenizer.json has 7
 
 
 class Where(TypedDict, total=False):
@@ -47,7 +50,7 @@ def find_file(source: Source, name: str, where: Where | None = None) -> Path | N
     """
     folder = local_folder(source)
     if folder is not None:
-        return next((path for path in (folder / name, transformer_folder(folder) / name) if path.is_file()), None)
+        return next((path for path in (folder / name, transformer_folder(folder) / name) if is_file(path)), None)
     if is_hub_name(source):
         return find_on_hub(os.fspath(source), name, where or {})
     raise CheckpointError(
@@ -77,31 +80,69 @@ def same_commit(where: Where, path: Path) -> Where:
 
 def local_folder(source: Source) -> Path | None:
     """The folder on this disk that ``source`` means: itself, or the one its single file lies in.  None: the hub's."""
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = as_path(source)
+    if is_kind(path, stat.S_ISDIR):
         return path
-    if path.is_file() or Path(f"{path}.index").is_file():  # the second: bert_model.ckpt, which names several files
-        return path.parent
-    return None
+    return None if local_file(path) is None else path.parent
 
 
 def local_file(source: Source) -> Path | None:
     """The single file that ``source`` names, or None when it is a folder or a hub name."""
-    path = Path(source).expanduser()
-    return path if path.is_file() or (Path(f"{path}.index").is_file() and not path.is_dir()) else None
+    path = as_path(source)
+    if is_kind(path, stat.S_ISDIR):
+        return None
+    # The second: bert_model.ckpt, which names several files.
+    return path if is_kind(path, stat.S_ISREG) or is_kind(Path(f"{path}.index"), stat.S_ISREG) else None
+
+
+def as_path(source: Source) -> Path:
+    """``source`` as a path, ``~`` for the user's folder."""
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~somebody, whom this machine does not know
+        return Path(source)
+
+
+def is_kind(path: Path, test: Callable[[int], bool]) -> bool:
+    """Whether ``path`` is there and of the kind that ``test`` (of the standard module stat) tells; never raises."""
+    try:
+        return test(path.stat().st_mode)
+    except (OSError, ValueError):  # what a user types may be too long for a path, or hold a NUL byte
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file ``path``.
+
+    Raises CheckpointError when something else has that name.  Opening a pipe waits for ever, and a device such as
+    /dev/zero, or a link to it, never ends.
+    """
+    if is_kind(path, stat.S_ISREG):
+        return True
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened ({error.strerror}).") from error
+    kind = "a folder" if is_kind(path, stat.S_ISDIR) else "a link to nothing, a pipe or a device"
+    raise CheckpointError(f"{path} is {kind}, expected a file. Put the file itself there.")
 
 
 def transformer_folder(folder: Path) -> Path:
     """Where a sentence-transformers folder keeps its BERT (often ``0_Transformer``); elsewhere ``folder`` itself."""
     listing = folder / "modules.json"
-    if not listing.is_file() or (folder / "config.json").is_file():
+    if is_kind(folder / "config.json", stat.S_ISREG) or not is_file(listing):
         return folder
-    return folder / transformer_path(listing)
+    inner = folder / transformer_path(listing)
+    if not is_inside(inner, folder):
+        raise CheckpointError(f"{listing} names {inner}, a link to somewhere outside. It is not safe to follow.")
+    return inner
 
 
 def transformer_path(listing: Path) -> str:
     """The path of the BERT that a sentence-transformers ``modules.json`` lists, ``""`` for the folder itself."""
-    for module in read_json(listing, list):
+    for module in read_json(listing, list, largest=LARGEST_SETTINGS):
         if isinstance(module, dict) and str(module.get("type", "")).endswith("Transformer"):
             path = module.get("path") or ""
             if not isinstance(path, str) or not re.fullmatch(r"[\w-]*", path):
@@ -110,40 +151,90 @@ def transformer_path(listing: Path) -> str:
     return ""
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether ``path``, links followed, is ``folder`` or lies in it."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long; a NUL byte; links in a circle
+        return False
+
+
 def is_hub_name(source: Source) -> bool:
     """Whether ``source`` could be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
-    return isinstance(source, str) and HUB_NAME.fullmatch(source) is not None and not Path(source).exists()
+    if not isinstance(source, str) or HUB_NAME.fullmatch(source) is None:
+        return False
+    return not is_kind(Path(source), lambda mode: True)
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
-    """The JSON object (or list, for ``kind=list``) in ``path``; CheckpointError in a sentence when it is none."""
+def read_json(path: Path, kind: type = dict, *, largest: int = LARGEST_JSON) -> Any:
+    """The JSON object (or list, for ``kind=list``) in ``path``, which may have ``largest`` bytes.
+
+    Raises CheckpointError in a sentence when there is none.
+    """
+    if not is_file(path):
+        raise CheckpointError(f"{path} does not exist.")
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise CheckpointError(f"{path} has {path.stat().st_size:,} bytes; no file of settings is that large.")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}).") from error
+        size = path.stat().st_size
+        if size > largest:
+            raise ValueError(f"it has {size:,} bytes, expected at most {largest:,}")
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_repetition)
+        if is_deep(content):
+            raise ValueError(f"lists and objects are more than {DEEPEST_JSON} deep inside each other")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except RecursionError as error:
+        raise CheckpointError(f"{path} cannot be read as JSON (it is nested too deep).") from error
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
+        raise CheckpointError(f"{path} cannot be read as JSON ({error}). Copy or download it again.") from error
     if not isinstance(content, kind):
         wanted = "an object of settings" if kind is dict else f"a {kind.__name__}"
         raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected {wanted}.")
     return content
 
 
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of ``pairs``; ValueError when a key stands there twice, since readers differ in which one counts."""
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise ValueError(f"the key {key!r} stands there twice")
+        content[key] = value
+    return content
+
+
+def is_deep(content: Any) -> bool:
+    """Whether lists and objects lie more than DEEPEST_JSON inside each other: copying such a thing can fail."""
+    level = [content]
+    for _ in range(DEEPEST_JSON):
+        level = [
+            child
+            for outer in level
+            if isinstance(outer, dict | list)
+            for child in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, dict | list) for inner in level)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the final name only when the block ends well and the disk has it.
 
-    So ``path`` holds either its old content or all of the new, never a half.
+    So ``path`` holds either its old content or all of the new, never a half.  Raises CheckpointError when it cannot
+    be written: no such place, no permission, a full disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"{str(path)!r} cannot be written ({reason}).") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 # What torch, safetensors and huggingface_hub need, and nothing that needs or brings numpy.
 ALLOWED = (
     "torch torchgen functorch safetensors huggingface_hub hf_xet tqdm filelock fsspec jinja2 markupsafe mpmath "
-    "networkx sympy typing_extensions packaging yaml requests urllib3 certifi idna charset_normalizer httpx httpcore h11 anyio "
-    "sniffio click typer rich shellingham markdown_it mdurl pygments"
+    "networkx sympy typing_extensions packaging yaml requests urllib3 certifi idna charset_normalizer httpx httpcore "
+    "h11 anyio sniffio click typer rich shellingham markdown_it mdurl pygments"
 )
 SCRIPT = """
 import importlib.util, sys, tempfile, pathlib

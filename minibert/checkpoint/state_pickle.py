@@ -1,11 +1,12 @@
-"""The .bin file: a state dict as ``torch.save`` wrote it, read without unpickling.
+"""A look through a .bin file before torch opens it: is it a plain state dict, and nothing else?
 
 A pickle is a program for a small machine with a stack: "push this string, push that number, call this function".
-Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list,
-but that list holds ``bytearray`` (a hundred bytes that fill the memory), and a few dozen tuples of which each holds
-the one before twice take for ever to hash or to print.  A state dict needs about thirty instructions and no function
-at all, so here is a machine that has just these: what it "calls" are three words that it knows, and what comes out
-is a description of where each tensor's numbers lie in the file.
+Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list.
+Nothing is executed then, but the list holds ``bytearray`` (a hundred bytes that fill the memory), and a few dozen
+tuples of which each holds the one before twice take for ever to hash or to print.  A state dict needs about thirty
+instructions and no function at all, so here is a machine that has just these: what it "calls" are three words that it
+knows, and what comes out is a description of where each tensor's numbers lie in the file.  Only a file that passes is
+given to ``torch.load(weights_only=True)``.
 
 Look at :class:`_Machine`, then at :func:`read_zip` (since torch 1.6) and :func:`read_legacy`.  Sources:
 Lib/pickletools.py of Python; torch/serialization.py, ``_save`` and ``_legacy_save``.
@@ -20,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-LARGEST_PICKLE = 2 << 20  # bytes; bert-large's program has 60 thousand
+LARGEST_PICKLE = 1 << 20  # bytes; bert-large's program has 60 thousand
 LARGEST_LISTING = 4 << 20  # bytes of a zip archive's table of contents; bert-large's has 30 thousand
 SHARING = 64  # how often numbers may be used: tied weights, layers that are one layer; not a million times
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -196,54 +196,44 @@ class _Machine:
         raise BadPickle("calls something that no state dict needs")
 
 
-@dataclass
-class PickledState:
-    """A state dict that was described, not yet read."""
-
-    path: Path
-    tensors: dict[str, StoredTensor]
-    places: dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
-
-    def __post_init__(self) -> None:
-        total = 0
-        for name, stored in self.tensors.items():
-            try:
-                stored.check()
-                _, size = self.places.get(stored.storage.key, (0, -1))
-                if size != stored.storage.count * stored.storage.dtype.itemsize:
-                    raise BadPickle(f"lies in {stored.storage.count} numbers, of which the file has not just these")
-            except BadPickle as error:
-                raise BadPickle(f"holds {name}, which {error}") from error
-            total += math.prod(stored.shape) * stored.storage.dtype.itemsize
-        size = self.path.stat().st_size
-        if total > SHARING * size:
-            raise BadPickle(f"claims {total:,} bytes of tensors out of {size:,}: they are the same numbers many times")
-        # Mapped, not read: pages come in when they are used, and what is written stays in memory (not shared).
-        self._file = torch.UntypedStorage.from_file(str(self.path), False, size)
-
-    def tensor(self, name: str) -> Tensor:
-        """The tensor called ``name``, memory-mapped where its numbers lie as torch aligns them."""
-        stored = self.tensors[name]
-        dtype = stored.storage.dtype
-        start, size = self.places[stored.storage.key]
-        numbers = self._file[start : start + size]
-        if start % 64:  # legacy files; elsewhere numbers would round otherwise in some products (see save.py)
-            numbers = numbers.clone()
-        return torch.empty(0, dtype=dtype).set_(numbers, stored.offset, stored.shape, stored.stride)
+Described = dict[str, StoredTensor]
+Places = dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
 
 
-def read_pickle(path: Path) -> PickledState:
-    """The state dict in ``path``, in either of torch's two formats.  Raises BadPickle when there is none."""
+def describe_pickle(path: Path) -> Described:
+    """The tensors that the .bin file ``path`` describes, in either of torch's two formats; nothing is built.
+
+    Raises BadPickle when it is no plain, whole state dict.
+    """
     with path.open("rb") as file:
         start = file.read(4)
     try:
-        return read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
+        tensors, places = read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
+        check_places(path, tensors, places)
     except (BadPickle, OSError):
         raise
     except zipfile.BadZipFile as error:
         raise BadPickle(f"is no whole zip archive: {error}") from error
     except Exception as error:  # a broken program can fail in any way: a stack that is empty, a memo that was not made
         raise BadPickle(f"is broken: {type(error).__name__}") from error
+    return tensors
+
+
+def check_places(path: Path, tensors: Described, places: Places) -> None:
+    """Raise BadPickle unless the file holds the numbers of every tensor, and not the same ones a thousand times."""
+    total = 0
+    for name, stored in tensors.items():
+        try:
+            stored.check()
+            _, size = places.get(stored.storage.key, (0, -1))
+            if size != stored.storage.count * stored.storage.dtype.itemsize:
+                raise BadPickle(f"lies in {stored.storage.count} numbers, of which the file has not just these")
+        except BadPickle as error:
+            raise BadPickle(f"holds {name}, which {error}") from error
+        total += math.prod(stored.shape) * stored.storage.dtype.itemsize
+    size = path.stat().st_size
+    if total > SHARING * size:
+        raise BadPickle(f"claims {total:,} bytes of tensors out of {size:,}: they are the same numbers many times")
 
 
 class _ShortReads(io.FileIO):
@@ -255,7 +245,7 @@ class _ShortReads(io.FileIO):
         return super().read(size)
 
 
-def read_zip(path: Path) -> PickledState:
+def read_zip(path: Path) -> tuple[Described, Places]:
     """The format since torch 1.6: ``NAME/data.pkl`` is the program, ``NAME/data/KEY`` each run of numbers."""
     with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -266,6 +256,8 @@ def read_zip(path: Path) -> PickledState:
             raise BadPickle("is a compressed archive, which torch never writes")
         if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
             raise BadPickle("claims more bytes than it has")
+        if min((entry.header_offset for entry in entries.values()), default=0):
+            raise BadPickle("has other bytes before its first entry")
         programs = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(programs) != 1:
             raise BadPickle(f"holds {len(programs)} entries NAME/data.pkl, expected one")
@@ -286,14 +278,14 @@ def read_zip(path: Path) -> PickledState:
             if header[:4] != b"PK\x03\x04" or start + entry.file_size > path.stat().st_size:
                 raise BadPickle(f"has no numbers where its table of contents says ({entry.filename!r})")
             places[key] = (start, entry.file_size)
-    return PickledState(path, tensors, places)
+    return tensors, places
 
 
-def read_legacy(path: Path) -> PickledState:
+def read_legacy(path: Path) -> tuple[Described, Places]:
     """The format before torch 1.6: five pickles one after the other, then the numbers, each run after its length."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = io.BytesIO(file.read(5 * LARGEST_PICKLE))
+        head = io.BytesIO(file.read(LARGEST_PICKLE))
         if head.getvalue()[:1] != b"\x80" or _Machine().run(head) != LEGACY_MAGIC:
             raise BadPickle("is neither a zip archive nor a pickle of torch's")
         _Machine().run(head)  # the version of the format, 1001 ever since
@@ -303,6 +295,8 @@ def read_legacy(path: Path) -> PickledState:
         storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
         places, position = {}, head.tell()
         for key in _Machine().run(head):
+            if type(key) is not str:  # looked at before it is looked up: hashing it might take for ever
+                raise BadPickle("names its storages in a way that torch does not")
             position = max(position, head.tell())
             file.seek(position)
             bytes_ = int.from_bytes(file.read(8), "little") * storages[key].dtype.itemsize
@@ -312,7 +306,7 @@ def read_legacy(path: Path) -> PickledState:
                 raise BadPickle(f"has {size:,} bytes, expected at least {position:,}: it is cut off")
     if position != size:
         raise BadPickle(f"has {size - position:,} bytes after its end")
-    return PickledState(path, tensors, places)
+    return tensors, places
 
 
 def state_dict(value: Any) -> dict[str, StoredTensor]:

@@ -1,19 +1,24 @@
 """Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by a machine that knows
-state dicts and nothing else (state_pickle.py), and Google's bundles by tensor_bundle.py.
+Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is opened by torch's restricted
+reader (``weights_only=True``) after state_pickle.py has looked it through, and Google's bundles are read by
+tensor_bundle.py.
 Start with :func:`open_weights`.
 """
 
+import json
 import os
+import zipfile
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from minibert.checkpoint.state_pickle import BadPickle, read_pickle
+from minibert.checkpoint.state_pickle import BadPickle, describe_pickle
 from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError
 from minibert.source import (
@@ -25,8 +30,10 @@ from minibert.source import (
     local_folder,
     read_json,
     transformer_folder,
+    without_repetition,
 )
 
+MINIMUM_TORCH = (2, 6)  # before it, weights_only=True could be made to execute code (CVE-2025-32434)
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
 MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
@@ -59,12 +66,12 @@ class SafetensorsWeights(Weights):
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
-        check_header_size(path)
         try:
+            check_header(path)
             file: Any = safe_open(path, framework="pt")
             self._names: list[str] = list(file.keys())
             self._file = file
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{path} is not a whole safetensors file ({error}). Download or copy it again."
             ) from error
@@ -85,19 +92,16 @@ class SafetensorsWeights(Weights):
         return tensor
 
 
-def check_header_size(path: Path) -> None:
-    """Raise CheckpointError unless the eight bytes before a safetensors header give it a possible length."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            claimed = int.from_bytes(file.read(8), "little")
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
-    if claimed > min(LARGEST_HEADER, size - 8):
-        raise CheckpointError(
-            f"{path} has {size:,} bytes and claims a header of {claimed:,}; expected a whole safetensors file, with a "
-            f"header of at most {LARGEST_HEADER:,}. Download or copy it again."
-        )
+def check_header(path: Path) -> None:
+    """Raise ValueError for what the safetensors library lets pass: headers of any length, names that stand twice."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        claimed = int.from_bytes(file.read(8), "little")
+        if claimed > min(LARGEST_HEADER, size - 8):
+            raise ValueError(
+                f"it has {size:,} bytes and claims a header of {claimed:,}, expected at most {LARGEST_HEADER:,}"
+            )
+        json.loads(file.read(claimed), object_pairs_hook=without_repetition)
 
 
 class PickleWeights(Weights):
@@ -105,27 +109,46 @@ class PickleWeights(Weights):
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MINIMUM_TORCH:
+            raise CheckpointError(
+                f"{path} is a pickle; torch {torch.__version__} cannot read one safely. Update torch to 2.6 or newer, "
+                "or use a safetensors file."
+            )
         try:
-            self._state = read_pickle(path)
-        except (BadPickle, OSError) as error:
+            self._described = describe_pickle(path)
+        except BadPickle as error:
             raise CheckpointError(
                 f"{path} cannot be used as a state dict: it {error}. Nothing in it was executed."
-                if isinstance(error, BadPickle)
-                else f"{path} cannot be read ({error.strerror or error})."
             ) from error
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+
+    @cached_property
+    def _state(self) -> dict[str, Tensor]:
+        """What torch's restricted reader makes of a file that was looked through."""
+        (path,) = self.files
+        try:
+            state: dict[str, Tensor] = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+            )
+        except Exception as error:  # the file may have changed since it was looked through
+            raise CheckpointError(
+                f"{path} cannot be read ({type(error).__name__}). Copy or download it again."
+            ) from error
+        return state
 
     def names(self) -> list[str]:
         """Names of all tensors, in the file's order."""
-        return list(self._state.tensors)
+        return list(self._described)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
         """Shape and kind of number of a tensor."""
-        stored = self._state.tensors[name]
+        stored = self._described[name]
         return stored.shape, str(stored.storage.dtype).removeprefix("torch.")
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, memory-mapped."""
-        return self._state.tensor(name)
+        """The tensor, memory-mapped unless torch before 1.6 wrote the file."""
+        return self._state[name]
 
 
 class BundleWeights(Weights):

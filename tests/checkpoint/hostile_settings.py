@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from minibert import BertConfig
-from tests.checkpoint.hostile import Spoil, add, directory, link, pipe, remove, sparse, void, write, write_config
+from tests.checkpoint.hostile import (
+    Spoil,
+    add,
+    directory,
+    in_turn,
+    link,
+    pipe,
+    remove,
+    sparse,
+    void,
+    write,
+    write_config,
+)
 
 CONFIG = "config.json"
 
@@ -125,7 +137,7 @@ for name in (CONFIG, "model.safetensors"):
     add(f"{name}-a-link-to-itself", "safetensors", link(name, name), name, "a link to nothing")
 add("no-config", "safetensors", remove(CONFIG), "no-config", "holds no config.json")
 add("no-weights", "safetensors", remove("model.safetensors"), "no-weights", "holds no weights")
-add("empty-folder", "safetensors", lambda f: [p.unlink() for p in f.iterdir()] and None, "empty-folder", "no config")
+add("empty-folder", "safetensors", in_turn(remove(CONFIG), remove("model.safetensors")), "empty-folder", "no config")
 
 
 # sentence-transformers folders.
@@ -154,14 +166,14 @@ for name, path in (
     ("escape", "\x1b]0;owned\x07"),
 ):
     listing = modules([{"type": "sentence_transformers.models.Transformer", "path": path}])
-    words = "holds no config.json" if name == "very-long" else "modules.json"
+    words = "File name too long" if name == "very-long" else "modules.json"
     add(f"modules-path-{name}", "safetensors", listing, f"modules-path-{name}", words)
 add("modules-not-json", "safetensors", modules("[{]"), "modules.json", "cannot be read as JSON")
 add("modules-an-object", "safetensors", modules({}), "modules.json", "expected a list")
 add("modules-empty", "safetensors", modules([]), "modules-empty", "holds no config.json")
 add("modules-of-numbers", "safetensors", modules([1, None]), "modules-of-numbers", "holds no config.json")
-add("modules-a-folder", "safetensors", lambda f: (remove(CONFIG)(f), directory("modules.json")(f)) and None,
-    "modules.json", "is a folder")  # fmt: skip
+both_wrong = in_turn(remove(CONFIG), directory("modules.json"))
+add("modules-a-folder", "safetensors", both_wrong, "modules.json", "is a folder")
 
 
 def linked_transformer(target: str) -> Spoil:
