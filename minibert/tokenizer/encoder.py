@@ -1,0 +1,154 @@
+"""One text to tokens: added tokens first, then basic.py's words, then wordpiece.py's pieces.
+
+``detail`` is the pipeline as it is meant to be read, with offsets and word numbers.  ``ids`` gives only its ids,
+through fast.py.  Both are bounded in memory and may be called from many threads.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from minibert.errors import TokenizerError
+from minibert.tokenizer import unicode_tables
+from minibert.tokenizer.added_tokens import AddedToken, Finder
+from minibert.tokenizer.basic import AlignedText, BasicTokenizer, Span, split_words
+from minibert.tokenizer.characters import character_class
+from minibert.tokenizer.fast import MAX_REMEMBERED_LENGTH, FastEncoder
+from minibert.tokenizer.vocabulary import Vocabulary
+from minibert.tokenizer.wordpiece import WordPiece
+
+MAX_REMEMBERED_DETAILS = 1 << 14  # stretches with their offsets take more room than bare ids
+
+_STRETCH = re.compile(f"[^{character_class(unicode_tables.WHITESPACE)[1:]}+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Token = tuple[int, Span]
+
+
+@dataclass(slots=True)
+class Detail:
+    """The tokens of a text, one entry a token; ``offsets`` count characters of the text as it was given."""
+
+    ids: list[int] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
+    offsets: list[Span] = field(default_factory=list)
+    word_ids: list[int] = field(default_factory=list)
+
+    def extend(self, other: "Detail", word_id: int) -> None:
+        """Append ``other`` as the single word number ``word_id``; its offsets stay relative to that word."""
+        self.ids += other.ids
+        self.tokens += other.tokens
+        self.offsets += other.offsets
+        self.word_ids += [word_id] * len(other.ids)
+
+
+class TextEncoder:
+    """The pipeline for one vocabulary and one set of rules."""
+
+    def __init__(self, basic: BasicTokenizer, wordpiece: WordPiece, vocabulary: Vocabulary) -> None:
+        self._basic = basic
+        self._wordpiece = wordpiece
+        self._vocabulary = vocabulary
+        self._fast = FastEncoder(basic, wordpiece)
+        self._details: dict[str, list[list[Token]]] = {}
+        self.find(vocabulary)
+
+    def after_adding(self, vocabulary: Vocabulary) -> "TextEncoder":
+        """An encoder that finds the tokens which ``vocabulary`` has now; rows that hold this one keep its ways."""
+        twin = copy.copy(self)
+        twin.find(vocabulary)
+        return twin
+
+    def find(self, vocabulary: Vocabulary) -> None:
+        """Set which added tokens are looked for, and in what form."""
+        added = vocabulary.added.values()
+        self._as_written = Finder(token for token in added if not token.normalized)
+        normalized = [token for token in added if token.normalized]
+        self._normalized = Finder(normalized, self._normalize)
+        vocabulary.write_added(self._normalize)
+        self._has_normalized = bool(normalized)
+
+    def _normalize(self, text: str) -> str:
+        return self._basic.normalize(AlignedText.of(text)).text
+
+    def ids(self, text: str, split_special_tokens: bool = False) -> list[int]:
+        """The ids of ``text``, special tokens around it not included."""
+        if not text.isascii():
+            refuse_surrogates(text)
+        if self._has_normalized:
+            return self.detail(text, split_special_tokens).ids
+        if not self._as_written.may_find(text):
+            return self._fast.encode(text)
+        ids: list[int] = []
+        for token, start, end in self._as_written.split(text, split_special_tokens):
+            ids += self._fast.encode(text[start:end]) if token is None else [self._id(token)]
+        return ids
+
+    def detail(self, text: str, split_special_tokens: bool = False) -> Detail:
+        """The tokens of ``text`` with their offsets and the number of the word they belong to."""
+        refuse_surrogates(text)
+        detail = Detail()
+        word_id = 0
+        for added, words in self._parts(text, split_special_tokens):
+            for word in words:
+                for token_id, span in word:
+                    detail.ids.append(token_id)
+                    detail.tokens.append(added or self._vocabulary.id_to_token(token_id) or "")
+                    detail.offsets.append(span)
+                    detail.word_ids.append(word_id)
+                word_id += 1
+        return detail
+
+    def _parts(self, text: str, split_special: bool) -> Iterator[tuple[str | None, list[list[Token]]]]:
+        """(matched text of an added token or None, the words of the part as lists of tokens)."""
+        for token, start, end in self._as_written.split(text, split_special):
+            if token is not None:
+                yield text[start:end], [[(self._id(token), (start, end))]]
+            elif not self._has_normalized:
+                yield None, self._remembered_words(text, start, end)
+            else:
+                aligned = self._basic.normalize(AlignedText.of(text[start:end], start))
+                for found, begin, stop in self._normalized.split(aligned.text, split_special):
+                    part = aligned[begin:stop]
+                    if found is not None:
+                        yield part.text, [[(self._id(found), part.span())]]
+                    else:
+                        yield None, [self._pieces(word) for word in split_words(part)]
+
+    def _remembered_words(self, text: str, start: int, end: int) -> list[list[Token]]:
+        words = []
+        for match in _STRETCH.finditer(text, start, end):
+            at = match.start()
+            for word in self._words_of_stretch(match.group()):
+                words.append([(token_id, (first + at, last + at)) for token_id, (first, last) in word])
+        return words
+
+    def _words_of_stretch(self, stretch: str) -> list[list[Token]]:
+        """basic.py and wordpiece.py on text without whitespace: no rule looks across it."""
+        words = self._details.get(stretch)
+        if words is None:
+            words = [self._pieces(word) for word in self._basic.words(stretch)]
+            if len(stretch) <= MAX_REMEMBERED_LENGTH:
+                if len(self._details) >= MAX_REMEMBERED_DETAILS:
+                    self._details.clear()
+                self._details[stretch] = words
+        return words
+
+    def _pieces(self, word: AlignedText) -> list[Token]:
+        return [(piece.id, word.span(piece.start, piece.end)) for piece in self._wordpiece.tokenize(word.text)]
+
+    def _id(self, token: AddedToken) -> int:
+        token_id = self._vocabulary.token_to_id(token.content)
+        assert token_id is not None  # every added token was given an id when it was added
+        return token_id
+
+
+def refuse_surrogates(text: str) -> None:
+    """TokenizerError that names the first lone surrogate: half a character, which no file or model ever holds."""
+    if found := _SURROGATE.search(text):
+        raise TokenizerError(
+            f"The text holds the lone surrogate U+{ord(found.group()):04X} at position {found.start()} of {len(text)}: "
+            "half of a character, left by a broken decoding. Decode the source again, or drop it with "
+            "text.encode('utf-8', 'ignore').decode('utf-8')."
+        )

@@ -1,0 +1,180 @@
+"""BertTokenizer: the calling convention people know, over the rooms that do the work.
+
+Text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), cut in truncation.py, laid out in
+rows.py and encoding.py; here the arguments and results are those of transformers' BertTokenizer, name for name.
+Look first at ``__call__``.  Vocabulary and special tokens stand in the base class, vocabulary_methods.py.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from minibert.errors import TokenizerError
+from minibert.source import Source, take_where
+from minibert.tokenizer.batch_encoding import BatchEncoding
+from minibert.tokenizer.files import load_settings, open_tokenizer_files
+from minibert.tokenizer.padding import Filler, pad_rows
+from minibert.tokenizer.request import Request, check_side, examples
+from minibert.tokenizer.rows import SIMPLE_COLUMNS, Plan, columns_of
+from minibert.tokenizer.vocabulary_methods import VocabularyMethods
+
+logger = logging.getLogger(__name__)
+
+
+class BertTokenizer(VocabularyMethods):
+    """Text to BERT's inputs and back.  Safe to call from many threads once tokens are no longer being added.
+
+    ``vocab`` is a vocabulary file or a dictionary of tokens and ids; ``from_pretrained`` reads all settings too.
+    """
+
+    @classmethod
+    def from_pretrained(cls, source: Source, **settings: Any) -> "BertTokenizer":
+        """Load from ``source``: a folder with vocab.txt or tokenizer.json, such a file, or a name on the hub.
+
+        ``settings`` are arguments of the class, which win over what the files say, and those of
+        ``minibert.source.Where`` (``revision`` …).  Raises TokenizerError for a vocabulary that cannot be used,
+        CheckpointError for a source that does not exist.
+        """
+        where = take_where(settings)
+        files = open_tokenizer_files(source, where)
+        arguments = load_settings(files, settings)
+        arguments.setdefault("name_or_path", str(source))
+        return cls(files.vocab, origin=files.origin, **arguments)
+
+    def __call__(
+        self,
+        text: Any = None,
+        text_pair: Any = None,
+        text_target: Any = None,
+        text_pair_target: Any = None,
+        add_special_tokens: bool = True,
+        padding: Any = False,
+        truncation: Any = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        split_special_tokens: bool | None = None,
+    ) -> BatchEncoding:
+        """Tokenize a text, a pair, or a batch of either, into lists or (B, T) int64 tensors.
+
+        ``padding``: False, True or "longest", "max_length".  ``truncation``: False, True or "longest_first",
+        "only_first", "only_second"; to ``max_length`` or the model's.  ``return_overflowing_tokens``
+        returns what was cut as further rows, which share ``stride`` tokens.  ``is_split_into_words``: texts are
+        lists of words.  Offsets count characters of the text as given.  Raises TokenizerError.
+        """
+        if text is None and text_target is None:
+            raise TokenizerError("There is nothing to tokenize: give text, or text_target for labels.")
+        fields = {
+            "token_type_ids": self._wanted("token_type_ids", return_token_type_ids),
+            "attention_mask": self._wanted("attention_mask", return_attention_mask),
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+            "length": return_length,
+            "overflow_to_sample_mapping": return_overflowing_tokens,
+        }
+        request = Request.of(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length, verbose)
+        if text is None:
+            text, text_pair, text_target = text_target, text_pair_target, None
+        given, is_batch = examples(text, text_pair, is_split_into_words)
+        if request.padding != "do_not_pad":
+            self._pad_id()  # refuses when there is no padding token
+        plan = Plan(
+            encoder=self._encoder,
+            frame=self._frame,
+            request=request,
+            add_special=add_special_tokens,
+            stride=stride,
+            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            truncation_side=self.truncation_side,
+            padding_side=check_side("padding_side", self.padding_side if padding_side is None else padding_side),
+        )
+        plan.check()
+        wanted = {name for name, is_wanted in fields.items() if is_wanted}
+        if wanted <= SIMPLE_COLUMNS:
+            batch = BatchEncoding(plan.columns(given, wanted), lambda: plan.rows(given))
+        else:
+            batch = BatchEncoding(*columns_of(plan.rows(given), wanted))
+        if verbose and request.max_length is None:
+            self._warn_about_length(batch.data["input_ids"])
+        batch.convert_to_tensors(return_tensors)
+        if not is_batch and return_tensors is None and not return_overflowing_tokens:
+            batch.data = {name: v[0] if isinstance(v[0], list) else v for name, v in batch.data.items()}
+        if text_target is not None:
+            batch["labels"] = self(
+                text_target,
+                text_pair_target,
+                add_special_tokens=add_special_tokens,
+                padding=padding,
+                truncation=truncation,
+                max_length=max_length,
+                is_split_into_words=is_split_into_words,
+                pad_to_multiple_of=pad_to_multiple_of,
+                padding_side=padding_side,
+                return_tensors=return_tensors,
+                verbose=verbose,
+            )["input_ids"]
+        return batch
+
+    def _wanted(self, name: str, asked: bool | None) -> bool:
+        return name in self.model_input_names if asked is None else asked
+
+    def _pad_id(self) -> int:
+        if self.pad_token_id is None:
+            raise TokenizerError("Padding needs a padding token, and none is set: tokenizer.pad_token = '[PAD]'.")
+        return self.pad_token_id
+
+    def _warn_about_length(self, rows: Sequence[Sequence[int]]) -> None:
+        longest = max(map(len, rows))
+        if longest > self.model_max_length and not self._warned_about_length:
+            self._warned_about_length = True
+            logger.warning(
+                "A row has %d tokens, the model takes %d: running it will fail or give wrong results. "
+                "Pass truncation=True to cut it. (Said once.)",
+                longest,
+                self.model_max_length,
+            )
+
+    def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any) -> Any:
+        """Only the ids of ``self(text, …)``."""
+        return self(text, text_pair, add_special_tokens=add_special_tokens, **arguments)["input_ids"]
+
+    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
+        """The older name of calling the tokenizer with one example."""
+        return self(text, text_pair, **arguments)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
+        """The older name of calling the tokenizer with a batch of texts or of pairs."""
+        return self(list(batch_text_or_text_pairs), **arguments)
+
+    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
+        """The tokens of a text as strings: ``"Café"`` → ``["cafe"]``."""
+        return self(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: Any = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Pad rows that were tokenized before, as a data collator does; unknown fields pass through unchanged."""
+        request = Request.of(padding, None, max_length, pad_to_multiple_of, self.model_max_length, verbose)
+        side = self.padding_side if padding_side is None else padding_side
+        filler = Filler(
+            self._pad_id(), side, self._wanted("attention_mask", return_attention_mask), return_attention_mask is True
+        )
+        return pad_rows(encoded_inputs, request, filler, return_tensors)

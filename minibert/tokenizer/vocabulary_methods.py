@@ -1,0 +1,376 @@
+"""The half of BertTokenizer that is about tokens rather than texts: settings, vocabulary, special tokens, decoding.
+
+Kept apart only for length.  Names are those of transformers, old and new, so that code written for either runs.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minibert.errors import TokenizerError
+from minibert.source import Source
+from minibert.tokenizer import special_tokens
+from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.basic import BasicTokenizer
+from minibert.tokenizer.decoding import clean_up, join_tokens
+from minibert.tokenizer.encoder import TextEncoder
+from minibert.tokenizer.encoding import Frame
+from minibert.tokenizer.files import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    VOCAB_FILE,
+    read_vocab,
+    to_json,
+    vocab_text,
+    write_files,
+)
+from minibert.tokenizer.request import NO_LIMIT, check_side
+from minibert.tokenizer.special_tokens import NamedToken, NamedTokenId
+from minibert.tokenizer.tokenizer_json import pipeline_description
+from minibert.tokenizer.vocabulary import Vocabulary, checked_vocab
+from minibert.tokenizer.wordpiece import WordPiece
+
+TokenOrTokens = str | AddedToken | Sequence[str | AddedToken]
+
+
+class VocabularyMethods:
+    """Construction, tokens and ids; see BertTokenizer for texts."""
+
+    unk_token, unk_token_id = NamedToken(), NamedTokenId()
+    sep_token, sep_token_id = NamedToken(), NamedTokenId()
+    pad_token, pad_token_id = NamedToken(), NamedTokenId()
+    cls_token, cls_token_id = NamedToken(), NamedTokenId()
+    mask_token, mask_token_id = NamedToken(), NamedTokenId()
+    bos_token, bos_token_id = NamedToken(), NamedTokenId()
+    eos_token, eos_token_id = NamedToken(), NamedTokenId()
+
+    is_fast = True  # what general code asks before it wants offsets and word_ids
+    pad_token_type_id = 0
+
+    def __init__(
+        self,
+        vocab: Source | Mapping[str, int] | None = None,
+        do_lower_case: bool = True,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        *,
+        vocab_file: Source | None = None,
+        model_max_length: float | None = None,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask"),
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        extra_special_tokens: Any = None,
+        additional_special_tokens: Any = None,
+        added_tokens_decoder: Mapping[Any, Any] | None = None,
+        bos_token: str | AddedToken | None = None,
+        eos_token: str | AddedToken | None = None,
+        name_or_path: str = "",
+        origin: str = "The vocabulary",
+    ) -> None:
+        vocab = vocab_file if vocab is None else vocab
+        if vocab is None:
+            raise TokenizerError(
+                "A tokenizer needs a vocabulary: BertTokenizer('vocab.txt') or from_pretrained(folder)."
+            )
+        if not isinstance(vocab, Mapping):
+            origin, vocab = str(vocab), read_vocab(Path(vocab).expanduser())
+        self.do_lower_case = do_lower_case
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
+        self.padding_side = check_side("padding_side", padding_side)
+        self.truncation_side = check_side("truncation_side", truncation_side)
+        self.model_input_names = list(model_input_names)
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        self.split_special_tokens = split_special_tokens
+        self.name_or_path = name_or_path
+        self._warned_about_length = False
+        named = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
+        self._special_tokens: dict[str, str | AddedToken | None] = dict(zip(special_tokens.NAMES, named, strict=True))
+        extra = extra_special_tokens or additional_special_tokens or ()
+        self._extra = [AddedToken.of(t, special=True) for t in (extra.values() if isinstance(extra, dict) else extra)]
+        self._vocabulary = Vocabulary(checked_vocab(vocab, str(unk_token), origin))
+        self._set_apart(added_tokens_decoder or {})
+
+    def _set_apart(self, decoder: Mapping[Any, Any]) -> None:
+        """Added tokens in the order of their ids, then named and extra ones that are not among them."""
+        named = [token for token in self._special_tokens.values() if token is not None]
+        special = set(map(str, named))
+        added = [AddedToken.of(token) for _, token in sorted(decoder.items(), key=lambda item: int(item[0]))]
+        known = {token.content for token in added}
+        for token in [*named, *self._extra]:
+            if str(token) not in known:
+                added.append(AddedToken.of(token, special=True))
+                known.add(str(token))
+        self._vocabulary.add(
+            AddedToken(**{**token.to_json(), "special": True}) if token.content in special else token for token in added
+        )
+        self._build()
+
+    def _build(self) -> None:
+        """The encoder of the present rules and tokens."""
+        basic = BasicTokenizer(self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
+        self._basic = basic
+        wordpiece = WordPiece(self._vocabulary.base, self._vocabulary.base[str(self.unk_token)])
+        self._encoder = TextEncoder(basic, wordpiece, self._vocabulary)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_encoder"]  # it holds what the words of earlier texts became; another process fills its own
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._build()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "VocabularyMethods":
+        twin = self.__class__.__new__(self.__class__)
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return twin
+
+    def __repr__(self) -> str:
+        limit = "none" if self.model_max_length >= NO_LIMIT else self.model_max_length
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
+            f"do_lower_case={self.do_lower_case}, strip_accents={self.strip_accents}, "
+            f"tokenize_chinese_chars={self.tokenize_chinese_chars}, model_max_length={limit}, "
+            f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
+            f"special_tokens={self.special_tokens_map})"
+        )
+
+    def __len__(self) -> int:
+        """The number of tokens, added ones included: the rows an embedding table needs."""
+        return len(self._vocabulary)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens of the vocabulary file, without added ones."""
+        return len(self._vocabulary.base)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Every token with its id, as a new dictionary."""
+        return self._vocabulary.as_dict()
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id, as a new dictionary."""
+        return self._vocabulary.as_dict()
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """The tokens that stay whole, special ones included, with their ids."""
+        return {token.content: token_id for token_id, token in sorted(self._vocabulary.added.items())}
+
+    added_tokens_encoder = property(get_added_vocab)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The tokens that stay whole, by id."""
+        return dict(sorted(self._vocabulary.added.items()))
+
+    @property
+    def extra_special_tokens(self) -> list[str]:
+        """Special tokens that have no name."""
+        return list(map(str, self._extra))
+
+    additional_special_tokens = extra_special_tokens
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """Named special tokens that are set: ``{"cls_token": "[CLS]", …}``."""
+        return {name: str(token) for name, token in self._special_tokens.items() if token is not None}
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """Every special token once, named ones first."""
+        return list(dict.fromkeys([*self.special_tokens_map.values(), *self.extra_special_tokens]))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of ``all_special_tokens``."""
+        return [self._id_or_unknown(token) for token in self.all_special_tokens]
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """How many tokens of one text fit beside [CLS] and [SEP]."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """How many tokens of two texts together fit beside [CLS] and two [SEP]."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def add_tokens(self, new_tokens: TokenOrTokens, special_tokens: bool = False) -> int:
+        """Set tokens apart, with new ids at the end where the vocabulary lacks them; returns how many are new.
+
+        The model's embedding table must then have ``len(tokenizer)`` rows.
+        """
+        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens or ())
+        added = [AddedToken.of(token, special=special_tokens) for token in tokens]
+        if special_tokens:
+            added = [AddedToken(**{**token.to_json(), "special": True}) for token in added]
+        count = self._vocabulary.add(added)
+        self._encoder = self._encoder.after_adding(self._vocabulary)
+        return count
+
+    def add_special_tokens(
+        self, special_tokens_dict: Mapping[str, Any], replace_extra_special_tokens: bool = True
+    ) -> int:
+        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds what is missing."""
+        tokens: list[AddedToken] = []
+        for name, value in special_tokens_dict.items():
+            if name in special_tokens.NAMES:
+                token = AddedToken.of(value, special=True)
+                setattr(self, name, token)
+                tokens.append(token)
+            elif name in ("extra_special_tokens", "additional_special_tokens"):
+                extra = [AddedToken.of(token, special=True) for token in value]
+                kept = [] if replace_extra_special_tokens and extra else self._extra
+                new = [token for token in extra if token.content not in set(map(str, kept))]
+                self._extra = [*kept, *new]
+                tokens += new
+            else:
+                names = ", ".join((*special_tokens.NAMES, "extra_special_tokens"))
+                raise TokenizerError(f"{name!r} is not a special token's name; use one of {names}.")
+        return self.add_tokens(tokens, special_tokens=True)
+
+    def _id_or_unknown(self, token: str) -> int:
+        found = self._vocabulary.token_to_id(token)
+        if found is None:
+            found = self._vocabulary.base[str(self.unk_token)]
+        return found
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or of each of several; [UNK]'s where the vocabulary has none."""
+        return self._id_or_unknown(tokens) if isinstance(tokens, str) else [self._id_or_unknown(t) for t in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or of each of several; None for an id the vocabulary does not have."""
+        if isinstance(ids, int):
+            return self._token(ids)
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._token(int(token_id)) for token_id in ids if int(token_id) not in skipped]
+
+    def _token(self, token_id: int) -> str | None:
+        if token_id < 0:
+            raise TokenizerError(f"{token_id} is no token id: ids count from 0 (a label of -100 is not a token).")
+        return self._vocabulary.id_to_token(token_id)
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Tokens joined to text, "##" pieces without a space."""
+        return join_tokens(tokens)
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> Any:
+        """The text of a sequence of ids, or a list of texts for a batch of them; lists and tensors alike."""
+        if isinstance(token_ids, Mapping):
+            token_ids = token_ids["input_ids"]
+        ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        ids = (
+            [row.tolist() if hasattr(row, "tolist") else row for row in ids] if isinstance(ids, list | tuple) else [ids]
+        )
+        if ids and isinstance(ids[0], list | tuple):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        tokens = [token for token_id in ids if (token := self._token(token_id)) is not None]
+        if skip_special_tokens:
+            tokens = [token for token in tokens if token not in self._vocabulary.special]
+        text = join_tokens(tokens)
+        cleans = (
+            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        )
+        return clean_up(text) if cleans else text
+
+    def batch_decode(
+        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> list[str]:
+        """``decode`` of a batch; always a list."""
+        if not isinstance(sequences, Mapping) and len(sequences) == 0:
+            return [""]
+        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
+        return [texts] if isinstance(texts, str) else texts
+
+    @property
+    def _frame(self) -> Frame:
+        # Numbers 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP].
+        cls_id = 2 if self.cls_token_id is None else self.cls_token_id
+        sep_id = 3 if self.sep_token_id is None else self.sep_token_id
+        pad = (self.pad_token_id or 0, str(self.pad_token))
+        return Frame((cls_id, str(self.cls_token)), (sep_id, str(self.sep_token)), pad)
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """2 for [CLS] text [SEP], 3 with a second text and its [SEP]."""
+        return 3 if pair else 2
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """[CLS] first [SEP], or [CLS] first [SEP] second [SEP], from ids."""
+        cls, sep = self._frame.cls[0], self._frame.sep[0]
+        row = [cls, *token_ids_0, sep]
+        return row if token_ids_1 is None else [*row, *token_ids_1, sep]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Segment ids of that row: 0 for the first text with [CLS] and [SEP], 1 for the second with its [SEP]."""
+        row = [0] * (len(token_ids_0) + 2)
+        return row if token_ids_1 is None else row + [1] * (len(token_ids_1) + 1)
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 for special tokens: found by id in a finished row, by place in the row that the two texts would make."""
+        if not already_has_special_tokens:
+            row = [1, *[0] * len(token_ids_0), 1]
+            return row if token_ids_1 is None else [*row, *[0] * len(token_ids_1), 1]
+        if token_ids_1 is not None:
+            raise TokenizerError(
+                "A finished row (already_has_special_tokens=True) has no second list of ids beside it."
+            )
+        special = set(self.all_special_ids)
+        return [int(int(token_id) in special) for token_id in token_ids_0]
+
+    def save_vocabulary(self, save_directory: Source, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write vocab.txt alone; returns its path."""
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        return write_files(save_directory, {prefix + VOCAB_FILE: vocab_text(self._vocabulary.base)})
+
+    def save_pretrained(self, save_directory: Source) -> tuple[str, ...]:
+        """Write vocab.txt, tokenizer_config.json and tokenizer.json; returns their paths.
+
+        The ``tokenizers`` and transformers libraries load them to the identical tokenizer; so does ``from_pretrained``.
+        """
+        config = {
+            "added_tokens_decoder": {str(i): token.to_json() for i, token in self.added_tokens_decoder.items()},
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "do_lower_case": self.do_lower_case,
+            "extra_special_tokens": self.extra_special_tokens,
+            "model_input_names": self.model_input_names,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "split_special_tokens": self.split_special_tokens,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "tokenizer_class": "BertTokenizer",
+            "truncation_side": self.truncation_side,
+            **self.special_tokens_map,
+        }
+        base = self._vocabulary.base
+        pipeline = pipeline_description(base, str(self.unk_token), self._vocabulary.added, self._basic, self._frame)
+        contents = {VOCAB_FILE: vocab_text(base), CONFIG_FILE: to_json(config), TOKENIZER_FILE: to_json(pipeline)}
+        return write_files(save_directory, contents)
