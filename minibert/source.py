@@ -70,6 +70,16 @@ def find_on_hub(repository: str, name: str, where: Where) -> Path | None:
     return found
 
 
+def offline_note(source: Source, where: Where | None) -> str:
+    """A sentence to add when something of a hub repository was not found and nobody asked the hub; else ``""``."""
+    if local_folder(source) is not None or not is_hub_name(source):
+        return ""
+    from huggingface_hub import constants
+
+    offline = constants.HF_HUB_OFFLINE or (where or {}).get("local_files_only", False)
+    return " Only the cache on this disk was looked at, since the hub is switched off (offline)." if offline else ""
+
+
 def same_commit(where: Where, path: Path) -> Where:
     """``where``, at the commit that ``path`` came from: a branch may move while a checkpoint is being fetched."""
     from minibert.hub import commit_of

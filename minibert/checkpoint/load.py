@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound="BertPreTrainedModel")
 POOLER = "pooler."
+HEAD_SIZES = {"num_labels", "id2label"}  # whoever says how many labels there are asks for a head that has them
+# Switches of transformers that have nothing to choose here: memory is never doubled, safetensors come first, and no
+# code that a checkpoint brings is ever run.
+ALWAYS_SO = ("low_cpu_mem_usage", "use_safetensors", "trust_remote_code")
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -55,6 +59,8 @@ def load_pretrained(
     """
     dtype = settings.pop("torch_dtype", None) if dtype is None else dtype  # the older spelling
     where = take_where(settings)
+    for name in ALWAYS_SO:
+        settings.pop(name, None)
     if config is None:
         path = find_config(source, where)
         where = same_commit(where, path)
@@ -72,7 +78,7 @@ def load_pretrained(
             model = model_class(config, **arguments)
     except ConfigError as error:
         raise ConfigError(f"{os.fspath(source)}: {error}") from error
-    plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or "num_labels" in settings)
+    plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or bool(HEAD_SIZES & set(settings)))
     plan.check()
     plan.carry_out(_as_dtype(dtype))
     return model.eval()

@@ -28,6 +28,7 @@ from minibert.source import (
     find_file,
     local_file,
     local_folder,
+    offline_note,
     read_json,
     transformer_folder,
     without_repetition,
@@ -240,6 +241,7 @@ def find_weights(source: Source, where: Where | None) -> Weights:
         return BundleWeights(prefix)
     raise CheckpointError(
         f"{os.fspath(source)} holds no weights; looked for {', '.join(NAMES)} and TensorFlow's *.ckpt.index."
+        f"{offline_note(source, where)}"
     )
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from minibert.checkpoint import load_architecture, open_weights
-from minibert.checkpoint.weights import BundleWeights
+from minibert.checkpoint.weights import NAMES, BundleWeights
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, ConfigError, MissingExtraError, TokenizerError
-from minibert.source import Source
+from minibert.source import Source, local_file, local_folder, transformer_folder
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import VerifyReport, compare_points
 from minibert.verify.points import point_names, record
@@ -61,10 +61,15 @@ def verify_against_transformers(
             f"transformers cannot read TensorFlow's format, in which {source} is. Convert it first: "
             "minibert convert CHECKPOINT -o FOLDER, then verify that folder."
         )
+    named = local_file(source)
+    if named is not None and named.name not in NAMES:
+        raise CheckpointError(f"transformers reads only files called {', '.join(NAMES)}; {named} has another name.")
+    folder = local_folder(source)
+    place = source if folder is None else transformer_folder(folder)
     ours = load(source, dtype, attention)
     reference_class = getattr(transformers, type(ours).__name__)
     with _Quiet(transformers):
-        reference = reference_class.from_pretrained(source, dtype=DTYPES[dtype], attn_implementation=attention).eval()
+        reference = reference_class.from_pretrained(place, dtype=DTYPES[dtype], attn_implementation=attention).eval()
     if getattr(ours, "pooler", True) is None:  # transformers fills what the file lacks with random numbers
         reference.pooler = None
     on_equal_footing(reference)

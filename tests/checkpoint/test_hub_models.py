@@ -77,9 +77,12 @@ def test_sentences_for_what_is_not_there(server, tmp_path) -> None:
         assert done.stderr.startswith("minibert: ")
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
-    offline = run(server, tmp_path / "other", "inspect", "owner/bert", HF_HUB_OFFLINE="1")
-    assert offline.returncode == 2
-    assert "Traceback" not in offline.stderr
+    nothing_cached = run(server, tmp_path / "other", "inspect", "owner/bert", HF_HUB_OFFLINE="1")
+    no_weights_cached = run(server, tmp_path, "inspect", "owner/empty", HF_HUB_OFFLINE="1")
+    for done in (nothing_cached, no_weights_cached):
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+    assert "Only the cache on this disk was looked at" in no_weights_cached.stderr
 
 
 def test_a_revision_is_one_commit_for_all_files(server, tmp_path) -> None:

@@ -310,6 +310,15 @@ def test_arguments_that_are_none(tmp_path) -> None:
     ).hidden_states
 
 
+def test_switches_of_transformers_that_have_nothing_to_choose_here(tmp_path) -> None:
+    reference("BertModel").save_pretrained(tmp_path)
+    switches = {"low_cpu_mem_usage": True, "use_safetensors": True, "trust_remote_code": False}
+    minibert.BertModel.from_pretrained(tmp_path, **switches)
+    named = minibert.BertForTokenClassification.from_pretrained(tmp_path, id2label={0: "O", 1: "B-PER", 2: "I-PER"})
+    assert named.classifier.weight.shape == (3, 24)
+    assert named.load_report.fresh == ("classifier.weight", "classifier.bias")
+
+
 def test_loading_is_cheap(tmp_path) -> None:
     """No torch._dynamo (1.5 s), no numpy, no random numbers drawn."""
     reference("BertModel").save_pretrained(tmp_path)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,17 @@ def test_on_the_real_checkpoint(minilm) -> None:
     text = report.to_text(every_point=False)
     assert "No point differs: all 159 are identical, max |Δ| = 0.0." in text
     assert "135 inner points are not shown" in text
+
+
+def test_a_sentence_transformers_folder_and_a_file_of_another_name(tmp_path) -> None:
+    pytest.importorskip("transformers")
+    shutil.copytree(FOLDER, tmp_path / "0_Transformer")
+    modules = [{"idx": 0, "name": "0", "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+    (tmp_path / "modules.json").write_text(json.dumps(modules))
+    assert verify(tmp_path, "transformers").same
+    shutil.copy(FOLDER / "model.safetensors", tmp_path / "0_Transformer" / "mine.safetensors")
+    with pytest.raises(minibert.CheckpointError, match="reads only files called model.safetensors"):
+        verify(tmp_path / "0_Transformer" / "mine.safetensors", "transformers")
 
 
 def test_two_folders_on_the_command_line(model, tmp_path, capsys) -> None:
