@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     run: Command = options.run
     try:
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()  # here, where a reader that has gone away can be noticed
+        return code
     except MinibertError as error:
         print(f"minibert: {error}", file=sys.stderr)
         return 2
