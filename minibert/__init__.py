@@ -4,6 +4,9 @@ Every public name can be imported from here; each is fetched from its room when 
 ``import minibert`` costs nothing and the tokenizer alone does not load torch.  Read ``model.py`` first.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +80,26 @@ def __getattr__(name: str) -> Any:
     own = _ALIASES.get(name, name)
     if own not in _ROOM_OF:
         raise AttributeError(f"module 'minibert' has no attribute {name!r}")
-    value = getattr(import_module(_ROOM_OF[own]), own)
+    with _without_collector():
+        value = getattr(import_module(_ROOM_OF[own]), own)
     globals()[name] = value
     return value
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause Python's garbage collector.
+
+    The first room that needs torch imports it: a million objects that all stay.  The collector would look through them
+    again and again for nothing, which takes an eighth of the time.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def __dir__() -> list[str]:

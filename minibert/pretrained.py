@@ -33,7 +33,8 @@ class BertPreTrainedModel(nn.Module):
 
     def post_init(self) -> None:
         """Called at the end of every constructor: random weights, tied tensors."""
-        self.apply(self._init_weights)
+        if self.device.type != "meta":  # tensors without memory: a file is about to fill them
+            self.apply(self._init_weights)
         self.tie_weights()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -9,6 +9,7 @@ weights is made in a temporary folder.  Needs transformers: pip install 'miniber
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def make_checkpoint(folder: Path) -> None:
 def run(library: str, folder: Path) -> dict[str, object]:
     """One fresh process."""
     command = [sys.executable, "-c", RUN.format(library=library), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Both run from compiled bytecode, as installed packages do, also where a developer's shell forbids to write it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     return result
 

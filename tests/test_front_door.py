@@ -32,7 +32,9 @@ def test_importing_fetches_only_what_is_used() -> None:
         "minibert.BertConfig.from_pretrained('bert-tiny')\n"
         "minibert.BertTokenizer(vocab={'[PAD]': 0, '[UNK]': 1, '[CLS]': 2, '[SEP]': 3, '[MASK]': 4, 'a': 5})('a a')\n"
         "assert 'torch' not in sys.modules, 'the tokenizer needs no torch'\n"
+        "import gc\n"
         "minibert.BertModel\n"
+        "assert gc.isenabled()\n"
         "for name in ('numpy', 'huggingface_hub', 'transformers', 'torch._dynamo', 'minibert.verify'):\n"
         "    assert name not in sys.modules or name == 'numpy', name\n"
     )

@@ -11,7 +11,7 @@ those marked one-way cannot be, since what they drop cannot be known again.  Sou
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,21 @@ class Rule:
 
 
 def _rewrite(name: str, pattern: str, replacement: str) -> str | None:
+    head, tail = _ends(pattern)
+    if not (name.startswith(head) and name.endswith(tail)):
+        return None  # most rules end here, before their regular expression is even made
     match = _compiled(pattern).fullmatch(name)
     if match is None:
         return None
     found = iter(match.groups())
     return "".join(next(found) if sign in SIGNS else sign for sign in replacement)
+
+
+@cache
+def _ends(pattern: str) -> tuple[str, str]:
+    """What a name must begin and end with: the pattern before its first sign and after its last."""
+    parts = re.split("[#@*]", pattern)
+    return parts[0], parts[-1]
 
 
 @cache
@@ -127,6 +137,7 @@ class Reading:
     transposed: bool
 
 
+@lru_cache(maxsize=1 << 15)
 def read_name(name: str) -> Reading:
     """Our name for a tensor of a checkpoint in any dialect; a name no rule knows comes back as it is."""
     dialects: list[str] = []
