@@ -19,6 +19,7 @@ lint: $(VENV)/.lint
 
 bench: $(VENV)/.test
 	$(BIN)/python scripts/bench_tokenizer.py
+	$(BIN)/python scripts/bench_load.py
 
 clean:
 	rm -rf $(VENV)
