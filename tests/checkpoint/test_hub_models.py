@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load, save
 
 import minibert
 from tests.checkpoint.hub_server import HubServer
@@ -16,7 +17,21 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "minibert" / "goldens" / "random-bert"
 FILES = {path.name: path.read_bytes() for path in FOLDER.iterdir() if path.name != "golden.safetensors"}
 MODULES = [{"idx": 0, "name": "0", "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+
+
+def in_shards() -> dict[str, bytes]:
+    """The same checkpoint with its weights in two files and an index."""
+    weights = load(FILES["model.safetensors"])
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+    shards = {file: save({name: weights[name] for name in part}) for file, part in parts.items()}
+    others = {name: content for name, content in FILES.items() if name != "model.safetensors"}
+    return {**others, **shards, "model.safetensors.index.json": json.dumps(index).encode()}
+
+
 REPOSITORIES = {
+    "owner/shards": in_shards(),
     "owner/bert": {**FILES, "pytorch_model.bin": b"never to be fetched", "README.md": b"nor this"},
     "owner/sentences": {
         "modules.json": json.dumps(MODULES).encode(),
@@ -51,14 +66,15 @@ def expected_vector() -> list[float]:
     return minibert.embed_texts(model, tokenizer, ["the bank"])[0].tolist()
 
 
-@pytest.mark.parametrize("name", ["owner/bert", "owner/sentences"])
+@pytest.mark.parametrize("name", ["owner/bert", "owner/sentences", "owner/shards"])
 def test_a_name_is_as_good_as_a_folder_and_works_offline_afterwards(server, tmp_path, name: str) -> None:
     embed = ("embed", "the bank", "--model", name, "--json")
     done = run(server, tmp_path, *embed)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["vector"] == pytest.approx(expected_vector(), abs=1e-7)
     fetched = {request.path.rpartition("/")[2] for request in server.requests if request.method == "GET"}
-    assert {"config.json", "model.safetensors", "vocab.txt"} <= fetched
+    shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"}
+    assert {"config.json", "vocab.txt"} | (shards if name == "owner/shards" else {"model.safetensors"}) <= fetched
     assert not fetched & {"pytorch_model.bin", "README.md"}
     server.requests.clear()
     again = run(server, tmp_path, *embed, HF_HUB_OFFLINE="1")

@@ -155,7 +155,8 @@ def test_against_transformers(dtype: str, attention: str) -> None:
     assert report.same
     assert max(result.difference for result in report.results if result.difference is not None) == 0.0
     maps = [result for result in report.results if result.point.endswith("probabilities")]
-    assert len(maps) == (6 if attention == "eager" else 0)
+    assert len(maps) == 6
+    assert {result.verdict for result in maps} == {"same" if attention == "eager" else "absent (fused)"}
     assert report.attention == attention
 
 
