@@ -26,7 +26,8 @@ clean:
 
 # torch first and alone, pinned: any other order may fetch gigabytes of GPU libraries that nothing here needs.
 $(VENV)/.base: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "minibert needs Python 3.11 or newer, and '$(PYTHON)' is none. If there is another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON) -m venv' does not work here; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
 	@echo "setting up $(VENV) (torch and the package itself; a minute or two the first time)"
 	$(PIP) torch==2.13.0
 	$(PIP) -e .

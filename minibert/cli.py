@@ -6,6 +6,7 @@ A user's mistake prints one sentence on stderr and exits with 2; nothing here ca
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -94,7 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
     verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder to write")
-    verb.add_argument("--head", metavar="CLASS", help="for example BertForMaskedLM; default: what the config names")
+    verb.add_argument(
+        "--head", metavar="CLASS", help="for example BertForMaskedLM; default: what fits most of its tensors"
+    )
     verb.epilog = "example: minibert convert uncased_L-12_H-768_A-12/bert_model.ckpt -o bert-base-uncased"
     return parser
 
@@ -121,8 +124,9 @@ def positive(text: str) -> int:
 
 
 def print_json(content: object) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(content, ensure_ascii=False, indent=2))
+    """One JSON document on stdout: letters as they are, but nothing that would move a terminal's cursor."""
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    print(re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
 
 
 def inspect(options: argparse.Namespace) -> int:

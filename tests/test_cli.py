@@ -44,6 +44,14 @@ def test_tokenize(capsys) -> None:
     assert entry["ids"] == tokenizer.convert_tokens_to_ids(entry["tokens"])
 
 
+def test_json_never_moves_the_cursor(capsys) -> None:
+    text = "배 \x9b31m \x7f \x1b[2J"
+    assert main(["tokenize", text, "--model", str(FOLDER), "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert not set("\x9b\x7f\x1b") & set(printed)
+    assert json.loads(printed)[0]["text"] == text
+
+
 def test_embed(capsys) -> None:
     assert main(["embed", "the bank", "the pear", "--model", str(FOLDER)]) == 0
     printed = capsys.readouterr().out
