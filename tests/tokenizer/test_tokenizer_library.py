@@ -6,7 +6,7 @@ scripts/fuzz_tokenizer.py runs the same comparison at length; here it runs for s
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minibert.tokenizer import BasicTokenizer, BertTokenizer
@@ -22,9 +22,11 @@ TEXTS = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"])),
     st.text(alphabet="abABeé.,中배Σİ \t\n\x0b\x85\x1c\u2028\u200b\u00ad" + MARKS, max_size=40),
 )
+# The search for new cases is scripts/fuzz_tokenizer.py; a test gives the same answer on every machine, busy or not.
+SAME_EVERYWHERE = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(SAME_EVERYWHERE, max_examples=500)
 @given(TEXTS, ANY_RULES)
 def test_fast_path_equals_readable_path(text, basic):
     wordpiece = WordPiece(VOCAB, 0)
@@ -32,7 +34,7 @@ def test_fast_path_equals_readable_path(text, basic):
     assert FastEncoder(basic, wordpiece).encode(text) == readable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(SAME_EVERYWHERE, max_examples=300)
 @given(TEXTS, ANY_RULES)
 def test_words_of_stretches_are_the_words_of_the_text(text, basic):
     """Nothing looks across whitespace: the ground on which both memories stand."""
@@ -45,7 +47,7 @@ def test_words_of_stretches_are_the_words_of_the_text(text, basic):
     assert apart == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(SAME_EVERYWHERE, max_examples=300)
 @given(TEXTS)
 def test_spans_are_in_order_and_inside(text):
     spans = BasicTokenizer().normalize(AlignedText.of(text)).spans
