@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),
     "minibert.config": ("BertConfig",),
-    "minibert.embedding": ("embed_texts", "mean_pooling"),
+    "minibert.embedding": ("Embedder", "embed_texts", "mean_pooling"),
     "minibert.errors": (
         "CheckpointError",
         "ConfigError",
@@ -112,6 +112,7 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.checkpoint import open_weights as open_weights
     from minibert.config import BertConfig as AutoConfig
     from minibert.config import BertConfig as BertConfig
+    from minibert.embedding import Embedder as Embedder
     from minibert.embedding import embed_texts as embed_texts
     from minibert.embedding import mean_pooling as mean_pooling
     from minibert.errors import *

@@ -57,8 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_texts(verb)
     verb.epilog = 'example: minibert tokenize "나는 배를 타고 여행을 간다." --model path/to/checkpoint'
 
-    verb = add_verb(verbs, "embed", embed, "turn texts into vectors (mean of the tokens, unit length)")
+    verb = add_verb(verbs, "embed", embed, "turn texts into vectors of unit length")
     add_texts(verb)
+    verb.add_argument(
+        "--pooling", metavar="NAME", help="mean, max, cls, pooler, concat_last4, … or a layer; default the checkpoint's"
+    )
     verb.epilog = 'example: minibert embed "The sun is out." "It is a sunny day." --model path/to/checkpoint'
 
     verb = add_verb(verbs, "fill-mask", fill, "guess the words behind [MASK]")
@@ -188,10 +191,10 @@ def tokenize(options: argparse.Namespace) -> int:
 
 def embed(options: argparse.Namespace) -> int:
     """``minibert embed``."""
-    from minibert import BertModel, embed_texts
+    from minibert import Embedder
 
-    tokenizer = load_tokenizer(options)
-    vectors = embed_texts(BertModel.from_pretrained(options.model), tokenizer, options.texts)
+    choice = int(options.pooling) if (options.pooling or "").lstrip("-").isdecimal() else options.pooling
+    vectors = Embedder.from_pretrained(options.model).encode(options.texts, choice, normalize=True)
     if options.json:
         print_json([{"text": t, "vector": v} for t, v in zip(options.texts, vectors.tolist(), strict=True)])
         return 0

@@ -94,7 +94,7 @@ def test_convert(tmp_path, capsys) -> None:
     ("arguments", "sentence"),
     [
         (["inspect", "/nowhere/at/all"], "is neither a folder on this disk nor a name on the hub"),
-        (["embed", "x", "--model", "."], "holds neither vocab.txt nor tokenizer.json"),
+        (["embed", "x", "--model", "."], "holds no config.json"),
         (["fill-mask", "no gap", "--model", str(FOLDER)], "The text has no [MASK]"),
         (["fill-mask", "the [MASK] " + "bank " * 40, "--model", str(FOLDER)], "The sequence has 44 tokens"),
         (["tokenize", "\ud800", "--model", str(FOLDER)], "surrogate"),

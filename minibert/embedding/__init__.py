@@ -1,5 +1,8 @@
-"""Vectors for texts.  So far the plain way: one padded batch, mean over the tokens, unit length."""
+"""Vectors for texts.  ``embedder.py`` is what people call; ``packed.py`` how it runs without padding, ``layers.py`` and
+``pooling.py`` what a vector may be made of.
+"""
 
-from minibert.embedding.pooling import embed_texts, mean_pooling
+from minibert.embedding.embedder import Embedder, embed_texts
+from minibert.embedding.pooling import mean_pooling
 
-__all__ = ["embed_texts", "mean_pooling"]
+__all__ = ["Embedder", "embed_texts", "mean_pooling"]

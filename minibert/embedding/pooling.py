@@ -1,20 +1,19 @@
-"""One vector for a text: the mean of its tokens' vectors, the way sentence-transformers' models are trained."""
+"""From the vectors of a text's tokens to one vector of the text.
 
-from typing import TYPE_CHECKING
+``mean`` is how sentence-transformers' models are trained (Reimers & Gurevych 2019, section 3); ``cls`` and ``pooler``
+are BERT's own; ``max`` takes the largest value of each dimension.
+"""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from minibert.errors import InputError
+from minibert.embedding.packed import Packed
 
-if TYPE_CHECKING:
-    from minibert.pretrained import BertPreTrainedModel
-    from minibert.tokenizer import BertTokenizer
+POOLINGS = ("mean", "max", "cls", "pooler")
 
 
 def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
-    """The mean over the tokens that are not padding, [CLS] and [SEP] included (Reimers & Gurevych 2019, section 3).
+    """The mean over the tokens that are not padding, [CLS] and [SEP] included.
 
     Args:
         hidden_states: (B, T, H).
@@ -26,31 +25,22 @@ def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
     return (hidden_states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
 
-def embed_texts(
-    model: "BertPreTrainedModel",
-    tokenizer: "BertTokenizer",
-    texts: list[str],
-    *,
-    normalize: bool = True,
-    batch_size: int = 32,
-) -> Tensor:
-    """One vector a text, (len(texts), H), on the CPU: mean pooling, unit length unless ``normalize`` is False.
+def pool_packed(values: Tensor, packed: Packed, pooling: str, include_special_tokens: bool) -> Tensor:
+    """One vector a text from (tokens, W): ``mean``, ``max`` or ``cls``.  Returns (texts, W).
 
-    Texts longer than the model can read are cut at its last position.
+    Without special tokens the first and the last token of each text, [CLS] and [SEP], do not count; a text that
+    is nothing else has the vector 0.
     """
-    if isinstance(texts, str):
-        raise InputError("embed_texts takes a list of texts; for one text give [text].")
-    vectors = []
-    with torch.inference_mode():
-        for start in range(0, len(texts), batch_size):
-            inputs = tokenizer(
-                texts[start : start + batch_size],
-                padding=True,
-                truncation=True,
-                max_length=model.config.max_position_embeddings,
-                return_tensors="pt",
-            ).to(model.device)
-            hidden_states = model.base_model(**inputs).last_hidden_state
-            pooled = mean_pooling(hidden_states, inputs["attention_mask"])
-            vectors.append((F.normalize(pooled, dim=-1) if normalize else pooled).cpu())
-    return torch.cat(vectors) if vectors else torch.empty(0, model.config.hidden_size)
+    pooled = []
+    for start, count, length in packed.groups():
+        tokens = values[start : start + count * length].view(count, length, -1)  # (texts, T, W)
+        if pooling == "cls":
+            pooled.append(tokens[:, 0])
+            continue
+        if not include_special_tokens:
+            tokens = tokens[:, 1:-1]
+        if not tokens.shape[1]:
+            pooled.append(torch.zeros_like(values[:1]).expand(count, -1))
+        else:
+            pooled.append(tokens.mean(dim=1) if pooling == "mean" else tokens.amax(dim=1))
+    return torch.cat(pooled)

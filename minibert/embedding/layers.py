@@ -1,0 +1,94 @@
+"""Which of the hidden states make the vector: every choice by its name.
+
+BERT's paper compares six for features (Devlin et al. 2018, table 7): the embeddings, the second to last hidden, the
+last hidden, a weighted sum of the last four, the last four side by side, a weighted sum of all.  Here they are, and
+any layer or list of layers by its number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minibert.errors import InputError
+
+LayerChoice = str | int | Sequence[int]
+LAST_FOUR = (-4, -3, -2, -1)
+NAMES = (
+    "last",
+    "second_to_last",
+    "embeddings",
+    "sum_last4",
+    "weighted_last4",
+    "concat_last4",
+    "sum_all",
+    "weighted_all",
+)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A choice made plain: which hidden states, and how they become one."""
+
+    numbers: tuple[int, ...]  # 0 … L
+    weights: tuple[float, ...] | None  # of the sum; None: side by side
+
+    @property
+    def width(self) -> int:
+        """How many times the hidden size a vector has."""
+        return len(self.numbers) if self.weights is None else 1
+
+    def combine(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """``hidden_states``: those of ``numbers``, in that order, each (…, H).  Returns (…, H) or (…, layers · H)."""
+        if self.weights is None:
+            return torch.cat(list(hidden_states), dim=-1)
+        if self.weights == (1.0,):
+            return hidden_states[0]
+        total = hidden_states[0] * self.weights[0]
+        for hidden, weight in zip(hidden_states[1:], self.weights[1:], strict=True):
+            total = total + hidden * weight
+        return total
+
+
+def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | None = None) -> Layers:
+    """What ``choice`` means for a model of that many layers.
+
+    Args:
+        choice: one of NAMES, a layer's number, or a list of numbers, which are put side by side (or summed, where
+            ``weights`` are given).
+        layers: L; the hidden states are 0 … L.
+        weights: of a weighted sum, one for each hidden state in it; default equal, with sum 1.
+
+    Raises InputError for a name or number that is none, and for weights that do not fit.
+    """
+    if isinstance(choice, str) and choice not in NAMES:
+        raise InputError(
+            f"{choice!r} is no choice of layers; there are {', '.join(NAMES)}, a number, or a list of them."
+        )
+    named: dict[str, Sequence[int]] = {
+        "last": (-1,),
+        "second_to_last": (-2,),
+        "embeddings": (0,),
+        **dict.fromkeys(("sum_last4", "weighted_last4", "concat_last4"), LAST_FOUR),
+        **dict.fromkeys(("sum_all", "weighted_all"), range(layers + 1)),
+    }
+    wanted = named[choice] if isinstance(choice, str) else (choice,) if isinstance(choice, int) else tuple(choice)
+    numbers = tuple(number if number >= 0 else layers + 1 + number for number in wanted)
+    for given, number in zip(wanted, numbers, strict=True):
+        if not 0 <= number <= layers:
+            raise InputError(f"There is no hidden state {given}: this model has 0 (the embeddings) to {layers}.")
+    if not numbers:
+        raise InputError("The list of layers is empty; name at least one.")
+    is_weighted = isinstance(choice, str) and choice.startswith("weighted_")
+    if weights is not None:
+        if len(weights) != len(numbers) or (isinstance(choice, str) and not is_weighted):
+            raise InputError(
+                f"{len(weights)} weights for {choice!r}, which sums {len(numbers)} hidden states by weight."
+            )
+        return Layers(numbers, tuple(float(weight) for weight in weights))
+    if is_weighted:
+        return Layers(numbers, (1 / len(numbers),) * len(numbers))
+    if len(numbers) == 1 or (isinstance(choice, str) and choice.startswith("sum_")):
+        return Layers(numbers, (1.0,) * len(numbers))
+    return Layers(numbers, None)
