@@ -20,6 +20,7 @@ lint: $(VENV)/.lint
 bench: $(VENV)/.test
 	$(BIN)/python scripts/bench_tokenizer.py
 	$(BIN)/python scripts/bench_load.py
+	$(BIN)/python scripts/bench_embedding.py --texts 600
 
 clean:
 	rm -rf $(VENV)
