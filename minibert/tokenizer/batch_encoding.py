@@ -193,7 +193,7 @@ def _numpy_array(name: str, value: Any) -> Any:
     except ImportError as error:
         raise MissingExtraError("return_tensors='np' needs NumPy: pip install numpy, or use 'pt'.") from error
     if isinstance(value, list) and value and isinstance(value[0], list) and len({len(row) for row in value}) > 1:
-        ragged = np.empty(len(value), dtype=object)
+        ragged: Any = np.empty(len(value), dtype=object)
         ragged[:] = [np.asarray(row) for row in value]
         return ragged
     array = np.asarray(value)
