@@ -73,7 +73,7 @@ def verify_against_golden(
     Raises CheckpointError when ``path`` is no golden.
     """
     about, tensors = read_golden(path)
-    order: dict[str, list[str]] = json.loads(about["points"])
+    order = points_of(path, about)
     made = f"torch {about['torch']}, {about['cpu']}, {about['threads']} threads"
     report = VerifyReport(f"minibert {source}", f"{path} ({made})", " and ".join(dtypes), attention)
     for dtype in dtypes:
@@ -124,13 +124,28 @@ def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}). Copy it again.") from error
     if about.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no golden; minibert golden CHECKPOINT -o FILE.safetensors makes one.")
-    order = json.loads(about["points"])
-    for batch, points in order.items():
+    for batch, points in points_of(path, about).items():
         for point in points:
             for kind in ("float64", "float32"):
                 if f"{kind}/{batch}/{point}" not in tensors:
                     raise CheckpointError(f"{path} lacks {kind}/{batch}/{point}, which it lists. Record it again.")
     return about, tensors
+
+
+def points_of(path: Path, about: dict[str, str]) -> dict[str, list[str]]:
+    """The points of each batch, as a golden's own words list them; CheckpointError when they are damaged."""
+    lacking = [name for name in ("torch", "cpu", "threads", "model", "points") if name not in about]
+    if lacking:
+        raise CheckpointError(f"{path} does not say its {lacking[0]}, which every golden does. Record it again.")
+    try:
+        order = json.loads(about["points"])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its list of points is not JSON ({error}). Record it again.") from error
+    if not isinstance(order, dict) or not all(
+        isinstance(points, list) and all(isinstance(point, str) for point in points) for points in order.values()
+    ):
+        raise CheckpointError(f"{path}: its list of points does not give the points of each batch. Record it again.")
+    return order
 
 
 def cpu_name() -> str:

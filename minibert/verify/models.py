@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from minibert.checkpoint import load_architecture, open_weights
+from minibert.checkpoint.convert import VOCABULARY
 from minibert.checkpoint.weights import NAMES, BundleWeights
 from minibert.config import BertConfig
-from minibert.errors import CheckpointError, ConfigError, MissingExtraError, TokenizerError
-from minibert.source import Source, local_file, local_folder, transformer_folder
+from minibert.errors import CheckpointError, ConfigError, MissingExtraError
+from minibert.source import Source, find_file, local_file, local_folder, transformer_folder
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import VerifyReport, compare_points
 from minibert.verify.points import point_names, record
@@ -99,13 +100,9 @@ def batches_for(source: Source, config: BertConfig, texts: Sequence[str] = ()) -
     """Batches in the checkpoint's own vocabulary; drawn ids where it brings none (then ``texts`` must be empty)."""
     from minibert.tokenizer import BertTokenizer
 
-    try:
-        tokenizer = BertTokenizer.from_pretrained(source)
-    except (CheckpointError, TokenizerError):
-        if texts:
-            raise
+    if not texts and not any(find_file(source, name) for name in VOCABULARY):
         return batches_from_config(config)
-    return batches_from_text(tokenizer, config, texts)
+    return batches_from_text(BertTokenizer.from_pretrained(source), config, texts)
 
 
 def on_equal_footing(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,6 +81,23 @@ def test_a_full_disk_leaves_the_old_file_and_no_new_one(tmp_path, monkeypatch) -
     with pytest.raises(CheckpointError, match=r"model.safetensors. cannot be written.*No space left on device"):
         model.save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_final_name_appears_only_at_once(tmp_path, monkeypatch) -> None:
+    """Everything is on the disk under another name when the file takes its own: a rename, never a copy."""
+    seen = []
+
+    def refuse(temporary: Path, target: Path) -> None:
+        seen.append((temporary.stat().st_size, target.exists()))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_safetensors(tmp_path / "x.safetensors", {"x": torch.zeros(100)})
+    ((size, was_there),) = seen
+    assert size > 400
+    assert not was_there
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_is_no_folder(tmp_path) -> None:

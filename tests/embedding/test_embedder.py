@@ -83,6 +83,16 @@ def test_every_pooling_equals_the_readable_model(minilm_embedder, pooling) -> No
     assert_close(minilm_embedder.encode(TEXTS, pooling, normalize=False), expected)
 
 
+def test_mean_pooling_of_a_padded_batch(minilm_embedder) -> None:
+    inputs = minilm_embedder.tokenizer(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = minilm_embedder.model(**inputs).last_hidden_state
+    found = minibert.mean_pooling(states, inputs["attention_mask"])
+    for row, mask, vector in zip(states, inputs["attention_mask"], found, strict=True):
+        assert torch.allclose(vector, row[mask.bool()].mean(dim=0), atol=1e-6)
+    assert_close(found, minilm_embedder.encode(TEXTS, "mean", normalize=False))
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_without_cls_and_sep(embedder, pooling) -> None:
     texts = [text for text in TEXTS if text]

@@ -10,6 +10,7 @@ import torch
 
 import minibert
 from minibert import CheckpointError
+from minibert.checkpoint import write_safetensors
 from minibert.cli import main
 from minibert.verify import make_golden, verify
 from minibert.verify.golden import read_golden
@@ -109,6 +110,35 @@ def test_files_that_are_no_goldens(tmp_path, capsys) -> None:
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "broken.safetensors is not a whole safetensors file" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        ("{no json", "its list of points is not JSON"),
+        ("[1]", "does not give the points of each batch"),
+        ('{"x": 3}', "does not give the points of each batch"),
+        ('{"x": ["pooler"]}', "lacks float64/x/pooler, which it lists"),
+        (None, "does not say its points"),
+    ],
+)
+def test_damaged_words_are_a_sentence(points: str | None, sentence: str, tmp_path, capsys) -> None:
+    about = {"format": "minibert golden 1", "torch": "x", "cpu": "x", "threads": "1", "model": "BertForPreTraining"}
+    write_safetensors(
+        tmp_path / "g.safetensors", {"x": torch.zeros(1)}, about | ({} if points is None else {"points": points})
+    )
+    assert main(["verify", str(FOLDER), "--against", str(tmp_path / "g.safetensors")]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_broken_vocabulary_is_not_passed_over(tmp_path, capsys) -> None:
+    """Ids are drawn only where there is no vocabulary at all."""
+    model = minibert.BertForPreTraining.from_pretrained(FOLDER)
+    model.save_pretrained(tmp_path)
+    assert main(["verify", str(tmp_path), "--against", str(FOLDER)]) == 0
+    (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+    assert main(["verify", str(tmp_path), "--against", str(FOLDER)]) == 2
+    assert "vocab.txt" in capsys.readouterr().err
 
 
 def test_the_command_writes_one(tmp_path, capsys) -> None:
