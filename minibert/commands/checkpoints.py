@@ -1,0 +1,122 @@
+"""The verbs about a checkpoint: what it holds, what it computes, another form of it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minibert.commands.verb import add_verb, print_json
+from minibert.tables import table
+
+
+def add(verbs: Any) -> None:
+    """``inspect``, ``verify``, ``golden``, ``convert``."""
+    verb = add_verb(verbs, "inspect", inspect, "show what a checkpoint holds and what became of every tensor")
+    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    verb.epilog = "example: minibert inspect path/to/bert-base-uncased"
+
+    verb = add_verb(verbs, "verify", verify, "prove that a checkpoint computes what it should, value by value")
+    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    against = verb.add_mutually_exclusive_group(required=True)
+    against.add_argument(
+        "--against", metavar="WHAT", help="transformers, a golden file, or another checkpoint to compare with"
+    )
+    against.add_argument(
+        "--published", nargs="?", const="", metavar="NAME", help="compare with values that other projects printed"
+    )
+    verb.add_argument(
+        "--dtype", choices=("float32", "float64"), help="default float32; against a golden file: both, one by one"
+    )
+    verb.add_argument("--attention", choices=("eager", "sdpa"), default="eager", help="default eager, which has maps")
+    verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
+    verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
+    verb.epilog = "exit code 1: a point differs.  example: minibert verify path/to/checkpoint --against transformers"
+
+    verb = add_verb(verbs, "golden", golden, "record a checkpoint's inner values in full precision, to verify against")
+    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    verb.add_argument("-o", "--output", required=True, metavar="FILE", help="the .safetensors file to write")
+    verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="record on these texts instead")
+    verb.add_argument("--layers", action="store_true", help="only embeddings, layers, pooler and head: a small file")
+    verb.epilog = "example: minibert golden path/to/checkpoint -o golden.safetensors"
+
+    verb = add_verb(
+        verbs, "convert", convert, "write any checkpoint as a modern folder: config, safetensors, vocabulary"
+    )
+    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder to write")
+    verb.add_argument(
+        "--head", metavar="CLASS", help="for example BertForMaskedLM; default: what fits most of its tensors"
+    )
+    verb.epilog = "example: minibert convert uncased_L-12_H-768_A-12/bert_model.ckpt -o bert-base-uncased"
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """``minibert inspect``."""
+    from minibert.checkpoint import load_architecture
+
+    model = load_architecture(options.checkpoint)
+    report, config = model.load_report, model.config
+    assert report is not None
+    if options.json:
+        print_json(report.to_dict() | {"config": config.to_dict(), "parameters": model.num_parameters()})
+        return 0
+    print(
+        f"{report.model}: {config.num_hidden_layers} layers, hidden size {config.hidden_size}, "
+        f"{config.num_attention_heads} heads, {config.vocab_size:,} pieces, "
+        f"{config.max_position_embeddings} positions, {model.num_parameters():,} parameters\n"
+    )
+    rows = [(t.name, "×".join(map(str, t.shape)), t.dtype, t.parameter or "not used", t.note) for t in report.tensors]
+    print(table(("in the file", "shape", "kind", "in the model", "how or why"), rows))
+    print(f"\n{report}")
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``minibert verify``."""
+    from minibert import verify as room
+
+    if options.published is not None:
+        published = room.verify_published(options.checkpoint, options.published or None)
+        if options.json:
+            print_json(published.to_dict())
+        else:
+            print(published)
+        return 0 if published.same else 1
+    report = room.verify(
+        options.checkpoint,
+        options.against,
+        dtype=options.dtype,
+        attention=options.attention,
+        texts=options.text,
+    )
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print(report.to_text(every_point=options.all))
+    return 0 if report.same else 1
+
+
+def golden(options: argparse.Namespace) -> int:
+    """``minibert golden``."""
+    from minibert.verify import make_golden
+
+    path = Path(options.output)
+    points = make_golden(options.checkpoint, path, texts=options.text, only_layers=options.layers)
+    size = path.stat().st_size
+    if options.json:
+        print_json({"file": str(path), "points": points, "bytes": size})
+    else:
+        print(f"{path}: {points} points in float64 and float32, {size:,} bytes")
+        print(f"to compare with it: minibert verify {options.checkpoint} --against {path}")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """``minibert convert``."""
+    from minibert.checkpoint.convert import convert as write
+
+    report, files = write(options.checkpoint, options.output, options.head)
+    if options.json:
+        print_json(report.to_dict() | {"written": files})
+    else:
+        print(f"{report}\nwritten to {options.output}: {', '.join(files)}")
+    return 0

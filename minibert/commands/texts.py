@@ -1,0 +1,98 @@
+"""The verbs about texts: their pieces, their vectors, the words behind [MASK]."""
+
+import argparse
+from typing import Any
+
+from minibert.commands.verb import add_texts, add_verb, load_tokenizer, positive, print_json
+from minibert.tables import table
+
+
+def add(verbs: Any) -> None:
+    """``tokenize``, ``embed``, ``fill-mask``."""
+    verb = add_verb(verbs, "tokenize", tokenize, "split texts into pieces, with ids and places in the text")
+    add_texts(verb)
+    verb.epilog = 'example: minibert tokenize "나는 배를 타고 여행을 간다." --model path/to/checkpoint'
+
+    verb = add_verb(verbs, "embed", embed, "turn texts into vectors of unit length")
+    add_texts(verb)
+    verb.add_argument(
+        "--pooling", metavar="NAME", help="mean, max, cls, pooler, concat_last4, … or a layer; default the checkpoint's"
+    )
+    verb.epilog = 'example: minibert embed "The sun is out." "It is a sunny day." --model path/to/checkpoint'
+
+    verb = add_verb(verbs, "fill-mask", fill, "guess the words behind [MASK]")
+    add_texts(verb)
+    verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
+    verb.epilog = 'example: minibert fill-mask "Paris is the [MASK] of France." --model path/to/bert-base-uncased'
+
+
+def tokenize(options: argparse.Namespace) -> int:
+    """``minibert tokenize``."""
+    tokenizer = load_tokenizer(options)
+    encodings = [tokenizer(text, return_offsets_mapping=True) for text in options.texts]
+    found = [
+        {
+            "text": text,
+            "tokens": tokenizer.convert_ids_to_tokens(encoding["input_ids"]),
+            "ids": encoding["input_ids"],
+            "offsets": encoding["offset_mapping"],
+        }
+        for text, encoding in zip(options.texts, encodings, strict=True)
+    ]
+    if options.json:
+        print_json(found)
+        return 0
+    for entry in found:
+        text = entry["text"]
+        rows = [
+            (number, token, token_id, f"{start}–{end}", text[start:end])
+            for number, (token, token_id, (start, end)) in enumerate(
+                zip(entry["tokens"], entry["ids"], entry["offsets"], strict=True)
+            )
+        ]
+        print(f"{text}\n")
+        print(table(("", "piece", "id", "place", "in the text"), rows, right=("", "id")), end="\n\n")
+    return 0
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``minibert embed``."""
+    from minibert import Embedder
+
+    choice = int(options.pooling) if (options.pooling or "").lstrip("-").isdecimal() else options.pooling
+    vectors = Embedder.from_pretrained(options.model).encode(options.texts, choice, normalize=True)
+    if options.json:
+        print_json([{"text": t, "vector": v} for t, v in zip(options.texts, vectors.tolist(), strict=True)])
+        return 0
+    for text, vector in zip(options.texts, vectors.tolist(), strict=True):
+        print(f"{text}\n  {len(vector)} numbers: {', '.join(f'{x:+.4f}' for x in vector[:6])}, …\n")
+    if len(options.texts) > 1:
+        print("cosine similarity")
+        rows = [
+            (text, *(f"{x:.4f}" for x in row))
+            for text, row in zip(options.texts, (vectors @ vectors.T).tolist(), strict=True)
+        ]
+        columns = [str(number) for number in range(1, len(rows) + 1)]
+        print(table(("", *columns), rows, right=columns))
+    return 0
+
+
+def fill(options: argparse.Namespace) -> int:
+    """``minibert fill-mask``."""
+    from dataclasses import asdict
+
+    from minibert import BertForMaskedLM, fill_mask
+
+    tokenizer = load_tokenizer(options)
+    model = BertForMaskedLM.from_pretrained(options.model)
+    results = [(text, fill_mask(model, tokenizer, text, options.top_k)) for text in options.texts]
+    if options.json:
+        print_json([{"text": text, "gaps": [[asdict(g) for g in gap] for gap in gaps]} for text, gaps in results])
+        return 0
+    for text, gaps in results:
+        print(text)
+        for number, gap in enumerate(gaps, start=1):
+            rows = [(guess.token, guess.token_id, f"{guess.probability:.4f}") for guess in gap]
+            print(f"\ngap {number} of {len(gaps)}")
+            print(table(("piece", "id", "probability"), rows, right=("id", "probability")), end="\n\n")
+    return 0

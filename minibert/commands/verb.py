@@ -1,0 +1,46 @@
+"""What the verbs share: how one is added, and how it prints."""
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minibert.tokenizer import BertTokenizer
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.ArgumentParser:
+    """One verb with what all of them have."""
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=description, description=description.capitalize() + ".")
+    verb.add_argument("--json", action="store_true", help="print JSON, for programs")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def add_texts(verb: argparse.ArgumentParser) -> None:
+    """Texts and the checkpoint to use on them."""
+    verb.add_argument("texts", nargs="+", metavar="TEXT", help="one or more texts, each in quotes")
+    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+
+
+def positive(text: str) -> int:
+    """An option's value that must be a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def load_tokenizer(options: argparse.Namespace) -> "BertTokenizer":
+    """The tokenizer of ``--model``."""
+    from minibert.tokenizer import BertTokenizer
+
+    return BertTokenizer.from_pretrained(options.model)
+
+
+def print_json(content: object) -> None:
+    """One JSON document on stdout: letters as they are, but nothing that would move a terminal's cursor."""
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    print(re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
