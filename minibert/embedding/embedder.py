@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.embedding.columns import Columns, Optimized
 from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
 from minibert.embedding.packed import Packed, packed_hidden_states
 from minibert.embedding.pooling import POOLINGS, pool_packed
@@ -25,7 +26,9 @@ from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger(__name__)
 
-TOKENS_A_BATCH = 1536  # enough rows for the matrix products, few enough for the caches: 1,000 to 2,000 is the plateau
+# Enough rows for the matrix products, few enough for the caches: on a CPU 1,000 to 2,000 is the plateau.
+TOKENS_A_BATCH = 1536
+TOKENS_ON_AN_ACCELERATOR = 16384
 TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
 
 Row = tuple[list[int], list[int]]  # ids, segments
@@ -52,18 +55,21 @@ class Embedder:
         positions = model.config.max_position_embeddings
         self.max_length = min(max_length or positions, positions)
         self.truncated = 0  # how many texts the last call cut
+        self.columns: Columns | None = None  # see optimize
 
     @classmethod
     def from_pretrained(cls, source: Source, *, device: str | torch.device | None = None, **settings: Any) -> Self:
         """An embedder with the weights, vocabulary and, from sentence-transformers, the settings of ``source``.
 
-        ``settings``: the constructor's, ``dtype=``, and where on the hub (``revision=`` …).  Raises CheckpointError.
+        ``device``: where it runs, such as ``"cuda"`` or ``"mps"``; ``"auto"`` takes what is there.  Default: the CPU.
+        ``settings``: the constructor's, ``dtype=`` (``torch.bfloat16``, for a device that is good at it), and where on
+        the hub (``revision=`` …).  Raises CheckpointError, and InputError for a device that is not there.
         """
         where = take_where(settings)
         dtype = settings.pop("dtype", None)
         model = BertModel.from_pretrained(source, dtype=dtype, **where)
         tokenizer = BertTokenizer.from_pretrained(source, **where)
-        return cls(model.to(device), tokenizer, **{**read_sentence_settings(source, where), **settings})
+        return cls(model.to(find_device(device)), tokenizer, **{**read_sentence_settings(source, where), **settings})
 
     @torch.inference_mode()
     def encode(
@@ -121,6 +127,54 @@ class Embedder:
         result = result[0] if single else result
         return as_numpy(result) if convert_to_numpy else result
 
+    def words(
+        self,
+        texts: str | Sequence[str],
+        pooling: str = "mean",
+        *,
+        find: str | None = None,
+        layers: LayerChoice = "last",
+        weights: Sequence[float] | None = None,
+        normalize: bool = False,
+        long: str = "truncate",
+        stride: int = 64,
+    ) -> Any:
+        """The vector of each word, with its place in the text: a :class:`~minibert.embedding.words.WordVectors`.
+
+        For a list of texts a list of them.  ``find``: only this word, wherever it stands.  The other arguments are
+        those of :func:`minibert.embedding.words.word_vectors`.
+        """
+        from minibert.embedding.words import word_vectors
+
+        given = [texts] if isinstance(texts, str) else list(texts)
+        found = word_vectors(
+            self,
+            given,
+            pooling,
+            find=find,
+            layers=layers,
+            weights=weights,
+            normalize=normalize,
+            long=long,
+            stride=stride,
+        )
+        return found[0] if isinstance(texts, str) else found
+
+    def optimize(self, *, compile: bool = True) -> Optimized:
+        """Make single short texts faster, as a search box sends them; batches are not concerned.
+
+        The result, printed, says how long it took to set up: with ``compile`` some 10 s for 6 layers, for which
+        torch.compile needs a C++ compiler; where there is none, it says so and what needs none is kept.  Vectors agree
+        within 1e-6 after normalisation.  Weights that are changed afterwards want another ``optimize()``.
+        """
+        self.columns = Columns(self.model)
+        return self.columns.compile() if compile else Optimized(False, 0.0, "as asked")
+
+    @property
+    def tokens_a_batch(self) -> int:
+        """How many tokens run together on the model's device."""
+        return TOKENS_A_BATCH if self.model.device.type == "cpu" else TOKENS_ON_AN_ACCELERATOR
+
     def resolve(self, pooling: LayerChoice, layers: LayerChoice, weights: Sequence[float] | None) -> tuple[str, Layers]:
         """The kind of pooling and the layers that the arguments of :meth:`encode` mean."""
         depth = self.model.config.num_hidden_layers
@@ -161,31 +215,53 @@ class Embedder:
             rows.append((row, kinds))
         return rows, list(range(len(rows)))
 
+    def hidden_states(self, packed: Packed, wanted: set[int]) -> dict[int, Tensor]:
+        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up."""
+        if self.columns is not None and self.columns.fits(packed):
+            return self.columns.hidden_states(packed, wanted)
+        return packed_hidden_states(self.model, packed, wanted)
+
     def vectors_of(self, rows: list[Row], pooling: str, layers: Layers, include_special_tokens: bool) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
-        result = torch.empty(len(rows), layers.width * self.model.config.hidden_size, dtype=torch.float32)
-        for numbers in batches(order, [len(row) for row, _ in rows]):
+        width = layers.width * self.model.config.hidden_size
+        result = torch.empty(len(rows), width, dtype=torch.float32, device=self.model.device)
+        for numbers in batches(order, [len(row) for row, _ in rows], self.tokens_a_batch):
             packed = Packed.of(
                 [rows[number][0] for number in numbers], [rows[number][1] for number in numbers], self.model.device
             )
-            hidden = packed_hidden_states(self.model, packed, set(layers.numbers))
+            hidden = self.hidden_states(packed, set(layers.numbers))
             values = layers.combine([hidden[number] for number in layers.numbers])
             first = "cls" if pooling == "pooler" else pooling
             vectors = pool_packed(values, packed, first, include_special_tokens)
             if pooling == "pooler":
                 assert self.model.pooler is not None
                 vectors = self.model.pooler(vectors[:, None])
-            result[torch.tensor(numbers)] = vectors.float().cpu()
-        return result
+            result[torch.tensor(numbers, device=result.device)] = vectors.float()
+        return result.cpu()
 
 
-def batches(order: list[int], lengths: list[int]) -> Iterator[list[int]]:
-    """``order`` cut into batches of at most TOKENS_A_BATCH tokens, or one text where that alone has more."""
+def find_device(name: str | torch.device | None) -> torch.device:
+    """The device of that name; InputError when this machine, or this torch, does not have it."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name or "cpu")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"There is no device {str(name)!r} here ({str(error).splitlines()[0]}); 'cpu' always is, and 'auto' takes "
+            "the best there is."
+        ) from error
+    return device
+
+
+def batches(order: list[int], lengths: list[int], most: int) -> Iterator[list[int]]:
+    """``order`` cut into batches of at most ``most`` tokens, or one text where that alone has more."""
     batch: list[int] = []
     tokens = 0
     for number in order:
-        if batch and tokens + lengths[number] > TOKENS_A_BATCH:
+        if batch and tokens + lengths[number] > most:
             yield batch
             batch, tokens = [], 0
         batch.append(number)

@@ -1,0 +1,162 @@
+"""Every piece of a text with its place and its vector: what words are made of (words.py).
+
+Texts run packed, as in ``Embedder.encode``, but nothing is averaged over the text.  A text of more tokens than the
+model reads is cut, or read in overlapping windows; then a word is taken from the window in which it has most context,
+as Google's run_squad.py does (``_check_is_max_context``): at the edge of a window half of its surroundings are
+missing.  Start with :func:`read_pieces`.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from minibert.embedding.embedder import Embedder, batches
+from minibert.embedding.layers import Layers
+from minibert.embedding.packed import Packed
+from minibert.errors import InputError
+from minibert.tokenizer.encoding import Encoding
+from minibert.tokenizer.truncation import Window, windows
+
+logger = logging.getLogger(__name__)
+
+TEXTS_TOGETHER = 256  # sorted by length together; the vectors of all their pieces are in memory at once
+
+Span = tuple[int, int]  # characters of the text as it was given, half-open
+
+
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The pieces of one text as a model read them, one entry a piece; [CLS] and [SEP] are not among them.
+
+    Only whole words are here: where a text was cut, a word that the cut goes through is left out.
+    """
+
+    text: str
+    tokens: list[str]
+    offsets: list[Span]
+    word_ids: list[int]
+    vectors: Tensor  # (pieces, W) float32, on the CPU
+
+    def words(self) -> list[range]:
+        """For each word its pieces, by number."""
+        return word_ranges(self.word_ids)
+
+    def span(self, pieces: range) -> Span:
+        """The characters that consecutive ``pieces`` stand for."""
+        return self.offsets[pieces[0]][0], self.offsets[pieces[-1]][1]
+
+    def over(self, start: int, end: int) -> range:
+        """The pieces that share a character with ``text[start:end]``; perhaps none."""
+        found = [number for number, (a, b) in enumerate(self.offsets) if max(a, start) < min(b, end)]
+        return range(found[0], found[-1] + 1) if found else range(0)
+
+
+@torch.inference_mode()
+def read_pieces(
+    embedder: Embedder, texts: Sequence[str], layers: Layers, long: str = "truncate", stride: int = 64
+) -> Iterator[Pieces]:
+    """The pieces of each text, in order.
+
+    ``long`` and ``stride`` as in ``Embedder.encode``; ``embedder.truncated`` counts the texts that were cut.  Raises
+    InputError when these are none.
+    """
+    if long not in ("truncate", "windows"):
+        raise InputError(f"long is {long!r}; a long text is either 'truncate'd or read in 'windows'.")
+    if stride < 0:
+        raise InputError(f"stride is {stride}; it says how many tokens two windows share, 0 or more.")
+    embedder.truncated = 0
+    for start in range(0, len(texts), TEXTS_TOGETHER):
+        block = texts[start : start + TEXTS_TOGETHER]
+        encoded = embedder.tokenizer(
+            list(block), return_offsets_mapping=True, return_token_type_ids=False, verbose=False
+        ).encodings
+        assert encoded is not None
+        views = [views_of(embedder, len(encoding) - 2, long, stride) for encoding in encoded]
+        rows = [
+            [ids[0], *ids[1 + a : 1 + b], ids[-1]]
+            for ids, view in zip([encoding.ids for encoding in encoded], views, strict=True)
+            for a, b in view
+        ]
+        vectors = iter(vectors_of_rows(embedder, rows, layers))
+        for text, encoding, view in zip(block, encoded, views, strict=True):
+            yield merge(text, encoding, view, [next(vectors) for _ in view])
+    if embedder.truncated:
+        logger.warning(
+            "%d of %d texts have more than %d tokens and were cut; long='windows' reads all of them.",
+            embedder.truncated,
+            len(texts),
+            embedder.max_length,
+        )
+
+
+def views_of(embedder: Embedder, size: int, long: str, stride: int) -> list[Window]:
+    """The windows in which ``size`` tokens of text are read: one, unless long texts are read in windows."""
+    room = max(embedder.max_length - 2, 0)
+    if long == "windows":
+        return windows(size, room, min(stride, embedder.max_length // 2), "right")
+    embedder.truncated += size > room
+    return [(0, min(size, room))]
+
+
+def vectors_of_rows(embedder: Embedder, rows: list[list[int]], layers: Layers) -> list[Tensor]:
+    """For each row of ids, (its tokens without [CLS] and [SEP], W)."""
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    found: dict[int, Tensor] = {}
+    for numbers in batches(order, [len(row) for row in rows], embedder.tokens_a_batch):
+        batch = [rows[number] for number in numbers]
+        packed = Packed.of(batch, [[0] * len(row) for row in batch], embedder.model.device)
+        hidden = embedder.hidden_states(packed, set(layers.numbers))
+        values = layers.combine([hidden[number] for number in layers.numbers]).float().cpu()
+        for number, row in zip(numbers, torch.split(values, list(packed.lengths)), strict=True):
+            found[number] = row[1:-1]
+    return [found[number] for number in range(len(rows))]
+
+
+def merge(text: str, encoding: Encoding, view: list[Window], parts: list[Tensor]) -> Pieces:
+    """One text from the windows it was read in, each (its tokens, W)."""
+    word_ids = [number for number in encoding.word_ids[1:-1] if number is not None]
+    seen = max(b for _, b in view)
+    while 0 < seen < len(word_ids) and word_ids[seen - 1] == word_ids[seen]:
+        seen -= 1  # the cut goes through this word
+    if len(view) == 1:
+        vectors = parts[0][:seen]
+    else:
+        chosen = best_windows(word_ids, view)
+        vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
+    tokens, offsets = encoding.tokens[1:-1], encoding.offsets[1:-1]
+    return Pieces(text, tokens[:seen], offsets[:seen], word_ids[:seen], vectors)
+
+
+def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:
+    """For each piece the number of the window in which its word has most context, all of a word's in the same.
+
+    Context is what stands on the poorer side.  Where no window holds the whole word, its pieces go where most of it
+    is in sight.
+    """
+    chosen = []
+    first = last = 0  # the windows that hold some of the word: a text may be a whole book and have thousands
+    for word in word_ranges(word_ids):
+        while view[first][1] <= word.start:
+            first += 1
+        while last < len(view) and view[last][0] < word.stop:
+            last += 1
+        near = range(first, last)
+        context = {k: min(word.start - view[k][0], view[k][1] - word.stop) for k in near}
+        for piece in word:
+            chosen.append(max((k for k in near if view[k][0] <= piece < view[k][1]), key=context.__getitem__))
+    return chosen
+
+
+def word_ranges(word_ids: list[int]) -> list[range]:
+    """The pieces of each word, by number."""
+    ranges = []
+    start = 0
+    for _, group in groupby(word_ids):
+        stop = start + len(list(group))
+        ranges.append(range(start, stop))
+        start = stop
+    return ranges

@@ -1,0 +1,54 @@
+"""Where a word stands in a text, for a person who asks after "bank" or "배".
+
+A Korean noun has its particles written to it: 배 stands in 배를 and 배가.  So a word is not looked for among the words
+of a text but among its characters, and its pieces are those over these characters.  Start with :func:`find_places`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from minibert.embedding.pieces import Span
+from minibert.errors import InputError
+
+
+def find_places(text: str, word: str, words: Sequence[Span], ignore_case: bool) -> list[Span]:
+    """The spans of ``text`` where ``word`` stands; ``words`` are the spans of its words.
+
+    As a word of its own, or as the beginning of a Korean one; where there is none, as the beginning of any word;
+    where there is none, anywhere.  (So "bank" is found in "banks" of a text without "bank".)  Case counts, unless
+    ``ignore_case``; where nothing is found so, it does not.  Several words, such as "New York", are looked for as
+    they stand.  Raises InputError when ``word`` is empty.
+    """
+    if not word.strip():
+        raise InputError("The word to look for is empty; give at least one letter.")
+    starts, ends = {start for start, _ in words}, {end for _, end in words}
+    as_written = [] if ignore_case else spans_of(text, word.strip(), 0)
+    any_case = spans_of(text, word.strip(), re.IGNORECASE)
+    for whole, beginning in ((True, True), (False, True), (False, False)):
+        for spans in (as_written, any_case):
+            found = [
+                (start, end)
+                for start, end in spans
+                if (start in starts or not beginning) and (end in ends or is_hangul(text[end : end + 1]) or not whole)
+            ]
+            if found:
+                return found
+    return []
+
+
+def spans_of(text: str, word: str, flags: int) -> list[Span]:
+    """Where the characters of ``word`` are, composed as given or any other way (Korean may come in single jamo)."""
+    forms = dict.fromkeys((word, unicodedata.normalize("NFD", word), unicodedata.normalize("NFC", word)))
+    matches = re.finditer("|".join(map(re.escape, forms)), text, flags)
+    return [match.span() for match in matches if not is_mark(text[match.end() : match.end() + 1])]
+
+
+def is_mark(letter: str) -> bool:
+    """Whether ``letter`` goes on with the one before it: an accent, or a jamo that is not the first of a syllable."""
+    return bool(letter) and (unicodedata.combining(letter) != 0 or "\u1160" <= letter <= "\u11ff")
+
+
+def is_hangul(letter: str) -> bool:
+    """Whether ``letter`` is a Korean syllable, or the jamo that begins one."""
+    return "가" <= letter <= "힣" or "\u1100" <= letter <= "\u115f"
