@@ -15,12 +15,13 @@ from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
 from minibert.model import BertModel, activation
 from minibert.outputs import BertModelOutput, HeadOutput, PreTrainingOutput, QuestionAnsweringOutput
+from minibert.points import Observable
 from minibert.pretrained import BertPreTrainedModel
 
 Output = TypeVar("Output", HeadOutput, PreTrainingOutput, QuestionAnsweringOutput)
 
 
-class BertPredictionHeadTransform(nn.Module):
+class BertPredictionHeadTransform(Observable):
     """One more layer before the vocabulary: dense, activation, normalisation."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -30,7 +31,7 @@ class BertPredictionHeadTransform(nn.Module):
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        hidden_states = self.transform_act_fn(self.dense(hidden_states))
+        hidden_states = self.point("transform_act_fn", self.transform_act_fn(self.dense(hidden_states)))
         hidden_states = self.LayerNorm(hidden_states)
         return hidden_states  # (B, T, H)
 

@@ -7,6 +7,8 @@ names are those of every published checkpoint, so a state dict loads without tra
 Letters used in every shape comment:
     B batch   T tokens   H hidden size   N heads   D = H / N   I intermediate size   L layers   V vocabulary
 
+``self.point(name, value)`` gives ``value`` back: it marks what ``minibert.trace`` can show (points.py); read past it.
+
 Start with BertModel at the bottom for the whole, or with BertSelfAttention for the heart.
 """
 
@@ -23,6 +25,7 @@ from minibert.config import BertConfig
 from minibert.errors import ConfigError
 from minibert.inputs import check_inputs, explain_lookup_failure, refuse_unsupported
 from minibert.outputs import BertModelOutput
+from minibert.points import Observable
 from minibert.pretrained import BertPreTrainedModel
 
 
@@ -51,7 +54,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
     return ACTIVATIONS[name]
 
 
-class BertEmbeddings(nn.Module):
+class BertEmbeddings(Observable):
     """What a token is + which segment it is in + where it stands (paper, figure 2)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -80,12 +83,12 @@ class BertEmbeddings(nn.Module):
 
         # Floating-point addition is not associative: this order is every published implementation's.
         embeddings: Tensor = inputs_embeds + self.token_type_embeddings(token_type_ids)
-        embeddings = embeddings + self.position_embeddings(position_ids)
+        embeddings = self.point("sum", embeddings + self.position_embeddings(position_ids))
         embeddings = self.dropout(self.LayerNorm(embeddings))
         return embeddings  # (B, T, H)
 
 
-class BertSelfAttention(nn.Module):
+class BertSelfAttention(Observable):
     """Every token asks all tokens, in N heads at once (Vaswani et al., section 3.2)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -102,23 +105,25 @@ class BertSelfAttention(nn.Module):
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """(B, T, H) to the context (B, T, H) and, when written out, the probabilities (B, N, T, T)."""
-        query = self.split_heads(self.query(hidden_states))  # (B, N, T, D)
-        key = self.split_heads(self.key(hidden_states))  # (B, N, T, D)
-        value = self.split_heads(self.value(hidden_states))  # (B, N, T, D)
+        query = self.point("query_heads", self.split_heads(self.query(hidden_states)))  # (B, N, T, D)
+        key = self.point("key_heads", self.split_heads(self.key(hidden_states)))  # (B, N, T, D)
+        value = self.point("value_heads", self.split_heads(self.value(hidden_states)))  # (B, N, T, D)
         scale = self.attention_head_size**-0.5
 
         probabilities = None
-        if output_attentions or self.config.attn_implementation == "eager":
-            scores = torch.matmul(query, key.transpose(2, 3)) * scale  # (B, N, T, T)
+        if output_attentions or self.config.attn_implementation == "eager" or self.is_watched():
+            scores = self.point("scores", torch.matmul(query, key.transpose(2, 3)) * scale)  # (B, N, T, T)
             if attention_mask is not None:
                 scores = scores + attention_mask  # 0 where allowed, the most negative number elsewhere
-            probabilities = F.softmax(scores, dim=-1)  # (B, N, T, T), each row sums to 1
+            scores = self.point("masked_scores", scores)
+            probabilities = self.point("probabilities", F.softmax(scores, dim=-1))  # (B, N, T, T), each row sums to 1
             probabilities = self.dropout(probabilities)  # whole tokens drop out of sight, as in the paper
             context = torch.matmul(probabilities, value)  # (B, N, T, D)
         else:  # the same in one fused call, which never forms the T × T table
             dropout = self.dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scale)
-        return self.merge_heads(context), probabilities
+        context = self.point("context_heads", context)
+        return self.point("context", self.merge_heads(context)), probabilities
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, H) → (B, N, T, D)."""
@@ -129,7 +134,7 @@ class BertSelfAttention(nn.Module):
         return x.transpose(1, 2).flatten(start_dim=2)
 
 
-class BertSelfOutput(nn.Module):
+class BertSelfOutput(Observable):
     """Mixes the heads, adds the residual, normalises after the sum (post-LN, as in the 2017 paper)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -140,7 +145,7 @@ class BertSelfOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         hidden_states = self.dropout(self.dense(hidden_states))
-        hidden_states = self.LayerNorm(hidden_states + input_tensor)
+        hidden_states = self.LayerNorm(self.point("residual", hidden_states + input_tensor))
         return hidden_states  # (B, T, H)
 
 
@@ -171,7 +176,7 @@ class BertIntermediate(nn.Module):
         return self.intermediate_act_fn(self.dense(hidden_states))  # (B, T, I)
 
 
-class BertOutput(nn.Module):
+class BertOutput(Observable):
     """The way back: I → H, the residual, the normalisation."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -182,11 +187,11 @@ class BertOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         hidden_states = self.dropout(self.dense(hidden_states))
-        hidden_states = self.LayerNorm(hidden_states + input_tensor)
+        hidden_states = self.LayerNorm(self.point("residual", hidden_states + input_tensor))
         return hidden_states  # (B, T, H)
 
 
-class BertLayer(nn.Module):
+class BertLayer(Observable):
     """One of L identical layers: tokens exchange (attention), then each is thought over by itself (feed-forward)."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -209,7 +214,7 @@ class BertLayer(nn.Module):
             return self.feed_forward_chunk(attention_output)
         # No token sees another here, so a few at a time give the same values in I/T of the memory.
         chunks = attention_output.split(self.chunk_size_feed_forward, dim=1)
-        return torch.cat([self.feed_forward_chunk(chunk) for chunk in chunks], dim=1)
+        return self.by_chunks(self.feed_forward_chunk, chunks)
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
         """(B, any number of tokens, H) → the same shape."""
@@ -218,7 +223,7 @@ class BertLayer(nn.Module):
         return layer_output
 
 
-class BertEncoder(nn.Module):
+class BertEncoder(Observable):
     """L layers, one after the other."""
 
     def __init__(self, config: BertConfig) -> None:
@@ -237,11 +242,12 @@ class BertEncoder(nn.Module):
         for layer in self.layer:
             hidden_states = layer(hidden_states, attention_mask, attentions)
             hidden_states_seen.append(hidden_states)
-        return BertModelOutput(
+        outputs = BertModelOutput(
             last_hidden_state=hidden_states,
             hidden_states=tuple(hidden_states_seen) if output_hidden_states else None,
             attentions=None if attentions is None else tuple(attentions),
         )
+        return self.point_fields(outputs)
 
 
 class BertPooler(nn.Module):
@@ -306,7 +312,7 @@ class BertModel(BertPreTrainedModel):
         except IndexError as error:  # ids are not scanned in every call: the lookup itself notices
             raise explain_lookup_failure(self.config, input_ids, token_type_ids, position_ids) from error
 
-        eager = output_attentions or self.config.attn_implementation == "eager"
+        eager = output_attentions or self.config.attn_implementation == "eager" or self.is_watched()
         mask = expand_attention_mask(attention_mask, embeddings, additive=eager)
         outputs: BertModelOutput = self.encoder(embeddings, mask, output_attentions, output_hidden_states)
         if self.pooler is not None:

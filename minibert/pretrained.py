@@ -11,18 +11,21 @@ from torch import nn
 from minibert.config import BertConfig
 from minibert.errors import ConfigError
 from minibert.outputs import ModelOutput
+from minibert.points import Observable
 from minibert.source import Source
 
 if TYPE_CHECKING:
     from minibert.checkpoint import LoadReport
+    from minibert.lens.points import Points
 
 Output = TypeVar("Output", bound=ModelOutput)
 
 
-class BertPreTrainedModel(nn.Module):
+class BertPreTrainedModel(Observable):
     """The base of BertModel and of every head."""
 
     base_model_prefix = "bert"
+    returns_record = True
     config: BertConfig
     load_report: "LoadReport | None" = None
 
@@ -101,6 +104,12 @@ class BertPreTrainedModel(nn.Module):
         """How many numbers the model has; tied tensors count once."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
+    def points(self) -> "Points":
+        """Every value inside that has a name, in the order of computation; see :class:`minibert.lens.points.Point`."""
+        from minibert.lens.points import points_of
+
+        return points_of(self)
+
     def set_attn_implementation(self, name: str) -> None:
         """Choose ``"eager"`` (written out) or ``"sdpa"`` (fused) for the calls to come."""
         if name not in ("eager", "sdpa"):
@@ -109,6 +118,7 @@ class BertPreTrainedModel(nn.Module):
 
     def as_asked(self, outputs: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
         """``outputs`` as a record, or as a plain tuple when ``return_dict`` (default: the config's) is False."""
+        outputs = self.point_fields(outputs)
         return outputs if (self.config.return_dict if return_dict is None else return_dict) else outputs.to_tuple()
 
 

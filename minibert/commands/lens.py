@@ -1,0 +1,154 @@
+"""The verbs that look inside a run: every value in a table, or one after the other in a small debugger."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from minibert.commands.verb import add_verb, load_tokenizer, positive, print_json
+from minibert.errors import InputError, MinibertError
+from minibert.tables import table, visible
+
+if TYPE_CHECKING:
+    from minibert.lens import Trace
+    from minibert.pretrained import BertPreTrainedModel
+
+
+def add(verbs: Any) -> None:
+    """``trace``, ``step``."""
+    verb = add_verb(verbs, "trace", trace, "show every value that a model computes for a text")
+    _add_text(verb)
+    verb.add_argument("--layer", type=_number, metavar="L", help="only this layer, from 0")
+    verb.add_argument("--head", type=_number, metavar="N", help="the numbers of this head, from 0")
+    verb.add_argument("--token", type=_number, metavar="T", help="the numbers of this token, from 0: [CLS]")
+    verb.add_argument(
+        "--numbers", type=positive, default=8, metavar="K", help="how many numbers of a row (default 8; JSON has all)"
+    )
+    verb.epilog = 'example: minibert trace "She sat by the bank." --model path/to/checkpoint --layer 3 --head 2'
+
+    verb = add_verb(verbs, "step", step, "step through a model's run, look at each value, change it, go on")
+    _add_text(verb)
+    verb.epilog = (
+        "commands are read line by line, from you or from a pipe; help lists them.  "
+        'example: minibert step "She sat by the bank." --model path/to/checkpoint'
+    )
+
+
+def _add_text(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("text", metavar="TEXT", help="the text, in quotes")
+    verb.add_argument("pair", nargs="?", metavar="TEXT", help="a second text, for a model that reads pairs")
+    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _load(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dict[str, Any], list[str]]:
+    """The model that the checkpoint is for, the text as its inputs, and the pieces."""
+    from minibert.checkpoint import load_architecture
+
+    tokenizer = load_tokenizer(options)
+    inputs = tokenizer(options.text, options.pair, return_tensors="pt")
+    return load_architecture(options.model), dict(inputs), tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+
+
+def trace(options: argparse.Namespace) -> int:
+    """``minibert trace``."""
+    from minibert.lens import trace as run
+    from minibert.lens.printing import trace_table
+
+    model, inputs, tokens = _load(options)
+    for what, number, size in (
+        ("layer", options.layer, model.config.num_hidden_layers),
+        ("head", options.head, model.config.num_attention_heads),
+        ("token", options.token, len(tokens)),
+    ):
+        if number is not None and number >= size:
+            raise InputError(f"There is no {what} {number}: this run has {what}s 0 to {size - 1}.")
+    found = run(model, inputs)
+    if options.json:
+        print_json({"model": type(model).__name__, "tokens": tokens, "points": list(_entries(found, options))})
+        return 0
+    print(f"{type(model).__name__}, {len(tokens)} tokens: {' '.join(map(visible, tokens))}\n")
+    if options.head is None and options.token is None:
+        print(trace_table(found, found.points, options.layer))
+    else:
+        print(_numbers_table(found, tokens, options))
+    return 0
+
+
+def _entries(found: "Trace", options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """The points asked for, for JSON; with all the numbers of the head or token asked for."""
+    from dataclasses import asdict
+
+    from minibert.lens.printing import Summary, rows_of
+
+    for number, (name, value) in enumerate(found.items(), start=1):
+        point = found.points[name]
+        if options.layer is not None and point.layer != options.layer:
+            continue
+        entry: dict[str, object] = {"step": number, "point": name, "formula": point.formula}
+        entry |= {"shape": list(value.shape), **asdict(Summary.of(value))}
+        if options.head is not None or options.token is not None:
+            entry["rows"] = [asdict(row) for row in rows_of(value, options.head, options.token)]
+        yield entry
+
+
+def _numbers_table(found: "Trace", tokens: list[str], options: argparse.Namespace) -> str:
+    """A row of numbers for each point, head and token asked for."""
+    from minibert.lens.printing import numbers_text, rows_of
+
+    rows = [
+        (
+            name,
+            "" if row.head is None else row.head,
+            "" if row.token is None else f"{row.token} {tokens[row.token]}",
+            numbers_text(row.numbers, options.numbers),
+        )
+        for name, value in found.items()
+        if options.layer is None or found.points[name].layer == options.layer
+        for row in rows_of(value, options.head, options.token)
+    ]
+    return table(("point", "head", "token", "numbers"), rows, right=("head",))
+
+
+def step(options: argparse.Namespace) -> int:
+    """``minibert step``."""
+    from minibert.lens.debugger import Debugger
+
+    model, inputs, tokens = _load(options)
+    said: list[str] = []
+    say = said.append if options.json else print
+    say(f"{type(model).__name__}, {len(tokens)} tokens: {' '.join(map(visible, tokens))}; help lists the commands")
+    debugger = Debugger(model, inputs, say)
+    someone = sys.stdin.isatty()
+    for line in _lines(someone):
+        try:
+            debugger.obey(line)
+        except MinibertError as error:
+            if not someone:  # a script goes wrong where it goes wrong, and says so by its exit code
+                debugger.quit()
+                raise
+            print(f"minibert: {error}", file=sys.stderr)
+        if debugger.over:
+            break
+    debugger.quit()
+    if options.json:
+        content = {"model": type(model).__name__, "tokens": tokens, "edits": debugger.edits, "said": said}
+        print_json(content | {"finished": debugger.finished, "differences": debugger.differences})
+    return 0
+
+
+def _lines(someone: bool) -> Iterator[str]:
+    """Lines of commands: typed, or from a pipe; its end is the end of the session."""
+    while True:
+        if someone:
+            print("(step) ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if someone or line.strip():
+            yield line

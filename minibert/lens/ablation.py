@@ -1,0 +1,53 @@
+"""ablate_heads: what is lost without each head, one at a time.
+
+After Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3.2: a head's context is taken away, the
+rest of the model stays, and a measure of the output is taken again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minibert.errors import InputError
+from minibert.lens.editing import edit, mean_head, zero_head
+from minibert.lens.points import select
+from minibert.lens.tracing import Inputs, as_arguments, watchable
+from minibert.points import Watch
+
+
+def ablate_heads(
+    model: nn.Module, inputs: Inputs, metric: Callable[[Any], float | Tensor], how: str = "zero"
+) -> Tensor:
+    """How much ``metric`` changes when each head is taken away: (L, N) float64, ablated − whole.
+
+    Args:
+        model: any model of minibert, in the mode it is in.
+        inputs: what the tokenizer returned.
+        metric: a number for the model's output, such as ``lambda outputs: outputs.logits[0, 5, 1996]``.
+        how: ``"zero"``: the head writes nothing.  ``"mean"``: it writes, at every token, its mean over the tokens of
+            this batch (padding does not count), so that what it writes anyway stays.
+
+    Runs the model L · N + 1 times, without gradients.  Raises InputError for another ``how``.
+    """
+    if how not in ("zero", "mean"):
+        raise InputError(f"how is {how!r}; heads are ablated by 'zero' or by 'mean'.")
+    model = watchable(model)
+    arguments = as_arguments(model, inputs)
+    mask = arguments.get("attention_mask")
+    padding = mask if isinstance(mask, Tensor) and mask.dim() == 2 else None
+    layers = select(model, "**.attention.self.context_heads")
+    heads = model.config.num_attention_heads
+    table = torch.zeros(len(layers), heads, dtype=torch.float64)
+    with torch.no_grad(), tqdm(total=table.numel(), desc="heads", unit="head", disable=None) as progress:
+        with Watch(model, lambda _name, value: value, ()):  # written-out attention here as there
+            whole = float(metric(model(**arguments, return_dict=True)))
+        for layer, point in enumerate(layers):
+            for head in range(heads):
+                change = zero_head(head) if how == "zero" else mean_head(head, attention_mask=padding)
+                with edit(model, point, change):
+                    table[layer, head] = float(metric(model(**arguments, return_dict=True))) - whole
+                progress.update()
+    return table

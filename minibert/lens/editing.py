@@ -1,0 +1,155 @@
+"""edit: change any value while the model computes, and everything after it follows.
+
+    with edit(model, "encoder.layer.3.attention.self.context_heads", zero_head(2)):
+        outputs = model(**inputs)  # without head 2 of layer 3
+
+    with edit(model, {"encoder.layer.5": other["encoder.layer.5"]}):  # a trace of another run: activation patching
+        outputs = model(**inputs)
+
+A change is a tensor to put there, or a function of the value.  The functions below make the usual ones.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.lens.points import select
+from minibert.lens.tracing import watchable
+from minibert.points import Watch
+
+Change = Callable[[Tensor], Tensor | None] | Tensor  # None from a function: leave it
+
+
+@contextmanager
+def edit(
+    model: nn.Module, point: str | Iterable[str] | Mapping[str, Change], change: Change | None = None
+) -> Iterator[None]:
+    """Within the block, the model goes on with ``change`` in place of the value at ``point``.
+
+    Args:
+        model: any model of minibert.  The attention is written out within the block, so that it has scores.
+        point: a point's name or several, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; or a mapping
+            from such to changes.
+        change: a tensor of the value's shape and dtype, or a function that is given the value and returns such a
+            tensor, or None to leave it.  It may run the model itself: this edit is suspended meanwhile.
+
+    Where several edits meet, the one opened first acts first (in a mapping: the one that stands first), and the next
+    is given its result.  Only this thread's runs are edited.  Raises InputError for an unknown point, and in the run
+    for a change that does not fit; warns when the block ends and a point was never computed in it.
+    """
+    if getattr(model, "_orig_mod", model) is not model:
+        raise InputError("A compiled model does not come by its points; edit and run the model that was compiled.")
+    model = watchable(model)
+    changes: dict[str, list[Change]] = {}
+    for names, given in (point if isinstance(point, Mapping) else {_key(point): change}).items():
+        if given is None:
+            raise InputError(f"There is no change given for {names}: edit(model, point, change).")
+        for name in select(model, names):
+            changes.setdefault(name, []).append(given)
+    missed = set(changes)
+
+    def apply(name: str, value: Tensor) -> Tensor:
+        missed.discard(name)
+        for given in changes[name]:
+            new = given if isinstance(given, Tensor) else given(value)
+            value = value if new is None else fitting(name, value, new)
+        return value
+
+    with Watch(model, apply, frozenset(changes)):
+        yield
+    if missed:
+        warnings.warn(
+            f"{', '.join(sorted(missed))}: edited, but never computed in the block. Only runs of the model itself in "
+            "this thread are edited, not those of a compiled or packed one.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _key(point: str | Iterable[str]) -> str | tuple[str, ...]:
+    return point if isinstance(point, str) else tuple(point)
+
+
+def fitting(name: str, value: Tensor, new: object) -> Tensor:
+    """``new``, when it can stand in place of ``value``; InputError when it cannot."""
+    if not isinstance(new, Tensor):
+        raise InputError(f"The change at {name} gave a {type(new).__name__}; expected a tensor, or None to leave it.")
+    for what, found, expected in (
+        ("shape", tuple(new.shape), tuple(value.shape)),
+        ("dtype", new.dtype, value.dtype),
+        ("device", new.device, value.device),
+    ):
+        if found != expected:
+            raise InputError(f"The change at {name} gave {what} {found}, expected {expected} as the value there has.")
+    return new
+
+
+def zero_head(*heads: int) -> Callable[[Tensor], Tensor]:
+    """Zeros for these heads of a value (B, N, T, …): at ``context_heads``, what they would have written."""
+    return lambda value: torch.where(_chosen(value, None, heads), value.new_zeros(()), value)
+
+
+def mean_head(*heads: int, attention_mask: Tensor | None = None) -> Callable[[Tensor], Tensor]:
+    """For these heads of a value (B, N, T, D), its mean over all tokens of the batch in place of each token's own.
+
+    ``attention_mask`` (B, T): padding, where it is 0, does not count.
+    """
+
+    def change(value: Tensor) -> Tensor:
+        chosen = _chosen(value, None, heads)
+        if attention_mask is None:
+            mean = value.mean(dim=(0, 2), keepdim=True)
+        else:
+            counts = attention_mask.to(value)[:, None, :, None]
+            mean = (value * counts).sum(dim=(0, 2), keepdim=True) / counts.sum()
+        return torch.where(chosen, mean, value)
+
+    return change
+
+
+def patch(
+    value: Tensor, *, tokens: int | Sequence[int] | None = None, heads: int | Sequence[int] | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Another run's value, or one of your own, in place of this run's: everywhere, or for some tokens or heads.
+
+    ``value`` has the shape of what it replaces, or one that stretches to it (1 where it is the same for all).  Tokens
+    are the second to last dimension: of (B, N, T, T), those that ask.
+    """
+
+    def change(old: Tensor) -> Tensor:
+        try:
+            new = value.expand(old.shape)
+        except RuntimeError as error:
+            raise InputError(f"A patch of shape {tuple(value.shape)} does not fit {tuple(old.shape)}.") from error
+        return new if tokens is None and heads is None else torch.where(_chosen(old, tokens, heads), new, old)
+
+    return change
+
+
+def force_attention(pattern: Tensor, *, heads: int | Sequence[int] | None = None) -> Callable[[Tensor], Tensor]:
+    """At ``attention.self.probabilities``: who looks at whom, (T, T), (N, T, T) or (B, N, T, T); each row sums to 1."""
+    if not torch.allclose(pattern.sum(-1), pattern.new_ones(()), atol=1e-3):
+        raise InputError("Each row of an attention pattern sums to 1: it is how a token's attention is shared out.")
+    return patch(pattern, heads=heads)
+
+
+def _chosen(value: Tensor, tokens: int | Sequence[int] | None, heads: int | Sequence[int] | None) -> Tensor:
+    """True at these tokens and heads of ``value``, in a shape that stretches to its."""
+    chosen = torch.ones((), dtype=torch.bool, device=value.device)
+    for what, numbers, dim, expected in (("token", tokens, -2, 3), ("head", heads, -3, 4)):
+        if numbers is None:
+            continue
+        if value.dim() < expected:
+            raise InputError(f"A value of shape {tuple(value.shape)} has no {what}s to choose from.")
+        size, rows = value.shape[dim], [numbers] if isinstance(numbers, int) else list(numbers)
+        outside = [number for number in rows if not -size <= number < size]
+        if outside:
+            raise InputError(f"There is no {what} {outside[0]}: the value has {what}s 0 to {size - 1}.")
+        mask = torch.zeros(size, dtype=torch.bool)
+        mask[rows] = True
+        chosen = chosen & mask.to(value.device).view(size, *[1] * (-dim - 1))
+    return chosen

@@ -1,0 +1,114 @@
+"""trace: one run of a model, every value kept.
+
+    found = trace(model, tokenizer("She sat by the bank.", return_tensors="pt"))
+    found["encoder.layer.3.attention.self.probabilities"]  # (B, N, T, T)
+    print(found)  # the walk as a table
+
+The run is the model's own (points.py), so the values are what it computes, not what a second implementation would.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.lens.points import Point, select
+from minibert.lens.printing import trace_table
+from minibert.outputs import ModelOutput
+from minibert.points import Watch
+from minibert.pretrained import BertPreTrainedModel
+
+Inputs = Mapping[str, Any] | Tensor  # what the tokenizer returned, or input_ids alone
+
+
+class Trace(dict[str, Tensor]):
+    """Point → value, in the order of computation; ``outputs`` is what the model returned."""
+
+    def __init__(self, values: Mapping[str, Tensor], points: Mapping[str, Point], outputs: ModelOutput | None) -> None:
+        super().__init__(values)
+        self.points, self.outputs = points, outputs
+
+    def __str__(self) -> str:
+        return trace_table(self, self.points)
+
+    __repr__ = __str__
+
+
+def trace(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    points: str | Iterable[str] | None = None,
+    grad: bool = False,
+    stop: bool = False,
+) -> Trace:
+    """Run ``model`` on ``inputs`` and keep the value of every point.
+
+    Args:
+        model: any model of minibert, in the mode it is in: ``eval()`` it for values without dropout.
+        inputs: what the tokenizer returned; ``inputs_embeds`` and labels as the model takes them.
+        points: the names to keep, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; default all.
+        grad: run in the caller's grad mode and keep the graph, for autograd and torch.func; default without.
+        stop: end the run when all of ``points`` are there; ``outputs`` is None then.
+
+    Values share memory as they do in the model (``query_heads`` is a view of ``query``): clone one before you change
+    it in place.  Edits that are open see the run, and the trace sees what they put.  Raises InputError.
+    """
+    model = watchable(model)
+    arguments = as_arguments(model, inputs)
+    names = None if points is None else select(model, points)
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        seen[name] = value if grad else value.detach()
+        if stop and names is not None and len(seen) == len(names):
+            raise Stop
+        return value
+
+    outputs: ModelOutput | None = None
+    with Watch(model, keep, None if names is None else frozenset(names)):
+        try:
+            with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+                outputs = model(**arguments, return_dict=True)
+        except Stop:
+            pass
+    return Trace(seen, {point.name: point for point in model.points()}, outputs)
+
+
+class Stop(BaseException):
+    """Ends a run from within; no ``except Exception`` on the way holds it up."""
+
+
+def watchable(model: nn.Module) -> BertPreTrainedModel:
+    """The model itself, also of one that torch.compile has wrapped; InputError when it has no points."""
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, BertPreTrainedModel):
+        kind = f"{type(model).__module__}.{type(model).__name__}"
+        raise InputError(f"{kind} has no points to look at; load it as one of minibert's models.")
+    if model._compiled_call_impl is not None:
+        raise InputError("A model compiled in place, by compile(), cannot be looked into; load it again without.")
+    return model
+
+
+def as_arguments(model: BertPreTrainedModel, inputs: Inputs) -> dict[str, Any]:
+    """``inputs`` as keyword arguments, on the model's device; lists (no ``return_tensors``) become tensors."""
+    if isinstance(inputs, Tensor):
+        inputs = {"input_ids": inputs}
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"The inputs are of type {type(inputs).__name__}; expected what the tokenizer returned: "
+            'tokenizer(text, return_tensors="pt").'
+        )
+    arguments = {}
+    for name, value in inputs.items():
+        given = value
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            try:
+                given = torch.tensor(value)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{name} is no rectangle of numbers; tokenize with padding=True.") from error
+            given = given[None] if given.dim() == 1 else given  # a single text's ids stand without a batch
+        arguments[name] = given.to(model.device) if isinstance(given, Tensor) else given
+    return arguments

@@ -1,0 +1,253 @@
+"""walk: the model computes one value, hands it over, takes back the same or another, and goes on.
+
+    for step in walk(model, inputs):
+        print(step.name, step.formula, step.value.shape)
+        if step.name == "encoder.layer.0.attention.self.context_heads":
+            step.value = zero_head(3)(step.value)
+
+A forward pass is one call, which nothing can leave halfway; so it runs in a thread of its own, which waits while you
+look.  At any moment one of the two runs, never both.  Start with Walk.
+"""
+
+import contextvars
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from minibert.errors import InputError
+from minibert.lens.editing import fitting
+from minibert.lens.points import Point, select
+from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
+from minibert.outputs import ModelOutput
+from minibert.points import Watch
+from minibert.pretrained import BertPreTrainedModel
+
+PATIENCE = 5.0  # seconds that an abandoned walk waits for its thread, which needs none but to unwind
+
+
+class Step:
+    """One value, while the model waits."""
+
+    def __init__(self, number: int, point: Point, value: Tensor) -> None:
+        self.number, self.point = number, point  # the first step is number 1
+        self._value = value
+
+    @property
+    def name(self) -> str:
+        """The point's name."""
+        return self.point.name
+
+    @property
+    def formula(self) -> str:
+        """How it was computed."""
+        return self.point.formula
+
+    @property
+    def value(self) -> Tensor:
+        """The value; set it, and the model goes on with yours (InputError when it does not fit)."""
+        return self._value
+
+    @value.setter
+    def value(self, new: Tensor) -> None:
+        self._value = fitting(self.name, self._value, new)
+
+    def __repr__(self) -> str:
+        return f"Step({self.number}, {self.name!r}, shape {tuple(self.value.shape)})"
+
+
+class Walk(Iterator[Step]):
+    """An iterator over the steps of one run; ``outputs`` is what the model returned, once it has.
+
+    ``send(tensor)`` is ``step.value = tensor`` and ``next`` in one.  A walk that is left early (break, an exception,
+    ``close()``, the end of a ``with``, nobody holding it any more) ends the run and its thread.
+    """
+
+    outputs: ModelOutput | None = None
+
+    def __init__(self, run: Callable[["_Modes", "_Exchange"], None], points: dict[str, Point]) -> None:
+        """See :func:`walk`."""
+        self._run, self._points = run, points
+        self._exchange = _Exchange()
+        self._thread: threading.Thread | None = None
+        self._close: Callable[[], object] = lambda: None
+        self._step: Step | None = None
+        self._over = False
+
+    def __next__(self) -> Step:
+        if self._over:
+            raise StopIteration
+        if self._thread is None or self._thread.ident is None:
+            self._start()
+        seen = 0
+        if self._step is not None:
+            seen = self._step.number
+            self._exchange.answer(seen, self._step.value)
+        name = self._exchange.wait_beyond(seen)
+        if name is None:
+            self._end()
+            raise StopIteration
+        point = self._points.get(name, Point(name, "", ""))
+        self._step = Step(seen + 1, point, self._exchange.offered[2])
+        return self._step
+
+    def send(self, value: Tensor | None) -> Step:
+        """Go on with ``value`` in place of the last step's (None: as it is); returns the next step."""
+        if value is not None:
+            if self._step is None:
+                raise InputError("There is no step to change: take one with next() first.")
+            self._step.value = value
+        return next(self)
+
+    def close(self) -> None:
+        """End the run where it is; again does nothing."""
+        self._over = True
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        self._exchange = _Exchange()
+        arguments = (self._run, _Modes(), self._exchange)
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=arguments, name="minibert walk", daemon=True)
+        self._close = weakref.finalize(self, _abandon, self._exchange, self._thread)  # also at the interpreter's exit
+        self._thread.start()
+
+    def _end(self) -> None:
+        self.close()
+        ending = self._exchange.take_ending()
+        if isinstance(ending, BaseException):
+            try:
+                raise ending
+            finally:
+                del ending  # or the traceback would hold this frame, and this frame the traceback
+        self.outputs = ending
+
+
+class _Exchange:
+    """What the two threads share; it knows neither, so that a walk nobody holds can be noticed.
+
+    Each side writes where it is, numbered, and then wakes the other, which looks at what is written and not at how
+    often it was woken: an interrupt between any two lines here, and ``next`` once more, is no harm.
+    """
+
+    def __init__(self) -> None:
+        self.offered: tuple[int, str | None, Any] = (0, None, None)  # number, name, value; name None: how it ended
+        self.answered: tuple[int, Tensor | None] = (0, None)
+        self.abandoned = False
+        self._wake_consumer: SimpleQueue[None] = SimpleQueue()
+        self._wake_model: SimpleQueue[None] = SimpleQueue()
+
+    def offer(self, name: str | None, value: object) -> int:
+        """In the model's thread: give a value, or say how the run ended."""
+        number = self.offered[0] + 1
+        self.offered = (number, name, value)
+        self._wake_consumer.put(None)
+        return number
+
+    def hand_over(self, name: str, value: Tensor) -> Tensor:
+        """In the model's thread: give a value, wait for the one to go on with."""
+        number = self.offer(name, value)
+        while not self.abandoned and self.answered[0] != number:
+            self._wake_model.get()
+        new = self.answered[1]
+        if self.abandoned or new is None:
+            raise Stop
+        return new
+
+    def wait_beyond(self, seen: int) -> str | None:
+        """In the consumer's thread: wait for what comes after number ``seen``; its name."""
+        while self.offered[0] == seen:
+            self._wake_consumer.get()
+        return self.offered[1]
+
+    def take_ending(self) -> ModelOutput | BaseException:
+        """In the consumer's thread: how the run ended, which is then nowhere here: an error's frames lead back here."""
+        number, name, ending = self.offered
+        self.offered = (number, name, None)
+        assert isinstance(ending, ModelOutput | BaseException)
+        return ending
+
+    def answer(self, number: int, value: Tensor) -> None:
+        """In the consumer's thread: let the model go on from ``number`` with ``value``."""
+        self.answered = (number, value)
+        self._wake_model.put(None)
+
+    def abandon(self) -> None:
+        """Let the model stop where it is."""
+        self.abandoned = True
+        self._wake_model.put(None)
+
+
+def _abandon(exchange: _Exchange, thread: threading.Thread) -> None:
+    """End the run of a walk that is over; no wait where the collector calls this in that very thread."""
+    exchange.abandon()
+    if thread is not threading.current_thread() and thread.ident is not None:
+        thread.join(PATIENCE)
+
+
+def walk(model: nn.Module, inputs: Inputs, *, points: str | Iterable[str] | None = None, grad: bool = False) -> Walk:
+    """Step through a run of ``model`` on ``inputs``: an iterator over :class:`Step`, in the order of computation.
+
+    Args:
+        model: any model of minibert, in the mode it is in.
+        inputs: what the tokenizer returned.
+        points: where to stop, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; default everywhere.
+        grad: run in the grad mode of the first ``next``; default without gradients.
+
+    Edits that are open when the first step is taken act on the run.  While it waits you may run the model otherwise:
+    that run is not part of the walk.  An error in the model is raised by ``next``.  Not within torch.func's transforms,
+    which belong to one thread: use ``edit`` there.  Raises InputError.
+    """
+    model = watchable(model)
+    arguments = as_arguments(model, inputs)
+    wanted = None if points is None else frozenset(select(model, points))
+    run = partial(_compute, model, arguments, wanted, grad)
+    return Walk(run, {point.name: point for point in model.points()})
+
+
+def _compute(
+    model: BertPreTrainedModel,
+    arguments: dict[str, Any],
+    wanted: frozenset[str] | None,
+    grad: bool,
+    modes: "_Modes",
+    exchange: _Exchange,
+) -> None:
+    """The run, in its thread: it ends by offering the outputs, or the error."""
+    try:
+        with modes.again(grad), Watch(model, exchange.hand_over, wanted):
+            outputs = model(**arguments, return_dict=True)
+        exchange.offer(None, outputs)
+    except BaseException as error:
+        if not exchange.abandoned:
+            exchange.offer(None, error)
+
+
+class _Modes:
+    """What torch keeps for each thread apart: taken in one, set again in another."""
+
+    def __init__(self) -> None:
+        self.grad, self.inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+        kinds = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+        self.autocast = {kind: torch.get_autocast_dtype(kind) for kind in kinds if torch.is_autocast_enabled(kind)}
+
+    def again(self, grad: bool) -> ExitStack:
+        """All of them, to be entered; ``grad`` False: without gradients."""
+        modes = ExitStack()
+        modes.enter_context(torch.inference_mode(self.inference))
+        modes.enter_context(torch.set_grad_enabled(self.grad and grad))
+        for kind, dtype in self.autocast.items():
+            modes.enter_context(torch.autocast(kind, dtype=dtype))
+        return modes
