@@ -31,6 +31,12 @@ model = minibert.BertForPreTraining.from_pretrained(folder)
 tokenizer = minibert.BertTokenizer.from_pretrained(folder)
 vectors = minibert.embed_texts(model, tokenizer, ["the bank", "배를 타고"])
 assert vectors.shape == (2, 16)
+corpus = pathlib.Path(tempfile.mkdtemp())
+(corpus / "texts.txt").write_text("the bank\\nshe sat\\n")
+for format in ("safetensors", "npy"):
+    minibert.embed_corpus(minibert.Embedder(model, tokenizer), corpus / "texts.txt", corpus / format, format=format)
+    (hit,) = minibert.nearest(corpus / format, "the bank", 1, minibert.Embedder(model, tokenizer))
+    assert hit.row == 1
 from minibert.verify import make_golden, verify, verify_published
 place = pathlib.Path(tempfile.mkdtemp())
 model.save_pretrained(place)
@@ -43,6 +49,8 @@ assert FILE.is_file()
 from minibert.cli import main
 assert main(["fill-mask", "the [MASK]", "--model", str(place)]) == 0
 assert main(["verify", str(place), "--against", "transformers"]) == 2
+arguments = ["--input", str(corpus / "texts.txt"), "--output", str(corpus / "parquet"), "--model", str(place)]
+assert main(["embed", *arguments, "--format", "parquet"]) == 2
 assert "numpy" not in sys.modules
 print("done")
 """

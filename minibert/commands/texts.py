@@ -1,4 +1,4 @@
-"""The verbs about texts: their pieces, their vectors, the words behind [MASK]."""
+"""The verbs about texts: their pieces, the words behind [MASK]."""
 
 import argparse
 from typing import Any
@@ -8,17 +8,10 @@ from minibert.tables import table
 
 
 def add(verbs: Any) -> None:
-    """``tokenize``, ``embed``, ``fill-mask``."""
+    """``tokenize``, ``fill-mask``."""
     verb = add_verb(verbs, "tokenize", tokenize, "split texts into pieces, with ids and places in the text")
     add_texts(verb)
     verb.epilog = 'example: minibert tokenize "나는 배를 타고 여행을 간다." --model path/to/checkpoint'
-
-    verb = add_verb(verbs, "embed", embed, "turn texts into vectors of unit length")
-    add_texts(verb)
-    verb.add_argument(
-        "--pooling", metavar="NAME", help="mean, max, cls, pooler, concat_last4, … or a layer; default the checkpoint's"
-    )
-    verb.epilog = 'example: minibert embed "The sun is out." "It is a sunny day." --model path/to/checkpoint'
 
     verb = add_verb(verbs, "fill-mask", fill, "guess the words behind [MASK]")
     add_texts(verb)
@@ -52,28 +45,6 @@ def tokenize(options: argparse.Namespace) -> int:
         ]
         print(f"{text}\n")
         print(table(("", "piece", "id", "place", "in the text"), rows, right=("", "id")), end="\n\n")
-    return 0
-
-
-def embed(options: argparse.Namespace) -> int:
-    """``minibert embed``."""
-    from minibert import Embedder
-
-    choice = int(options.pooling) if (options.pooling or "").lstrip("-").isdecimal() else options.pooling
-    vectors = Embedder.from_pretrained(options.model).encode(options.texts, choice, normalize=True)
-    if options.json:
-        print_json([{"text": t, "vector": v} for t, v in zip(options.texts, vectors.tolist(), strict=True)])
-        return 0
-    for text, vector in zip(options.texts, vectors.tolist(), strict=True):
-        print(f"{text}\n  {len(vector)} numbers: {', '.join(f'{x:+.4f}' for x in vector[:6])}, …\n")
-    if len(options.texts) > 1:
-        print("cosine similarity")
-        rows = [
-            (text, *(f"{x:.4f}" for x in row))
-            for text, row in zip(options.texts, (vectors @ vectors.T).tolist(), strict=True)
-        ]
-        columns = [str(number) for number in range(1, len(rows) + 1)]
-        print(table(("", *columns), rows, right=columns))
     return 0
 
 

@@ -20,9 +20,9 @@ def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.
     return verb
 
 
-def add_texts(verb: argparse.ArgumentParser) -> None:
+def add_texts(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
     """Texts and the checkpoint to use on them."""
-    verb.add_argument("texts", nargs="+", metavar="TEXT", help="one or more texts, each in quotes")
+    verb.add_argument("texts", nargs=nargs, metavar="TEXT", help="one or more texts, each in quotes")
     verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
 
 

@@ -1,0 +1,148 @@
+"""``minibert embed``: the vectors of a few texts, printed; or of a whole file, written to a folder."""
+
+import argparse
+import sys
+from typing import Any
+
+from minibert.commands.verb import add_texts, add_verb, positive, print_json
+from minibert.errors import InputError
+from minibert.tables import table
+
+OF_A_FILE = {
+    "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",
+    "shard_rows": "--shard-rows", "keep_text": "--no-text", "skip_bad": "--skip-bad", "worker": "--worker",
+}  # fmt: skip
+
+
+def add(verbs: Any) -> None:
+    """``embed``."""
+    verb = add_verb(verbs, "embed", embed, "turn texts, or a whole file of them, into vectors of unit length")
+    add_texts(verb, nargs="*")
+    verb.add_argument(
+        "--pooling",
+        type=layers,
+        metavar="NAME",
+        help="mean, max, cls, pooler, concat_last4, … or a layer; default the checkpoint's",
+    )
+    verb.add_argument(
+        "--layers", type=layers, metavar="WHICH", help="that are pooled: a name, a number, or 1,6; default last"
+    )
+    verb.add_argument(
+        "--normalize", action=argparse.BooleanOptionalAction, default=True, help="to unit length (default yes)"
+    )
+    verb.add_argument(
+        "--long", choices=("truncate", "windows"), help="cut what the model cannot read (default), or average windows"
+    )
+    verb.add_argument("--device", metavar="NAME", help="cuda, mps, cuda:1, … or auto, the best there is; default cpu")
+    verb.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default float32")
+
+    corpus = verb.add_argument_group(
+        "a whole file",
+        "Memory stays flat however long the file is. Stopped at any moment, the same command goes on where it was.",
+    )
+    corpus.add_argument(
+        "--input", metavar="FILE", help=".txt (one text a line, empty ones too), .csv, .tsv, .jsonl or .parquet; UTF-8"
+    )
+    corpus.add_argument("--output", metavar="DIR", help="the folder for numbered shards and manifest.json")
+    corpus.add_argument("--column", metavar="NAME", help="which column holds the texts")
+    corpus.add_argument("--id-column", metavar="NAME", help="which holds ids to keep; default the row's number, from 1")
+    corpus.add_argument("--format", choices=("safetensors", "npy", "parquet"), help="default safetensors")
+    corpus.add_argument("--shard-rows", type=positive, metavar="N", help="rows of the input in a shard (default 4096)")
+    corpus.add_argument(
+        "--no-text", dest="keep_text", action="store_false", default=None, help="keep no texts beside the vectors"
+    )
+    corpus.add_argument(
+        "--skip-bad", action="store_true", default=None, help="leave rows out that cannot be read; count and list them"
+    )
+    corpus.add_argument(
+        "--worker", type=worker, metavar="I/N", help="make every N-th shard from shard I (0/2 and 1/2: two workers)"
+    )
+    verb.epilog = (
+        'example: minibert embed "The sun is out." "It is a sunny day." --model path/to/checkpoint; or: '
+        "minibert embed --input reviews.csv --column text --output vectors --model path/to/checkpoint"
+    )
+
+
+def embed(options: argparse.Namespace) -> int:
+    """``minibert embed``."""
+    given = {name: getattr(options, name) for name in OF_A_FILE if getattr(options, name) is not None}
+    if options.texts and options.input:
+        raise InputError("Give texts to print their vectors, or --input FILE with --output DIR; not both.")
+    if options.input:
+        return embed_file(options, given)
+    if given:
+        raise InputError(f"{OF_A_FILE[next(iter(given))]} is for a whole file: give one with --input FILE.")
+    if not options.texts:
+        raise InputError("There is nothing to embed: give texts, or --input FILE with --output DIR.")
+    return embed_texts(options)
+
+
+def encoding(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of ``Embedder.encode`` that were given."""
+    names = ("pooling", "layers", "normalize", "long")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def embed_texts(options: argparse.Namespace) -> int:
+    """Print the vectors of a few texts, and how alike they are."""
+    import torch.nn.functional as F
+
+    from minibert import Embedder
+
+    embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
+    vectors = embedder.encode(options.texts, **encoding(options))
+    if options.json:
+        print_json([{"text": t, "vector": v} for t, v in zip(options.texts, vectors.tolist(), strict=True)])
+        return 0
+    for text, vector in zip(options.texts, vectors.tolist(), strict=True):
+        print(f"{text}\n  {len(vector)} numbers: {', '.join(f'{x:+.4f}' for x in vector[:6])}, …\n")
+    if len(options.texts) > 1:
+        print("cosine similarity")
+        vectors = F.normalize(vectors, dim=-1)
+        rows = [
+            (text, *(f"{x:.4f}" for x in row))
+            for text, row in zip(options.texts, (vectors @ vectors.T).tolist(), strict=True)
+        ]
+        columns = [str(number) for number in range(1, len(rows) + 1)]
+        print(table(("", *columns), rows, right=columns))
+    return 0
+
+
+def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
+    """Write the vectors of a file into a folder."""
+    from minibert import Embedder, embed_corpus
+
+    if "output" not in given:
+        raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
+    output = given.pop("output")
+    try:
+        embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
+        report = embed_corpus(embedder, options.input, output, **given, **encoding(options))
+    except KeyboardInterrupt:
+        print(
+            f"minibert: interrupted; {output} keeps the shards that are complete, the same command goes on from there",
+            file=sys.stderr,
+        )
+        return 130
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print(report)
+    return 0
+
+
+def layers(text: str) -> str | int | list[int]:
+    """A name, a number, or numbers with commas between: ``mean``, ``-1``, ``1,6``."""
+    parts = text.split(",")
+    if not all(part.strip().lstrip("-").isdecimal() for part in parts):
+        return text
+    numbers = [int(part) for part in parts]
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
+def worker(text: str) -> tuple[int, int]:
+    """``1/4``: the second of four workers."""
+    number, _, workers = text.partition("/")
+    if not (number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N: 0/2 and 1/2 are two workers")
+    return int(number), int(workers)

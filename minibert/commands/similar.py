@@ -1,0 +1,177 @@
+"""``minibert similar``: how alike a word is to itself elsewhere, layer by layer; and the nearest texts of a corpus."""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minibert.commands.verb import add_verb, positive, print_json
+from minibert.errors import InputError
+from minibert.tables import table
+
+if TYPE_CHECKING:
+    from minibert.embedding.similarity import WordSimilarity
+    from minibert.embedding.words import WordVector
+
+BAR = 8  # cells of a terminal for a cosine of 1
+EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+AROUND = 30  # characters of a text to show on either side of the word
+SHOWN = 80  # characters of a text that was found in a corpus
+PAIRS_IN_WORDS = 6  # up to so many pairs have a sentence each
+
+
+def add(verbs: Any) -> None:
+    """``similar``."""
+    verb = add_verb(verbs, "similar", similar, "compare a word with itself in other places, layer by layer")
+    verb.description = (
+        "Compare WORD wherever it stands in the TEXTs: the cosine similarity of each two places in every layer, from "
+        "0, the embeddings, to the last.  WORD is found as a word of its own and at the beginning of a Korean one "
+        "(배 in 배를); in a text without such a place, at the beginning of any word; else anywhere.  Upper and lower "
+        "case count where the model sees them, unless nothing is found so.  With --in: the texts of an embedded "
+        "corpus that are nearest to QUERY."
+    )
+    verb.add_argument("word", metavar="WORD|QUERY", help="the word to compare; with --in the text to look for")
+    verb.add_argument("texts", nargs="*", metavar="TEXT", help="texts that it stands in, each in quotes")
+    verb.add_argument("--model", metavar="CHECKPOINT", help="a folder or a hub name; with --in default the corpus's")
+    verb.add_argument(
+        "--pooling", choices=("mean", "first", "last"), help="what becomes of a word's pieces (default mean)"
+    )
+    verb.add_argument("--in", dest="folder", metavar="DIR", help="a folder that minibert embed wrote: search there")
+    verb.add_argument("-k", "--top-k", type=positive, metavar="K", help="with --in: how many texts (default 10)")
+    verb.epilog = (
+        'example: minibert similar bank "He sat on the bank of the river." "She put money in the bank." '
+        "--model path/to/checkpoint"
+    )
+
+
+def similar(options: argparse.Namespace) -> int:
+    """``minibert similar``."""
+    if options.folder is not None:
+        return search(options)
+    if options.top_k is not None:
+        raise InputError("-k says how many texts of a corpus to show; give the corpus with --in DIR.")
+    if not options.texts:
+        raise InputError(
+            f"There is no text to compare {options.word!r} in: give some behind it, or a corpus with --in DIR."
+        )
+    if options.model is None:
+        raise InputError("Say which model to compare with: --model CHECKPOINT, a folder or a hub name.")
+    return compare(options)
+
+
+def search(options: argparse.Namespace) -> int:
+    """``minibert similar QUERY --in DIR``."""
+    if options.texts:
+        raise InputError("Give texts to compare a word in, or a corpus with --in DIR to search; not both.")
+    if options.pooling is not None:
+        raise InputError("--pooling is of a word's pieces; a corpus is searched with the pooling it was embedded with.")
+    from minibert.corpus import nearest
+
+    hits = nearest(options.folder, options.word, options.top_k or 10, options.model)
+    if options.json:
+        print_json({"query": options.word, "hits": [hit.to_dict() for hit in hits]})
+        return 0
+    has_texts = any(hit.text is not None for hit in hits)
+    headers = ("", " cosine", "row", "id", *(("text",) if has_texts else ()))
+    lines = [
+        (number, with_bar(hit.score), hit.row, hit.id, beginning(hit.text or ""))[: len(headers)]
+        for number, hit in enumerate(hits, start=1)
+    ]
+    print(table(headers, lines, right=("", "row")))
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``minibert similar WORD TEXT…``."""
+    from minibert.embedding import Embedder
+    from minibert.embedding.similarity import word_similarity
+
+    embedder = Embedder.from_pretrained(options.model)
+    found = word_similarity(embedder, options.word, options.texts, options.pooling or "mean")
+    if options.json:
+        print_json(found.to_dict() | {"pooling": options.pooling or "mean"})
+        return 0
+    print_occurrences(found)
+    if any(embedder.tokenizer.unk_token in word.pieces for word in found.occurrences):
+        print(
+            f"\n{embedder.tokenizer.unk_token} is what the vocabulary lacks: of such a word only its place is compared."
+        )
+    print("\ncosine similarity in each layer (0: the embeddings)\n")
+    print(layer_table(found, shutil.get_terminal_size((100, 24)).columns), end="\n\n")
+    print("\n".join(conclusions(found)))
+    return 0
+
+
+def print_occurrences(found: "WordSimilarity") -> None:
+    """Where the word was found, each place with its number."""
+    rows = []
+    for number, (word, text_number) in enumerate(zip(found.occurrences, found.text_numbers, strict=True), start=1):
+        text = found.texts[text_number]
+        rows.append((number, marked(text, word), " ".join(word.pieces), text[slice(*word.covers)]))
+    headers = ["", f"{found.word} stands here", "pieces"]
+    if any(word.covers != (word.start, word.end) for word in found.occurrences):
+        headers.append("which stand for")  # no piece begins or ends where the word does
+    print(table(headers, [row[: len(headers)] for row in rows], right=("",)))
+
+
+def marked(text: str, word: "WordVector") -> str:
+    """``word`` in «marks» with some of what stands around it, in one line."""
+    before, after = text[: word.start], text[word.end :]
+    before = before if len(before) <= AROUND else f"…{before[-AROUND:]}"
+    after = after if len(after) <= AROUND else f"{after[:AROUND]}…"
+    return " ".join(f"{before}«{word.text}»{after}".split())
+
+
+def beginning(text: str) -> str:
+    """As much of ``text`` as a table has room for, in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"
+
+
+def layer_table(found: "WordSimilarity", columns: int) -> str:
+    """A row a layer, a column a pair, with bars where there is room; a row a pair where there are too many."""
+    names = [pair_name(pair) for pair in found.pairs]
+    cosines: list[list[float]] = found.cosines.tolist()
+    with_bars = len("layer") + len(names) * (2 + len("-0.1234 ") + BAR) <= columns
+    if with_bars or len("layer") + len(names) * (2 + len("-0.1234")) <= columns:
+        write = with_bar if with_bars else "{:7.4f}".format
+        rows: list[Sequence[object]] = [(layer, *map(write, row)) for layer, row in enumerate(cosines)]
+        headers = ["layer", *(f" {name}" if with_bars else name for name in names)]
+        return table(headers, rows, right=["layer"] if with_bars else headers)
+    headers = ["pair", *map(str, range(len(cosines)))]
+    by_pair = zip(names, zip(*cosines, strict=True), strict=True)
+    return table(headers, [(name, *(f"{x:.2f}" for x in row)) for name, row in by_pair], right=headers[1:])
+
+
+def pair_name(pair: tuple[int, int]) -> str:
+    """The pair as it is printed, numbered from 1."""
+    return f"{pair[0] + 1}–{pair[1] + 1}"
+
+
+def with_bar(cosine: float) -> str:
+    """A cosine with a bar from 0 to 1 for the eye."""
+    full, eighths = divmod(round(max(0.0, min(1.0, cosine)) * BAR * 8), 8)
+    return f"{cosine:7.4f} {'█' * full}{EIGHTHS[eighths]}"
+
+
+def conclusions(found: "WordSimilarity") -> list[str]:
+    """In which layer each pair is most and least alike, and where the pairs are furthest apart."""
+    names = [pair_name(pair) for pair in found.pairs]
+    lines = []
+    for name, values in zip(names, found.cosines.T.tolist(), strict=True):
+        most, least = max(values), min(values)
+        lines.append(
+            f"{name}: most alike in layer {values.index(most)} ({most:.4f}), "
+            f"least in layer {values.index(least)} ({least:.4f})."
+        )
+    if len(names) > PAIRS_IN_WORDS:
+        lines.clear()
+    if len(names) > 1:
+        spreads = [max(row) - min(row) for row in found.cosines.tolist()]
+        layer = spreads.index(max(spreads))
+        row = found.cosines[layer].tolist()
+        lines.append(
+            f"The pairs are furthest apart in layer {layer}: from {min(row):.4f} ({names[row.index(min(row))]}) "
+            f"to {max(row):.4f} ({names[row.index(max(row))]})."
+        )
+    return lines

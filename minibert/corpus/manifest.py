@@ -1,0 +1,172 @@
+"""``manifest.json``: what a folder of vectors was made of, and what is in it.
+
+Written twice.  First the plan, with ``"complete": false``: model, encoding, input, output, so that a run that goes on
+(or a second worker) cannot mix two kinds of vectors.  At the end the counts and the shards are added.  No date and no
+duration stands in it: a run that was killed a hundred times ends with the same bytes as one that was not.
+"""
+
+import ctypes
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from minibert import __version__
+from minibert.corpus.rows import Input, Survey
+from minibert.corpus.shards import Record, file_digest, read_record, write_lines
+from minibert.embedding import Embedder
+from minibert.errors import CheckpointError, InputError
+from minibert.hub import commit_of
+from minibert.source import is_file, local_folder, read_json, write_text
+
+KIND, VERSION = "minibert corpus", 1
+FILE, SKIPPED = "manifest.json", "skipped.jsonl"
+# A killed writer's leftovers: written_whole's temporary names, of the files that are ours.
+LEFTOVER = re.compile(r"\.(shard-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
+NAMES = {"model.source", "model.revision", "input.file"}  # may differ: the checksums say whether the content does
+
+Plan = dict[str, Any]
+
+
+def make_plan(
+    embedder: Embedder, encoding: Mapping[str, Any], source: Input, found: Survey, output: Mapping[str, Any]
+) -> Plan:
+    """What decides every bit of the result, apart from the machine and its number of threads."""
+    plan = {
+        "kind": KIND,
+        "version": VERSION,
+        "minibert": __version__,
+        "model": describe_model(embedder),
+        "encoding": dict(encoding),
+        "input": {
+            "file": source.path.name,
+            "bytes": source.path.stat().st_size,
+            "sha256": file_digest(source.path),
+            "column": source.column,
+            "id_column": source.id_column,
+            "rows": found.rows,
+            "unreadable": found.bad,
+        },
+        "output": {**output, "ids": "int64" if found.ids_are_numbers else "string"},
+        "complete": False,
+    }
+    again: Plan = json.loads(json.dumps(plan))  # as it will be read: a tuple is a list
+    return again
+
+
+def describe_model(embedder: Embedder) -> Plan:
+    """Which model this is: where it came from, and a checksum of what it computes with."""
+    report = embedder.model.load_report
+    source = None if report is None else report.source
+    folder = None if source is None else local_folder(source)
+    return {
+        "source": source if folder is None else str(Path(str(source)).expanduser().resolve()),
+        "revision": None if report is None or folder is not None else commit_of(Path(report.files[0])),
+        "sha256": weights_digest(embedder),
+        "dtype": str(embedder.model.dtype).removeprefix("torch."),
+        "max_length": embedder.max_length,
+        "tokenizer_sha256": tokenizer_digest(embedder),
+    }
+
+
+def weights_digest(embedder: Embedder) -> str:
+    """The SHA-256 of every parameter, and of the settings that no parameter's shape tells."""
+    config = embedder.model.config
+    digest = hashlib.sha256(repr((config.hidden_act, config.layer_norm_eps, config.num_attention_heads)).encode())
+    for name, tensor in embedder.model.state_dict().items():
+        flat = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
+        if flat.numel():
+            digest.update((ctypes.c_char * (flat.numel() * flat.element_size())).from_address(flat.data_ptr()))
+    return digest.hexdigest()
+
+
+def tokenizer_digest(embedder: Embedder) -> str:
+    """The SHA-256 of the vocabulary and the settings that decide how a text becomes ids."""
+    tokenizer = embedder.tokenizer
+    added = {number: token.to_json() for number, token in tokenizer.added_tokens_decoder.items()}
+    switches = (tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
+    sides = (tokenizer.split_special_tokens, tokenizer.truncation_side)
+    content = [sorted(tokenizer.get_vocab().items()), added, switches, sides, tokenizer.special_tokens_map]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError for a folder that holds anything but a corpus: nothing of the user's is mixed with ours."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --output is a folder, which is made if it is not there.")
+    if folder.is_dir():
+        names = sorted(path.name for path in folder.iterdir())
+        foreign = [name for name in names if not LEFTOVER.fullmatch(name)]
+        if foreign and FILE not in names:
+            raise InputError(
+                f"{folder} holds {foreign[0]!r} and no {FILE}, so it is no corpus. Give an empty folder, or a new one."
+            )
+
+
+def begin(folder: Path, plan: Plan) -> Plan:
+    """Write the plan into a new folder, or compare it with the one that stands there, and return that.
+
+    Raises InputError when the two differ, saying in what.
+    """
+    if not is_file(folder / FILE):
+        write_manifest(folder, plan)
+        return plan
+    stored = read_manifest(folder)
+    old, new = dict(flat(stored)), dict(flat(plan))
+    changed = [name for name in new if old.get(name) != new[name] and name not in NAMES and name != "complete"]
+    if changed:
+        listed = "; ".join(f"{name} was {old.get(name)!r} and is now {new[name]!r}" for name in changed)
+        raise InputError(f"{folder} was begun with something else: {listed}. Give the same again, or another --output.")
+    return {name: stored[name] for name in plan} | {"complete": False}
+
+
+def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings inside each other as ``("model.sha256", …)``."""
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def shard_count(plan: Plan) -> int:
+    """How many shards the input has; the last may be shorter."""
+    return -(-int(plan["input"]["rows"]) // int(plan["output"]["shard_rows"]))
+
+
+def finish(folder: Path, plan: Plan) -> Plan:
+    """The manifest with counts and shards; written as complete when every shard is there, whoever made it."""
+
+    def records() -> Iterator[Record]:
+        for number in range(shard_count(plan)):
+            if record := read_record(folder, number, plan["output"]["format"], checksums=False):
+                yield record
+
+    shards = [{**record, "skipped": len(record["skipped"])} for record in records()]
+    counts = {name: sum(shard[name] for shard in shards) for name in ("vectors", "skipped", "truncated", "tokens")}
+    manifest = {**plan, "complete": len(shards) == shard_count(plan), "counts": counts, "shards": shards}
+    if manifest["complete"]:
+        if counts["skipped"]:
+            write_lines(folder / SKIPPED, (row for record in records() for row in record["skipped"]))
+        write_manifest(folder, manifest)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Plan) -> None:
+    """Write ``manifest.json``, whole or not at all."""
+    write_text(folder / FILE, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Plan:
+    """The manifest of a folder; raises CheckpointError when there is none, or another program's."""
+    if not is_file(folder / FILE):
+        raise CheckpointError(f"{folder} holds no {FILE}. Make it: minibert embed --input FILE --output {folder}.")
+    manifest: Plan = read_json(folder / FILE)
+    if (manifest.get("kind"), manifest.get("version")) != (KIND, VERSION):
+        raise CheckpointError(f"{folder / FILE} is not the manifest of a corpus (version {VERSION}) of minibert's.")
+    if any(not isinstance(manifest.get(part), dict) for part in ("model", "encoding", "input", "output")):
+        raise CheckpointError(f"{folder / FILE} is damaged: parts of it are missing. Embed the corpus anew.")
+    return manifest

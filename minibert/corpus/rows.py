@@ -1,0 +1,273 @@
+"""An input file as a stream of rows, whatever its format: .txt, .csv, .tsv, .jsonl, .parquet.
+
+A row is a number from 1, an id and a text.  A row that cannot be read comes as a BadRow, in its place, so that the
+numbers of the others hold.  A line ends at a newline (or CR LF) and nowhere else: U+2028 and U+0085 are letters of a
+text.  An empty line of a .txt is an empty text, with a vector like any other, so that row n is line n; blank lines of
+the other formats are no rows.  Look first at :meth:`Input.__iter__`.
+"""
+
+import csv
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any, NamedTuple
+
+from minibert.errors import InputError, MinibertError
+from minibert.source import Source, as_path, is_file
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Letters.  The csv module's own limit, 131,072, is less than many a page; none, and a quote that is never closed would
+# take the rest of the file into memory.
+LONGEST_FIELD = 1 << 26
+
+
+class Row(NamedTuple):
+    """One text with what it is known by."""
+
+    number: int  # from 1, in the input's order
+    id: str | int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read, and why: ``"is not UTF-8 (byte 5 is 0xe9)"``."""
+
+    number: int
+    line: int | None  # where it begins, from 1; None in a format that has no lines
+    why: str
+
+    def __str__(self) -> str:
+        place = f"row {self.number}" if self.line in (None, self.number) else f"row {self.number} (line {self.line})"
+        return f"{place} {self.why}"
+
+
+class Unreadable(Exception):
+    """Why one row cannot be read."""
+
+
+class Input(ABC):
+    """A file of texts; each iteration reads it from the beginning, and holds no more of it than a row or a batch."""
+
+    def __init__(self, path: Path, column: str | None, id_column: str | None) -> None:
+        self.path = path
+        names = self.columns()
+        if column is None:
+            listed = f"; it has {', '.join(names)}" if names else ""
+            raise InputError(f"Say which column of {path} holds the texts (--column NAME){listed}.")
+        for name in (column,) if id_column is None else (column, id_column):
+            if names is not None and names.count(name) != 1:
+                found = "two columns" if name in names else "no column"
+                raise InputError(f"{path} has {found} called {name!r}; it has {', '.join(names)}.")
+        self.column, self.id_column = column, id_column
+
+    @abstractmethod
+    def columns(self) -> list[str] | None:
+        """The names of the columns, None where each row names its own."""
+
+    @abstractmethod
+    def records(self) -> Iterator[tuple[int | None, Any]]:
+        """What stands in the file for each row, with its first line."""
+
+    @abstractmethod
+    def parse(self, record: Any) -> Mapping[str, Any]:
+        """The columns of a record; raises Unreadable."""
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        try:
+            for number, (line, record) in enumerate(self.records(), start=1):
+                yield self.row(number, line, record)
+        except MinibertError:
+            raise
+        except (OSError, ValueError) as error:  # ValueError: what pyarrow says of a damaged file
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.path} cannot be read to its end ({reason}).") from error
+
+    def row(self, number: int, line: int | None, record: Any) -> Row | BadRow:
+        """The row that a record holds."""
+        try:
+            columns = self.parse(record)
+            text = value(columns, self.column)
+            if not isinstance(text, str):
+                raise Unreadable(f"has {shortened(text)} in {self.column!r}, expected text")
+            identity = number if self.id_column is None else value(columns, self.id_column)
+            if type(identity) not in (str, int):  # True is an int for isinstance
+                raise Unreadable(f"has {shortened(identity)} in {self.id_column!r}, expected text or a whole number")
+        except Unreadable as error:
+            return BadRow(number, line, str(error))
+        return Row(number, identity, text)
+
+
+class TextLines(Input):
+    """.txt: one text a line."""
+
+    def columns(self) -> list[str]:
+        """None that a file could name."""
+        return ["text"]
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line, empty ones too."""
+        yield from lines(self.path)
+
+    def parse(self, record: bytes) -> dict[str, str]:
+        """The line is the text."""
+        return {"text": decoded(record)}
+
+
+class JsonLines(Input):
+    """.jsonl: one JSON object a line."""
+
+    def columns(self) -> None:
+        """Each object names its own."""
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line that is not blank."""
+        return ((number, line) for number, line in lines(self.path) if line.strip())
+
+    def parse(self, record: bytes) -> dict[str, Any]:
+        """The object of a line."""
+        try:
+            found = json.loads(decoded(record))
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"is not JSON ({error})") from error
+        if not isinstance(found, dict):
+            raise Unreadable(f"is a JSON {type(found).__name__}, expected an object")
+        return found
+
+
+class Table(Input):
+    """.csv, with quotes as RFC 4180 has them; .tsv, where a quote is a letter like others (IANA's definition)."""
+
+    def columns(self) -> list[str]:
+        """The fields of the first line."""
+        for _, fields in self.fields():
+            if isinstance(fields, csv.Error):
+                raise InputError(f"The first line of {self.path} names no columns ({fields}).")
+            self.header = fields
+            return fields
+        raise InputError(f"{self.path} is empty; its first line must name the columns.")
+
+    def fields(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """The fields of every record that is not blank, the header's first, or what is wrong with them."""
+        csv.field_size_limit(LONGEST_FIELD)
+        # Bytes that are not UTF-8 come through as lone surrogates: they spoil their own record and no other.
+        with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            if self.path.suffix.lower() == ".tsv":
+                reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+            else:
+                reader = csv.reader(file, strict=True)
+            while True:
+                line = reader.line_num + 1
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    upto = f", up to line {reader.line_num}" if reader.line_num > line else ""
+                    yield line, csv.Error(f"{error}{upto}")
+                else:
+                    if fields:
+                        yield line, fields
+
+    def records(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """Every record below the header."""
+        records = self.fields()
+        next(records, None)
+        return records
+
+    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
+        """The fields by their columns' names."""
+        if isinstance(record, csv.Error):
+            raise Unreadable(f"has quotes that do not fit together ({record})")
+        for field in record:
+            try:
+                field.encode()
+            except UnicodeEncodeError as error:
+                raise Unreadable(f"is not UTF-8 (a byte is 0x{ord(field[error.start]) - 0xDC00:02x})") from error
+        if len(record) != len(self.header):
+            raise Unreadable(f"has {len(record)} fields, expected the {len(self.header)} of the first line")
+        return dict(zip(self.header, record, strict=True))
+
+
+def open_input(source: Source, column: str | None = None, id_column: str | None = None) -> Input:
+    """The rows of a file, its format told by its ending.  Raises InputError when there is no such file or column."""
+    from minibert.corpus.parquet import ParquetRows
+
+    path = as_path(source)
+    formats: dict[str, type[Input]] = {
+        ".txt": TextLines, ".csv": Table, ".tsv": Table, ".jsonl": JsonLines, ".parquet": ParquetRows,
+    }  # fmt: skip
+    kind = formats.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(
+            f"{path} ends in {path.suffix!r}; an input is .txt (one text a line), .csv, .tsv, .jsonl or .parquet."
+        )
+    if kind is TextLines:
+        if column is not None or id_column is not None:
+            raise InputError(f"{path} has no columns: every line is a text. Leave --column and --id-column out.")
+        column = "text"
+    if not is_file(path):
+        raise InputError(f"{path} does not exist.")
+    try:
+        return kind(path, column, id_column)
+    except (MinibertError, ImportError):
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file without their ends, numbered from 1."""
+    with path.open("rb") as file:
+        if file.read(3) != BYTE_ORDER_MARK:
+            file.seek(0)
+        for number, line in enumerate(file, start=1):
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def decoded(line: bytes) -> str:
+    """The text of a line."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})") from error
+
+
+def value(columns: Mapping[str, Any], name: str) -> Any:
+    """What a row has in a column; raises Unreadable for what no text may hold."""
+    if name not in columns:
+        raise Unreadable(f"has no {name!r}")
+    found = columns[name]
+    if isinstance(found, str):
+        if "\0" in found:
+            raise Unreadable("holds a NUL (U+0000), which no text has; the file may be UTF-16, or no text at all")
+        try:
+            found.encode()
+        except UnicodeEncodeError as error:
+            raise Unreadable(f"holds half a surrogate pair (U+{ord(found[error.start]):04X})") from error
+    return found
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one reading of the whole input tells, before anything is computed."""
+
+    rows: int
+    bad: int
+    first_bad: BadRow | None
+    ids_are_numbers: bool  # all of them, of 64 bits; a column of a parquet file must know
+
+
+def survey(rows: Iterable[Row | BadRow]) -> Survey:
+    """Read everything once.  It costs little beside the embedding, and finds a bad row before the work, not after."""
+    number, bad, first_bad, ids_are_numbers = 0, 0, None, True
+    for number, row in enumerate(rows, start=1):  # noqa: B007
+        if isinstance(row, BadRow):
+            bad += 1
+            first_bad = first_bad or row
+        elif isinstance(row.id, str) or not -(1 << 63) <= row.id < 1 << 63:
+            ids_are_numbers = False
+    return Survey(number, bad, first_bad, ids_are_numbers)

@@ -1,0 +1,316 @@
+"""embed_corpus: the whole story.  Read the input once, write the plan, then shard after shard, then the manifest.
+
+A shard is a unit of work of its own: its batches come only from its rows, so its bits do not depend on who makes it,
+on what was made before, or on how often the run was killed.  Several workers take turns by the shard's number
+and share nothing but the folder; whoever finds all shards there writes the manifest.
+"""
+
+import copy
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minibert.corpus.manifest import (
+    LEFTOVER,
+    SKIPPED,
+    Plan,
+    begin,
+    check_folder,
+    finish,
+    make_plan,
+    shard_count,
+)
+from minibert.corpus.parquet import need_pyarrow
+from minibert.corpus.rows import BadRow, Input, Row, Survey, open_input, survey
+from minibert.corpus.shards import FORMATS, read_record, write_shard
+from minibert.embedding import Embedder
+from minibert.errors import CheckpointError, InputError
+from minibert.source import Source, as_path
+
+ENCODING: dict[str, Any] = {
+    "pooling": None, "layers": "last", "weights": None, "normalize": None, "include_special_tokens": True,
+    "long": "truncate", "stride": 64,
+}  # fmt: skip
+SHARD_ROWS = 4096  # as many as encode sorts together; a killed run loses no more work than this
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What is in a folder after a run."""
+
+    folder: str
+    complete: bool  # False while other workers are at it
+    rows: int  # of the input
+    vectors: int
+    width: int
+    shards: int
+    skipped: int  # rows that could not be read; skipped.jsonl lists them
+    truncated: int  # texts longer than the model reads, which were cut
+    tokens: int  # that the model read, [CLS] and [SEP] included
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers in {self.shards:,} shards"
+        if not self.complete:
+            return f"{sentence} so far; other workers are still at it, or were stopped"
+        if self.skipped:
+            sentence += f"; {self.skipped:,} rows could not be read, {SKIPPED} lists them"
+        if self.truncated:
+            sentence += f"; {self.truncated:,} texts were longer than the model reads and were cut"
+        return sentence
+
+
+def embed_corpus(
+    embedder: Embedder,
+    input: Source,
+    output: Source,
+    *,
+    column: str | None = None,
+    id_column: str | None = None,
+    format: str = "safetensors",
+    shard_rows: int = SHARD_ROWS,
+    keep_text: bool = True,
+    skip_bad: bool = False,
+    worker: tuple[int, int] = (0, 1),
+    **encoding: Any,
+) -> CorpusReport:
+    """Turn a file of texts into a folder of vectors, in input order; memory does not grow with the file.
+
+    Stopped at any moment and called again with the same arguments, it goes on where it was, and the folder ends with
+    the same bytes (on the same machine, with the same number of torch threads).
+
+    Args:
+        embedder: the model, as :meth:`Embedder.from_pretrained` gives it.
+        input: a .txt (one text a line), .csv, .tsv, .jsonl or .parquet file, in UTF-8.
+        output: a folder, new or empty or of an earlier run with the same arguments.
+        column: which column holds the texts; a .txt has none.
+        id_column: which column holds the ids that are kept with the vectors; default: the number of the row, from 1.
+        format: of the shards: ``"safetensors"``, ``"npy"``, or ``"parquet"`` (needs the extra).
+        shard_rows: how many rows of the input a shard has.
+        keep_text: whether the texts are kept beside the vectors.
+        skip_bad: whether rows that cannot be read are left out, counted and listed, instead of refused.
+        worker: ``(1, 4)`` takes every fourth shard from shard 1; the others are for other processes.
+        encoding: ``pooling``, ``layers``, ``weights``, ``normalize``, ``include_special_tokens``, ``long``, ``stride``
+            of :meth:`Embedder.encode`.
+
+    Raises InputError for arguments and rows that cannot be honoured, CheckpointError for a folder that cannot be
+    written, both in a sentence and without a loss of what is done.
+    """
+    embedder = copy.copy(embedder)
+    embedder.columns = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
+    settings = resolve(embedder, encoding)
+    check_arguments(format, shard_rows, worker)
+    source, folder = open_input(input, column, id_column), as_path(output)
+    with saying_what_to_do(folder):
+        check_folder(folder)
+    before = state(source)
+    found = examine(source, skip_bad)
+    width = int(embedder.encode([], **settings).shape[1])  # refuses choices that are none
+    shape = {"format": format, "dtype": "float32", "width": width, "shard_rows": shard_rows, "text": keep_text}
+    plan = make_plan(embedder, settings, source, found, shape)
+    with saying_what_to_do(folder), shared(folder):
+        plan = begin(folder, plan)
+        make_shards(embedder, source, before, folder, plan, worker)
+        manifest = finish(folder, plan)
+    return CorpusReport(
+        folder=str(folder),
+        complete=manifest["complete"],
+        rows=found.rows,
+        width=width,
+        shards=len(manifest["shards"]),
+        **manifest["counts"],
+    )
+
+
+def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for encode, with the embedder's own choices where there is none."""
+    if unknown := sorted(set(encoding) - set(ENCODING)):
+        raise InputError(f"embed_corpus has no argument {unknown[0]!r}; encode's are {', '.join(ENCODING)}.")
+    settings = {**ENCODING, **encoding}
+    for name in ("pooling", "normalize"):
+        if settings[name] is None:
+            settings[name] = getattr(embedder, name)
+    return settings
+
+
+def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) -> None:
+    """Raise InputError for what is none."""
+    if file_format not in FORMATS:
+        raise InputError(f"{file_format!r} is no format of shards; there are {', '.join(FORMATS)}.")
+    if file_format == "parquet":
+        need_pyarrow()
+    if shard_rows < 1:
+        raise InputError(f"shard_rows is {shard_rows}; a shard has at least 1 row.")
+    number, workers = worker
+    if not 0 <= number < workers:
+        raise InputError(f"There is no worker {number} of {workers}: the first is 0/{workers}, counted from 0.")
+
+
+def examine(source: Input, skip_bad: bool) -> Survey:
+    """Look the input through; raises InputError for rows that cannot be read, unless they are to be skipped."""
+    found = survey(tqdm(source, desc=f"checking {source.path.name}", unit=" rows", leave=False, disable=None))
+    if found.first_bad and not skip_bad:
+        more = f"; in all, {found.bad:,} of {found.rows:,} rows cannot be read" if found.bad > 1 else ""
+        raise InputError(
+            f"{source.path}: {found.first_bad}{more}. Mend the file, or leave such rows out: --skip-bad counts and "
+            "lists them."
+        )
+    return found
+
+
+def state(source: Input) -> tuple[int, int]:
+    """What changes when somebody writes to the input, or takes it away: its size and the time of the last change."""
+    try:
+        status = source.path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def make_shards(
+    embedder: Embedder, source: Input, before: tuple[int, int], folder: Path, plan: Plan, worker: tuple[int, int]
+) -> None:
+    """Make this worker's shards, those that are not there."""
+    output = plan["output"]
+    mine = range(worker[0], shard_count(plan), worker[1])
+    looking = tqdm(mine, desc="checking what is there", unit=" shards", leave=False, disable=None)
+    pending = {number for number in looking if not read_record(folder, number, output["format"], checksums=True)}
+    rows, size = plan["input"]["rows"], output["shard_rows"]
+    own = {number: min(size, rows - number * size) for number in mine}
+    done = sum(own.values()) - sum(own[number] for number in pending)
+    with Progress(embedder, sum(own.values()), done) as progress:
+        for number, block in blocks(source, size, pending):
+            good = [row for row in block if isinstance(row, Row)]
+            skipped = [bad_row(row) for row in block if isinstance(row, BadRow)]
+            tokens, progress.left = progress.tokens, len(block)
+            vectors = embedder.encode([row.text for row in good], **plan["encoding"])
+            if state(source) != before or len(block) != own[number]:
+                raise InputError(
+                    f"{source.path} was changed while it was read. Give it back its content, and run again."
+                )
+            facts = {
+                "rows": [number * size + 1, number * size + len(block)],
+                "vectors": len(good),
+                "truncated": embedder.truncated,
+                "tokens": progress.tokens - tokens,
+                "skipped": skipped,
+            }
+            write_shard(folder, number, output, good, vectors, facts)
+            progress.advance(progress.left)
+
+
+def blocks(rows: Iterable[Row | BadRow], size: int, wanted: set[int]) -> Iterator[tuple[int, list[Row | BadRow]]]:
+    """The rows of each wanted shard, with its number."""
+    stream = iter(rows)
+    for number in range(max(wanted, default=-1) + 1):
+        block = islice(stream, size)
+        if number in wanted:
+            yield number, list(block)
+        else:
+            deque(block, maxlen=0)  # read and forgotten
+
+
+def bad_row(row: BadRow) -> dict[str, Any]:
+    """A line of skipped.jsonl."""
+    return {name: value for name, value in (("row", row.number), ("line", row.line), ("why", row.why)) if value}
+
+
+class Progress:
+    """A bar on stderr with texts and tokens a second and the time left; none where stderr is no terminal.
+
+    Both are counted as they enter the model, so the tokens are those it read.
+    """
+
+    def __init__(self, embedder: Embedder, total: int, done: int) -> None:
+        self.tokens = 0
+        self.left = 0  # rows of the shard at work that have not been counted
+        self.began = time.monotonic()
+        # No smoothing: the short texts of a shard come first, so the last moment tells little of the next.
+        self.bar = tqdm(total=total, initial=done, desc="embedding", unit=" texts", smoothing=0, disable=None)
+        self.hook = embedder.model.embeddings.register_forward_pre_hook(self.count)
+        # Its warning about long texts, once a shard, would break the bar; the report has the sum.
+        self.logger = logging.getLogger("minibert.embedding")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.ERROR)
+
+    def count(self, module: nn.Module, arguments: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Called with the ids, segments and positions of every batch; each text, or window of one, begins at 0."""
+        input_ids, _, position_ids = arguments
+        self.tokens += input_ids.numel()
+        self.bar.set_postfix_str(f"{self.tokens / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
+        self.advance(int((position_ids == 0).sum()))
+
+    def advance(self, rows: int) -> None:
+        """So many rows more, as far as the shard has them."""
+        rows = min(rows, self.left)
+        self.left -= rows
+        self.bar.update(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hook.remove()
+        self.logger.setLevel(self.level)
+        self.bar.close()
+
+
+@contextmanager
+def saying_what_to_do(folder: Path) -> Iterator[None]:
+    """Add to the sentence of a disk that is full, or of a folder that cannot be written, that nothing is lost."""
+    try:
+        yield
+    except CheckpointError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        advice = "Make room or mend that and run again: what is complete is kept, and it goes on from there."
+        raise CheckpointError(f"{error} {advice}") from error
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be used ({error.strerror or error}).") from error
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Hold the folder together with other workers; whoever holds it alone sweeps up what killed ones left.
+
+    The system lets go of a lock when its process ends, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows: leftovers stay
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+
+    def sweep_if_alone() -> None:
+        with suppress(OSError):  # somebody else is at work
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in folder.iterdir():
+                if LEFTOVER.fullmatch(path.name):
+                    path.unlink()
+
+    try:
+        sweep_if_alone()
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+        sweep_if_alone()
+    finally:
+        os.close(descriptor)

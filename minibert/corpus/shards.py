@@ -1,0 +1,170 @@
+"""The files of a shard, out and in.
+
+Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, (rows, W) float32) or ``.npy``, with ``.jsonl`` beside
+it: on line n the row, id and text of vector n.  Or it is one ``.parquet`` with all of that.  ``shard-00003.json``,
+written last, is the record: how many, which rows could not be read, the size and checksum of each file.  A shard
+without a record that its files bear out is no shard: it is made again.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minibert.checkpoint.save import write_numbers, write_safetensors
+from minibert.checkpoint.weights import SafetensorsWeights
+from minibert.corpus import parquet
+from minibert.corpus.rows import Row
+from minibert.errors import CheckpointError
+from minibert.source import read_json, write_text, written_whole
+
+FORMATS = ("safetensors", "npy", "parquet")
+ROWS_A_BLOCK = 8192  # looked at together by a reader
+# What str.splitlines takes for the end of a line, and JSON does not escape by itself.
+LINE_ENDS = {letter: f"\\u{letter:04x}" for letter in (0x85, 0x2028, 0x2029)}
+NPY_MAGIC = b"\x93NUMPY\x01\x00"  # numpy.lib.format, version 1.0
+FIELDS = {"rows", "vectors", "skipped", "truncated", "tokens", "files"}
+
+Record = dict[str, Any]
+
+
+def file_names(number: int, file_format: str) -> list[str]:
+    """The files of a shard, besides its record; the first holds the vectors."""
+    name = f"shard-{number:05d}"
+    return [f"{name}.{file_format}", *([] if file_format == "parquet" else [f"{name}.jsonl"])]
+
+
+def record_path(folder: Path, number: int) -> Path:
+    """Where the record of a shard is."""
+    return folder / f"shard-{number:05d}.json"
+
+
+def write_shard(
+    folder: Path, number: int, output: dict[str, Any], rows: Sequence[Row], vectors: Tensor, facts: Record
+) -> None:
+    """Write the files of a shard, and last its record.
+
+    Args:
+        folder: where.
+        number: of the shard, from 0.
+        output: the manifest's ``output``.
+        rows: those that were embedded.
+        vectors: (len(rows), W) float32.
+        facts: what else the record says.
+
+    Raises CheckpointError when the disk does not take them.
+    """
+    names = file_names(number, output["format"])
+    path = folder / names[0]
+    if output["format"] == "safetensors":
+        write_safetensors(path, {"vectors": vectors})
+    elif output["format"] == "npy":
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            file.write(npy_header(*vectors.shape))
+            write_numbers(file, [vectors])
+    else:
+        with written_whole(path) as temporary:
+            parquet.write_table(temporary, rows, vectors, output["text"], output["ids"] == "int64")
+    for name in names[1:]:
+        lines = ({"row": row.number, "id": row.id, "text": row.text} for row in rows)
+        bare = ({"row": row.number, "id": row.id} for row in rows)
+        write_lines(folder / name, lines if output["text"] else bare)
+    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names}
+    write_text(record_path(folder, number), json.dumps({**facts, "files": files}, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_record(folder: Path, number: int, file_format: str, *, checksums: bool) -> Record | None:
+    """The record of a shard, None unless its files have the sizes (and ``checksums``) that it says."""
+    try:
+        record: Record = read_json(record_path(folder, number))
+        if not FIELDS <= record.keys():
+            return None
+        for name in file_names(number, file_format):
+            said, path = record["files"][name], folder / name
+            if said["bytes"] != path.stat().st_size or (checksums and said["sha256"] != file_digest(path)):
+                return None
+    except (OSError, LookupError, TypeError):  # CheckpointError is an OSError
+        return None
+    return record
+
+
+def npy_header(rows: int, width: int) -> bytes:
+    """What stands before (rows, width) float32 in numpy's own format, which numpy can map into memory."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+    text += " " * (-(len(NPY_MAGIC) + 2 + len(text) + 1) % 64) + "\n"
+    return NPY_MAGIC + struct.pack("<H", len(text)) + text.encode()
+
+
+def vector_blocks(path: Path, rows: int, width: int) -> Iterator[Tensor]:
+    """The vectors of a shard, a block at a time, each (…, W) float32; raises CheckpointError for a damaged file."""
+    found = 0
+    try:
+        for vectors in read_vectors(path, rows, width):
+            if vectors.dtype != torch.float32 or vectors.ndim != 2 or vectors.shape[1] != width:
+                raise ValueError(f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {width} float32 a row")
+            found += len(vectors)
+            yield from torch.split(vectors, ROWS_A_BLOCK)
+        if found != rows:
+            raise ValueError(f"it holds {found} vectors, expected {rows}")
+    except (OSError, ValueError) as error:
+        raise damaged(path, error) from error
+
+
+def read_vectors(path: Path, rows: int, width: int) -> Iterator[Tensor]:
+    """The vectors of a shard, whole where they can be mapped into memory."""
+    if path.suffix == ".parquet":
+        yield from parquet.read_vectors(path)
+    elif path.suffix == ".npy":
+        header = npy_header(rows, width)
+        size = len(header) + 4 * rows * width
+        with path.open("rb") as file:
+            if path.stat().st_size != size or file.read(len(header)) != header:
+                raise ValueError(f"it does not hold {rows} rows of {width} float32")
+        content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+        yield content[len(header) :].view(torch.float32).view(rows, width)
+    else:
+        weights = SafetensorsWeights(path)
+        if weights.names() != ["vectors"]:
+            raise ValueError(f"it holds {weights.names()}, expected 'vectors'")
+        yield weights.tensor("vectors")
+
+
+def read_row(folder: Path, number: int, file_format: str, place: int) -> Record:
+    """``row``, ``id`` and, where it was kept, ``text`` of the vector at ``place`` (from 0) of a shard."""
+    path = folder / file_names(number, file_format)[-1]
+    try:
+        if file_format == "parquet":
+            row: Record = next(islice(parquet.read_rows(path), place, None))
+        else:
+            with path.open("rb") as file:
+                row = json.loads(next(islice(file, place, None)))
+        return {"row": int(row["row"]), "id": row["id"], "text": row.get("text")}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
+        raise damaged(path, f"it says nothing of vector {place + 1}") from error
+
+
+def damaged(path: Path, why: object) -> CheckpointError:
+    """The error for a file that is not what the manifest says."""
+    return CheckpointError(
+        f"{path} is missing or damaged ({why}). Run the embed command of this folder again: it makes anew what is not "
+        "whole."
+    )
+
+
+def write_lines(path: Path, contents: Iterable[Record]) -> None:
+    """Write a .jsonl, letters as they are; nothing within a line that any reader takes for its end."""
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for content in contents:
+            file.write(json.dumps(content, ensure_ascii=False).translate(LINE_ENDS) + "\n")
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, as sha256sum prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

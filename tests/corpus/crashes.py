@@ -1,0 +1,129 @@
+"""A program that kills corpus runs: it imports torch once and forks, so that a run costs milliseconds to begin.
+
+``python -m tests.corpus.crashes WHAT INPUT FOLDER SETTINGS`` (as JSON) prints what happened, as JSON.  ``anywhere``:
+SIGKILL after a random time, or when a file is being written, again and again, until a run ends by itself.
+``everywhere``: for every n, a run that kills itself with SIGKILL before its n-th operation on a file, and one that goes
+on from there.  ``workers``: two runs at the same time, both killed once.  ``memory``: what a longer input takes.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from minibert import Embedder, MissingExtraError, embed_corpus
+from minibert.corpus.parquet import need_pyarrow
+from tests.corpus.conftest import FOLDER, contents
+
+torch.set_num_threads(1)
+EMBEDDER = Embedder.from_pretrained(FOLDER)
+FEWEST_KILLS = 20
+OPERATIONS = {"open", "write", "fsync", "replace", "unlink", "mkdir"}  # Python's own functions, by name
+with suppress(MissingExtraError):
+    need_pyarrow()  # here, so that no run imports it again
+
+
+def start(source: str, folder: Path, stop_before: int | None = None, **settings) -> int:
+    """A corpus run in a process of its own; its number.  ``stop_before``: the operation on a file it dies before."""
+    if process := os.fork():
+        return process
+    try:
+        if stop_before is not None:
+            die_before(stop_before)
+        embed_corpus(EMBEDDER, source, folder, **settings)
+    except BaseException as error:
+        print(repr(error), file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
+
+
+def die_before(operation: int) -> None:
+    """Have this process kill itself before its n-th operation on a file."""
+    left = [operation]
+
+    def watch(frame: object, event: str, called: object) -> None:
+        if event == "c_call" and getattr(called, "__name__", "") in OPERATIONS:
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(watch)
+
+
+def ended(process: int) -> bool:
+    """Wait for a run: True when it ended well, False when it was killed; anything else is an error."""
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert code in (0, -signal.SIGKILL), code
+    return code == 0
+
+
+def is_running(process: int) -> bool:
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def anywhere(source: str, folder: Path, **settings) -> dict:
+    began = time.monotonic()
+    assert ended(start(source, folder.with_name("timed"), **settings))
+    whole = time.monotonic() - began
+    generator, kills, halves = random.Random(7), 0, 0
+    while True:
+        process = start(source, folder, **settings)
+        # At first so soon that there is work left for the later kills, then later and later, so that it ends.
+        wait = generator.uniform(0, whole / 10) * max(1, kills / FEWEST_KILLS) ** 2
+        at_a_file, until = generator.random() < 0.5, time.monotonic() + wait
+        while is_running(process) and time.monotonic() < until + whole * at_a_file:
+            if at_a_file and time.monotonic() > until and folder.is_dir() and any(folder.glob(".*.part")):
+                break
+            time.sleep(0.0005)
+        if is_running(process):
+            os.kill(process, signal.SIGKILL)
+        if ended(process):
+            return {"kills": kills, "half-written files": halves}
+        kills += 1
+        halves += folder.is_dir() and any(folder.glob(".*.part"))
+
+
+def everywhere(source: str, folder: Path, **settings) -> dict:
+    whole = folder.with_name("uninterrupted")
+    assert ended(start(source, whole, **settings))
+    operation = 0
+    while True:
+        place = folder / str(operation)
+        place.parent.mkdir(exist_ok=True)
+        if ended(start(source, place, operation, **settings)):
+            return {"operations": operation}
+        assert ended(start(source, place, **settings))
+        assert contents(place) == contents(whole), operation
+        operation += 1
+
+
+def workers(source: str, folder: Path, **settings) -> dict:
+    killed = [start(source, folder, worker=(number, 2), **settings) for number in (0, 1)]
+    while len(list(folder.glob("shard-*.json"))) < 4:
+        time.sleep(0.001)
+    for process in killed:
+        os.kill(process, signal.SIGKILL)
+    were_killed = [not ended(process) for process in killed]
+    running = [start(source, folder, worker=(number, 2), **settings) for number in (0, 1)]
+    return {"killed": were_killed, "ended": [ended(process) for process in running]}
+
+
+def memory(source: str, folder: Path, longer: str, **settings) -> dict:
+    peaks = []
+    for number, path in enumerate((source, longer)):
+        Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
+        embed_corpus(EMBEDDER, path, folder / str(number), **settings)
+        status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
+        peaks.append(int(status["VmHWM"].removesuffix("kB")) * 1024)
+    return {"growth": peaks[1] - peaks[0]}
+
+
+if __name__ == "__main__":
+    what, source, folder, settings = sys.argv[1:]
+    print(json.dumps(globals()[what](source, Path(folder), **json.loads(settings))))

@@ -1,0 +1,181 @@
+"""``minibert embed --input`` and ``minibert similar --in``, as they are typed."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from minibert.cli import main
+from minibert.commands.embed import layers
+from tests.checkpoint.hub_server import HubServer
+from tests.corpus.conftest import FOLDER, contents, make_texts
+
+ROOT = Path(__file__).parents[2]
+MODEL = ["--model", str(FOLDER)]
+ROWS = "key,text\nk0,the bank\nk1,the river\nk2,she sat\nk3,배를 타고\n"
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    path = tmp_path / "rows.csv"
+    path.write_text(ROWS, encoding="utf-8")
+    return path
+
+
+def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:
+    folder = tmp_path / "out"
+    options = ["--column", "text", "--id-column", "key", "--shard-rows", "3", "--format", "npy", "--no-text"]
+    arguments = ["embed", "--input", str(source), "--output", str(folder), *MODEL, *options]
+    choices = [
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        "--pooling",
+        "cls",
+        "--layers",
+        "1,2",
+        "--no-normalize",
+        "--long",
+        "windows",
+    ]
+    assert main([*arguments, *choices]) == 0
+    assert capsys.readouterr() == (f"{folder}: 4 vectors of 32 numbers in 2 shards\n", "")
+    assert main([*arguments, *choices, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": str(folder), "complete": True, "rows": 4, "vectors": 4, "width": 32, "shards": 2, "skipped": 0,
+        "truncated": 0, "tokens": json.loads((folder / "manifest.json").read_text())["counts"]["tokens"],
+    }  # fmt: skip
+    encoding = json.loads((folder / "manifest.json").read_text())["encoding"]
+    assert (encoding["pooling"], encoding["layers"], encoding["normalize"]) == ("cls", [1, 2], False)
+    assert main(["similar", "the river", "--in", str(folder), "-k", "2", "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    assert hits[0]["id"] == "k1"
+    assert hits[0]["score"] == pytest.approx(1.0, abs=1e-6)
+    assert main([*arguments, "--pooling", "mean"]) == 2
+    assert "encoding.pooling was 'cls' and is now 'mean'" in capsys.readouterr().err
+
+
+def test_vectors_have_unit_length_unless_told(source, tmp_path, capsys) -> None:
+    for options, expected in (([], True), (["--normalize"], True), (["--no-normalize"], False)):
+        folder = tmp_path / f"out{options}"
+        arguments = ["embed", "--input", str(source), "--column", "text", "--output", str(folder), *MODEL]
+        assert main([*arguments, *options]) == 0
+        assert json.loads((folder / "manifest.json").read_text())["encoding"]["normalize"] is expected
+    assert main(["embed", "the bank", *MODEL, "--no-normalize", "--json"]) == 0
+    capsys.readouterr()
+
+
+def test_bad_rows(source, tmp_path, capsys) -> None:
+    source.write_bytes(ROWS.encode() + b"k4,caf\xe9\nk5\n")
+    folder = tmp_path / "out"
+    arguments = ["embed", "--input", str(source), "--column", "text", "--output", str(folder), *MODEL]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"minibert: {source}: row 5 (line 6) is not UTF-8 (a byte is 0xe9); in all, 2 of 6 rows cannot"
+    )
+    assert said.count("\n") == 1
+    assert not folder.exists()
+    assert main([*arguments, "--skip-bad"]) == 0
+    assert capsys.readouterr().out.endswith("; 2 rows could not be read, skipped.jsonl lists them\n")
+    lines = [json.loads(line) for line in (folder / "skipped.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"row": 5, "line": 6, "why": "is not UTF-8 (a byte is 0xe9)"},
+        {"row": 6, "line": 7, "why": "has 1 fields, expected the 2 of the first line"},
+    ]
+
+
+def test_workers(source, tmp_path, capsys) -> None:
+    arguments = ["embed", "--input", str(source), "--column", "text", *MODEL, "--shard-rows", "1"]
+    assert main([*arguments, "--output", str(tmp_path / "alone")]) == 0
+    for worker, said in (("2/3", "1 shards so far"), ("0/3", "3 shards so far"), ("1/3", "4 shards\n")):
+        capsys.readouterr()
+        assert main([*arguments, "--output", str(tmp_path / "out"), "--worker", worker]) == 0
+        assert said in capsys.readouterr().out
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "There is nothing to embed: give texts, or --input FILE with --output DIR."),
+        (["x", "--input", "x.txt", "--output", "o"], "Give texts to print their vectors, or --input FILE with"),
+        (["--input", "x.txt"], "Say where the vectors go: --output DIR"),
+        (["x", "--shard-rows", "5"], "--shard-rows is for a whole file: give one with --input FILE."),
+        (["x", "--no-text"], "--no-text is for a whole file"),
+        (["--output", "o"], "--output is for a whole file"),
+        (["--input", "/nowhere/x.txt", "--output", "o"], "/nowhere/x.txt does not exist"),
+        (["--input", "/nowhere/x.csv", "--output", "o"], "/nowhere/x.csv does not exist"),
+        (["--input", __file__, "--output", "o"], "ends in '.py'; an input is .txt"),
+        (["--input", __file__, "--output", "o", "--device", "abacus"], "There is no device 'abacus' here"),
+    ],
+)
+def test_mistakes(arguments: list[str], sentence: str, capsys) -> None:
+    assert main(["embed", *arguments, *MODEL]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert sentence in said.err
+
+
+@pytest.mark.parametrize("value", ["2/2", "1", "a/b", "1/-2", "1/"])
+def test_workers_that_are_none(value: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["embed", "--input", "x.txt", "--output", "o", *MODEL, "--worker", value])
+    assert "is not I/N: 0/2 and 1/2 are two workers" in capsys.readouterr().err
+
+
+def test_the_bar_on_a_terminal(tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("\n".join(make_texts(2000)), encoding="utf-8")
+    arguments = ["embed", "--input", str(tmp_path / "x.txt"), "--output", str(tmp_path / "out"), *MODEL]
+    assert main([*arguments, "--shard-rows", "500", "--worker", "0/4"]) == 0
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    command = [sys.executable, "-m", "minibert", *arguments, "--shard-rows", "500"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # how a terminal ends once the process has left it
+        while block := os.read(reader, 4096):
+            shown += block
+    os.close(reader)
+    assert process.wait() == 0
+    bars = [line for line in shown.decode().split("\r") if line.startswith("embedding")]
+    assert " 500/2000 [00:00<?" in bars[0]  # what is done already counts, but not into the speed
+    shape = r"embedding: +\d+%\|.*\| \d+/2000 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ texts/s, [\d,]+ tokens/s\]"
+    assert re.fullmatch(shape, bars[-1].strip())
+    assert "2000/2000" in bars[-1]
+    within = [int(re.search(r"(\d+)/2000", bar)[1]) for bar in bars]
+    assert within == sorted(within)
+
+
+def test_a_model_from_the_hub_and_its_revision(source, tmp_path) -> None:
+    files = {name: (FOLDER / name).read_bytes() for name in ("config.json", "model.safetensors", "vocab.txt")}
+    with HubServer({"owner/bert": files}) as server:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
+        ours = {"HF_ENDPOINT": server.endpoint, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
+        commands = (
+            ["embed", "--input", str(source), "--column", "text", "--output", "out", "--model", "owner/bert"],
+            ["similar", "the river", "--in", "out", "-k", "1", "--json"],
+        )
+        for arguments in commands:
+            done = subprocess.run(
+                [sys.executable, "-m", "minibert", *arguments], cwd=tmp_path, check=True, capture_output=True,
+                env=clean | ours | {"PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+            server.push("owner/bert", {"config.json": b"{}"})  # the branch moves; the corpus names its commit
+    model = json.loads((tmp_path / "out" / "manifest.json").read_text())["model"]
+    assert model["source"] == "owner/bert"
+    assert re.fullmatch("[0-9a-f]{40}", model["revision"])
+    assert json.loads(done.stdout)["hits"][0]["text"] == "the river"
+
+
+def test_layers_as_they_are_typed() -> None:
+    assert [layers(text) for text in ("mean", "-1", "5", "1,6", "-1, 2")] == ["mean", -1, 5, [1, 6], [-1, 2]]

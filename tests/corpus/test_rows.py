@@ -1,0 +1,184 @@
+"""Inputs: every format, what its lines may hold, and every way in which a row can be bad."""
+
+import csv
+import json
+
+import pytest
+
+from minibert import CheckpointError, InputError
+from minibert.corpus.rows import BadRow, Row, open_input, survey
+
+TEXTS = ["plain", "", "두 줄\u2028하나", "next\x85line", "tab\tand\x0bmore", 'a "quote", a comma', "긴 " * 50_000]
+
+
+def read(tmp_path, name: str, content: bytes, **columns) -> list:
+    (tmp_path / name).write_bytes(content)
+    return list(open_input(tmp_path / name, **columns))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_lines(tmp_path, end: str, last: bool, mark: bytes) -> None:
+    content = mark + (end.join(TEXTS) + (end if last else "")).encode()
+    assert read(tmp_path, "x.txt", content) == [Row(n, n, text) for n, text in enumerate(TEXTS, start=1)]
+
+
+def test_empty_files(tmp_path) -> None:
+    assert read(tmp_path, "x.txt", b"") == []
+    assert read(tmp_path, "x.txt", b"\xef\xbb\xbf") == []
+    assert read(tmp_path, "x.txt", b"\n") == [Row(1, 1, "")]
+    assert read(tmp_path, "x.jsonl", b"\n\n", column="text") == []
+    assert read(tmp_path, "x.csv", b"text\r\n", column="text") == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_json_lines(tmp_path, end: str, mark: str) -> None:
+    lines = [json.dumps({"n": n, "key": f"k{n}", "text": text}, ensure_ascii=n % 2) for n, text in enumerate(TEXTS)]
+    content = (mark + (end * 2).join(lines)).encode()  # a blank line between two is no row
+    found = read(tmp_path, "x.jsonl", content, column="text", id_column="n")
+    assert found == [Row(n + 1, n, text) for n, text in enumerate(TEXTS)]
+    found = read(tmp_path, "x.jsonl", content, column="text", id_column="key")
+    assert [row.id for row in found] == [f"k{n}" for n in range(len(TEXTS))]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_csv(tmp_path, end: str, mark: str) -> None:
+    texts = [*TEXTS, "two\nlines", "two\r\nlines", "\nat both ends\n"]
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        file.write(mark)
+        writer = csv.writer(file, lineterminator=end)
+        writer.writerow(["name", "text"])
+        writer.writerows((f"k{n}", text) for n, text in enumerate(texts))
+    found = list(open_input(tmp_path / "x.csv", "text", "name"))
+    assert found == [Row(n + 1, f"k{n}", text) for n, text in enumerate(texts)]
+    assert [row.id for row in open_input(tmp_path / "x.csv", "text")] == list(range(1, 11))
+
+
+def test_a_quote_never_closed_does_not_take_the_file_into_memory(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("minibert.corpus.rows.LONGEST_FIELD", 1000)
+    content = b'n,t\n1,a\n2,"b\n' + b"3,c\n" * 1000
+    found = read(tmp_path, "x.csv", content, column="t")
+    assert [row.number for row in found if isinstance(row, BadRow)] == [2]
+    assert "(field larger than field limit (1000), up to line 253)" in found[1].why
+    assert found[2:] == [Row(number, number, "c") for number in range(3, 3 + 750)]
+
+
+def test_tsv_has_no_quotes(tmp_path) -> None:
+    content = 'id\ttext\n1\t"재밌다\n2\tsays "hi"\n\n3\t""\n'.encode()
+    found = read(tmp_path, "x.TSV", content, column="text", id_column="id")
+    assert found == [Row(1, "1", '"재밌다'), Row(2, "2", 'says "hi"'), Row(3, "3", '""')]
+
+
+def test_parquet(tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    texts = [*TEXTS[:-1] * 400, TEXTS[-1]]  # several batches
+    strings = pyarrow.array(texts).dictionary_encode()
+    table = pyarrow.table({"n": range(len(texts)), "text": strings, "large": pyarrow.array(texts, "large_string")})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet", row_group_size=1000)
+    for column in ("text", "large"):
+        found = list(open_input(tmp_path / "x.parquet", column, "n"))
+        assert found == [Row(n + 1, n, text) for n, text in enumerate(texts)]
+    assert next(iter(open_input(tmp_path / "x.parquet", "text", "text"))) == Row(1, "plain", "plain")
+
+
+BAD = {
+    "UTF-8 in a line": (b"one\ncaf\xe9\n\nfour", {}, 2, 2, "is not UTF-8 (byte 4 is 0xe9)", 4),
+    "UTF-16": ("one\ntwo".encode("utf-16"), {}, 1, 1, "is not UTF-8 (byte 1 is 0xff)", 2),
+    "NUL": (b"one\ntw\0o\nthree", {}, 2, 2, "holds a NUL (U+0000), which no text has", 3),
+    "no JSON": (b'{"t": "a"}\n\n{"t": "b"\n{"t": "c"}', {"column": "t"}, 2, 3, "is not JSON (Expecting", 3),
+    "JSON's depth": (b"[" * 100_000 + b"\n", {"column": "t"}, 1, 1, "is not JSON (", 1),
+    "JSON's digits": (b'{"t": ' + b"1" * 5000 + b"}", {"column": "t"}, 1, 1, "is not JSON (", 1),
+    "a list": (b'["a"]\n', {"column": "t"}, 1, 1, "is a JSON list, expected an object", 1),
+    "no column": (b'{"t": "a"}\n{"T": "b"}\n', {"column": "t"}, 2, 2, "has no 't'", 2),
+    "null": (b'{"t": null}\n', {"column": "t"}, 1, 1, "has None in 't', expected text", 1),
+    "a number": (b'{"t": 17}\n', {"column": "t"}, 1, 1, "has 17 in 't', expected text", 1),
+    "a surrogate": (b'{"t": "\\ud800"}\n', {"column": "t"}, 1, 1, "holds half a surrogate pair (U+D800)", 1),
+    "bytes in JSON": (b'{"t": "a"}\n{"t": "\xff"}', {"column": "t"}, 2, 2, "is not UTF-8 (byte 8 is 0xff)", 2),
+    "no id": (b'{"t": "a"}\n', {"column": "t", "id_column": "i"}, 1, 1, "has no 'i'", 1),
+    "an id of truth": (
+        b'{"t": "a", "i": true}', {"column": "t", "id_column": "i"}, 1, 1, "has True in 'i', expected text or a", 1,
+    ),
+    "too few fields": (
+        b'n,t\n1,"x\ny"\n2\n3,z\n', {"column": "t"}, 2, 4, "has 1 fields, expected the 2 of the first line", 3,
+    ),
+    "too many fields": (b"n,t\n1,x,y\n", {"column": "t"}, 1, 2, "has 3 fields, expected the 2", 1),
+    "UTF-8 in another column": (b"n,t\n\xe9,x\n2,y\n", {"column": "t"}, 1, 2, "is not UTF-8 (a byte is 0xe9)", 2),
+    "a quote inside": (
+        b'n,t\n1,"x"y\n2,z\n', {"column": "t"}, 1, 2, "has quotes that do not fit together (',' expected", 2,
+    ),
+    "a quote never closed": (
+        b'n,t\n1,"x\n2,z\n', {"column": "t"}, 1, 2, "do not fit together (unexpected end of data, up to line 3)", 1,
+    ),
+    "NUL in a field": (b"n,t\n1,a\0b\n", {"column": "t"}, 1, 2, "holds a NUL", 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_rows_keep_their_place(tmp_path, kind: str) -> None:
+    content, columns, number, line, why, count = BAD[kind]
+    name = "x.csv" if content.startswith(b"n,t") else "x.jsonl" if columns else "x.txt"
+    found = read(tmp_path, name, content, **columns)
+    assert [row.number for row in found] == list(range(1, count + 1))
+    bad = found[number - 1]
+    assert isinstance(bad, BadRow)
+    assert (bad.number, bad.line) == (number, line)
+    assert why in bad.why
+    assert str(bad) == f"row {number} {bad.why}" if number == line else f"row {number} (line {line}) {bad.why}"
+    summed = survey(found)
+    assert (summed.rows, summed.bad, summed.first_bad) == (count, sum(isinstance(r, BadRow) for r in found), bad)
+
+
+def test_bad_rows_of_parquet(tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    broken = pyarrow.array([b"one", b"caf\xe9", None, b"four", b"a\0b"]).view("string")
+    pyarrow.parquet.write_table(pyarrow.table({"t": broken, "n": [1.5] * 5}), tmp_path / "x.parquet")
+    found = list(open_input(tmp_path / "x.parquet", "t"))
+    assert [type(row) for row in found] == [Row, BadRow, BadRow, Row, BadRow]
+    assert str(found[1]) == "row 2 is not UTF-8 (byte 4 is 0xe9)"
+    assert found[2].why == "has None in 't', expected text"
+    numbered = list(open_input(tmp_path / "x.parquet", "t", "n"))
+    assert numbered[0].why == "has 1.5 in 'n', expected text or a whole number"
+    whole = (tmp_path / "x.parquet").read_bytes()
+    for content in (whole[:-3], whole[:40] + bytes(60) + whole[100:], b"", b"PAR1"):
+        (tmp_path / "x.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=r"x\.parquet cannot be read"):
+            list(open_input(tmp_path / "x.parquet", "t"))
+
+
+def test_what_a_survey_says_of_ids() -> None:
+    assert survey([Row(1, 5, ""), Row(2, -(1 << 63), "")]).ids_are_numbers
+    assert not survey([Row(1, 5, ""), Row(2, "5", "")]).ids_are_numbers
+    assert not survey([Row(1, 1 << 63, "")]).ids_are_numbers
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "sentence"),
+    [
+        ("x.log", b"", {}, "ends in '.log'; an input is .txt"),
+        ("x.txt", b"", {"column": "t"}, "has no columns: every line is a text"),
+        ("x.csv", b"a,b\n", {}, r"Say which column of .*x\.csv holds the texts .*; it has a, b\."),
+        ("x.jsonl", b"", {}, r"Say which column of .*x\.jsonl holds the texts \(--column NAME\)\."),
+        ("x.csv", b"a,b\n", {"column": "c"}, "has no column called 'c'; it has a, b"),
+        ("x.csv", b"a,b\n", {"column": "a", "id_column": "i"}, "has no column called 'i'"),
+        ("x.csv", b"a,b,a\n", {"column": "a"}, "has two columns called 'a'"),
+        ("x.csv", b"", {"column": "a"}, "is empty; its first line must name the columns"),
+        ("x.csv", b'"a"b\n', {"column": "a"}, "The first line of .* names no columns"),
+    ],
+)
+def test_inputs_that_are_none(tmp_path, name: str, content: bytes, columns: dict, sentence: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        open_input(tmp_path / name, **columns)
+
+
+def test_files_that_are_none(tmp_path) -> None:
+    with pytest.raises(InputError, match="none.txt does not exist"):
+        open_input(tmp_path / "none.txt")
+    (tmp_path / "folder.txt").mkdir()
+    with pytest.raises(CheckpointError, match="is a folder, expected a file"):
+        open_input(tmp_path / "folder.txt")

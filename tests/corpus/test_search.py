@@ -1,0 +1,168 @@
+"""The nearest texts of a corpus: equal to brute force, and a sentence for every folder that cannot answer."""
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from minibert import CheckpointError, Embedder, InputError, embed_corpus, nearest
+from minibert.corpus.shards import FORMATS
+from tests.corpus.conftest import FOLDER, make_texts
+
+TEXTS = make_texts(500)
+QUERY = "the bank of the river"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("input") / "texts.txt"
+    lines = [text.encode() for text in TEXTS]
+    lines[100:100] = [b"\xff"]  # row 101; what follows has its row one later
+    path.write_bytes(b"\n".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpora(source, embedder, tmp_path_factory) -> Callable[[str], Path]:
+    """The same vectors in each format, made when first asked for."""
+
+    @cache
+    def make(file_format: str) -> Path:
+        if file_format == "parquet":
+            pytest.importorskip("pyarrow")
+        folder = tmp_path_factory.mktemp(file_format)
+        embed_corpus(embedder, source, folder, format=file_format, shard_rows=64, skip_bad=True, pooling="max")
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("count", [1, 20, 1000])
+@pytest.mark.parametrize("file_format", ["safetensors", "npy", "parquet"])
+def test_equals_brute_force(corpora, embedder, count: int, file_format: str, monkeypatch) -> None:
+    monkeypatch.setattr("minibert.corpus.shards.ROWS_A_BLOCK", 7)
+    vector = embedder.encode(QUERY, "max")
+    cosines = torch.cosine_similarity(embedder.encode(TEXTS, "max").double(), vector[None].double()).tolist()
+    places = {number + 1 + (number >= 100): number for number in range(len(TEXTS))}  # of each row
+    for query, model in ((QUERY, embedder), (QUERY, None), (QUERY, str(FOLDER)), (vector, None)):
+        found = nearest(corpora(file_format), query, count, model)
+        assert len(found) == len({hit.row for hit in found}) == min(count, len(TEXTS))
+        assert [(-hit.score, hit.row) for hit in found] == sorted((-hit.score, hit.row) for hit in found)
+        for hit in found:
+            assert hit.score == pytest.approx(cosines[places[hit.row]], abs=1e-6)
+            assert (hit.id, hit.text) == (hit.row, TEXTS[places[hit.row]])
+        left = [cosines[place] for row, place in places.items() if row not in {hit.row for hit in found}]
+        assert max(left, default=-1) <= found[-1].score + 1e-6
+
+
+def test_equal_scores_come_in_input_order(embedder, tmp_path) -> None:
+    (tmp_path / "same.txt").write_text("the river\n" * 30 + "she sat\n" * 10)
+    embed_corpus(embedder, tmp_path / "same.txt", tmp_path / "out", shard_rows=10, keep_text=False)
+    found = nearest(tmp_path / "out", "the river", 12, embedder)
+    assert [hit.row for hit in found] == list(range(1, 13))
+    assert [hit.text for hit in found] == [None] * 12
+    assert found[0].score == pytest.approx(1.0, abs=1e-6)
+
+
+def test_vectors_of_zero_are_near_nothing(embedder, tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("\nthe river\n")
+    embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", include_special_tokens=False)
+    assert [hit.score for hit in nearest(tmp_path / "out", "the river", 5)] == [pytest.approx(1.0, abs=1e-6), 0.0]
+    (tmp_path / "x.txt").write_text("")
+    embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "none")
+    assert nearest(tmp_path / "none", "the river", 5) == []
+
+
+def test_the_query_is_read_as_the_corpus_was(tmp_path) -> None:
+    short = Embedder.from_pretrained(FOLDER, max_length=6, dtype="bfloat16")
+    (tmp_path / "x.txt").write_text("the river by the bank of the river\nshe sat\n")
+    embed_corpus(short, tmp_path / "x.txt", tmp_path / "out", normalize=True)
+    (hit, _) = nearest(tmp_path / "out", "the river by the bank of the river", 2)
+    assert hit.score == pytest.approx(1.0, abs=1e-6)  # cut at the same place
+    with pytest.raises(InputError, match="made by another model .*: .*, dtype bfloat16 there, float32 here"):
+        nearest(tmp_path / "out", "x", 2, Embedder.from_pretrained(FOLDER, max_length=6))
+
+
+def test_another_model_is_refused(corpora, embedder, minilm) -> None:
+    with pytest.raises(InputError, match=r"was made by another model \(.*random-bert\): sha256 \w+ there, \w+ here"):
+        nearest(corpora("npy"), QUERY, 3, str(minilm))
+    with pytest.raises(InputError, match=r"The query has the shape \(384,\), expected \(16,\)"):
+        nearest(corpora("npy"), torch.zeros(384), 3)
+    with pytest.raises(InputError, match="ask for at least 1 row"):
+        nearest(corpora("npy"), QUERY, 0)
+
+
+def test_a_model_that_is_gone(embedder, source, tmp_path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "model")
+    embed_corpus(Embedder.from_pretrained(tmp_path / "model"), source, tmp_path / "out", skip_bad=True)
+    assert nearest(tmp_path / "out", QUERY, 1)[0].score > 0.5
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        CheckpointError, match=r"manifest\.json names it; if it lies elsewhere now, give it \(--model\)"
+    ):
+        nearest(tmp_path / "out", QUERY, 1)
+    assert nearest(tmp_path / "out", QUERY, 1, tmp_path / "elsewhere")[0].score > 0.5
+    memory = Embedder(embedder.model.__class__(embedder.model.config), embedder.tokenizer)
+    embed_corpus(memory, source, tmp_path / "memory", skip_bad=True)
+    with pytest.raises(InputError, match="names no model: it was only in memory"):
+        nearest(tmp_path / "memory", QUERY, 1)
+    assert nearest(tmp_path / "memory", QUERY, 1, memory)[0].score > 0.5
+
+
+def damage(folder: Path, name: str, change) -> None:
+    path = folder / name
+    content = change(path.read_bytes())
+    path.unlink() if content is None else path.write_bytes(content)
+
+
+def without(key: str):
+    def change(content: bytes) -> bytes:
+        manifest = json.loads(content)
+        del manifest[key]
+        return json.dumps(manifest).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("manifest.json", lambda content: None, "holds no manifest.json. Make it: minibert embed"),
+        ("manifest.json", lambda content: content[:-9], "manifest.json cannot be read as JSON"),
+        ("manifest.json", lambda content: b"[]", "manifest.json holds a JSON list"),
+        ("manifest.json", without("version"), "is not the manifest of a corpus"),
+        ("manifest.json", without("encoding"), "is damaged: parts of it are missing"),
+        ("manifest.json", without("shards"), r"manifest\.json is damaged \(KeyError\('shards'\)\)"),
+        ("manifest.json", lambda c: c.replace(b'"vectors": 64', b'"vectors": "x"'), "manifest.json is damaged"),
+        ("manifest.json", lambda c: c.replace(b'"vectors": 64', b'"vectors": 65'), "is missing or damaged"),
+        ("manifest.json", lambda c: c.replace(b'"rows": 501', b'"rows": 7000'), "8 shards, expected 110"),
+        ("shard-00003.safetensors", lambda content: None, "shard-00003.safetensors is missing or damaged"),
+        ("shard-00003.safetensors", lambda content: content[:-4], "shard-00003.safetensors is missing or"),
+        ("shard-00003.safetensors", lambda c: c.replace(b"[64,16]", b"[16,64]"), "holds torch.float32"),
+        ("shard-00003.safetensors", lambda c: c.replace(b"vectors", b"Vectors"), "expected 'vectors'"),
+        ("shard-00003.npy", lambda content: None, "shard-00003.npy is missing or damaged"),
+        ("shard-00003.npy", lambda content: b"", "shard-00003.npy is missing or damaged"),
+        ("shard-00003.npy", lambda c: c.replace(b"(64, 16)", b"(16, 64)"), "does not hold 64 rows of 16 float32"),
+        ("shard-00003.parquet", lambda content: None, "shard-00003.parquet is missing or damaged"),
+        ("shard-00003.parquet", lambda content: content[:-4], "shard-00003.parquet is missing or damaged"),
+        ("shard-00000.jsonl", lambda content: None, "shard-00000.jsonl is missing or damaged"),
+        ("shard-00000.jsonl", lambda content: b"[]\n" * 64, "shard-00000.jsonl is missing or damaged"),
+        ("shard-00000.jsonl", lambda content: content[:20], "it says nothing of vector"),
+    ],
+)  # fmt: skip
+def test_damaged_folders(corpora, embedder, tmp_path, name: str, change, sentence: str) -> None:
+    ending = Path(name).suffix[1:]
+    folder = Path(shutil.copytree(corpora(ending if ending in FORMATS else "npy"), tmp_path / "corpus"))
+    damage(folder, name, change)
+    with pytest.raises(CheckpointError, match=sentence):
+        nearest(folder, QUERY, 500, embedder)
+
+
+def test_a_folder_that_is_not_complete(embedder, source, tmp_path) -> None:
+    embed_corpus(embedder, source, tmp_path / "out", shard_rows=64, skip_bad=True, worker=(0, 2))
+    with pytest.raises(InputError, match="out is not complete yet. Run its embed command again"):
+        nearest(tmp_path / "out", QUERY, 5, embedder)
