@@ -141,7 +141,11 @@ def punctuation(cases: Sequence[Case]) -> None:
     if all(value < HARDLY for value, _, _ in ratios):
         verdict = f"reproduced: less than {HARDLY:.0%} of a word's in every layer"
     elif all(high < 1 for _, _, high in ratios):
-        verdict = f"in part: a mark's noise spreads less than a word's in every layer, but not less than {HARDLY:.0%}"
+        least, most = min(value for value, _, _ in ratios), max(value for value, _, _ in ratios)
+        verdict = (
+            "in part: a mark's noise certainly spreads less than a word's in every layer, but it is "
+            f"{least:.0%} to {most:.0%} of it; 'hardly' is refuted"
+        )
     else:
         layers = [str(n) for n, (_, _, high) in enumerate(ratios, start=1) if high >= 1]
         verdict = f"refuted: in layer {', '.join(layers)} it is not certain to spread less than a word's at all"
@@ -237,7 +241,11 @@ def entities(cases: Sequence[Case]) -> None:
         best = max(range(count), key=lambda n: ratios[n][0]) + 1
         verdict = f"in part: they do, but the middle layers are nothing special; it is strongest in layer {best}"
     else:
-        verdict = "refuted: it is not certain that they move more than words as far away"
+        certain = [str(number) for number, (_, low, _) in enumerate(ratios, start=1) if low > 1]
+        verdict = (
+            "refuted: in the middle layers it is not certain that they move more than words as far away; "
+            f"it is in layers {', '.join(certain) or 'none'}"
+        )
     print(f"verdict (b), entities: {verdict}.")
 
 

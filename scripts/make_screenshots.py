@@ -5,7 +5,7 @@
 
 Needs Chromium with chromedriver, selenium and Pillow.  all-MiniLM has no head that predicts words, so the picture of
 view 5 is of a checkpoint that has one: --mlm CHECKPOINT, else the small random one in the package, whose predictions
-mean nothing.  Each picture is cut to --height; one of more than 200 kB is kept in 256 colours.
+mean nothing.  Each picture is cut to --height; one of more than 100 kB is kept in 256 colours.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from minibert import BertModel, BertTokenizer, explore
 from minibert.checkpoint import load_architecture
 
 ROOT = Path(__file__).parents[1]
-LARGEST = 200_000  # bytes of a picture in all its colours
+LARGEST = 100_000  # bytes of a picture in all its colours
 FIRST, SECOND = "He sat on the bank of the river, and thought.", "She put her money in the bank."
 VIEWS = ("embeddings", "layer", "attention", "hidden-states", "predictions", "sensitivity", "two-texts", "live")
 TABS = ("tokens", "layer", "attention", "hidden", "predictions", "sensitivity", "comparison", "layer")
@@ -112,7 +112,7 @@ def take(
         plain = picture.convert("RGB")
     plain.save(path, optimize=True)
     if path.stat().st_size > LARGEST:
-        plain.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        plain.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

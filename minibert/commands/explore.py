@@ -1,0 +1,98 @@
+"""``minibert explore``: the page of a text, as a file or live."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from minibert.commands.verb import add_verb, load_tokenizer, positive, print_json
+from minibert.errors import InputError
+
+FIRST_TEXT = "She sat by the bank of the river."  # of a live page that was given none
+
+
+def add(verbs: Any) -> None:
+    """``explore``."""
+    verb = add_verb(verbs, "explore", explore, "make a page that shows every value of a run, as a file or live")
+    verb.add_argument("text", nargs="?", metavar="TEXT", help="the text, in quotes")
+    verb.add_argument("second", nargs="?", metavar="TEXT", help="a second text, to compare the words they share")
+    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+    verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
+    verb.add_argument("--serve", action="store_true", help="the same page live, in this machine's browser only")
+    verb.add_argument("--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080)")
+    verb.add_argument(
+        "--samples", type=_samples, metavar="S", help="draws of noise for each sensitivity map (default 4; 0: no maps)"
+    )
+    verb.epilog = (
+        'example: minibert explore "He sat on the bank of the river." "She put money in the bank." '
+        "--model path/to/checkpoint -o page.html"
+    )
+
+
+def _port(text: str) -> int:
+    number = positive(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they go up to 65535")
+    return number
+
+
+def _samples(text: str) -> int:
+    if not text.isdecimal() or int(text) > 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 1000")
+    return int(text)
+
+
+def explore(options: argparse.Namespace) -> int:
+    """``minibert explore``."""
+    if options.serve == (options.output is not None):
+        raise InputError("Say where the page goes: -o FILE for a file, or --serve for a live page; one of them.")
+    if options.port is not None and not options.serve:
+        raise InputError("--port is of a live page; give --serve, too.")
+    if options.text is None and not options.serve:
+        raise InputError("There is no text to show: give one, in quotes.")
+    return serve(options) if options.serve else write(options)
+
+
+def write(options: argparse.Namespace) -> int:
+    """``minibert explore TEXT -o FILE``."""
+    from minibert.checkpoint import load_architecture
+    from minibert.explorer import explore as make
+
+    if Path(options.output).is_dir():
+        raise InputError(f"{options.output!r} is a folder; give the name of a file: -o {options.output}/page.html.")
+    tokenizer = load_tokenizer(options)
+    model = load_architecture(options.model)
+    html = make(model, tokenizer, options.text, options.second, options.output, samples=options.samples)
+    size = len(html.encode())
+    if options.json:
+        print_json(
+            {
+                "path": str(options.output),
+                "bytes": size,
+                "texts": [options.text, options.second][: 1 + bool(options.second)],
+            }
+        )
+    else:
+        print(f"{options.output}: {size / 1e6:.1f} MB; open it in a browser.")
+    return 0
+
+
+def serve(options: argparse.Namespace) -> int:
+    """``minibert explore --serve``."""
+    from minibert.checkpoint import load_architecture
+    from minibert.explorer.server import PORT, need_server, serve_page
+
+    need_server()  # before a minute of loading
+    tokenizer = load_tokenizer(options)
+    model = load_architecture(options.model)
+    texts = [text for text in (options.text or FIRST_TEXT, options.second) if text is not None]
+
+    def ready(address: str) -> None:
+        if options.json:
+            print_json({"address": address})
+            sys.stdout.flush()
+        else:
+            print(f"the page is at {address} (on this machine only; Ctrl-C ends it)", flush=True)
+
+    serve_page(model, tokenizer, texts, port=options.port or PORT, samples=options.samples, ready=ready)
+    return 0

@@ -1,0 +1,86 @@
+"""``minibert readout``: what each layer would predict, as a table of pieces."""
+
+import argparse
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from minibert.commands.lens import _add_text, _load, _number
+from minibert.commands.verb import add_verb, positive, print_json
+from minibert.errors import InputError
+from minibert.tables import table, visible, width
+
+if TYPE_CHECKING:
+    from minibert.lens.readout import Readout
+    from minibert.tokenizer import BertTokenizer
+
+
+def add(verbs: Any) -> None:
+    """``readout``."""
+    verb = add_verb(verbs, "readout", readout, "show what each layer would predict, if it were the last")
+    verb.description = (
+        "Put the masked-language-modelling head on every hidden state, from 0, the embeddings, to the last layer, and "
+        "show the likeliest piece at each position; with --token the likeliest few at one, with probabilities.  The "
+        "head was trained for the last layer alone: what it reads in an early one is a hint."
+    )
+    _add_text(verb)
+    verb.add_argument("--token", type=_number, metavar="T", help="the guesses at this token, from 0: [CLS]")
+    verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
+    verb.epilog = 'example: minibert readout "Paris is the [MASK] of France." --model path/to/checkpoint --token 4'
+
+
+def readout(options: argparse.Namespace) -> int:
+    """``minibert readout``."""
+    from minibert.commands.verb import load_tokenizer
+    from minibert.lens.readout import readout as read
+
+    model, inputs, tokens = _load(options)
+    if options.token is not None and options.token >= len(tokens):
+        raise InputError(f"There is no token {options.token}: this run has tokens 0 to {len(tokens) - 1}.")
+    found = read(model, inputs, min(options.top_k, model.config.vocab_size))
+    tokenizer = load_tokenizer(options)
+    if options.json:
+        pieces = [[tokenizer.convert_ids_to_tokens(row) for row in layer] for layer in found.ids.tolist()]
+        print_json({"model": type(model).__name__, "tokens": tokens, "pieces": pieces, **found.to_dict()})
+        return 0
+    print(f"{type(model).__name__}, {len(tokens)} tokens: {' '.join(map(visible, tokens))}\n")
+    if options.token is None:
+        print(_positions(found, tokens, tokenizer, shutil.get_terminal_size((100, 24)).columns))
+    else:
+        print(_guesses(found, options.token, tokenizer))
+    return 0
+
+
+def _guesses(found: "Readout", token: int, tokenizer: "BertTokenizer") -> str:
+    """A row a layer: the guesses at one position, and how far the last layer's has come."""
+    last = visible(str(tokenizer.convert_ids_to_tokens([int(found.target_ids[token])])[0]))
+    headers = ("layer", "guesses", f"{last}: rank", "probability")
+    rows = []
+    for layer, (ids, chances) in enumerate(
+        zip(found.ids[:, token].tolist(), found.probabilities[:, token].tolist(), strict=True)
+    ):
+        pieces = zip(tokenizer.convert_ids_to_tokens(ids), chances, strict=True)
+        guesses = "  ".join(f"{piece} {chance:.3f}" for piece, chance in pieces)
+        rank, chance = int(found.target_ranks[layer, token]), found.target_probabilities[layer, token].item()
+        rows.append((layer, guesses, rank, f"{chance:.4f}"))
+    return table(headers, rows, right=("layer", *headers[2:]))
+
+
+def _positions(found: "Readout", tokens: list[str], tokenizer: "BertTokenizer", columns: int) -> str:
+    """A row a layer, a column a token: the likeliest piece; as many tokens side by side as there is room."""
+    pieces = [tokenizer.convert_ids_to_tokens(row) for row in found.ids[:, :, 0].tolist()]  # L + 1 of T
+    columns_of = []
+    for number, token in enumerate(tokens):
+        cells = [visible(str(row[number])) for row in pieces]
+        header = f"{number} {visible(token)}"
+        columns_of.append((header, cells, 2 + max(map(width, (header, *cells)))))
+    blocks, start = [], 0
+    while start < len(columns_of):
+        end, taken = start, len("layer")
+        while end < len(columns_of) and (end == start or taken + columns_of[end][2] <= columns):
+            taken += columns_of[end][2]
+            end += 1
+        headers = ["layer", *(header for header, _, _ in columns_of[start:end])]
+        rows = [(layer, *(cells[layer] for _, cells, _ in columns_of[start:end])) for layer in range(len(pieces))]
+        blocks.append(table(headers, rows, right=("layer",)))
+        start = end
+    return "\n\n".join(blocks)

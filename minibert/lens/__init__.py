@@ -1,0 +1,40 @@
+"""The lens: look inside a model while it runs, and change what you see.
+
+All of it stands on the marks in the model and their watches (minibert/points.py): ``points.py`` names the values,
+``tracing.py`` keeps them, ``walking.py`` stops at each, ``editing.py`` changes them, ``ablation.py`` takes heads away,
+``noise.py`` disturbs them, ``jacobian.py`` is the limit of that, ``readout.py`` asks each layer for a prediction.
+"""
+
+from minibert.lens.ablation import ablate_heads
+from minibert.lens.drawing import draw_attention, draw_sensitivity
+from minibert.lens.editing import edit, force_attention, mean_head, patch, zero_head
+from minibert.lens.jacobian import exact_sensitivity, jacobian_block
+from minibert.lens.noise import Sensitivity, sensitivity
+from minibert.lens.points import Point, Points
+from minibert.lens.readout import Readout, readout
+from minibert.lens.tracing import Trace, trace
+from minibert.lens.walking import Step, Walk, walk
+
+__all__ = [
+    "Point",
+    "Points",
+    "Readout",
+    "Sensitivity",
+    "Step",
+    "Trace",
+    "Walk",
+    "ablate_heads",
+    "draw_attention",
+    "draw_sensitivity",
+    "edit",
+    "exact_sensitivity",
+    "force_attention",
+    "jacobian_block",
+    "mean_head",
+    "patch",
+    "readout",
+    "sensitivity",
+    "trace",
+    "walk",
+    "zero_head",
+]

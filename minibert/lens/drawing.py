@@ -1,0 +1,214 @@
+"""Attention and sensitivity maps as pictures for paper and slides: .png, .svg or .pdf.
+
+matplotlib draws; it is an extra: pip install 'minibert[plot]'.  Tokens are shown as they are: no dollar sign begins a
+formula, and Korean and Chinese letters are taken from whatever font of this machine has them.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from minibert.errors import InputError, MissingExtraError
+from minibert.lens.noise import Sensitivity
+from minibert.tables import visible
+
+FORMATS = ("png", "svg", "pdf")
+# Tried in this order before any other font of the machine: good-looking ones that many machines have.
+FONTS = (
+    "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei",
+    "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Droid Sans Fallback", "Arial Unicode MS", "Unifont",
+)  # fmt: skip
+LABELLED = 40  # tokens in a picture of one panel; more would be written over each other
+NARROW = 24  # tokens in one of several panels
+MANY = 16  # panels; in more of them there are no labels, all heads of all layers are for a glance
+
+
+def draw_attention(
+    found: Mapping[str, Tensor],
+    path: str | Path,
+    *,
+    tokens: Sequence[str] | None = None,
+    layer: int | None = None,
+    head: int | None = None,
+    text: int = 0,
+) -> None:
+    """Who looks at whom: a picture of one head, of a layer's heads, or of all heads of all layers.
+
+    Args:
+        found: a trace; of a run's points only ``…attention.self.probabilities`` are needed.
+        path: the file; its ending says the format: .png, .svg or .pdf.
+        tokens: the pieces, as labels; default numbers.
+        layer, head: which, from 0; default all.
+        text: the row of the batch.
+
+    Warns when no font here has some of the letters.  Raises InputError, MissingExtraError.
+    """
+    maps = [value for name, value in found.items() if name.endswith(".attention.self.probabilities")]
+    if not maps:
+        raise InputError("There is no attention in this trace: trace it with '**.attention.self.probabilities'.")
+    layers = chosen("layer", layer, len(maps))
+    heads = chosen("head", head, maps[0].shape[1])
+    panels = [(f"layer {n}, head {h}", maps[n][text, h]) for n in layers for h in heads]
+    T = maps[0].shape[-1]
+    labels = [str(i) for i in range(T)] if tokens is None else [visible(token) for token in tokens]
+    if len(labels) != T:
+        raise InputError(f"There are {len(labels)} tokens for attention over {T}.")
+    across = len(heads) if len(layers) > 1 else math.ceil(math.sqrt(len(heads)))
+    _draw(panels, path, labels, labels, across, ("looks from", "to"), top=1.0)
+
+
+def draw_sensitivity(
+    found: Sensitivity,
+    path: str | Path,
+    *,
+    tokens: Sequence[str] | None = None,
+    layers: Iterable[int] | None = None,
+    text: int = 0,
+) -> None:
+    """How much each token moves when one is disturbed: a picture with a panel for each watched point.
+
+    Args:
+        found: what :func:`minibert.sensitivity` or :func:`minibert.exact_sensitivity` returned.
+        path: the file; its ending says the format: .png, .svg or .pdf.
+        tokens: the pieces, as labels; default those that ``found`` knows, or numbers.
+        layers: which of the watched points, from 0; default all.
+        text: which text, when there are several.
+
+    The scale ends at the largest movement of another token; what a token does to itself is more.  Warns when no font
+    here has some of the letters.  Raises InputError, MissingExtraError.
+    """
+    if found.maps.dim() == 4:
+        found = found.text(text)
+    T = found.maps.shape[-1]
+    known = tokens or (found.tokens and found.tokens[0]) or [str(i) for i in range(T)]
+    labels = [visible(token) for token in known]
+    if len(labels) != T:
+        raise InputError(f"There are {len(labels)} tokens for tables of {T}.")
+    numbers = range(len(found.points)) if layers is None else [chosen("map", n, len(found.points))[0] for n in layers]
+    panels = [(found.points[number], found.maps[number]) for number in numbers]
+    rows = [" ".join(labels[i] for i in group) for group in found.positions]
+    beside = [
+        table[row, j].item()
+        for _, table in panels
+        for row, group in enumerate(found.positions)
+        for j in range(T)
+        if j not in group and not table[row, j].isnan()
+    ]
+    top = max(beside, default=0.0) or 1.0
+    _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves"), top)
+
+
+def chosen(what: str, number: int | None, size: int) -> list[int]:
+    """The number alone, or all; InputError for one that is not there."""
+    if number is not None and not 0 <= number < size:
+        raise InputError(f"There is no {what} {number}: there are 0 to {size - 1}.")
+    return list(range(size)) if number is None else [number]
+
+
+def _draw(
+    panels: Sequence[tuple[str, Tensor]],
+    path: str | Path,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    across: int,
+    axes: tuple[str, str],
+    top: float,
+) -> None:
+    """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar."""
+    matplotlib = need_matplotlib()
+    path = Path(path)
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise InputError(f"{path} ends in {path.suffix or 'nothing'}; a picture ends in .png, .svg or .pdf.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"The folder {path.absolute().parent} is not there; make it, or write elsewhere.")
+    down = math.ceil(len(panels) / across)
+    at_most = LABELLED if len(panels) == 1 else NARROW if len(panels) <= MANY else 0
+    side = max(1.0, 0.16 * len(columns)) if max(len(rows), len(columns)) <= at_most else 1.6
+    size = (min(40.0, across * (side + 1.0) + 1.2), min(60.0, down * (side + 1.0) + 0.4))
+    families = fonts_for("".join((*rows, *columns)))
+    with matplotlib.rc_context({"font.family": families, "svg.hashsalt": "minibert"}):
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        image: Any = None
+        for number, place in enumerate(grid.flat):
+            if number >= len(panels):
+                place.set_axis_off()
+                continue
+            title, values = panels[number]
+            image = place.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap="viridis")
+            place.set_title(title, fontsize=8, parse_math=False)
+            _label(place, rows, columns, at_most)
+            place.set_ylabel(axes[0] if number % across == 0 else "", fontsize=7)
+            place.set_xlabel(axes[1] if number + across >= len(panels) else "", fontsize=7)
+        over = any((table.nan_to_num() > top * 1.0001).any() for _, table in panels)
+        bar = figure.colorbar(image, ax=grid, shrink=0.6, extend="max" if over else "neither")
+        bar.ax.tick_params(labelsize=7)
+        picture = io.BytesIO()  # first in memory: an error leaves no half a file
+        figure.savefig(picture, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+    try:
+        path.write_bytes(picture.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _label(place: Any, rows: Sequence[str], columns: Sequence[str], at_most: int) -> None:
+    """Tokens beside and below a panel, numbers where they have no room."""
+    for axis, labels, turn in ((place.yaxis, rows, 0), (place.xaxis, columns, 90)):
+        if len(labels) <= at_most:
+            axis.set_ticks(range(len(labels)))
+            axis.set_ticklabels(labels, fontsize=7, rotation=turn, parse_math=False)
+    place.tick_params(length=0, labelsize=7)
+
+
+def fonts_for(letters: str) -> list[str]:
+    """Font families that together have every letter: matplotlib's own, then those of this machine that add some.
+
+    Warns in a sentence about letters that no font here has; they are drawn as boxes.
+    """
+    matplotlib = need_matplotlib()
+    files = {font.name: font.fname for font in reversed(matplotlib.font_manager.fontManager.ttflist)}
+    families = ["DejaVu Sans"]
+    missing = {letter for letter in letters if letter.isprintable() and not letter.isspace()}
+    missing -= _drawn_by(matplotlib, files["DejaVu Sans"], missing)
+    for name in (*(name for name in FONTS if name in files), *sorted(files)):
+        if not missing:
+            break
+        added = _drawn_by(matplotlib, files[name], missing)
+        if added:
+            families.append(name)
+            missing -= added
+    if missing:
+        some = "".join(sorted(missing)[:10])
+        warnings.warn(
+            f"No font on this machine has {some}{' and more' if len(missing) > 10 else ''}, so the picture shows boxes "
+            "there; install a font for Korean and Chinese, such as Noto Sans CJK.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return families
+
+
+def _drawn_by(matplotlib: Any, file: str, letters: set[str]) -> set[str]:
+    """Those of ``letters`` that the font in ``file`` has; none, where it cannot be read."""
+    try:
+        font = matplotlib.font_manager.get_font(file)
+    except (OSError, RuntimeError):
+        return set()
+    return {letter for letter in letters if font.get_char_index(ord(letter))}
+
+
+def need_matplotlib() -> Any:
+    """The module matplotlib; MissingExtraError when it is not installed."""
+    try:
+        import matplotlib.figure
+        import matplotlib.font_manager
+    except ImportError as error:
+        raise MissingExtraError("matplotlib is not installed; for pictures: pip install 'minibert[plot]'.") from error
+    return matplotlib
