@@ -15,7 +15,17 @@ __version__ = "0.1.0"
 _ROOMS = {
     "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),
     "minibert.config": ("BertConfig",),
-    "minibert.embedding": ("Embedder", "embed_texts", "mean_pooling"),
+    "minibert.corpus": ("CorpusReport", "Hit", "embed_corpus", "nearest"),
+    "minibert.embedding": (
+        "Embedder",
+        "WordSimilarity",
+        "WordVector",
+        "WordVectors",
+        "embed_texts",
+        "mean_pooling",
+        "span_vectors",
+        "word_similarity",
+    ),
     "minibert.errors": (
         "CheckpointError",
         "ConfigError",
@@ -24,6 +34,7 @@ _ROOMS = {
         "MissingExtraError",
         "TokenizerError",
     ),
+    "minibert.explorer": ("explore",),
     "minibert.fill_mask": ("fill_mask",),
     "minibert.heads": (
         "BertForMaskedLM",
@@ -33,6 +44,26 @@ _ROOMS = {
         "BertForQuestionAnswering",
         "BertForSequenceClassification",
         "BertForTokenClassification",
+    ),
+    "minibert.lens": (
+        "Readout",
+        "Sensitivity",
+        "Trace",
+        "Walk",
+        "ablate_heads",
+        "draw_attention",
+        "draw_sensitivity",
+        "edit",
+        "exact_sensitivity",
+        "force_attention",
+        "jacobian_block",
+        "mean_head",
+        "patch",
+        "readout",
+        "sensitivity",
+        "trace",
+        "walk",
+        "zero_head",
     ),
     "minibert.model": (
         "BertAttention",
@@ -112,10 +143,20 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.checkpoint import open_weights as open_weights
     from minibert.config import BertConfig as AutoConfig
     from minibert.config import BertConfig as BertConfig
+    from minibert.corpus import CorpusReport as CorpusReport
+    from minibert.corpus import Hit as Hit
+    from minibert.corpus import embed_corpus as embed_corpus
+    from minibert.corpus import nearest as nearest
     from minibert.embedding import Embedder as Embedder
+    from minibert.embedding import WordSimilarity as WordSimilarity
+    from minibert.embedding import WordVector as WordVector
+    from minibert.embedding import WordVectors as WordVectors
     from minibert.embedding import embed_texts as embed_texts
     from minibert.embedding import mean_pooling as mean_pooling
+    from minibert.embedding import span_vectors as span_vectors
+    from minibert.embedding import word_similarity as word_similarity
     from minibert.errors import *
+    from minibert.explorer import explore as explore
     from minibert.fill_mask import fill_mask as fill_mask
     from minibert.heads import *
     from minibert.heads import BertForMaskedLM as AutoModelForMaskedLM
@@ -125,6 +166,24 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.heads import BertForQuestionAnswering as AutoModelForQuestionAnswering
     from minibert.heads import BertForSequenceClassification as AutoModelForSequenceClassification
     from minibert.heads import BertForTokenClassification as AutoModelForTokenClassification
+    from minibert.lens import Readout as Readout
+    from minibert.lens import Sensitivity as Sensitivity
+    from minibert.lens import Trace as Trace
+    from minibert.lens import Walk as Walk
+    from minibert.lens import ablate_heads as ablate_heads
+    from minibert.lens import draw_attention as draw_attention
+    from minibert.lens import draw_sensitivity as draw_sensitivity
+    from minibert.lens import edit as edit
+    from minibert.lens import exact_sensitivity as exact_sensitivity
+    from minibert.lens import force_attention as force_attention
+    from minibert.lens import jacobian_block as jacobian_block
+    from minibert.lens import mean_head as mean_head
+    from minibert.lens import patch as patch
+    from minibert.lens import readout as readout
+    from minibert.lens import sensitivity as sensitivity
+    from minibert.lens import trace as trace
+    from minibert.lens import walk as walk
+    from minibert.lens import zero_head as zero_head
     from minibert.model import *
     from minibert.model import BertModel as AutoModel
     from minibert.outputs import *

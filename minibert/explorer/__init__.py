@@ -1,0 +1,55 @@
+"""The page a teacher opens in a browser: one walk of a text through BERT, every value of it to look at.
+
+``explore`` writes it as one file that needs no network; ``serve`` (server.py) is the same page live, where noise and
+missing heads change everything that follows.  ``content.py`` says what the page knows, ``page.py`` makes the file,
+``static/`` is the page itself.
+"""
+
+from pathlib import Path
+
+from minibert.explorer.content import DEVIATION, LETTERS, content_of
+from minibert.explorer.page import page_html
+from minibert.pretrained import BertPreTrainedModel
+from minibert.source import Source, write_text
+from minibert.tokenizer import BertTokenizer
+
+__all__ = ["explore"]
+
+
+def explore(
+    model: BertPreTrainedModel,
+    tokenizer: BertTokenizer,
+    text: str,
+    second: str | None = None,
+    path: Source | None = None,
+    *,
+    name: str | None = None,
+    samples: int | None = None,
+    deviation: float = DEVIATION,
+    limit: int = LETTERS,
+) -> str:
+    """The page of one text, or of two to compare: HTML that opens offline; written to ``path`` where that is given.
+
+    Args:
+        model: any model of minibert, in eval mode.  With a head that predicts words the page shows what each layer
+            would predict.
+        tokenizer: the model's.
+        text: shown token by token; one longer than the model reads is cut, and the page says so.
+        second: another text; the page then compares the words they share.
+        path: the file to write, whole or not at all.
+        name: what the page calls the model; default the tokenizer's ``name_or_path``.
+        samples: draws of noise for each position of the sensitivity maps; 0 leaves them out.  Default 4, and 0 for
+            more than 128 tokens, where they would take minutes.
+        deviation: the standard deviation of that noise.
+        limit: about how many letters the numbers may take.  Longer texts are shown in less detail; the page says what
+            is left out.
+
+    Raises InputError for a text without anything in it and for a model in training mode.
+    """
+    called = name or Path(str(tokenizer.name_or_path or type(model).__name__)).name
+    texts = [text] if second is None else [text, second]
+    content = content_of(model, tokenizer, texts, name=called, samples=samples, deviation=deviation, limit=limit)
+    html = page_html(content)
+    if path is not None:
+        write_text(Path(path), html)
+    return html

@@ -1,0 +1,122 @@
+// Colour scales of even steps to the eye: straight lines in OKLab (Björn Ottosson, 2020), lightness first, so that they
+// stay readable in grey and for colour-blind readers.  Nothing is the colour of the paper, so that what is there stands
+// out: white by day, near-black by night.
+
+const SCALES = {
+  light: {
+    amount: [
+      [0.985, 0.005, 210],
+      [0.87, 0.075, 200],
+      [0.68, 0.12, 215],
+      [0.48, 0.13, 255],
+      [0.28, 0.11, 285],
+    ],
+    sign: [
+      [0.4, 0.14, 258],
+      [0.68, 0.11, 250],
+      [0.975, 0, 0],
+      [0.74, 0.13, 55],
+      [0.48, 0.14, 40],
+    ],
+  },
+  dark: {
+    amount: [
+      [0.21, 0.012, 260],
+      [0.38, 0.1, 275],
+      [0.55, 0.13, 230],
+      [0.76, 0.13, 175],
+      [0.96, 0.09, 105],
+    ],
+    sign: [
+      [0.86, 0.1, 235],
+      [0.56, 0.13, 252],
+      [0.25, 0.005, 260],
+      [0.6, 0.14, 45],
+      [0.88, 0.11, 75],
+    ],
+  },
+};
+const SHADES = 256;
+
+function toRGB([lightness, chroma, hue]) {
+  const a = chroma * Math.cos((hue * Math.PI) / 180),
+    b = chroma * Math.sin((hue * Math.PI) / 180);
+  return labToRGB(lightness, a, b);
+}
+
+function labToRGB(lightness, a, b) {
+  const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  return [
+    4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
+    -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
+    -0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s,
+  ].map((x) => {
+    const inside = Math.min(1, Math.max(0, x));
+    return Math.round(255 * (inside <= 0.0031308 ? 12.92 * inside : 1.055 * inside ** (1 / 2.4) - 0.055));
+  });
+}
+
+function toLab([lightness, chroma, hue]) {
+  return [lightness, chroma * Math.cos((hue * Math.PI) / 180), chroma * Math.sin((hue * Math.PI) / 180)];
+}
+
+const tables = new Map();
+
+function table(kind, theme) {
+  const key = `${kind} ${theme}`;
+  if (!tables.has(key)) {
+    const stops = SCALES[theme][kind].map(toLab);
+    const colors = [];
+    for (let step = 0; step < SHADES; step++) {
+      const place = (step / (SHADES - 1)) * (stops.length - 1);
+      const first = Math.min(stops.length - 2, Math.floor(place)),
+        part = place - first;
+      colors.push(labToRGB(...stops[first].map((x, i) => x + part * (stops[first + 1][i] - x))));
+    }
+    tables.set(key, colors);
+  }
+  return tables.get(key);
+}
+
+export function theme() {
+  const chosen = document.documentElement.dataset.theme;
+  if (chosen) return chosen;
+  return window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+// A scale from numbers to colours: "amount" from low to high, "sign" from −high to high with 0 in the middle.
+export function scaleOf(kind, low, high) {
+  const colors = table(kind, theme());
+  const from = kind === "sign" ? -high : low;
+  const range = high - from || 1;
+  const rgb = (value) => {
+    if (Number.isNaN(value)) return colors[kind === "sign" ? 128 : 0];
+    return colors[Math.min(SHADES - 1, Math.max(0, Math.round(((value - from) / range) * (SHADES - 1))))];
+  };
+  return { kind, low: from, high, rgb, css: (value) => `rgb(${rgb(value).join(" ")})` };
+}
+
+// Black or white letters, whichever can be read on a colour.
+export function inkOn([r, g, b]) {
+  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
+}
+
+export function signScale(values) {
+  return scaleOf("sign", 0, largest(values));
+}
+
+export function largest(values) {
+  let most = 0;
+  for (const value of values) if (Math.abs(value) > most && Number.isFinite(value)) most = Math.abs(value);
+  return most || 1;
+}
+
+const LINES = { light: [0.52, 0.13], dark: [0.76, 0.12] };
+
+// Colours for lines that stand beside each other: hues as far apart as the golden angle.
+export function lineColor(index) {
+  const [lightness, chroma] = LINES[theme()];
+  return `rgb(${toRGB([lightness, chroma, (250 + index * 137.508) % 360]).join(" ")})`;
+}

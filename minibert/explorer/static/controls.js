@@ -1,0 +1,185 @@
+// What stays above every view: which text, token, layer, head; made once, brought up to date after each choice.
+
+import { el, piece, setStyle } from "./dom.js";
+import { choose, currentWalk, depthName, page, state } from "./state.js";
+
+const USES = {
+  // which controls a view needs
+  tokens: [],
+  layer: ["layer", "head"],
+  attention: ["layer", "head"],
+  hidden: ["depth"],
+  predictions: ["depth"],
+  sensitivity: ["layer"],
+  comparison: ["depth"],
+};
+
+export function makeControls() {
+  const sliders = {
+    layer: slider("layer", "Layer"),
+    head: slider("head", "Head"),
+    depth: slider("depth", "Hidden state"),
+  };
+  const strip = el("div", {
+    class: "token-strip",
+    role: "listbox",
+    "aria-label": "Tokens",
+    "aria-orientation": "horizontal",
+  });
+  const texts = el("div", { class: "choices", role: "group", "aria-label": "Text" });
+  const shows = el("div", { class: "choices", role: "group", "aria-label": "Which run" });
+  const node = el(
+    "div",
+    { class: "controls" },
+    el("div", { class: "control-row" }, texts, ...Object.values(sliders).map((s) => s.node), shows),
+    strip,
+  );
+  let drawn = null;
+
+  function update() {
+    const walk = currentWalk(),
+      { model, walks } = page();
+    const most = { layer: model.layers - 1, head: model.heads - 1, depth: model.layers };
+    for (const [name, { node: holder, set }] of Object.entries(sliders)) {
+      holder.hidden = !USES[state.view].includes(name);
+      set(state[name], most[name]);
+    }
+    texts.hidden = walks.length < 2 || state.view === "comparison";
+    segmented(
+      texts,
+      walks.map((_, index) => [index, `Text ${index + 1}`]),
+      state.walk,
+      (index) => choose({ walk: index, token: Math.min(state.token, walks[index].shown - 1) }),
+      "walk",
+    );
+    shows.hidden = !walk.edited || state.view === "comparison" || state.view === "sensitivity";
+    segmented(
+      shows,
+      [
+        ["edited", "Edited"],
+        ["whole", "Original"],
+        ["change", "Change"],
+      ],
+      state.show,
+      (show) => choose({ show }),
+      "show",
+    );
+    if (drawn !== walk) drawStrip(strip, walk);
+    drawn = walk;
+    markStrip(strip);
+  }
+  return { node, update };
+}
+
+function slider(name, title) {
+  const range = el("input", {
+    type: "range",
+    min: 0,
+    step: 1,
+    "aria-label": title,
+    data: { key: `slide-${name}` },
+    oninput: () => choose({ [name]: Number(range.value) }),
+  });
+  const output = el("output", {});
+  const turn = (by) => choose({ [name]: Math.max(0, Math.min(Number(range.max), state[name] + by)) });
+  const node = el(
+    "div",
+    { class: "slider" },
+    el("span", { class: "slider-title" }, title),
+    el("button", { class: "small", "aria-label": `${title}: one less`, onclick: () => turn(-1) }, "‹"),
+    range,
+    el("button", { class: "small", "aria-label": `${title}: one more`, onclick: () => turn(1) }, "›"),
+    output,
+  );
+  const set = (value, most) => {
+    range.max = most;
+    range.value = value;
+    output.textContent = name === "depth" ? depthName(value) : `${value} (0–${most})`;
+    range.setAttribute("aria-valuetext", output.textContent);
+  };
+  return { node, set };
+}
+
+export function segmented(holder, items, chosen, pick, key) {
+  const focused = holder.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  holder.replaceChildren(
+    ...items.map(([value, text]) =>
+      el(
+        "button",
+        {
+          class: value === chosen ? "choice chosen" : "choice",
+          "aria-pressed": value === chosen ? "true" : "false",
+          onclick: () => pick(value),
+          data: { key: `${key}-${value}` },
+        },
+        text,
+      ),
+    ),
+  );
+  if (focused) holder.querySelector(`[data-key="${focused}"]`)?.focus();
+}
+
+function drawStrip(strip, walk) {
+  strip.replaceChildren(
+    ...walk.tokens.slice(0, walk.shown).map((token, index) =>
+      el(
+        "button",
+        {
+          class: walk.special[index] ? "token special" : "token",
+          role: "option",
+          data: { key: `token${index}`, token: index },
+          "aria-label": `${token}, position ${index}`,
+          onclick: () => choose({ token: index }),
+          onkeydown: (event) => {
+            const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+            const end = { Home: 0, End: walk.shown - 1 }[event.key];
+            if (by === undefined && end === undefined) return;
+            event.preventDefault();
+            event.stopPropagation();
+            const next = end ?? Math.max(0, Math.min(walk.shown - 1, index + by));
+            choose({ token: next });
+            strip.children[next].focus();
+          },
+        },
+        piece(token, walk),
+        el("span", { class: "token-number" }, index),
+      ),
+    ),
+  );
+}
+
+function markStrip(strip) {
+  [...strip.children].forEach((button, index) => {
+    const chosen = index === state.token;
+    button.classList.toggle("chosen", chosen);
+    button.setAttribute("aria-selected", chosen ? "true" : "false");
+    button.tabIndex = chosen ? 0 : -1;
+  });
+}
+
+// Colours of the page by day and by night: the system's, unless the reader has chosen.
+export function themeButton(redraw) {
+  const dark = () =>
+    (document.documentElement.dataset.theme ??
+      (window.matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const button = el("button", {
+    class: "theme",
+    data: { key: "theme" },
+    onclick: () => {
+      document.documentElement.dataset.theme = dark() ? "light" : "dark";
+      name();
+      redraw();
+    },
+  });
+  const name = () => {
+    button.textContent = dark() ? "Light" : "Dark";
+    button.setAttribute("aria-label", dark() ? "Use light colours" : "Use dark colours");
+    setStyle(document.documentElement, { "color-scheme": dark() ? "dark" : "light" });
+  };
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    name();
+    redraw();
+  });
+  name();
+  return button;
+}

@@ -1,0 +1,239 @@
+// The live page: other texts, noise, missing heads.  Every answer is a run of the model; nothing is guessed here.
+
+import { scaleOf } from "./color.js";
+import { unpack } from "./data.js";
+import { card, el, note, number, piece } from "./dom.js";
+import { heat } from "./heat.js";
+import { say } from "./hint.js";
+import { choose, currentWalk, depthName, page, refresh, setContent, state } from "./state.js";
+
+const edits = { heads: [], noise: { deviation: 0, position: 1, depth: 0, seed: 0 } };
+let waiting = null; // the question that is on its way
+let asked = null; // the walk whose sensitivity is being computed
+
+async function ask(path, question, signal) {
+  const answer = await fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(question),
+    signal,
+  });
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error ?? `The server answered ${answer.status}.`);
+  return found;
+}
+
+function isEdited() {
+  return edits.heads.length > 0 || edits.noise.deviation > 0;
+}
+
+export function livePanel() {
+  const message = el("p", { class: "message", role: "alert" });
+  const fields = [0, 1].map((index) =>
+    el("textarea", {
+      rows: 1,
+      class: "sentence",
+      dir: "auto",
+      data: { key: `text${index}` },
+      "aria-label": index ? "Second text, to compare" : "Text",
+      placeholder: index ? "a second text to compare, if you like" : "",
+      value: page().walks[index]?.text ?? "",
+      onkeydown: (event) => {
+        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+        event.preventDefault();
+        run();
+      },
+    }),
+  );
+  const deviation = el("input", {
+    type: "range",
+    min: 0,
+    max: 3,
+    step: 0.05,
+    value: 0,
+    "aria-label": "Deviation of the noise",
+    data: { key: "noise" },
+    oninput: () => setNoise({ deviation: Number(deviation.value), position: state.token }),
+  });
+  const depth = el(
+    "select",
+    {
+      "aria-label": "Where the noise is added",
+      data: { key: "noise-depth" },
+      onchange: () => setNoise({ depth: Number(depth.value) }),
+    },
+    Array.from({ length: page().model.layers + 1 }, (_, k) => el("option", { value: k }, depthName(k))),
+  );
+  const where = el("span", { class: "where" }),
+    heads = el("span", { class: "removed" });
+  const knock = el("button", { data: { key: "knock" }, onclick: () => knockOut(state.layer, state.head) });
+  const clear = el(
+    "button",
+    {
+      class: "quiet",
+      data: { key: "clear" },
+      onclick: () => {
+        if (edits.heads.length) for (const walk of page().walks) delete walk.sensitivity;
+        edits.heads = [];
+        setNoise({ deviation: 0 });
+      },
+    },
+    "Undo all",
+  );
+
+  async function send(path, question, take) {
+    waiting?.abort();
+    const mine = (waiting = new AbortController());
+    node.setAttribute("aria-busy", "true");
+    try {
+      take(await ask(path, question, mine.signal));
+      message.textContent = "";
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      message.textContent = error.message;
+    } finally {
+      if (waiting === mine) node.removeAttribute("aria-busy");
+    }
+    refresh();
+  }
+  const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
+  function run() {
+    return send("walks", { texts: texts() }, (found) => {
+      edits.heads = [];
+      edits.noise.deviation = 0;
+      setContent(found);
+      if (found.walks.length < 2 && state.view === "comparison") state.view = "tokens";
+      say(`${found.walks[0].tokens.length} tokens`);
+    });
+  }
+  function change() {
+    if (!isEdited()) {
+      waiting?.abort();
+      for (const walk of page().walks) delete walk.edited;
+      return refresh();
+    }
+    return send(
+      "edits",
+      { texts: page().walks.map((walk) => walk.text), heads: edits.heads, noise: edits.noise, walk: state.walk },
+      (found) => {
+        page().walks.forEach((walk, index) => {
+          walk.edited = found.walks[index];
+        });
+        if (state.show === "whole") state.show = "edited";
+      },
+    );
+  }
+  function setNoise(changes) {
+    Object.assign(edits.noise, changes);
+    change();
+    update();
+  }
+  function knockOut(layer, head) {
+    for (const walk of page().walks) delete walk.sensitivity;
+    const at = edits.heads.findIndex(([l, h]) => l === layer && h === head);
+    if (at >= 0) edits.heads.splice(at, 1);
+    else edits.heads.push([layer, head]);
+    change();
+    update();
+  }
+  function update() {
+    const { layer, head } = state;
+    const gone = edits.heads.some(([l, h]) => l === layer && h === head);
+    knock.textContent = gone ? `Put head ${layer}.${head} back` : `Knock out head ${layer}.${head}`;
+    deviation.value = edits.noise.deviation;
+    const at = edits.noise.deviation ? edits.noise.position : state.token;
+    where.replaceChildren(
+      `${number(edits.noise.deviation)} at `,
+      piece(currentWalk().tokens[at] ?? "", currentWalk()),
+      ` (${at})`,
+    );
+    heads.replaceChildren(
+      ...edits.heads.map(([l, h]) =>
+        el(
+          "button",
+          {
+            class: "chip",
+            "aria-label": `Put layer ${l}, head ${h} back`,
+            onclick: () => knockOut(l, h),
+          },
+          `${l}.${h} ×`,
+        ),
+      ),
+    );
+    clear.hidden = !isEdited();
+    askSensitivity(message);
+  }
+  const node = el(
+    "section",
+    { class: "live", "aria-label": "Live" },
+    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: run }, "Run")),
+    el(
+      "div",
+      { class: "live-row" },
+      el("label", { class: "noise" }, el("span", {}, "Noise"), deviation, where),
+      depth,
+      knock,
+      heads,
+      clear,
+    ),
+    message,
+  );
+  return { node, update };
+}
+
+// The maps take many runs, so they are asked for when they are looked at.
+async function askSensitivity(message) {
+  const walk = currentWalk();
+  if (state.view !== "sensitivity" || walk.sensitivity || asked === walk) return;
+  asked = walk;
+  const heads = JSON.stringify(edits.heads);
+  try {
+    walk.sensitivity = await ask("sensitivity", { text: walk.text, heads: edits.heads });
+  } catch (error) {
+    walk.sensitivity = { reason: error.message };
+    message.textContent = error.message;
+  }
+  asked = null;
+  if (heads !== JSON.stringify(edits.heads)) delete walk.sensitivity; // for other heads than are out by now
+  refresh();
+}
+
+// How far the edits reach: one map over every view, as long as something is edited.
+export function rippleCard(width) {
+  const walk = currentWalk();
+  if (!walk.edited || state.view === "comparison") return null;
+  const found = unpack(walk.edited.tensors.ripple),
+    T = walk.shown,
+    rows = found.shape[0];
+  return card(
+    "What the edit changes downstream",
+    note(
+      "For every hidden state, how far it is from that of the run without edits, relative to its size. Choose a place to go there.",
+    ),
+    heat({
+      key: "ripple",
+      label: "Change of every hidden state",
+      rows,
+      columns: T,
+      value: (row, column) => found.values[row * T + column],
+      scale: scaleOf(
+        "amount",
+        0,
+        Math.max(
+          0.05,
+          found.values.reduce((a, b) => Math.max(a, b), 0),
+        ),
+      ),
+      width: width - 150,
+      tallest: 40,
+      cellHeight: 16,
+      rowName: (row) => (row ? row - 1 : "emb"),
+      columnName: (column) => piece(walk.tokens[column], walk),
+      rowTitle: "layer",
+      unit: "‖change‖ / ‖value‖",
+      describe: (row, column, value) => `${walk.tokens[column]}, ${depthName(row)}: changed by ${number(value * 100)}%`,
+      marked: { column: state.token },
+      pick: (row, column) => choose({ token: column, depth: row, layer: Math.max(0, row - 1) }),
+    }),
+  );
+}

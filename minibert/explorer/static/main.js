@@ -1,0 +1,213 @@
+// Where the page begins: the numbers out of the JSON, the frame around the views, the keys.
+
+import { makeControls, themeButton } from "./controls.js";
+import { count, el } from "./dom.js";
+import { hideHint, hintElements } from "./hint.js";
+import { precision } from "./legend.js";
+import { livePanel, rippleCard } from "./live.js";
+import { choose, clampState, currentWalk, page, refresh, setContent, state, subscribe } from "./state.js";
+import { attentionView } from "./view_attention.js";
+import { comparisonView } from "./view_comparison.js";
+import { hiddenView } from "./view_hidden.js";
+import { layerView, turnStep } from "./view_layer.js";
+import { predictionsView } from "./view_predictions.js";
+import { sensitivityView } from "./view_sensitivity.js";
+import { tokensView } from "./view_tokens.js";
+
+const VIEWS = [
+  ["tokens", "Embeddings", tokensView],
+  ["layer", "Inside a layer", layerView],
+  ["attention", "Attention", attentionView],
+  ["hidden", "Hidden states", hiddenView],
+  ["predictions", "Predictions", predictionsView],
+  ["sensitivity", "Sensitivity", sensitivityView],
+  ["comparison", "Two texts", comparisonView],
+];
+
+function start() {
+  setContent(JSON.parse(document.getElementById("content").textContent));
+  const { model } = page();
+  const shared = [...(page().comparison?.words ?? [])].sort((a, b) => b.word.length - a.word.length)[0];
+  if (shared) Object.assign(state, { token: shared.first[0], other: shared.second[0] });
+  const controls = makeControls();
+  const live = page().live ? livePanel() : null;
+  const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Views" });
+  const stage = el("main", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": "tab-tokens" });
+  const facts = [
+    model.kind,
+    `${model.layers} layers`,
+    `${model.heads} heads`,
+    `H = ${model.hidden}`,
+    `${count(model.parameters)} parameters`,
+  ];
+  const footer = el("footer", { class: "footer" });
+  document
+    .getElementById("page")
+    .append(
+      el(
+        "header",
+        { class: "top" },
+        el(
+          "div",
+          {},
+          el("h1", {}, "minibert explorer"),
+          el("p", { class: "model" }, el("strong", {}, model.name), " ", facts.join(" · ")),
+        ),
+        themeButton(refresh),
+      ),
+      live ? live.node : "",
+      tabs,
+      controls.node,
+      stage,
+      footer,
+      ...hintElements(),
+    );
+
+  function draw() {
+    clampState();
+    controls.update();
+    const strip = controls.node.querySelector(".token-strip");
+    reveal(strip, strip.querySelector(".chosen"));
+    drawTabs(tabs);
+    live?.update();
+    drawView(stage);
+    drawFooter(footer);
+  }
+  subscribe(draw);
+  draw();
+  document.addEventListener("keydown", onKey);
+  window.addEventListener("resize", later(draw));
+}
+
+function views() {
+  return page().walks.length > 1 ? VIEWS : VIEWS.slice(0, -1);
+}
+
+function drawTabs(tabs) {
+  const focused = tabs.contains(document.activeElement);
+  tabs.replaceChildren(
+    ...views().map(([id, title], index) =>
+      el(
+        "button",
+        {
+          class: id === state.view ? "tab chosen" : "tab",
+          role: "tab",
+          id: `tab-${id}`,
+          tabindex: id === state.view ? 0 : -1,
+          "aria-selected": id === state.view ? "true" : "false",
+          "aria-controls": "view",
+          onclick: () => choose({ view: id }),
+          onkeydown: (event) => {
+            const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+            if (!by) return;
+            event.preventDefault();
+            event.stopPropagation();
+            choose({ view: views()[(index + by + views().length) % views().length][0] });
+          },
+        },
+        el("kbd", { "aria-hidden": "true" }, index + 1),
+        title,
+      ),
+    ),
+  );
+  const chosen = tabs.querySelector(".chosen");
+  if (focused) chosen.focus();
+  reveal(tabs, chosen);
+}
+
+function drawView(stage) {
+  const key = stage.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const scrolled = [...stage.querySelectorAll(".scroller")].map((box) => [box.scrollLeft, box.scrollTop]);
+  const open = [...stage.querySelectorAll("details")].map((box) => box.open);
+  const same = stage.dataset.view === state.view;
+  hideHint();
+  stage.dataset.view = state.view;
+  stage.setAttribute("aria-labelledby", `tab-${state.view}`);
+  const width = stage.clientWidth - 2 * parseFloat(getComputedStyle(document.documentElement).fontSize) * 1.5;
+  const draw = views().find(([id]) => id === state.view)[2];
+  const ripple = rippleCard(width);
+  stage.replaceChildren(...(ripple ? [ripple] : []), ...draw(Math.max(240, width)));
+  if (same) {
+    stage
+      .querySelectorAll(".scroller")
+      .forEach((box, i) => scrolled[i] && ([box.scrollLeft, box.scrollTop] = scrolled[i]));
+    stage.querySelectorAll("details").forEach((box, i) => {
+      box.open = open[i] ?? false;
+    });
+  }
+  const steps = stage.querySelector(".steps ol");
+  if (steps) reveal(steps, steps.querySelector(".chosen"));
+  if (key) stage.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+}
+
+// Scroll a row sideways so far that what is chosen in it can be seen; the page itself stays where it is.
+function reveal(row, node) {
+  if (!node || row.scrollWidth <= row.clientWidth) return;
+  const left = node.getBoundingClientRect().left - row.getBoundingClientRect().left;
+  if (left < 0 || left + node.offsetWidth > row.clientWidth)
+    row.scrollLeft += left - (row.clientWidth - node.offsetWidth) / 2;
+}
+
+function drawFooter(footer) {
+  const walk = currentWalk();
+  footer.replaceChildren(
+    el(
+      "details",
+      {},
+      el("summary", {}, "What is kept, what is left out, which keys"),
+      el(
+        "ul",
+        {},
+        el("li", {}, `Numbers are kept as ${precision()}; norm, mean, spread and sensitivity as float32.`),
+        walk.leftOut.map((sentence) => el("li", {}, sentence)),
+      ),
+      el(
+        "p",
+        {},
+        "Keys: 1–7 views · t / T next, previous token · l / L layer · h / H head · n / p next, previous step · arrows inside a map, the tabs and the tokens · Enter chooses.",
+      ),
+    ),
+  );
+}
+
+function onKey(event) {
+  if (
+    event.ctrlKey ||
+    event.metaKey ||
+    event.altKey ||
+    event.target.matches("input:not([type=range]), textarea, select")
+  )
+    return;
+  const { model } = page(),
+    walk = currentWalk();
+  const turn = (name, by, most) => choose({ [name]: Math.max(0, Math.min(most, state[name] + by)) });
+  const layer = (by) =>
+    ["hidden", "predictions", "comparison"].includes(state.view)
+      ? turn("depth", by, model.layers)
+      : turn("layer", by, model.layers - 1);
+  const keys = {
+    t: () => turn("token", 1, walk.shown - 1),
+    T: () => turn("token", -1, walk.shown - 1),
+    l: () => layer(1),
+    L: () => layer(-1),
+    h: () => turn("head", 1, model.heads - 1),
+    H: () => turn("head", -1, model.heads - 1),
+    n: () => turnStep(1),
+    p: () => turnStep(-1),
+  };
+  const view = views()[Number(event.key) - 1];
+  if (view) choose({ view: view[0] });
+  else if (keys[event.key]) keys[event.key]();
+  else return;
+  event.preventDefault();
+}
+
+function later(action) {
+  let timer = null;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(action, 120);
+  };
+}
+
+start();

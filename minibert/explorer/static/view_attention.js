@@ -1,0 +1,207 @@
+// View 3: who attends to whom: all heads at a glance, one as lines and as a matrix.
+
+import { scaleOf, signScale } from "./color.js";
+import { slice, tensor } from "./data.js";
+import { card, el, magnification, nameWidth, note, number, piece, setStyle, svg } from "./dom.js";
+import { heat, paint } from "./heat.js";
+import { withHint } from "./hint.js";
+import { legend } from "./legend.js";
+import { choose, currentWalk, page, state } from "./state.js";
+
+const FAINTEST = 0.02; // lines thinner than this would not be seen
+
+export function attentionView(width) {
+  const walk = currentWalk(),
+    found = tensor(walk, "probabilities", state.show);
+  const half = width > 1000 ? (width - 80) / 2 : width;
+  return [
+    card(
+      "All heads of all layers",
+      note(
+        "A row a layer, a column a head. In each little map, rows are the tokens that ask, columns those that are looked at. Choose one to see it below.",
+      ),
+      glance(walk, found, width),
+    ),
+    el(
+      "div",
+      { class: "pair" },
+      card(`Layer ${state.layer}, head ${state.head}, as lines`, lines(walk, found, half)),
+      card(`Layer ${state.layer}, head ${state.head}, as a matrix`, matrix(walk, found, half)),
+    ),
+  ];
+}
+
+function mapScale(values) {
+  return state.show === "change" ? signScale(values) : scaleOf("amount", 0, 1);
+}
+
+function glance(walk, found, width) {
+  const { layers, heads } = page().model;
+  const scale = state.show === "change" ? signScale(found.values) : scaleOf("amount", 0, 0.6);
+  const size = Math.max(16, Math.min(104, Math.floor((width - 40) / heads) - 4));
+  const grid = el("div", { class: "glance", role: "grid", "aria-label": "Attention of every head" });
+  for (let layer = 0; layer < layers; layer++) {
+    const row = el(
+      "div",
+      { class: "glance-row", role: "row" },
+      el("span", { class: "glance-name", role: "rowheader" }, layer),
+    );
+    for (let head = 0; head < heads; head++) row.append(glanceCell(walk, found, scale, size, layer, head));
+    grid.append(row);
+  }
+  const names = el(
+    "div",
+    { class: "glance-row", "aria-hidden": "true" },
+    el("span", { class: "glance-name" }),
+    Array.from({ length: heads }, (_, head) => el("span", { class: "glance-head", css: { width: `${size}px` } }, head)),
+  );
+  return [
+    el("div", { class: "scroller" }, names, grid),
+    legend(scale, state.show === "change" ? "change of probability" : "probability; more than 0.6 is as dark as 0.6"),
+  ];
+}
+
+function glanceCell(walk, found, scale, size, layer, head) {
+  const { layers, heads } = page().model;
+  const values = slice(found, layer, head),
+    T = walk.shown;
+  const canvas = el("canvas", { width: T, height: T, "aria-hidden": "true" });
+  setStyle(canvas, { width: `${size}px`, height: `${size}px` });
+  paint(canvas, T, T, (row, column) => values[row * T + column], scale);
+  const chosen = layer === state.layer && head === state.head;
+  const button = el(
+    "button",
+    {
+      class: chosen ? "glance-cell chosen" : "glance-cell",
+      role: "gridcell",
+      tabindex: chosen ? 0 : -1,
+      "aria-label": `layer ${layer}, head ${head}`,
+      "aria-selected": chosen,
+      data: { key: `glance${layer}-${head}` },
+      onclick: () => choose({ layer, head }),
+      onkeydown: (event) => {
+        const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+        if (!move) return;
+        event.preventDefault();
+        event.stopPropagation();
+        choose({
+          layer: Math.max(0, Math.min(layers - 1, layer + move[0])),
+          head: Math.max(0, Math.min(heads - 1, head + move[1])),
+        });
+        document.querySelector(`[data-key="glance${state.layer}-${state.head}"]`)?.focus();
+      },
+    },
+    canvas,
+  );
+  return withHint(button, () => `layer ${layer}, head ${head}: most at ${strongest(walk, values)}`);
+}
+
+function strongest(walk, values) {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
+  const row = Math.floor(best / walk.shown),
+    column = best % walk.shown;
+  return `${walk.tokens[row]} → ${walk.tokens[column]}, ${number(values[best])}`;
+}
+
+function lines(walk, found, width) {
+  const T = walk.shown,
+    values = slice(found, state.layer, state.head);
+  const large = magnification(),
+    row = 24 * large,
+    top = 26 * large;
+  const wide = Math.min(560 * large, width),
+    side = Math.min(130 * large, wide * 0.3);
+  const scale = mapScale(values),
+    most = state.show === "change" ? scale.high : 1;
+  const y = (index) => top + row * (index + 0.5);
+  const chart = svg("svg", {
+    class: "attention-lines",
+    viewBox: `0 0 ${wide} ${top + row * T + 8}`,
+    width: wide,
+    role: "img",
+    "aria-label": `Attention of layer ${state.layer}, head ${state.head}, as lines; the matrix beside it has the same values.`,
+  });
+  chart.append(
+    svg("text", { class: "tick", x: side, y: top / 2, "text-anchor": "end" }, "asks"),
+    svg("text", { class: "tick", x: wide - side, y: top / 2 }, "is looked at"),
+  );
+  for (const chosen of [false, true]) {
+    for (let from = 0; from < T; from++) {
+      if ((from === state.token) !== chosen) continue;
+      for (let to = 0; to < T; to++) {
+        const value = values[from * T + to],
+          share = Math.abs(value) / most;
+        if (share < FAINTEST) continue;
+        chart.append(
+          withHint(
+            svg("path", {
+              class: "attention-line",
+              d: `M ${side + 6} ${y(from)} C ${wide / 2} ${y(from)}, ${wide / 2} ${y(to)}, ${wide - side - 6} ${y(to)}`,
+              fill: "none",
+              stroke: chosen ? (value < 0 ? "var(--below)" : "var(--accent)") : "var(--ink-3)",
+              "stroke-width": (chosen ? 1 : 0.6) + 5 * share * (chosen ? 1 : 0.5),
+              opacity: chosen ? 0.25 + 0.75 * share : 0.08 + 0.3 * share,
+            }),
+            () => `${walk.tokens[from]} → ${walk.tokens[to]}: ${number(value)}`,
+          ),
+        );
+      }
+    }
+  }
+  for (let index = 0; index < T; index++) {
+    for (const [x, anchor] of [
+      [side, "end"],
+      [wide - side, "start"],
+    ]) {
+      chart.append(
+        svg(
+          "text",
+          {
+            class: index === state.token ? "line-token chosen" : "line-token",
+            x,
+            y: y(index) + 5,
+            "text-anchor": anchor,
+            lang: walk.language || undefined,
+            onclick: () => choose({ token: index }),
+          },
+          walk.tokens[index],
+        ),
+      );
+    }
+  }
+  return [
+    note(
+      "The chosen token in colour, the others in grey; lines below ",
+      String(FAINTEST),
+      " are not drawn. Click a token to choose it.",
+    ),
+    el("div", { class: "scroller tall" }, chart),
+  ];
+}
+
+function matrix(walk, found, width) {
+  const T = walk.shown,
+    values = slice(found, state.layer, state.head);
+  return [
+    note("Each row sums to 1", T < walk.tokens.length ? " over all tokens, of which the first are shown." : "."),
+    heat({
+      key: "matrix",
+      label: `Attention of layer ${state.layer}, head ${state.head}`,
+      rows: T,
+      columns: T,
+      value: (row, column) => values[row * T + column],
+      scale: mapScale(values),
+      width: Math.max(180, width - nameWidth(walk.tokens)),
+      tallest: 44 * magnification(),
+      rowName: (row) => piece(walk.tokens[row], walk),
+      columnName: (column) => piece(walk.tokens[column], walk),
+      rowTitle: "asks",
+      columnTitle: "is looked at",
+      unit: state.show === "change" ? "change of probability" : "probability",
+      describe: (row, column, value) => `${walk.tokens[row]} → ${walk.tokens[column]}: ${number(value)}`,
+      marked: { row: state.token },
+      pick: (row) => choose({ token: row }),
+    }),
+  ];
+}

@@ -1,0 +1,244 @@
+// View 2: one layer, step by step, with the numbers of the chosen token and head.
+
+import { scaleOf, signScale } from "./color.js";
+import { ofHead, slice, sumOf, tensor } from "./data.js";
+import { card, el, note, number, piece } from "./dom.js";
+import { heat } from "./heat.js";
+import { choose, currentWalk, page, state } from "./state.js";
+import { STEPS } from "./steps.js";
+import { bars, vectorTable } from "./vector.js";
+
+export function layerView(width) {
+  const walk = currentWalk(),
+    step = STEPS[state.step];
+  return [
+    el(
+      "div",
+      { class: "stepper" },
+      stepList(),
+      el("div", { class: "step-body" }, stepCard(step, walk, width > 900 ? width - 260 : width)),
+    ),
+  ];
+}
+
+export function turnStep(by) {
+  choose({ step: Math.max(0, Math.min(STEPS.length - 1, state.step + by)) });
+}
+
+function stepList() {
+  return el(
+    "nav",
+    { class: "steps", "aria-label": "Steps inside the layer" },
+    el(
+      "ol",
+      {},
+      STEPS.map((step, index) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              class: index === state.step ? "step chosen" : "step",
+              "aria-current": index === state.step ? "step" : undefined,
+              onclick: () => choose({ step: index }),
+              data: { key: `step${index}`, step: step.id },
+              onkeydown: (event) => {
+                const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+                if (!by) return;
+                event.preventDefault();
+                turnStep(by);
+                document.querySelector(`[data-key="step${state.step}"]`)?.focus();
+              },
+            },
+            el("span", { class: "step-number" }, index),
+            step.name,
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function stepCard(step, walk, width) {
+  const { model } = page();
+  const formula = typeof step.formula === "function" ? step.formula(model) : step.formula;
+  return card(
+    `${step.name}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
+    el(
+      "div",
+      { class: "step-head" },
+      el("p", { class: "formula" }, formula, el("span", { class: "shape" }, step.shape(model, walk.tokens.length))),
+      el(
+        "div",
+        { class: "turns" },
+        el(
+          "button",
+          { onclick: () => turnStep(-1), disabled: state.step === 0, data: { key: "previous" } },
+          "‹ Previous",
+        ),
+        el(
+          "button",
+          { onclick: () => turnStep(1), disabled: state.step === STEPS.length - 1, data: { key: "next" } },
+          "Next ›",
+        ),
+      ),
+    ),
+    el("p", {}, step.text),
+    el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${pointName(step)}"`), "]"),
+    el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, walk, width)),
+  );
+}
+
+function byHead({ kind }) {
+  return kind === "head" || kind === "scores" || kind === "probabilities";
+}
+
+function pointName(step) {
+  const { prefix } = page().model;
+  if (step.kind === "input") return state.layer ? `${prefix}encoder.layer.${state.layer - 1}` : `${prefix}embeddings`;
+  return `${prefix}encoder.layer.${state.layer}${step.point && "."}${step.point}`;
+}
+
+function numbersOf(step, walk, width) {
+  const { kind } = step;
+  if (kind === "head") return headNumbers(step, walk, width);
+  if (kind === "scores" || kind === "probabilities") return mapNumbers(step, walk);
+  if (kind === "neurons") return neuronNumbers(walk);
+  if (kind === "sum") return sumNumbers(step, walk, width);
+  return vectorNumbers(step, walk, width);
+}
+
+const SYMBOLS = { input: "x", attention_dense: "o", attention_output: "a", output_dense: "g" };
+
+// The H numbers of a token at one step of the chosen layer, with norm, mean and spread.
+function vectorAt(name, walk) {
+  const stored = name === "input" || name === "output" ? "hidden" : name;
+  const layer = name === "output" ? state.layer + 1 : state.layer;
+  return {
+    values: slice(tensor(walk, stored, state.show), layer, state.token),
+    statistics: slice(tensor(walk, `${stored}_statistics`, state.show), layer, state.token),
+  };
+}
+
+function vectorNumbers(step, walk, width) {
+  const name = step.tensor ?? step.kind;
+  const rows = [{ name: walk.tokens[state.token], strong: true, ...vectorAt(name, walk) }];
+  return vectorTable("step-vector", rows, {
+    label: `${step.name} of the chosen token`,
+    total: page().model.hidden,
+    width: width - 130,
+  });
+}
+
+function sumNumbers(step, walk, width) {
+  const [first, second] = step.parts.map((name) => vectorAt(name, walk));
+  const statistics = slice(tensor(walk, `${step.statistics}_statistics`, state.show), state.layer, state.token);
+  const rows = [
+    { name: SYMBOLS[step.parts[0]], ...first },
+    { name: `+ ${SYMBOLS[step.parts[1]]}`, ...second },
+    { name: "= r", strong: true, values: sumOf(first.values, second.values), statistics },
+  ];
+  return vectorTable("step-sum", rows, {
+    label: `${step.name} of the chosen token`,
+    total: page().model.hidden,
+    width: width - 130,
+  });
+}
+
+function headNumbers(step, walk, width) {
+  const { model } = page();
+  const found = tensor(walk, step.tensor, state.show);
+  const rowOf = (token) => ofHead(slice(found, state.layer, token), state.head, model.heads);
+  const chosen = rowOf(state.token);
+  const scale = signScale(Array.from({ length: walk.shown }, (_, token) => largestOf(rowOf(token))));
+  return el(
+    "div",
+    {},
+    vectorTable("step-vector", [{ name: walk.tokens[state.token], strong: true, values: chosen }], {
+      label: `${step.name} of the chosen token in head ${state.head}`,
+      total: model.headSize,
+      width: width - 130,
+    }),
+    el("h3", {}, `All tokens in head ${state.head}`),
+    heat({
+      key: "step-head",
+      label: `${step.name} of all tokens in head ${state.head}`,
+      rows: walk.shown,
+      columns: chosen.length,
+      value: (row, column) => rowOf(row)[column],
+      scale,
+      width: width - 130,
+      tallest: 16,
+      rowName: (row) => piece(walk.tokens[row], walk),
+      columnName: (column) => column,
+      rowTitle: "token",
+      columnTitle: "number",
+      describe: (row, column, value) => `${walk.tokens[row]}, number ${column}: ${number(value)}`,
+      marked: { row: state.token },
+      pick: (row) => choose({ token: row }),
+    }),
+  );
+}
+
+function largestOf(values) {
+  let most = 0;
+  for (const value of values) if (Math.abs(value) > Math.abs(most)) most = value;
+  return most;
+}
+
+function mapNumbers(step, walk) {
+  const found = tensor(walk, step.tensor, state.show);
+  if (!found) return note("The scores of this long text are left out; see the probabilities, the next step.");
+  const values = slice(found, state.layer, state.head, state.token);
+  const positive = step.kind === "probabilities" && state.show !== "change";
+  const scale = positive ? scaleOf("amount", -0.25, 1) : signScale(values);
+  const root = Math.sqrt(page().model.headSize);
+  const items = Array.from(values, (value, index) => ({
+    name: piece(walk.tokens[index], walk),
+    label: walk.tokens[index],
+    value,
+    chosen: index === state.token,
+    more: step.kind === "scores" ? `q·k = ${number(value * root)}` : null,
+  }));
+  const sum = values.reduce((total, value) => total + value, 0);
+  return el(
+    "div",
+    {},
+    note(
+      step.kind === "scores"
+        ? [
+            "The query of ",
+            piece(walk.tokens[state.token], walk),
+            ` against the key of each token; √D = ${number(root)}.`,
+          ]
+        : [
+            "What ",
+            piece(walk.tokens[state.token], walk),
+            ` attends to; the row sums to ${number(sum)}${walk.shown < walk.tokens.length ? " over the tokens that are kept" : ""}.`,
+          ],
+    ),
+    bars(items, { scale, label: `${step.name} of the chosen token`, pick: (index) => choose({ token: index }) }),
+  );
+}
+
+function neuronNumbers(walk) {
+  const show = state.show === "change" ? "edited" : state.show;
+  const values = slice(tensor(walk, "neuron_values", show), state.layer, state.token);
+  const numbers = slice(tensor(walk, "neuron_numbers", show), state.layer, state.token);
+  const active = slice(tensor(walk, "neurons_active", show), state.layer)[state.token];
+  const items = Array.from(values, (value, index) => ({
+    name: `neuron ${numbers[index]}`,
+    label: `neuron ${numbers[index]}`,
+    value,
+  }));
+  return el(
+    "div",
+    {},
+    note(
+      `${number(active * 100)}% of the ${page().model.intermediate} neurons are above 0 for this token. The ${values.length} strongest:`,
+      state.show === "change" ? " (of the edited run)" : "",
+    ),
+    bars(items, { scale: signScale(values), label: "The strongest neurons" }),
+  );
+}

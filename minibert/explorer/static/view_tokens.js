@@ -1,0 +1,110 @@
+// View 1: what the model is given, and the three embeddings that add up to the first hidden state.
+
+import { slice, tensor } from "./data.js";
+import { card, el, note, piece } from "./dom.js";
+import { choose, currentWalk, page, state } from "./state.js";
+import { vectorTable } from "./vector.js";
+
+export function tokensView(width) {
+  const walk = currentWalk();
+  return [
+    card(
+      "The text, in pieces",
+      note(
+        "Every piece has a number in the vocabulary (id), a segment (0 for the first text, 1 for a second) and a position. The model sees these numbers and nothing else.",
+      ),
+      tokenTable(walk),
+    ),
+    embeddingsCard(walk, width),
+  ];
+}
+
+function tokenTable(walk) {
+  const rows = [
+    ["id", walk.ids],
+    ["segment", walk.segments],
+    ["position", walk.positions],
+  ];
+  return el(
+    "div",
+    { class: "scroller" },
+    el(
+      "table",
+      { class: "token-table", tabindex: -1 },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, "token"),
+          walk.tokens.map((token, index) =>
+            el(
+              "th",
+              { scope: "col", class: index === state.token ? "chosen" : undefined },
+              index < walk.shown
+                ? el(
+                    "button",
+                    { class: "cell-button", onclick: () => choose({ token: index }), data: { key: `cell${index}` } },
+                    piece(token, walk),
+                  )
+                : piece(token, walk),
+            ),
+          ),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map(([name, values]) =>
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row" }, name),
+            values.map((value, index) => el("td", { class: index === state.token ? "chosen" : undefined }, value)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+function embeddingsCard(walk, width) {
+  const { model } = page();
+  const token = state.token;
+  const row = (title, name, strong) => ({
+    name: title,
+    strong,
+    values: slice(tensor(walk, name, state.show), token),
+    statistics: slice(tensor(walk, `${name}_statistics`, state.show), token),
+  });
+  const hidden = tensor(walk, "hidden", state.show),
+    statistics = tensor(walk, "hidden_statistics", state.show);
+  const rows = [
+    row(`word ${walk.ids[token]}`, "word"),
+    row(`+ segment ${walk.segments[token]}`, "segment"),
+    row(`+ position ${walk.positions[token]}`, "position"),
+    row("= sum", "sum", true),
+    {
+      name: "LayerNorm",
+      strong: true,
+      apart: true,
+      values: slice(hidden, 0, token),
+      statistics: slice(statistics, 0, token),
+    },
+  ];
+  return card(
+    ["Three embeddings add up: ", piece(walk.tokens[token], walk)],
+    el(
+      "p",
+      { class: "formula" },
+      "x = LayerNorm( word[id] + segment[segment] + position[position] )",
+      el("span", { class: "shape" }, `(T, H) = ${walk.tokens.length} × ${model.hidden}`),
+    ),
+    vectorTable("embeddings", rows, {
+      label: "Embeddings of the chosen token",
+      total: model.hidden,
+      width: width - 150,
+    }),
+  );
+}

@@ -1,0 +1,159 @@
+"""One run of a model as the page holds it: the values that a reader steps through, packed.
+
+Everything is taken from :func:`minibert.trace`, so the page shows what the model computed and computes nothing itself
+but the sums named in budget.py.  Start with :func:`walk_of`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.explorer.budget import HIGHEST, Detail
+from minibert.explorer.geometry import Plane, cosines, ripple
+from minibert.explorer.numbers import pack
+from minibert.explorer.reading import Reading
+from minibert.lens import trace
+from minibert.model import BertModel
+from minibert.pretrained import BertPreTrainedModel
+
+EMBEDDINGS = {  # the page's name → the point
+    "word": "embeddings.word_embeddings",
+    "segment": "embeddings.token_type_embeddings",
+    "position": "embeddings.position_embeddings",
+    "sum": "embeddings.sum",
+}
+VECTORS = {  # (B, T, H) in every layer
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "context": "attention.self.context",
+    "attention_dense": "attention.output.dense",
+    "attention_output": "attention.output",
+    "output_dense": "output.dense",
+}
+SUMS = {"attention_residual": "attention.output.residual", "output_residual": "output.residual"}
+MAPS = {"scores": "attention.self.scores", "probabilities": "attention.self.probabilities"}  # (B, N, T, T)
+NEURONS = "intermediate"  # (B, T, I)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The values of one run, without the batch: stacked over the layers, on the CPU, float32 or wider."""
+
+    hidden: Tensor  # (L + 1, T, H)
+    embeddings: dict[str, Tensor]  # (T, H)
+    vectors: dict[str, Tensor]  # (L, T, H)
+    maps: dict[str, Tensor]  # (L, N, T, T)
+    neurons: Tensor  # (L, T, I)
+
+
+def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
+    """Trace the encoder inside ``model``; edits that are open see the run."""
+    base = encoder_of(model)
+    layers = base.config.num_hidden_layers
+    suffixes = {**VECTORS, **SUMS, **MAPS, "neurons": NEURONS}
+    outputs = ["embeddings", *(f"encoder.layer.{number}" for number in range(layers))]
+    names = [f"encoder.layer.{number}.{suffix}" for number in range(layers) for suffix in suffixes.values()]
+    found = {
+        name: value[0].float().cpu()
+        for name, value in trace(base, inputs, points=[*EMBEDDINGS.values(), *outputs, *names]).items()
+    }
+
+    def stacked(suffix: str) -> Tensor:
+        return torch.stack([found[f"encoder.layer.{number}.{suffix}"] for number in range(layers)])
+
+    return Run(
+        hidden=torch.stack([found[name] for name in outputs]),
+        embeddings={name: found[point] for name, point in EMBEDDINGS.items()},
+        vectors={name: stacked(suffix) for name, suffix in {**VECTORS, **SUMS}.items()},
+        maps={name: stacked(suffix) for name, suffix in MAPS.items()},
+        neurons=stacked(NEURONS),
+    )
+
+
+def encoder_of(model: BertPreTrainedModel) -> BertModel:
+    """The BertModel whose values the page shows; its points are called as in a model without a head."""
+    base = model.base_model
+    assert isinstance(base, BertModel)
+    return base
+
+
+def walk_of(found: Run, config: BertConfig, detail: Detail, *, plane: Plane, kind: str = "float16") -> dict[str, Any]:
+    """The tensors of ``found`` that ``detail`` keeps, as the page's JSON has them; ``kind`` is that of large ones."""
+    tokens, heads = detail.tokens, config.num_attention_heads
+    tensors: dict[str, Any] = {}
+    for name, value in {**found.embeddings, "hidden": found.hidden, **found.vectors}.items():
+        shown = value[..., :tokens, :]
+        tensors[f"{name}_statistics"] = pack(statistics(shown), "float32")
+        if name not in SUMS:
+            kept = first_of_heads(shown, heads, detail.numbers) if name in BY_HEAD else shown[..., : detail.numbers]
+            tensors[name] = pack(kept, kind)
+    for name, value in found.maps.items():
+        if name != "scores" or detail.scores:
+            tensors[name] = pack(value[..., :tokens, :tokens], kind)
+    strongest = strongest_neurons(found.neurons[:, :tokens])
+    tensors |= {"neuron_values": pack(strongest[0], kind), "neuron_numbers": pack(strongest[1], "int32")}
+    tensors["neurons_active"] = pack((found.neurons[:, :tokens] > 0).float().mean(dim=-1), "float32")
+    tensors["norms"] = pack(found.hidden[:, :tokens].norm(dim=-1), "float32")
+    tensors["cosines"] = pack(cosines(found.hidden[:, :tokens]), kind)
+    tensors["path"] = pack(plane.place(found.hidden[:, :tokens]), "float32")
+    return {"shown": tokens, "numbers": detail.numbers, "kind": kind, "share": plane.share, "tensors": tensors}
+
+
+BY_HEAD = ("query", "key", "value", "context")  # of these H numbers, D belong to each head
+
+
+def first_of_heads(value: Tensor, heads: int, numbers: int) -> Tensor:
+    """(…, H) to (…, numbers): as many of the first numbers of every head."""
+    by_head = value.view(*value.shape[:-1], heads, -1)
+    return by_head[..., : numbers // heads].flatten(-2)
+
+
+def statistics(value: Tensor) -> Tensor:
+    """(…, H) to (…, 3): norm, mean, standard deviation."""
+    return torch.stack((value.norm(dim=-1), value.mean(dim=-1), value.std(dim=-1, correction=0)), dim=-1)
+
+
+def strongest_neurons(neurons: Tensor) -> tuple[Tensor, Tensor]:
+    """The values furthest from 0 in (…, I), the strongest first, and which neurons they are."""
+    numbers = neurons.abs().topk(min(HIGHEST, neurons.shape[-1]), dim=-1).indices
+    return neurons.gather(-1, numbers), numbers
+
+
+def add_edit(walk: dict[str, Any], edited: Run, whole: Run) -> dict[str, Any]:
+    """``walk`` with how far the edit reached: (L + 1, T) float32."""
+    tensors = walk["tensors"] | {"ripple": pack(ripple(edited.hidden, whole.hidden)[:, : walk["shown"]], "float32")}
+    return walk | {"tensors": tensors}
+
+
+def describe_model(model: BertPreTrainedModel, name: str) -> dict[str, Any]:
+    """What the page says about the model."""
+    config = model.config
+    return {
+        "name": name,
+        "kind": type(model).__name__,
+        "layers": config.num_hidden_layers,
+        "heads": config.num_attention_heads,
+        "hidden": config.hidden_size,
+        "headSize": config.hidden_size // config.num_attention_heads,
+        "intermediate": config.intermediate_size,
+        "vocabulary": config.vocab_size,
+        "activation": config.hidden_act,
+        "parameters": model.num_parameters(),
+        "prefix": "" if model.base_model is model else f"{model.base_model_prefix}.",
+        "longest": config.max_position_embeddings,
+    }
+
+
+def tokens_of(reading: Reading, detail: Detail, config: BertConfig) -> dict[str, Any]:
+    """The text's side of a walk: its pieces, and what is left out of the numbers."""
+    said = detail.sentences(config, reading.length)
+    if reading.whole_length > reading.length:
+        said.insert(
+            0, f"The text has {reading.whole_length} tokens; this model reads {reading.length} at most, so it was cut."
+        )
+    return reading.describe() | {"leftOut": said}

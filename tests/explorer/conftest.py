@@ -1,0 +1,112 @@
+"""A small model whose vocabulary is out to break the page, its page as a file, and a real browser to open it in."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minibert import BertConfig, BertForMaskedLM, BertTokenizer, explore
+from tests.explorer.browser import Browser
+
+HOSTILE = "<script>alert(1)</script>"
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = [
+    "he",
+    "sat",
+    "on",
+    "the",
+    "bank",
+    "of",
+    "river",
+    "she",
+    "put",
+    "money",
+    "in",
+    ",",
+    ".",
+    "배",
+    "##를",
+    "中",
+    "文",
+]
+NASTY = [
+    HOSTILE,
+    "</script>",
+    "<!--",
+    "<img src=x onerror=alert(1)>",
+    "\"'`",
+    "\u2028",
+    "&lt;b&gt;",
+    "{{script}}",
+    "😀",
+    "שלום",
+]
+SIGNS = list("<>/()=!\"'&-{}[]`script alert1mgonex")
+FIRST, SECOND = "He sat on the bank of the river.", "She put the money in the bank."
+SETTINGS = {
+    "hidden_size": 24,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 320,
+    "initializer_range": 0.2,
+}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> BertTokenizer:
+    vocabulary = dict.fromkeys([*SPECIAL, *WORDS, *NASTY, *SIGNS, *(f"##{sign}" for sign in SIGNS)])
+    return BertTokenizer({token: number for number, token in enumerate(vocabulary)})
+
+
+@pytest.fixture(scope="session")
+def model(tokenizer) -> BertForMaskedLM:
+    import torch
+
+    torch.manual_seed(5)
+    return BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **SETTINGS)).eval()
+
+
+@pytest.fixture(scope="session")
+def page(model, tokenizer, tmp_path_factory) -> Path:
+    """The page of two texts."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    explore(model, tokenizer, FIRST, SECOND, path)
+    return path
+
+
+def content_in(path: Path) -> dict:
+    """The JSON that stands in a page."""
+    html = path.read_text(encoding="utf-8")
+    found = json.loads(html.split('<script type="application/json" id="content">')[1].split("</script>")[0])
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for all tests; they skip where there is none."""
+    pytest.importorskip("selenium", reason="selenium is not installed (make test does)")
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
+    from urllib3.exceptions import HTTPError
+
+    try:
+        browser = Browser(binary, driver)
+    except HTTPError:  # a machine that stood still for two minutes: its clock says that the browser was too slow
+        browser = Browser(binary, driver)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(chromium) -> Iterator[Browser]:
+    """The browser, at the end of the test without an error or a request that should not have been."""
+    chromium.resize(1280, 900)
+    chromium.forget()
+    yield chromium
+    chromium.assert_quiet()

@@ -1,0 +1,48 @@
+"""``minibert explore``: a file, or a server; and the sentences for what is neither."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from minibert.cli import main
+
+CHECKPOINT = str(Path(__file__).parents[2] / "minibert" / "goldens" / "random-bert")
+
+
+def test_writes_one_file(tmp_path, capsys) -> None:
+    path = tmp_path / "page.html"
+    assert main(["explore", "the bank", "the river bank", "--model", CHECKPOINT, "-o", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"path": str(path), "bytes": path.stat().st_size, "texts": ["the bank", "the river bank"]}
+    html = path.read_text(encoding="utf-8")
+    assert html.startswith("<!DOCTYPE html>") and '"name":"random-bert"' in html
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+    assert main(["explore", "the bank", "--model", CHECKPOINT, "-o", str(path), "--samples", "0"]) == 0
+    assert "MB; open it in a browser" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["the bank"], "-o FILE for a file, or --serve for a live page"),
+        (["the bank", "-o", "p.html", "--serve"], "one of them"),
+        (["the bank", "-o", "p.html", "--port", "8000"], "--port is of a live page"),
+        (["-o", "p.html"], "There is no text to show"),
+        (["", "-o", "p.html"], "The text is empty"),
+        (["the bank", "-o", "."], "'.' is a folder"),
+    ],
+)
+def test_mistakes_are_sentences(arguments, sentence, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["explore", *arguments, "--model", CHECKPOINT]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_says_how_to_get_the_server(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["explore", "--serve", "--model", CHECKPOINT]) == 2
+    assert "pip install 'minibert[serve]'" in capsys.readouterr().err
