@@ -17,36 +17,38 @@ if TYPE_CHECKING:
 def add(verbs: Any) -> None:
     """``trace``, ``step``."""
     verb = add_verb(verbs, "trace", trace, "show every value that a model computes for a text")
-    _add_text(verb)
-    verb.add_argument("--layer", type=_number, metavar="L", help="only this layer, from 0")
-    verb.add_argument("--head", type=_number, metavar="N", help="the numbers of this head, from 0")
-    verb.add_argument("--token", type=_number, metavar="T", help="the numbers of this token, from 0: [CLS]")
+    add_one_text(verb)
+    verb.add_argument("--layer", type=number_from_0, metavar="L", help="only this layer, from 0")
+    verb.add_argument("--head", type=number_from_0, metavar="N", help="the numbers of this head, from 0")
+    verb.add_argument("--token", type=number_from_0, metavar="T", help="the numbers of this token, from 0: [CLS]")
     verb.add_argument(
         "--numbers", type=positive, default=8, metavar="K", help="how many numbers of a row (default 8; JSON has all)"
     )
     verb.epilog = 'example: minibert trace "She sat by the bank." --model path/to/checkpoint --layer 3 --head 2'
 
     verb = add_verb(verbs, "step", step, "step through a model's run, look at each value, change it, go on")
-    _add_text(verb)
+    add_one_text(verb)
     verb.epilog = (
         "commands are read line by line, from you or from a pipe; help lists them.  "
         'example: minibert step "She sat by the bank." --model path/to/checkpoint'
     )
 
 
-def _add_text(verb: argparse.ArgumentParser) -> None:
+def add_one_text(verb: argparse.ArgumentParser) -> None:
+    """A text, perhaps a pair, and the checkpoint."""
     verb.add_argument("text", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("pair", nargs="?", metavar="TEXT", help="a second text, for a model that reads pairs")
     verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
 
 
-def _number(text: str) -> int:
+def number_from_0(text: str) -> int:
+    """An option's value that counts from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
-def _load(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dict[str, Any], list[str]]:
+def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dict[str, Any], list[str]]:
     """The model that the checkpoint is for, the text as its inputs, and the pieces."""
     from minibert.checkpoint import load_architecture
 
@@ -60,7 +62,7 @@ def trace(options: argparse.Namespace) -> int:
     from minibert.lens import trace as run
     from minibert.lens.printing import trace_table
 
-    model, inputs, tokens = _load(options)
+    model, inputs, tokens = load_inputs(options)
     for what, number, size in (
         ("layer", options.layer, model.config.num_hidden_layers),
         ("head", options.head, model.config.num_attention_heads),
@@ -119,7 +121,7 @@ def step(options: argparse.Namespace) -> int:
     """``minibert step``."""
     from minibert.lens.debugger import Debugger
 
-    model, inputs, tokens = _load(options)
+    model, inputs, tokens = load_inputs(options)
     said: list[str] = []
     say = said.append if options.json else print
     say(f"{type(model).__name__}, {len(tokens)} tokens: {' '.join(map(visible, tokens))}; help lists the commands")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.lens import _add_text, _load, _number
+from minibert.commands.lens import add_one_text, load_inputs, number_from_0
 from minibert.commands.verb import add_verb, positive, print_json
 from minibert.errors import InputError
 from minibert.tables import visible
@@ -28,13 +28,13 @@ def add(verbs: Any) -> None:
         "unit of noise: a row for the token disturbed, a column for the token that moves.  1 is a token that moves as "
         "far as the noise; what a token does to itself lies mostly above the scale."
     )
-    _add_text(verb)
+    add_one_text(verb)
     verb.add_argument("--deviation", type=_above_zero, metavar="S", help="the noise's standard deviation (default 0.1)")
     verb.add_argument(
         "--relative", action="store_true", default=None, help="--deviation counts in the spread of the value"
     )
     verb.add_argument("--samples", type=positive, metavar="K", help="draws for each token (default 8)")
-    verb.add_argument("--seed", type=_number, metavar="K", help="of the draws (default 0)")
+    verb.add_argument("--seed", type=number_from_0, metavar="K", help="of the draws (default 0)")
     verb.add_argument("--at", default="embeddings", metavar="POINT", help="where noise goes in (default embeddings)")
     verb.add_argument(
         "--mode",
@@ -43,11 +43,11 @@ def add(verbs: Any) -> None:
         help="once: noise goes in at one point and all later layers are watched (default); "
         "afresh: into each layer's input, and that layer's output is watched",
     )
-    verb.add_argument("--position", type=_number, nargs="+", metavar="I", help="only these tokens, from 0: [CLS]")
+    verb.add_argument("--position", type=number_from_0, nargs="+", metavar="I", help="only these tokens, from 0: [CLS]")
     verb.add_argument(
         "--together", action="store_true", help="disturb the tokens of --position all at once, as one group"
     )
-    verb.add_argument("--layer", type=_number, nargs="+", metavar="L", help="only these layers, from 0")
+    verb.add_argument("--layer", type=number_from_0, nargs="+", metavar="L", help="only these layers, from 0")
     verb.add_argument(
         "--exact", action="store_true", help="no noise but its limit, the Jacobian's norms; T times H forward passes"
     )
@@ -59,9 +59,9 @@ def add(verbs: Any) -> None:
         "Draw who looks at whom: a row for the token that asks, a column for the token it looks at; a row sums to 1.  "
         "In the terminal a layer without --head is the mean of its heads; pictures and --json have every head."
     )
-    _add_text(verb)
-    verb.add_argument("--layer", type=_number, metavar="L", help="only this layer, from 0")
-    verb.add_argument("--head", type=_number, metavar="N", help="only this head, from 0")
+    add_one_text(verb)
+    verb.add_argument("--layer", type=number_from_0, metavar="L", help="only this layer, from 0")
+    verb.add_argument("--head", type=number_from_0, metavar="N", help="only this head, from 0")
     _add_pictures(verb)
     verb.epilog = (
         'example: minibert attention "She sat by the bank." --model path/to/checkpoint --layer 2 --png heads.png'
@@ -108,7 +108,7 @@ def _disturb(options: argparse.Namespace) -> tuple["Sensitivity", list[str]]:
         raise InputError(f"--{next(iter(given))} is about draws of noise; --exact makes none.")
     if options.together and not options.position:
         raise InputError("--together is about the tokens of --position: say which.")
-    model, inputs, tokens = _load(options)
+    model, inputs, tokens = load_inputs(options)
     layers = None
     if options.layer is not None:
         count = model.config.num_hidden_layers
@@ -152,7 +152,7 @@ def attention(options: argparse.Namespace) -> int:
     from minibert.lens.drawing import chosen, draw_attention
 
     files = _picture_files(options)
-    model, inputs, tokens = _load(options)
+    model, inputs, tokens = load_inputs(options)
     layers = chosen("layer", options.layer, model.config.num_hidden_layers)
     heads = chosen("head", options.head, model.config.num_attention_heads)
     found = trace(model, inputs, points="**.attention.self.probabilities")

@@ -4,7 +4,7 @@ import argparse
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.lens import _add_text, _load, _number
+from minibert.commands.lens import add_one_text, load_inputs, number_from_0
 from minibert.commands.verb import add_verb, positive, print_json
 from minibert.errors import InputError
 from minibert.tables import table, visible, width
@@ -22,8 +22,8 @@ def add(verbs: Any) -> None:
         "show the likeliest piece at each position; with --token the likeliest few at one, with probabilities.  The "
         "head was trained for the last layer alone: what it reads in an early one is a hint."
     )
-    _add_text(verb)
-    verb.add_argument("--token", type=_number, metavar="T", help="the guesses at this token, from 0: [CLS]")
+    add_one_text(verb)
+    verb.add_argument("--token", type=number_from_0, metavar="T", help="the guesses at this token, from 0: [CLS]")
     verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
     verb.epilog = 'example: minibert readout "Paris is the [MASK] of France." --model path/to/checkpoint --token 4'
 
@@ -33,7 +33,7 @@ def readout(options: argparse.Namespace) -> int:
     from minibert.commands.verb import load_tokenizer
     from minibert.lens.readout import readout as read
 
-    model, inputs, tokens = _load(options)
+    model, inputs, tokens = load_inputs(options)
     if options.token is not None and options.token >= len(tokens):
         raise InputError(f"There is no token {options.token}: this run has tokens 0 to {len(tokens) - 1}.")
     found = read(model, inputs, min(options.top_k, model.config.vocab_size))

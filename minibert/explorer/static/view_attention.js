@@ -57,7 +57,7 @@ function glance(walk, found, width) {
   );
   return [
     el("div", { class: "scroller" }, names, grid),
-    legend(scale, state.show === "change" ? "change of probability" : "probability; more than 0.6 is as dark as 0.6"),
+    legend(scale, state.show === "change" ? "change of probability" : "probability; all above 0.6 as 0.6"),
   ];
 }
 
