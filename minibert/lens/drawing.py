@@ -27,6 +27,7 @@ FONTS = (
 LABELLED = 40  # tokens in a picture of one panel; more would be written over each other
 NARROW = 24  # tokens in one of several panels
 MANY = 16  # panels; in more of them there are no labels, all heads of all layers are for a glance
+UNIT = "movement for each unit of noise"
 
 
 def draw_attention(
@@ -60,7 +61,7 @@ def draw_attention(
     if len(labels) != T:
         raise InputError(f"There are {len(labels)} tokens for attention over {T}.")
     across = len(heads) if len(layers) > 1 else math.ceil(math.sqrt(len(heads)))
-    _draw(panels, path, labels, labels, across, ("looks from", "to"), top=1.0)
+    _draw(panels, path, labels, labels, across, ("looks from", "to", "probability"), top=1.0)
 
 
 def draw_sensitivity(
@@ -101,7 +102,7 @@ def draw_sensitivity(
         if j not in group and not table[row, j].isnan()
     ]
     top = max(beside, default=0.0) or 1.0
-    _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves"), top)
+    _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves", UNIT), top)
 
 
 def chosen(what: str, number: int | None, size: int) -> list[int]:
@@ -117,7 +118,7 @@ def _draw(
     rows: Sequence[str],
     columns: Sequence[str],
     across: int,
-    axes: tuple[str, str],
+    said: tuple[str, str, str],  # beside the rows, below the columns, beside the colours
     top: float,
 ) -> None:
     """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar."""
@@ -145,11 +146,12 @@ def _draw(
             image = place.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap="viridis")
             place.set_title(title, fontsize=8, parse_math=False)
             _label(place, rows, columns, at_most)
-            place.set_ylabel(axes[0] if number % across == 0 else "", fontsize=7)
-            place.set_xlabel(axes[1] if number + across >= len(panels) else "", fontsize=7)
+            place.set_ylabel(said[0] if number % across == 0 else "", fontsize=7)
+            place.set_xlabel(said[1] if number + across >= len(panels) else "", fontsize=7)
         over = any((table.nan_to_num() > top * 1.0001).any() for _, table in panels)
         bar = figure.colorbar(image, ax=grid, shrink=0.6, extend="max" if over else "neither")
         bar.ax.tick_params(labelsize=7)
+        bar.set_label(said[2], fontsize=7)
         picture = io.BytesIO()  # first in memory: an error leaves no half a file
         figure.savefig(picture, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
     try:

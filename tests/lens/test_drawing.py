@@ -155,3 +155,12 @@ def test_without_matplotlib(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'minibert\[plot\]'"):
         draw_sensitivity(found, tmp_path / "maps.png")
+
+
+def test_the_colours_say_what_they_measure(tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    model = small()
+    draw_sensitivity(sensitivity(model, SENTENCE, samples=1), tmp_path / "maps.svg")
+    draw_attention(trace(model, SENTENCE), tmp_path / "heads.svg")
+    assert "<!-- movement for each unit of noise -->" in (tmp_path / "maps.svg").read_text(encoding="utf-8")
+    assert "<!-- probability -->" in (tmp_path / "heads.svg").read_text(encoding="utf-8")
