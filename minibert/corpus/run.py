@@ -64,7 +64,8 @@ class CorpusReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers in {self.shards:,} shards"
+        shards = f"{self.shards:,} {'shard' if self.shards == 1 else 'shards'}"
+        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers in {shards}"
         if not self.complete:
             return f"{sentence} so far; other workers are still at it, or were stopped"
         if self.skipped:

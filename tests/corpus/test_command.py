@@ -96,7 +96,7 @@ def test_bad_rows(source, tmp_path, capsys) -> None:
 def test_workers(source, tmp_path, capsys) -> None:
     arguments = ["embed", "--input", str(source), "--column", "text", *MODEL, "--shard-rows", "1"]
     assert main([*arguments, "--output", str(tmp_path / "alone")]) == 0
-    for worker, said in (("2/3", "1 shards so far"), ("0/3", "3 shards so far"), ("1/3", "4 shards\n")):
+    for worker, said in (("2/3", "1 shard so far"), ("0/3", "3 shards so far"), ("1/3", "4 shards\n")):
         capsys.readouterr()
         assert main([*arguments, "--output", str(tmp_path / "out"), "--worker", worker]) == 0
         assert said in capsys.readouterr().out

@@ -266,7 +266,7 @@ def test_workers_share_a_folder(embedder, source, tmp_path) -> None:
     embed(embedder, source, tmp_path / "alone")
     first = embed(embedder, source, tmp_path / "out", worker=(1, 2))
     assert (first.complete, first.shards, first.vectors) == (False, 1, 1)
-    assert str(first).endswith("in 1 shards so far; other workers are still at it, or were stopped")
+    assert str(first).endswith("in 1 shard so far; other workers are still at it, or were stopped")
     assert manifest_of(tmp_path / "out")["complete"] is False
     assert embed(embedder, source, tmp_path / "out", worker=(0, 2)).complete
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
