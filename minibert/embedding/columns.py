@@ -3,7 +3,7 @@
 The readable model keeps a row a token, (T, H), and its matrix products have as many rows as the text has tokens.  With
 16 rows, the library that computes them finds too little to share out among the cores.  Written the other way round,
 W · x + b with x (H, T), the rows are those of the weights, hundreds or thousands, and the same numbers come out in
-about two thirds of the time; a compiler that joins what stands between the products gains a quarter again.  From
+about three quarters of the time; a compiler that joins what stands between the products gains a fifth again.  From
 ``COLUMNS`` tokens on the difference is gone.
 
 Start with :func:`column_layer`, which is BertLayer.forward line by line; ``Embedder.optimize`` is how it is used.
