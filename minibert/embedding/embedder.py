@@ -233,12 +233,10 @@ class Embedder:
     def vectors_of(self, rows: list[Row], pooling: str, layers: Layers, include_special_tokens: bool) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
-        width = layers.width * self.model.config.hidden_size
-        result = torch.empty(len(rows), width, dtype=torch.float32, device=self.model.device)
+        device = self.model.device
+        found = []
         for numbers in batches(order, [len(row) for row, _ in rows], self.tokens_a_batch):
-            packed = Packed.of(
-                [rows[number][0] for number in numbers], [rows[number][1] for number in numbers], self.model.device
-            )
+            packed = Packed.of([rows[number][0] for number in numbers], [rows[number][1] for number in numbers], device)
             hidden = self.hidden_states(packed, set(layers.numbers))
             values = layers.combine([hidden[number] for number in layers.numbers])
             first = "cls" if pooling == "pooler" else pooling
@@ -246,8 +244,10 @@ class Embedder:
             if pooling == "pooler":
                 assert self.model.pooler is not None
                 vectors = self.model.pooler(vectors[:, None])
-            result[torch.tensor(numbers, device=result.device)] = vectors.float()
-        return result.cpu()
+            found.append(vectors.float())
+        result = torch.empty(len(rows), found[0].shape[1])
+        result[order] = torch.cat(found).cpu()
+        return result
 
 
 def find_device(name: str | torch.device | None) -> torch.device:

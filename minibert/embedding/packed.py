@@ -8,7 +8,7 @@ the readable model's; their results go into memory that is used again.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 
 import torch
 import torch.nn.functional as F
@@ -30,12 +30,9 @@ class Packed:
     def of(cls, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]], device: torch.device) -> "Packed":
         """``rows`` must be sorted by length."""
         lengths = tuple(len(row) for row in rows)
-        return cls(
-            torch.tensor([number for row in rows for number in row], dtype=torch.long).to(device),
-            torch.tensor([number for row in segments for number in row], dtype=torch.long).to(device),
-            torch.cat([torch.arange(length) for length in lengths]).to(device),
-            lengths,
-        )
+        together = [*chain(*rows)], [*chain(*segments)], [*chain(*map(range, lengths))]
+        input_ids, token_type_ids, position_ids = torch.tensor(together, dtype=torch.long).to(device)
+        return cls(input_ids, token_type_ids, position_ids, lengths)
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
         """Where the texts of each length are: first token, number of texts, tokens of each."""
