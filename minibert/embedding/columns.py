@@ -59,7 +59,8 @@ class Columns:
         if filling:
             inputs = [F.pad(ids, (0, filling)) for ids in inputs]
             mask[length:] = -torch.inf
-        found = self.run(*inputs, mask)
+        ids, kinds, places = inputs
+        found = self.run(ids, kinds, places, mask)
         return {number: found[number][:length] for number in wanted}
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, mask: Tensor) -> list[Tensor]:

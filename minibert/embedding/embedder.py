@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.devices import find_device
 from minibert.embedding.columns import Columns, Optimized
 from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
-from minibert.embedding.packed import Packed, packed_hidden_states
+from minibert.embedding.packed import Buffers, Packed, packed_hidden_states
 from minibert.embedding.pooling import POOLINGS, pool_packed
 from minibert.embedding.sentence_transformers import read_sentence_settings
 from minibert.errors import InputError, MissingExtraError
@@ -216,7 +217,7 @@ class Embedder:
             rows.append((row, kinds))
         return rows, list(range(len(rows)))
 
-    def hidden_states(self, packed: Packed, wanted: set[int]) -> dict[int, Tensor]:
+    def hidden_states(self, packed: Packed, wanted: set[int], buffers: Buffers | None = None) -> dict[int, Tensor]:
         """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up.
 
         Raises InputError while the model is traced or edited: these ways do not come by every point.
@@ -228,16 +229,20 @@ class Embedder:
             )
         if self.columns is not None and self.columns.fits(packed):
             return self.columns.hidden_states(packed, wanted)
-        return packed_hidden_states(self.model, packed, wanted)
+        return packed_hidden_states(self.model, packed, wanted, buffers)
 
     def vectors_of(self, rows: list[Row], pooling: str, layers: Layers, include_special_tokens: bool) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
         device = self.model.device
         found = []
-        for numbers in batches(order, [len(row) for row, _ in rows], self.tokens_a_batch):
+        lengths = [len(row) for row, _ in rows]
+        parts = list(batches(order, lengths, self.tokens_a_batch))
+        most = max(sum(lengths[number] for number in numbers) for numbers in parts)
+        buffers = Buffers(self.model, most) if len(parts) > 1 else None
+        for numbers in parts:
             packed = Packed.of([rows[number][0] for number in numbers], [rows[number][1] for number in numbers], device)
-            hidden = self.hidden_states(packed, set(layers.numbers))
+            hidden = self.hidden_states(packed, set(layers.numbers), buffers)
             values = layers.combine([hidden[number] for number in layers.numbers])
             first = "cls" if pooling == "pooler" else pooling
             vectors = pool_packed(values, packed, first, include_special_tokens)
@@ -248,21 +253,6 @@ class Embedder:
         result = torch.empty(len(rows), found[0].shape[1])
         result[order] = torch.cat(found).cpu()
         return result
-
-
-def find_device(name: str | torch.device | None) -> torch.device:
-    """The device of that name; InputError when this machine, or this torch, does not have it."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name or "cpu")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"There is no device {str(name)!r} here ({str(error).splitlines()[0]}); 'cpu' always is, and 'auto' takes "
-            "the best there is."
-        ) from error
-    return device
 
 
 def batches(order: list[int], lengths: list[int], most: int) -> Iterator[list[int]]:

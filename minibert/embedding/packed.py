@@ -6,9 +6,10 @@ done text by text, or rather for all texts of one length at a time, without a ma
 the readable model's; their results go into memory that is used again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -44,51 +45,78 @@ class Packed:
 
 
 class Buffers:
-    """Room for what a layer computes on the way, used again by the next layer.
+    """Room for what a layer computes on the way, used again by the next layer and by the next batch.
 
-    Asking the system for fresh memory five times a layer costs a tenth of the time: it comes page by page, zeroed.
+    Asking the system for fresh memory five times a layer costs a tenth of the time: it comes page by page, zeroed.  And
+    pieces of ever other sizes would leave gaps: the process would grow.
     """
 
     def __init__(self, model: BertModel, tokens: int) -> None:
         config, weight = model.config, model.embeddings.word_embeddings.weight
-        self.query, self.key, self.value, self.context = weight.new_empty(4, tokens, config.hidden_size)
+        self.narrow = weight.new_empty(4, tokens, config.hidden_size)
         self.wide = weight.new_empty(tokens, config.intermediate_size)
+
+    def first(self, tokens: int) -> "Room":
+        """The part that so many tokens need."""
+        query, key, value, context = self.narrow[:, :tokens]
+        return Room(query, key, value, context, self.wide[:tokens])
+
+
+class Room(NamedTuple):
+    """Where one batch's values go."""
+
+    query: Tensor  # (tokens, H), as key, value and context
+    key: Tensor
+    value: Tensor
+    context: Tensor
+    wide: Tensor  # (tokens, I)
 
 
 @torch.no_grad()
-def packed_hidden_states(model: BertModel, packed: Packed, wanted: set[int]) -> dict[int, Tensor]:
-    """The hidden states numbered ``wanted`` (0: the embeddings), each (tokens, H); layers above them are not run."""
+def packed_hidden_states(
+    model: BertModel, packed: Packed, wanted: set[int], buffers: Buffers | None = None
+) -> dict[int, Tensor]:
+    """The hidden states numbered ``wanted`` (0: the embeddings), each (tokens, H); layers above them are not run.
+
+    ``buffers`` hold at least as many tokens; without them, memory is asked for.
+    """
     hidden_states = model.embeddings(
         packed.input_ids[None], packed.token_type_ids[None], packed.position_ids[None]
     ).squeeze(0)
-    groups = list(packed.groups())
-    buffers = Buffers(model, len(hidden_states))
+    groups, tokens = list(packed.groups()), len(hidden_states)
+    room = (buffers or Buffers(model, tokens)).first(tokens)
     found = {0: hidden_states}
     for number, layer in enumerate(list(model.encoder.layer)[: max(wanted)], start=1):
         assert isinstance(layer, BertLayer)
-        hidden_states = packed_layer(layer, hidden_states, groups, buffers)
+        hidden_states = packed_layer(layer, hidden_states, groups, room)
         if number in wanted:
             found[number] = hidden_states
     return {number: found[number] for number in wanted}
 
 
-def packed_layer(
-    layer: BertLayer, hidden_states: Tensor, groups: Sequence[tuple[int, int, int]], buffers: Buffers
-) -> Tensor:
+def packed_layer(layer: BertLayer, hidden_states: Tensor, groups: Sequence[tuple[int, int, int]], room: Room) -> Tensor:
     """One layer on (tokens, H): BertLayer.forward, its attention done for one length at a time."""
     attention, mixing = layer.attention.self, layer.attention.output
-    query = linear(hidden_states, attention.query, buffers.query)
-    key = linear(hidden_states, attention.key, buffers.key)
-    value = linear(hidden_states, attention.value, buffers.value)
+    query = linear(hidden_states, attention.query, room.query)
+    key = linear(hidden_states, attention.key, room.key)
+    value = linear(hidden_states, attention.value, room.value)
     for start, count, length in groups:
         here = slice(start, start + count * length)
         q, k, v = (attention.split_heads(x[here].view(count, length, -1)) for x in (query, key, value))
         mixed = F.scaled_dot_product_attention(q, k, v, scale=attention.attention_head_size**-0.5)
-        attention.split_heads(buffers.context[here].view(count, length, -1)).copy_(mixed)
-    output: Tensor = mixing.LayerNorm(linear(buffers.context, mixing.dense, buffers.query).add_(hidden_states))
-    wide = layer.intermediate.intermediate_act_fn(linear(output, layer.intermediate.dense, buffers.wide))
-    result: Tensor = layer.output.LayerNorm(linear(wide, layer.output.dense, buffers.query).add_(output))
+        attention.split_heads(room.context[here].view(count, length, -1)).copy_(mixed)
+    output: Tensor = mixing.LayerNorm(linear(room.context, mixing.dense, room.query).add_(hidden_states))
+    wide = activated(layer.intermediate.intermediate_act_fn, linear(output, layer.intermediate.dense, room.wide))
+    result: Tensor = layer.output.LayerNorm(linear(wide, layer.output.dense, room.query).add_(output))
     return result
+
+
+def activated(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """``function(values)``; exact GELU in the memory of ``values``."""
+    if function is F.gelu:
+        torch.ops.aten.gelu_(values)
+        return values
+    return function(values)
 
 
 def linear(x: Tensor, module: nn.Linear, out: Tensor) -> Tensor:
