@@ -36,6 +36,7 @@ _ROOMS = {
     ),
     "minibert.explorer": ("explore",),
     "minibert.fill_mask": ("fill_mask",),
+    "minibert.finetuning": ("Finetuned", "Predictor", "finetune"),
     "minibert.heads": (
         "BertForMaskedLM",
         "BertForMultipleChoice",
@@ -158,6 +159,9 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.errors import *
     from minibert.explorer import explore as explore
     from minibert.fill_mask import fill_mask as fill_mask
+    from minibert.finetuning import Finetuned as Finetuned
+    from minibert.finetuning import Predictor as Predictor
+    from minibert.finetuning import finetune as finetune
     from minibert.heads import *
     from minibert.heads import BertForMaskedLM as AutoModelForMaskedLM
     from minibert.heads import BertForMultipleChoice as AutoModelForMultipleChoice

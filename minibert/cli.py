@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from minibert import __version__
-from minibert.commands import checkpoints, embed, explore, lens, noise, readout, similar, texts
+from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
 from minibert.commands.verb import Command
 from minibert.errors import MinibertError
 
@@ -40,6 +40,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minibert {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore):
+    for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore, training, finetune):
         subject.add(verbs)
     return parser

@@ -35,5 +35,9 @@ class CheckpointError(MinibertError, OSError):
     """A checkpoint that is missing, broken, hostile, or does not fit the model it is loaded into."""
 
 
+class TrainingError(MinibertError, ArithmeticError):
+    """A run whose numbers are none any more."""
+
+
 class MissingExtraError(MinibertError, ImportError):
     """A feature that needs an optional package; the message names the extra that brings it."""

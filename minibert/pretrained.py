@@ -70,11 +70,11 @@ class BertPreTrainedModel(Observable):
         """A model with random weights."""
         return cls(config)
 
-    def save_pretrained(self, folder: Source) -> None:
+    def save_pretrained(self, folder: Source, *, dtype: torch.dtype | None = None) -> None:
         """Write config.json and model.safetensors; see :func:`minibert.checkpoint.save_pretrained`."""
         from minibert.checkpoint import save_pretrained
 
-        save_pretrained(self, folder)
+        save_pretrained(self, folder, dtype=dtype)
 
     def __repr__(self) -> str:
         return printed_tree(self)

@@ -1,8 +1,9 @@
 """Where files come from: the one place that turns what a user typed into paths on this disk.
 
-A *source* is what ``from_pretrained`` takes: a folder, one file in a folder, or a name on the model hub.  The config,
-the tokenizer and the weights all ask here, so that they always agree on where a checkpoint lives and a new kind of
-source is added once.  Start with :func:`find_file`.
+A *source* is what ``from_pretrained`` takes: a folder, one file in a folder, a name on the model hub, or
+``"minibert-demo"``, the checkpoint that comes with minibert.  The config, the tokenizer and the weights all ask here,
+so that they always agree on where a checkpoint lives and a new kind of source is added once.  Start with
+:func:`find_file`.
 """
 
 import json
@@ -15,9 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from minibert.errors import CheckpointError
+from minibert.errors import CheckpointError, MinibertError
 
 Source = str | os.PathLike[str]
+DEMO = "minibert-demo"  # the name of the checkpoint that comes with minibert
+DEMO_FOLDER = Path(__file__).parent / "demo"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
 LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsed, a byte can become forty
@@ -88,8 +91,29 @@ def same_commit(where: Where, path: Path) -> Where:
     return where if commit is None else {**where, "revision": commit}
 
 
+def is_demo(source: Source) -> bool:
+    """Whether ``source`` is the name of the checkpoint that comes with minibert.
+
+    A path never is, nor "./minibert-demo": a folder of that name can be meant, and none that happens to lie where
+    somebody works is ever taken for it.
+    """
+    return isinstance(source, str) and source == DEMO
+
+
+def demo_folder() -> Path:
+    """Where the checkpoint lies that comes with minibert; CheckpointError when this installation has none."""
+    if not is_kind(DEMO_FOLDER / "config.json", stat.S_ISREG):
+        raise CheckpointError(
+            "This installation of minibert carries no checkpoint of its own. Name the one to use: a folder that holds "
+            "config.json, the weights and vocab.txt, or a name on the hub (--model on the command line)."
+        )
+    return DEMO_FOLDER
+
+
 def local_folder(source: Source) -> Path | None:
     """The folder on this disk that ``source`` means: itself, or the one its single file lies in.  None: the hub's."""
+    if is_demo(source):
+        return demo_folder()
     path = as_path(source)
     if is_kind(path, stat.S_ISDIR):
         return path
@@ -98,6 +122,8 @@ def local_folder(source: Source) -> Path | None:
 
 def local_file(source: Source) -> Path | None:
     """The single file that ``source`` names, or None when it is a folder or a hub name."""
+    if is_demo(source):
+        return None
     path = as_path(source)
     if is_kind(path, stat.S_ISDIR):
         return None
@@ -171,7 +197,7 @@ def is_inside(path: Path, folder: Path) -> bool:
 
 def is_hub_name(source: Source) -> bool:
     """Whether ``source`` could be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
-    if not isinstance(source, str) or HUB_NAME.fullmatch(source) is None:
+    if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None:
         return False
     return not is_kind(Path(source), lambda mode: True)
 
@@ -239,6 +265,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except MinibertError:  # of what was to be written
+        raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(f"{str(path)!r} cannot be written ({reason}).") from error

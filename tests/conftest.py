@@ -33,3 +33,25 @@ def threads(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def own_checkpoint(tmp_path, monkeypatch) -> Path:
+    """A stand-in for the checkpoint that comes with minibert: random, tiny, kept as that is, float16 in the file."""
+    import minibert
+    from minibert import source
+
+    folder = tmp_path / "own"
+    random_bert = Path(minibert.__file__).parent / "goldens" / "random-bert"
+    minibert.BertForPreTraining.from_pretrained(random_bert).save_pretrained(folder, dtype=torch.float16)
+    minibert.BertTokenizer.from_pretrained(random_bert).save_pretrained(folder)
+    monkeypatch.setattr(source, "DEMO_FOLDER", folder)
+    return folder
+
+
+@pytest.fixture
+def no_own_checkpoint(tmp_path, monkeypatch) -> None:
+    """An installation that carries no checkpoint."""
+    from minibert import source
+
+    monkeypatch.setattr(source, "DEMO_FOLDER", tmp_path / "absent")

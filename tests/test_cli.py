@@ -120,7 +120,7 @@ def test_help_has_an_example(verb: str, capsys) -> None:
     assert f"example: minibert {verb}" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["sing"], ["tokenize", "x"], ["fill-mask", "x", "--model", "m", "-k", "0"]])
+@pytest.mark.parametrize("arguments", [[], ["sing"], ["tokenize"], ["fill-mask", "x", "--model", "m", "-k", "0"]])
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -142,7 +142,6 @@ def test_the_nearest_texts_of_a_corpus(tmp_path, capsys, keep_text: bool) -> Non
         (["bank", *BANKS, "the pear", "--model", FOLDER], "The word 'bank' does not stand in text 3, 'the pear'."),
         (["bank", "the bank", "--model", FOLDER], "nothing to compare 'bank' with"),
         (["bank", "--model", FOLDER], "There is no text to compare 'bank' in"),
-        (["bank", *BANKS], "Say which model to compare with"),
         (["bank", *BANKS, "--model", FOLDER, "-k", "3"], "-k says how many texts of a corpus"),
         (["bank", *BANKS, "--in", "folder"], "not both"),
         (["bank", "--in", "folder", "--pooling", "first"], "--pooling is of a word's pieces"),

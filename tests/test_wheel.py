@@ -48,6 +48,9 @@ from minibert.verify.published import FILE
 assert FILE.is_file()
 from minibert.cli import main
 assert main(["fill-mask", "the [MASK]", "--model", str(place)]) == 0
+carries_own = sys.argv[2] == "True"
+assert main(["fill-mask", "the [MASK]"]) == (0 if carries_own else 2)
+assert main(["tokenize", "the bank"]) == (0 if carries_own else 2)
 assert main(["verify", str(place), "--against", "transformers"]) == 2
 arguments = ["--input", str(corpus / "texts.txt"), "--output", str(corpus / "parquet"), "--model", str(place)]
 assert main(["embed", *arguments, "--format", "parquet"]) == 2
@@ -85,6 +88,8 @@ def test_carries_what_it_needs(wheel) -> None:
         str(path.relative_to(ROOT)) for path in (ROOT / "minibert").rglob("*.py") if "__pycache__" not in path.parts
     }
     assert modules <= set(names), "a package is missing from pyproject.toml's list"
+    own = {str(path.relative_to(ROOT)) for path in (ROOT / "minibert" / "demo").glob("*")}
+    assert own == {name for name in names if name.startswith("minibert/demo/")}, "the checkpoint and its card"
 
 
 def test_runs_without_numpy_outside_the_checkout(wheel, tmp_path) -> None:
@@ -102,7 +107,7 @@ def test_runs_without_numpy_outside_the_checkout(wheel, tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     done = subprocess.run(
-        [home / "bin" / "python", script, str(ROOT)],
+        [home / "bin" / "python", script, str(ROOT), str((ROOT / "minibert" / "demo").is_dir())],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -48,7 +48,8 @@ def load_pretrained(
         model_class: BertModel or a head.
         source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name.
         config: used instead of the source's own.
-        dtype: of the parameters, default float32 whatever the file has; ``"auto"`` keeps the file's.
+        dtype: of the parameters, default float32 whatever the file has; ``"auto"`` is what the config's ``dtype`` says,
+            where it says nothing the file's.
         fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
         add_pooling_layer: for BertModel; False leaves the pooler out.
         settings: ``revision=``, ``cache_dir=``, ``local_files_only=``, ``token=`` and ``force_download=`` for the hub;
@@ -80,7 +81,7 @@ def load_pretrained(
         raise ConfigError(f"{os.fspath(source)}: {error}") from error
     plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or bool(HEAD_SIZES & set(settings)))
     plan.check()
-    plan.carry_out(_as_dtype(dtype))
+    plan.carry_out(_as_dtype(dtype, config))
     return model.eval()
 
 
@@ -117,15 +118,18 @@ class _NoInitialisation(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _as_dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:
+def _as_dtype(dtype: torch.dtype | str | None, config: BertConfig) -> torch.dtype | None:
     """The dtype to load as; None keeps the file's."""
-    if dtype == "auto":
-        return None
-    if isinstance(dtype, str):
-        dtype = getattr(torch, dtype.removeprefix("torch."), None)
-        if not isinstance(dtype, torch.dtype):
-            raise ConfigError("dtype is not a kind of number torch knows; choose float32, float64, float16, bfloat16.")
-    return dtype or torch.float32
+    wanted: Any = torch.float32 if dtype is None else dtype
+    if wanted == "auto":  # a file may be kept smaller than the model is run: float16 in the file, "dtype": "float32"
+        wanted = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+        if wanted is None:
+            return None
+    if isinstance(wanted, str):
+        wanted = getattr(torch, wanted.removeprefix("torch."), None)
+    if not isinstance(wanted, torch.dtype) or not wanted.is_floating_point:
+        raise ConfigError("dtype is not a kind of number torch knows; choose float32, float64, float16, bfloat16.")
+    return wanted
 
 
 @dataclass

@@ -21,14 +21,17 @@ KIND_NAMES = {
 }  # fmt: skip
 
 
-def save_pretrained(model: "BertPreTrainedModel", folder: Source) -> None:
+def save_pretrained(model: "BertPreTrainedModel", folder: Source, *, dtype: torch.dtype | None = None) -> None:
     """Write config.json and model.safetensors into ``folder``, each of them whole or not at all.
+
+    ``dtype``: what the file keeps the numbers as, default what the model has them as.  The config's ``dtype`` stays the
+    model's: a float32 model in a file of float16 takes half the space and is run in float32, here and in transformers.
 
     Raises CheckpointError when the folder cannot be written.
     """
     folder = Path(folder)
     tied = model.tied_names()
-    state = {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+    state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in model.state_dict().items() if name not in tied}
     settings = model.config.to_dict()
     settings.pop("torch_dtype", None)  # the older spelling of dtype
     settings |= {"architectures": [type(model).__name__], "dtype": str(model.dtype).removeprefix("torch.")}

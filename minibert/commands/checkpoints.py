@@ -4,18 +4,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import add_verb, print_json
+from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json
+from minibert.errors import InputError
+from minibert.source import DEMO
 from minibert.tables import table
 
 
 def add(verbs: Any) -> None:
     """``inspect``, ``verify``, ``golden``, ``convert``."""
     verb = add_verb(verbs, "inspect", inspect, "show what a checkpoint holds and what became of every tensor")
-    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
-    verb.epilog = "example: minibert inspect path/to/bert-base-uncased"
+    add_checkpoint(verb)
+    verb.epilog = "example: minibert inspect; or: minibert inspect path/to/bert-base-uncased"
 
     verb = add_verb(verbs, "verify", verify, "prove that a checkpoint computes what it should, value by value")
-    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    add_checkpoint(verb, None)
     against = verb.add_mutually_exclusive_group(required=True)
     against.add_argument(
         "--against", metavar="WHAT", help="transformers, a golden file, or another checkpoint to compare with"
@@ -29,14 +31,19 @@ def add(verbs: Any) -> None:
     verb.add_argument("--attention", choices=("eager", "sdpa"), default="eager", help="default eager, which has maps")
     verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
     verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
-    verb.epilog = "exit code 1: a point differs.  example: minibert verify path/to/checkpoint --against transformers"
+    verb.epilog = (
+        "exit code 1: a point differs.  example: minibert verify --against transformers; or: "
+        "minibert verify path/to/checkpoint --against path/to/another"
+    )
 
     verb = add_verb(verbs, "golden", golden, "record a checkpoint's inner values in full precision, to verify against")
-    verb.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, a weight file, or a hub name")
+    add_checkpoint(verb)
     verb.add_argument("-o", "--output", required=True, metavar="FILE", help="the .safetensors file to write")
     verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="record on these texts instead")
     verb.add_argument("--layers", action="store_true", help="only embeddings, layers, pooler and head: a small file")
-    verb.epilog = "example: minibert golden path/to/checkpoint -o golden.safetensors"
+    verb.epilog = (
+        "example: minibert golden -o golden.safetensors; or: minibert golden path/to/checkpoint -o golden.safetensors"
+    )
 
     verb = add_verb(
         verbs, "convert", convert, "write any checkpoint as a modern folder: config, safetensors, vocabulary"
@@ -74,15 +81,16 @@ def verify(options: argparse.Namespace) -> int:
     """``minibert verify``."""
     from minibert import verify as room
 
+    checkpoint = to_verify(options)
     if options.published is not None:
-        published = room.verify_published(options.checkpoint, options.published or None)
+        published = room.verify_published(checkpoint, options.published or None)
         if options.json:
             print_json(published.to_dict())
         else:
             print(published)
         return 0 if published.same else 1
     report = room.verify(
-        options.checkpoint,
+        checkpoint,
         options.against,
         dtype=options.dtype,
         attention=options.attention,
@@ -93,6 +101,23 @@ def verify(options: argparse.Namespace) -> int:
     else:
         print(report.to_text(every_point=options.all))
     return 0 if report.same else 1
+
+
+def to_verify(options: argparse.Namespace) -> str:
+    """The checkpoint that was named; else minibert's own, but never as one of two that are compared with each other."""
+    from minibert.verify.golden import is_golden
+
+    if options.checkpoint is None:
+        path = Path(options.against or "")
+        a_golden = path.suffix == ".safetensors" and path.is_file() and is_golden(path)
+        if options.against != "transformers" and not a_golden:
+            raise InputError(
+                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers or a "
+                f"golden file is it, without a name, {OWN}."
+            )
+        return DEMO
+    checkpoint: str = options.checkpoint
+    return checkpoint
 
 
 def golden(options: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ def add(verbs: Any) -> None:
         "--worker", type=worker, metavar="I/N", help="make every N-th shard from shard I (0/2 and 1/2: two workers)"
     )
     verb.epilog = (
-        'example: minibert embed "The sun is out." "It is a sunny day." --model path/to/checkpoint; or: '
+        'example: minibert embed "The sun is out." "It is a sunny day."; or: '
         "minibert embed --input reviews.csv --column text --output vectors --model path/to/checkpoint"
     )
 

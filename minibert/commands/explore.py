@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import add_model, add_verb, load_tokenizer, positive, print_json
 from minibert.errors import InputError
 
 FIRST_TEXT = "She sat by the bank of the river."  # of a live page that was given none
@@ -16,7 +16,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "explore", explore, "make a page that shows every value of a run, as a file or live")
     verb.add_argument("text", nargs="?", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("second", nargs="?", metavar="TEXT", help="a second text, to compare the words they share")
-    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+    add_model(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
     verb.add_argument("--serve", action="store_true", help="the same page live, in this machine's browser only")
     verb.add_argument("--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080)")
@@ -24,8 +24,7 @@ def add(verbs: Any) -> None:
         "--samples", type=_samples, metavar="S", help="draws of noise for each sensitivity map (default 4; 0: no maps)"
     )
     verb.epilog = (
-        'example: minibert explore "He sat on the bank of the river." "She put money in the bank." '
-        "--model path/to/checkpoint -o page.html"
+        'example: minibert explore "He sat on the bank of the river." "She put money in the bank." -o page.html'
     )
 
 

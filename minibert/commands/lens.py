@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import add_model, add_verb, load_tokenizer, positive, print_json
 from minibert.errors import InputError, MinibertError
 from minibert.tables import table, visible
 
@@ -24,13 +24,13 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--numbers", type=positive, default=8, metavar="K", help="how many numbers of a row (default 8; JSON has all)"
     )
-    verb.epilog = 'example: minibert trace "She sat by the bank." --model path/to/checkpoint --layer 3 --head 2'
+    verb.epilog = 'example: minibert trace "She sat by the bank." --layer 3 --head 2'
 
     verb = add_verb(verbs, "step", step, "step through a model's run, look at each value, change it, go on")
     add_one_text(verb)
     verb.epilog = (
         "commands are read line by line, from you or from a pipe; help lists them.  "
-        'example: minibert step "She sat by the bank." --model path/to/checkpoint'
+        'example: minibert step "She sat by the bank."'
     )
 
 
@@ -38,7 +38,7 @@ def add_one_text(verb: argparse.ArgumentParser) -> None:
     """A text, perhaps a pair, and the checkpoint."""
     verb.add_argument("text", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("pair", nargs="?", metavar="TEXT", help="a second text, for a model that reads pairs")
-    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+    add_model(verb)
 
 
 def number_from_0(text: str) -> int:

@@ -52,7 +52,7 @@ def add(verbs: Any) -> None:
         "--exact", action="store_true", help="no noise but its limit, the Jacobian's norms; T times H forward passes"
     )
     _add_pictures(verb)
-    verb.epilog = 'example: minibert noise "New York is a large city." --model path/to/checkpoint --layer 0 5'
+    verb.epilog = 'example: minibert noise "New York is a large city." --layer 0 3'
 
     verb = add_verb(verbs, "attention", attention, "draw who looks at whom, in one head, a layer's heads, or all")
     verb.description = (
@@ -63,9 +63,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--layer", type=number_from_0, metavar="L", help="only this layer, from 0")
     verb.add_argument("--head", type=number_from_0, metavar="N", help="only this head, from 0")
     _add_pictures(verb)
-    verb.epilog = (
-        'example: minibert attention "She sat by the bank." --model path/to/checkpoint --layer 2 --png heads.png'
-    )
+    verb.epilog = 'example: minibert attention "She sat by the bank." --layer 2 --png heads.png'
 
 
 def _add_pictures(verb: argparse.ArgumentParser) -> None:
@@ -197,7 +195,7 @@ def _picture_files(options: argparse.Namespace) -> list[str]:
                 raise InputError(f"--{kind} {file}: a file of that kind ends in .{kind}.")
             files.append(file)
     if files:
-        from minibert.lens.drawing import need_matplotlib
+        from minibert.pictures import need_matplotlib
 
         need_matplotlib()
     return files

@@ -25,7 +25,7 @@ def add(verbs: Any) -> None:
     add_one_text(verb)
     verb.add_argument("--token", type=number_from_0, metavar="T", help="the guesses at this token, from 0: [CLS]")
     verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
-    verb.epilog = 'example: minibert readout "Paris is the [MASK] of France." --model path/to/checkpoint --token 4'
+    verb.epilog = 'example: minibert readout "She sat by the [MASK]." --token 5'
 
 
 def readout(options: argparse.Namespace) -> int:

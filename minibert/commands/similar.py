@@ -5,8 +5,9 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_verb, positive, print_json
+from minibert.commands.verb import OWN, add_verb, positive, print_json
 from minibert.errors import InputError
+from minibert.source import DEMO
 from minibert.tables import table
 
 if TYPE_CHECKING:
@@ -32,16 +33,15 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("word", metavar="WORD|QUERY", help="the word to compare; with --in the text to look for")
     verb.add_argument("texts", nargs="*", metavar="TEXT", help="texts that it stands in, each in quotes")
-    verb.add_argument("--model", metavar="CHECKPOINT", help="a folder or a hub name; with --in default the corpus's")
+    verb.add_argument(
+        "--model", metavar="CHECKPOINT", help=f"a folder or a hub name; default: {OWN}, with --in the corpus's model"
+    )
     verb.add_argument(
         "--pooling", choices=("mean", "first", "last"), help="what becomes of a word's pieces (default mean)"
     )
     verb.add_argument("--in", dest="folder", metavar="DIR", help="a folder that minibert embed wrote: search there")
     verb.add_argument("-k", "--top-k", type=positive, metavar="K", help="with --in: how many texts (default 10)")
-    verb.epilog = (
-        'example: minibert similar bank "He sat on the bank of the river." "She put money in the bank." '
-        "--model path/to/checkpoint"
-    )
+    verb.epilog = 'example: minibert similar bank "He sat on the bank of the river." "She put money in the bank."'
 
 
 def similar(options: argparse.Namespace) -> int:
@@ -54,8 +54,6 @@ def similar(options: argparse.Namespace) -> int:
         raise InputError(
             f"There is no text to compare {options.word!r} in: give some behind it, or a corpus with --in DIR."
         )
-    if options.model is None:
-        raise InputError("Say which model to compare with: --model CHECKPOINT, a folder or a hub name.")
     return compare(options)
 
 
@@ -86,7 +84,7 @@ def compare(options: argparse.Namespace) -> int:
     from minibert.embedding import Embedder
     from minibert.embedding.similarity import word_similarity
 
-    embedder = Embedder.from_pretrained(options.model)
+    embedder = Embedder.from_pretrained(DEMO if options.model is None else options.model)
     found = word_similarity(embedder, options.word, options.texts, options.pooling or "mean")
     if options.json:
         print_json(found.to_dict() | {"pooling": options.pooling or "mean"})

@@ -11,12 +11,12 @@ def add(verbs: Any) -> None:
     """``tokenize``, ``fill-mask``."""
     verb = add_verb(verbs, "tokenize", tokenize, "split texts into pieces, with ids and places in the text")
     add_texts(verb)
-    verb.epilog = 'example: minibert tokenize "나는 배를 타고 여행을 간다." --model path/to/checkpoint'
+    verb.epilog = 'example: minibert tokenize "나는 배를 타고 여행을 간다."'
 
     verb = add_verb(verbs, "fill-mask", fill, "guess the words behind [MASK]")
     add_texts(verb)
     verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
-    verb.epilog = 'example: minibert fill-mask "Paris is the [MASK] of France." --model path/to/bert-base-uncased'
+    verb.epilog = 'example: minibert fill-mask "이 영화 정말 [MASK]" "She opened the [MASK] and went in."'
 
 
 def tokenize(options: argparse.Namespace) -> int:

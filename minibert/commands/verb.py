@@ -6,10 +6,13 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from minibert.source import DEMO
+
 if TYPE_CHECKING:
     from minibert.tokenizer import BertTokenizer
 
 Command = Callable[[argparse.Namespace], int]
+OWN = "the small Korean and English checkpoint that comes with minibert"
 
 
 def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.ArgumentParser:
@@ -23,7 +26,23 @@ def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.
 def add_texts(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
     """Texts and the checkpoint to use on them."""
     verb.add_argument("texts", nargs=nargs, metavar="TEXT", help="one or more texts, each in quotes")
-    verb.add_argument("--model", required=True, metavar="CHECKPOINT", help="a folder or a hub name")
+    add_model(verb)
+
+
+def add_model(verb: argparse.ArgumentParser) -> None:
+    """Which checkpoint to use."""
+    verb.add_argument("--model", default=DEMO, metavar="CHECKPOINT", help=f"a folder or a hub name; default: {OWN}")
+
+
+def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) -> None:
+    """The checkpoint that the verb is about; None for a verb that decides itself what its lack means."""
+    verb.add_argument(
+        "checkpoint",
+        nargs="?",
+        default=default,
+        metavar="CHECKPOINT",
+        help=f"a folder, a weight file, or a hub name; default: {OWN}",
+    )
 
 
 def positive(text: str) -> int:

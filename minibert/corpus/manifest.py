@@ -19,7 +19,7 @@ from minibert.corpus.shards import Record, file_digest, read_record, write_lines
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
 from minibert.hub import commit_of
-from minibert.source import is_file, local_folder, read_json, write_text
+from minibert.source import is_demo, is_file, local_folder, read_json, write_text
 
 KIND, VERSION = "minibert corpus", 1
 FILE, SKIPPED = "manifest.json", "skipped.jsonl"
@@ -60,7 +60,7 @@ def describe_model(embedder: Embedder) -> Plan:
     """Which model this is: where it came from, and a checksum of what it computes with."""
     report = embedder.model.load_report
     source = None if report is None else report.source
-    folder = None if source is None else local_folder(source)
+    folder = None if source is None or is_demo(source) else local_folder(source)
     return {
         "source": source if folder is None else str(Path(str(source)).expanduser().resolve()),
         "revision": None if report is None or folder is not None else commit_of(Path(report.files[0])),

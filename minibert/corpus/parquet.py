@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.corpus.rows import Input, Row, Unreadable
+from minibert.corpus.rows import File, Row, Unreadable
 from minibert.errors import MissingExtraError
 
 ROWS_A_BATCH = 1024
@@ -28,8 +28,8 @@ def need_pyarrow() -> Any:
     return pyarrow
 
 
-class ParquetRows(Input):
-    """.parquet: a column of texts, perhaps one of ids."""
+class ParquetRows(File):
+    """.parquet, of which only the columns that are wanted are read."""
 
     def columns(self) -> list[str]:
         """The names of the schema's columns."""
@@ -38,9 +38,8 @@ class ParquetRows(Input):
 
     def records(self) -> Iterator[tuple[None, dict[str, Any]]]:
         """The cells of each row, not yet looked into: one that is not UTF-8 spoils its own row and no other."""
-        names = [self.column] if self.id_column in (None, self.column) else [self.column, self.id_column]
         with need_pyarrow().parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS_A_BATCH, columns=names):
+            for batch in file.iter_batches(ROWS_A_BATCH, columns=self.wanted):
                 for cells in zip(*batch.columns, strict=True):
                     yield None, dict(zip(batch.schema.names, cells, strict=True))
 

@@ -3,17 +3,17 @@
 A row is a number from 1, an id and a text.  A row that cannot be read comes as a BadRow, in its place, so that the
 numbers of the others hold.  A line ends at a newline (or CR LF) and nowhere else: U+2028 and U+0085 are letters of a
 text.  An empty line of a .txt is an empty text, with a vector like any other, so that row n is line n; blank lines of
-the other formats are no rows.  Look first at :meth:`Input.__iter__`.
+the other formats are no rows.  Look first at :meth:`File.rows`; fine-tuning reads its own columns with it.
 """
 
 import csv
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from minibert.errors import InputError, MinibertError
 from minibert.source import Source, as_path, is_file
@@ -22,6 +22,8 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Letters.  The csv module's own limit, 131,072, is less than many a page; none, and a quote that is never closed would
 # take the rest of the file into memory.
 LONGEST_FIELD = 1 << 26
+
+Made = TypeVar("Made")
 
 
 class Row(NamedTuple):
@@ -46,23 +48,20 @@ class BadRow:
 
 
 class Unreadable(Exception):
-    """Why one row cannot be read."""
+    """Why one row cannot be read; ``line``: where, if not in its first."""
+
+    def __init__(self, why: str, line: int | None = None) -> None:
+        super().__init__(why)
+        self.line = line
 
 
-class Input(ABC):
-    """A file of texts; each iteration reads it from the beginning, and holds no more of it than a row or a batch."""
+class File(ABC):
+    """A file of records; each reading begins at the beginning, and holds no more of it than a row or a batch."""
 
-    def __init__(self, path: Path, column: str | None, id_column: str | None) -> None:
+    wanted: Sequence[str] | None = None  # columns that will be looked at; None: all
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        names = self.columns()
-        if column is None:
-            listed = f"; it has {', '.join(names)}" if names else ""
-            raise InputError(f"Say which column of {path} holds the texts (--column NAME){listed}.")
-        for name in (column,) if id_column is None else (column, id_column):
-            if names is not None and names.count(name) != 1:
-                found = "two columns" if name in names else "no column"
-                raise InputError(f"{path} has {found} called {name!r}; it has {', '.join(names)}.")
-        self.column, self.id_column = column, id_column
 
     @abstractmethod
     def columns(self) -> list[str] | None:
@@ -76,32 +75,65 @@ class Input(ABC):
     def parse(self, record: Any) -> Mapping[str, Any]:
         """The columns of a record; raises Unreadable."""
 
-    def __iter__(self) -> Iterator[Row | BadRow]:
+    def names(self) -> list[str] | None:
+        """:meth:`columns`; raises InputError for a file that cannot be read."""
+        try:
+            return self.columns()
+        except (MinibertError, ImportError):
+            raise
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+    def rows(self, make: Callable[[int, int | None, Mapping[str, Any]], Made]) -> Iterator[Made | BadRow]:
+        """What ``make`` makes of each row's number, first line and columns; a BadRow where it raises Unreadable.
+
+        Raises InputError when the file cannot be read to its end.
+        """
         try:
             for number, (line, record) in enumerate(self.records(), start=1):
-                yield self.row(number, line, record)
+                try:
+                    made: Made | BadRow = make(number, line, self.parse(record))
+                except Unreadable as error:
+                    made = BadRow(number, error.line or line, str(error))
+                yield made
         except MinibertError:
             raise
         except (OSError, ValueError) as error:  # ValueError: what pyarrow says of a damaged file
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{self.path} cannot be read to its end ({reason}).") from error
 
-    def row(self, number: int, line: int | None, record: Any) -> Row | BadRow:
-        """The row that a record holds."""
-        try:
-            columns = self.parse(record)
-            text = value(columns, self.column)
-            if not isinstance(text, str):
-                raise Unreadable(f"has {shortened(text)} in {self.column!r}, expected text")
-            identity = number if self.id_column is None else value(columns, self.id_column)
-            if type(identity) not in (str, int):  # True is an int for isinstance
-                raise Unreadable(f"has {shortened(identity)} in {self.id_column!r}, expected text or a whole number")
-        except Unreadable as error:
-            return BadRow(number, line, str(error))
+
+class Input:
+    """The texts of a file, with their ids; each iteration reads them from the beginning."""
+
+    def __init__(self, file: File, column: str | None, id_column: str | None) -> None:
+        self.file, self.path = file, file.path
+        names = file.names()
+        if column is None:
+            listed = f"; it has {', '.join(names)}" if names else ""
+            raise InputError(f"Say which column of {self.path} holds the texts (--column NAME){listed}.")
+        for name in (column,) if id_column is None else (column, id_column):
+            if names is not None and names.count(name) != 1:
+                found = "two columns" if name in names else "no column"
+                raise InputError(f"{self.path} has {found} called {name!r}; it has {', '.join(names)}.")
+        self.column, self.id_column = column, id_column
+        file.wanted = [column] if id_column in (None, column) else [column, id_column]
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        return self.file.rows(self.row)
+
+    def row(self, number: int, line: int | None, columns: Mapping[str, Any]) -> Row:
+        """The row of these columns; raises Unreadable."""
+        text = value(columns, self.column)
+        if not isinstance(text, str):
+            raise Unreadable(f"has {shortened(text)} in {self.column!r}, expected text")
+        identity = number if self.id_column is None else value(columns, self.id_column)
+        if type(identity) not in (str, int):  # True is an int for isinstance
+            raise Unreadable(f"has {shortened(identity)} in {self.id_column!r}, expected text or a whole number")
         return Row(number, identity, text)
 
 
-class TextLines(Input):
+class TextLines(File):
     """.txt: one text a line."""
 
     def columns(self) -> list[str]:
@@ -117,7 +149,7 @@ class TextLines(Input):
         return {"text": decoded(record)}
 
 
-class JsonLines(Input):
+class JsonLines(File):
     """.jsonl: one JSON object a line."""
 
     def columns(self) -> None:
@@ -138,8 +170,12 @@ class JsonLines(Input):
         return found
 
 
-class Table(Input):
+class Table(File):
     """.csv, with quotes as RFC 4180 has them; .tsv, where a quote is a letter like others (IANA's definition)."""
+
+    def has_tabs(self) -> bool:
+        """Whether tabs stand between the fields."""
+        return self.path.suffix.lower() == ".tsv"
 
     def columns(self) -> list[str]:
         """The fields of the first line."""
@@ -155,7 +191,7 @@ class Table(Input):
         csv.field_size_limit(LONGEST_FIELD)
         # Bytes that are not UTF-8 come through as lone surrogates: they spoil their own record and no other.
         with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            if self.path.suffix.lower() == ".tsv":
+            if self.has_tabs():
                 reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
             else:
                 reader = csv.reader(file, strict=True)
@@ -178,8 +214,8 @@ class Table(Input):
         next(records, None)
         return records
 
-    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
-        """The fields by their columns' names."""
+    def checked(self, record: list[str] | csv.Error) -> list[str]:
+        """The fields, if they can be read."""
         if isinstance(record, csv.Error):
             raise Unreadable(f"has quotes that do not fit together ({record})")
         for field in record:
@@ -187,17 +223,22 @@ class Table(Input):
                 field.encode()
             except UnicodeEncodeError as error:
                 raise Unreadable(f"is not UTF-8 (a byte is 0x{ord(field[error.start]) - 0xDC00:02x})") from error
-        if len(record) != len(self.header):
-            raise Unreadable(f"has {len(record)} fields, expected the {len(self.header)} of the first line")
-        return dict(zip(self.header, record, strict=True))
+        return record
+
+    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
+        """The fields by their columns' names."""
+        fields = self.checked(record)
+        if len(fields) != len(self.header):
+            raise Unreadable(f"has {len(fields)} fields, expected the {len(self.header)} of the first line")
+        return dict(zip(self.header, fields, strict=True))
 
 
-def open_input(source: Source, column: str | None = None, id_column: str | None = None) -> Input:
-    """The rows of a file, its format told by its ending.  Raises InputError when there is no such file or column."""
+def open_file(source: Source) -> File:
+    """The file of rows, its format told by its ending.  Raises InputError when there is no such file."""
     from minibert.corpus.parquet import ParquetRows
 
     path = as_path(source)
-    formats: dict[str, type[Input]] = {
+    formats: dict[str, type[File]] = {
         ".txt": TextLines, ".csv": Table, ".tsv": Table, ".jsonl": JsonLines, ".parquet": ParquetRows,
     }  # fmt: skip
     kind = formats.get(path.suffix.lower())
@@ -205,18 +246,19 @@ def open_input(source: Source, column: str | None = None, id_column: str | None 
         raise InputError(
             f"{path} ends in {path.suffix!r}; an input is .txt (one text a line), .csv, .tsv, .jsonl or .parquet."
         )
-    if kind is TextLines:
-        if column is not None or id_column is not None:
-            raise InputError(f"{path} has no columns: every line is a text. Leave --column and --id-column out.")
-        column = "text"
     if not is_file(path):
         raise InputError(f"{path} does not exist.")
-    try:
-        return kind(path, column, id_column)
-    except (MinibertError, ImportError):
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    return kind(path)
+
+
+def open_input(source: Source, column: str | None = None, id_column: str | None = None) -> Input:
+    """The texts of a file.  Raises InputError when there is no such file or column."""
+    file = open_file(source)
+    if isinstance(file, TextLines):
+        if column is not None or id_column is not None:
+            raise InputError(f"{file.path} has no columns: every line is a text. Leave --column and --id-column out.")
+        column = "text"
+    return Input(file, column, id_column)
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:

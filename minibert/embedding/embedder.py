@@ -175,7 +175,12 @@ class Embedder:
     @property
     def tokens_a_batch(self) -> int:
         """How many tokens run together on the model's device."""
-        return TOKENS_A_BATCH if self.model.device.type == "cpu" else TOKENS_ON_AN_ACCELERATOR
+        return TOKENS_A_BATCH if self.device.type == "cpu" else TOKENS_ON_AN_ACCELERATOR
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is; asked of one tensor, since looking through all of them takes a while for one text."""
+        return self.model.embeddings.word_embeddings.weight.device
 
     def resolve(self, pooling: LayerChoice, layers: LayerChoice, weights: Sequence[float] | None) -> tuple[str, Layers]:
         """The kind of pooling and the layers that the arguments of :meth:`encode` mean."""
@@ -234,14 +239,14 @@ class Embedder:
     def vectors_of(self, rows: list[Row], pooling: str, layers: Layers, include_special_tokens: bool) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
-        device = self.model.device
         found = []
         lengths = [len(row) for row, _ in rows]
         parts = list(batches(order, lengths, self.tokens_a_batch))
         most = max(sum(lengths[number] for number in numbers) for numbers in parts)
         buffers = Buffers(self.model, most) if len(parts) > 1 else None
         for numbers in parts:
-            packed = Packed.of([rows[number][0] for number in numbers], [rows[number][1] for number in numbers], device)
+            ids, segments = zip(*(rows[number] for number in numbers), strict=True)
+            packed = Packed.of(ids, segments, self.device)
             hidden = self.hidden_states(packed, set(layers.numbers), buffers)
             values = layers.combine([hidden[number] for number in layers.numbers])
             first = "cls" if pooling == "pooler" else pooling
@@ -250,8 +255,11 @@ class Embedder:
                 assert self.model.pooler is not None
                 vectors = self.model.pooler(vectors[:, None])
             found.append(vectors.float())
-        result = torch.empty(len(rows), found[0].shape[1])
-        result[order] = torch.cat(found).cpu()
+        together = (torch.cat(found) if len(found) > 1 else found[0]).cpu()
+        if len(rows) == 1:
+            return together
+        result = torch.empty_like(together)
+        result[order] = together
         return result
 
 

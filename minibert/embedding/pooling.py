@@ -43,4 +43,4 @@ def pool_packed(values: Tensor, packed: Packed, pooling: str, include_special_to
             pooled.append(torch.zeros_like(values[:1]).expand(count, -1))
         else:
             pooled.append(tokens.mean(dim=1) if pooling == "mean" else tokens.amax(dim=1))
-    return torch.cat(pooled)
+    return torch.cat(pooled) if len(pooled) > 1 else pooled[0]

@@ -4,7 +4,6 @@ matplotlib draws; it is an extra: pip install 'minibert[plot]'.  Tokens are show
 formula, and Korean and Chinese letters are taken from whatever font of this machine has them.
 """
 
-import io
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from minibert.errors import InputError, MissingExtraError
+from minibert.errors import InputError
 from minibert.lens.noise import Sensitivity
+from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.tables import visible
 
-FORMATS = ("png", "svg", "pdf")
 # Tried in this order before any other font of the machine: good-looking ones that many machines have.
 FONTS = (
     "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
@@ -123,18 +122,13 @@ def _draw(
 ) -> None:
     """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar."""
     matplotlib = need_matplotlib()
-    path = Path(path)
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise InputError(f"{path} ends in {path.suffix or 'nothing'}; a picture ends in .png, .svg or .pdf.")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"The folder {path.absolute().parent} is not there; make it, or write elsewhere.")
+    check_picture(path)
     down = math.ceil(len(panels) / across)
     at_most = LABELLED if len(panels) == 1 else NARROW if len(panels) <= MANY else 0
     side = max(1.0, 0.16 * len(columns)) if max(len(rows), len(columns)) <= at_most else 1.6
     size = (min(40.0, across * (side + 1.0) + 1.2), min(60.0, down * (side + 1.0) + 0.4))
     families = fonts_for("".join((*rows, *columns)))
-    with matplotlib.rc_context({"font.family": families, "svg.hashsalt": "minibert"}):
+    with matplotlib.rc_context({"font.family": families}):
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
         grid = figure.subplots(down, across, squeeze=False)
         image: Any = None
@@ -152,12 +146,7 @@ def _draw(
         bar = figure.colorbar(image, ax=grid, shrink=0.6, extend="max" if over else "neither")
         bar.ax.tick_params(labelsize=7)
         bar.set_label(said[2], fontsize=7)
-        picture = io.BytesIO()  # first in memory: an error leaves no half a file
-        figure.savefig(picture, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-    try:
-        path.write_bytes(picture.getvalue())
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        write_picture(figure, path)
 
 
 def _label(place: Any, rows: Sequence[str], columns: Sequence[str], at_most: int) -> None:
@@ -204,13 +193,3 @@ def _drawn_by(matplotlib: Any, file: str, letters: set[str]) -> set[str]:
     except (OSError, RuntimeError):
         return set()
     return {letter for letter in letters if font.get_char_index(ord(letter))}
-
-
-def need_matplotlib() -> Any:
-    """The module matplotlib; MissingExtraError when it is not installed."""
-    try:
-        import matplotlib.figure
-        import matplotlib.font_manager
-    except ImportError as error:
-        raise MissingExtraError("matplotlib is not installed; for pictures: pip install 'minibert[plot]'.") from error
-    return matplotlib

@@ -1,0 +1,209 @@
+"""``minibert finetune`` and ``minibert predict``: a checkpoint becomes good at a task, and is used for it.
+
+The options about data are the fields of the tasks (minibert/finetuning/), by the same names; one that the task has no
+use for is refused, so that a slip is not silently ignored.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
+from minibert.commands.verb import add_model, add_verb, positive, print_json
+from minibert.errors import InputError
+from minibert.tables import table
+
+if TYPE_CHECKING:
+    from minibert.finetuning import Finetuned, Predictor, Task
+
+TASKS = ("classify", "score", "entities", "answers")  # here too: importing the tasks takes a second
+# Fields of the tasks that are options, and what they name.
+OF_TEXTS = {
+    "column": "of the texts",
+    "pair_column": "of the second texts, where there are pairs (classify, score)",
+    "question_column": "of the questions (answers)",
+    "context_column": "of the texts that hold the answers (answers)",
+}
+OF_LABELS = {
+    "label_column": "of the labels or numbers (classify, score)",
+    "words_column": "of the lists of words (entities in .jsonl or .parquet)",
+    "labels_column": "of the lists of their labels",
+    "answer_column": "of the answers (answers)",
+    "start_column": "of where they start, in characters",
+}
+OTHERS = ("label_names", "max_length", "stride", "skip_bad")
+
+
+def add(verbs: Any) -> None:
+    """``finetune``, ``predict``."""
+    verb = add_verb(verbs, "finetune", finetune, "train a checkpoint further for a task, on labelled data")
+    verb.description = (
+        "Fine-tune a checkpoint: classify texts or pairs of them, predict a score, find entities, find answers. The "
+        "labels are those found in the data. Stopped at any moment (Ctrl-C, kill), the same command goes on where it "
+        "was, bit for bit. Several processes: torchrun --nproc-per-node 2 -m minibert finetune …"
+    )
+    verb.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
+    verb.add_argument(
+        "train", metavar="TRAIN", help=".csv, .tsv, .jsonl, .parquet; entities: two columns (CoNLL); answers: SQuAD"
+    )
+    verb.add_argument("--dev", metavar="FILE", help="scored after each epoch; the best weights are kept")
+    verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
+    add_model(verb)
+    verb.add_argument("--fresh-head", action="store_true", help="a new head, also where the checkpoint brings one")
+    verb.add_argument("--from-scratch", action="store_true", help="random weights: shows what pre-training brings")
+    verb.add_argument("--batch-size", type=positive, default=32, metavar="B", help="examples a step (default 32)")
+    data = add_columns(verb, {**OF_TEXTS, **OF_LABELS})
+    data.add_argument(
+        "--labels", dest="label_names", type=names, metavar="A,B,…", help="of labels that are numbers (entities)"
+    )
+    data.add_argument("--max-length", type=positive, metavar="T", help="tokens of a row; default: all the model reads")
+    data.add_argument("--stride", type=positive, metavar="N", help="tokens shared by two windows of a long text")
+    add_settings(verb, learning_rate=5e-5, epochs=3)
+    verb.epilog = "example: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier"
+
+    verb = add_verb(verbs, "predict", predict, "use a fine-tuned checkpoint on texts, or on a whole file of them")
+    verb.add_argument("folder", metavar="FOLDER", help="what finetune wrote, or a hub name; it knows its task")
+    verb.add_argument("texts", nargs="*", metavar="TEXT", help="each in quotes; for answers a question, then its text")
+    verb.add_argument("--pairs", action="store_true", help="two TEXTs belong together (always so for answers)")
+    verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
+    file = add_columns(verb, OF_TEXTS)
+    file.add_argument("--input", metavar="FILE", help=".txt (a text a line), .csv, .tsv, .jsonl or .parquet")
+    file.add_argument("--output", metavar="FILE", help=".jsonl or .csv; is written whole or not at all")
+    file.add_argument("--id-column", metavar="NAME", help="is kept beside the row's number")
+    verb.epilog = (
+        'example: minibert predict my-classifier "A film to see twice."; or: '
+        "minibert predict my-classifier --input reviews.csv --output predictions.jsonl"
+    )
+
+
+def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:
+    """Options for columns, and what else is about a file of data; returns their group."""
+    group = verb.add_argument_group(
+        "the data", "Columns with usual names are found. In a file without names, a column is a number, from 1."
+    )
+    for name, what in columns.items():
+        group.add_argument(f"--{name.replace('_', '-')}", metavar="NAME", help=what)
+    group.add_argument("--skip-bad", action="store_true", default=None, help="leave out rows that cannot be read")
+    return group
+
+
+def choices_of(options: argparse.Namespace, task: "type[Task[Any, Any]]") -> dict[str, Any]:
+    """The fields of the task that were given; InputError for one that it does not have."""
+    known = {field.name for field in fields(task)}
+    given = {name: getattr(options, name, None) for name in (*OF_TEXTS, *OF_LABELS, *OTHERS)}
+    for name, value in given.items():
+        if value is not None and name not in known:
+            raise InputError(f"{option_of(name)} is not for the task {task.name}; it has {options_of(known)}.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def option_of(name: str) -> str:
+    """How a field is called on the command line."""
+    return "--labels" if name == "label_names" else f"--{name.replace('_', '-')}"
+
+
+def options_of(known: set[str]) -> str:
+    """The options of a task, for a sentence."""
+    return ", ".join(option_of(name) for name in (*OF_TEXTS, *OF_LABELS, *OTHERS) if name in known)
+
+
+def finetune(options: argparse.Namespace) -> int:
+    """``minibert finetune``."""
+    from minibert.devices import find_device
+    from minibert.finetuning import TASKS
+    from minibert.finetuning import finetune as run
+    from minibert.training.workers import gather_workers
+
+    kind = TASKS[options.task]
+    task = kind(**choices_of(options, kind))
+    settings = asdict(settings_of(options))
+    del settings["keep_best"]  # the task knows its score
+    with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:
+        found = run(
+            task, options.model, options.train, options.output, options.dev, batch_size=options.batch_size,
+            fresh_head=options.fresh_head, from_scratch=options.from_scratch, workers=workers, **settings,
+        )  # fmt: skip
+        return report(found, options) if workers.is_first else 0
+
+
+def report(found: "Finetuned", options: argparse.Namespace) -> int:
+    """How the run ended, with its curve drawn; the exit code."""
+    picture = None if found.interrupted else draw(Path(options.output))
+    if options.json:
+        print_json({**found.to_dict(), "interrupted": found.interrupted, "curve": picture and str(picture)})
+    else:
+        print(found)
+        if picture is not None:
+            print(f"curves: {picture}")
+    return INTERRUPTED if found.interrupted else 0
+
+
+def predict(options: argparse.Namespace) -> int:
+    """``minibert predict``."""
+    from minibert.finetuning import Predictor
+
+    if bool(options.texts) == bool(options.input):
+        what = "not both" if options.texts else "there is nothing to predict for"
+        raise InputError(f"Give texts, or --input FILE with --output FILE; {what}.")
+    if options.input and not options.output:
+        raise InputError("Say where the predictions go: --output FILE, ending in .jsonl or .csv.")
+    if options.texts:
+        for name in (*OF_TEXTS, "output", "id_column", "skip_bad"):
+            if getattr(options, name) is not None:
+                raise InputError(f"{option_of(name)} is for a whole file: give one with --input FILE.")
+    predictor = Predictor.from_pretrained(options.folder, device=options.device)
+    return predict_file(predictor, options) if options.input else predict_texts(predictor, options)
+
+
+def predict_file(predictor: "Predictor", options: argparse.Namespace) -> int:
+    """The predictions for a file, in a file."""
+    choices = choices_of(options, type(predictor.task))
+    found = predictor.predict_file(options.input, options.output, id_column=options.id_column, **choices)
+    if options.json:
+        print_json(found.to_dict())
+    else:
+        print(found)
+    return 0
+
+
+def predict_texts(predictor: "Predictor", options: argparse.Namespace) -> int:
+    """The predictions for a few texts, printed."""
+    task = predictor.task
+    items = items_of(options.texts, pairs=options.pairs or task.name == "answers")
+    found = predictor(items)
+    if predictor.truncated:
+        print(f"minibert: {predictor.truncated} were longer than the model reads and were cut", file=sys.stderr)
+    if options.json:
+        print_json([task.record(item, prediction) for item, prediction in zip(items, found, strict=True)])
+        return 0
+    header = task.fields(items[0])
+    if task.name != "entities":
+        lines = [line for pair in zip(items, found, strict=True) for line in task.lines(*pair)]
+        print(table(header, [shown(line) for line in lines], right=("probability", "score", "start", "end")))
+        return 0
+    for item, prediction in zip(items, found, strict=True):
+        rows = [shown(line) for line in task.lines(item, prediction)]
+        entities = table(header, rows, right=("probability", "start", "end")) if rows else "no entities"
+        print(f"{item}\n\n{entities}\n")
+    return 0
+
+
+def shown(line: dict[str, Any]) -> tuple[object, ...]:
+    """The cells of a line."""
+    return tuple(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())
+
+
+def items_of(texts: list[str], *, pairs: bool) -> list[Any]:
+    """Texts, or each with the one behind it."""
+    if not pairs:
+        return texts
+    if len(texts) % 2:
+        raise InputError(f"{len(texts)} texts cannot be taken two by two; give each its second (a question its text).")
+    return list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """``O,B-PER,I-PER``."""
+    return tuple(part.strip() for part in text.split(","))

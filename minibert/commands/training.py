@@ -1,0 +1,137 @@
+"""``minibert pretrain``, and the options that it shares with ``finetune``: how long, how fast, on what."""
+
+import argparse
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minibert.commands.verb import add_verb, positive, print_json
+from minibert.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from minibert.training.loop import Result
+    from minibert.training.settings import Settings
+
+INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
+
+
+def add(verbs: Any) -> None:
+    """``pretrain``."""
+    verb = add_verb(verbs, "pretrain", pretrain, "train a model from nothing on plain text (MLM and NSP)")
+    verb.description = (
+        "Train BERT from plain text: a WordPiece vocabulary, sentence pairs, masked words. Stopped at any moment "
+        "(Ctrl-C, kill), the same command goes on where it was, bit for bit. Several processes: torchrun "
+        "--nproc-per-node 2 -m minibert pretrain …"
+    )
+    verb.add_argument("texts", nargs="+", metavar="TEXT", help="UTF-8 files, or folders of .txt files")
+    verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
+    text = verb.add_argument_group("the text")
+    text.add_argument(
+        "--prose", action="store_true", help="split it into sentences; default: one a line, blank lines between texts"
+    )
+    text.add_argument(
+        "--document", choices=("paragraph", "line", "file"),
+        help="what belongs together; default: a file of --prose, else what stands between blank lines",
+    )  # fmt: skip
+    text.add_argument("--heading", metavar="REGEX", help="lines that begin a new document too, such as 'CHAPTER '")
+    text.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default utf-8)")
+    text.add_argument("--heldout", nargs="+", metavar="FILE", help="kept for scores; default: 1 %% of the documents")
+    text.add_argument(
+        "--max-length", type=positive, default=128, metavar="T", help="tokens of an example (default 128)"
+    )
+    text.add_argument("--step-tokens", type=positive, default=4096, metavar="N", help="tokens a step (default 4096)")
+    text.add_argument("--whole-word", action="store_true", help="mask all pieces of a word together")
+    model = verb.add_argument_group("the model")
+    model.add_argument(
+        "--config", default="bert-mini", metavar="NAME", help="bert-tiny, bert-mini (default), …, or a config.json"
+    )
+    model.add_argument("--vocab-size", type=positive, default=8000, metavar="V", help="pieces (default 8000)")
+    model.add_argument("--lowercase", action="store_true", help="an uncased vocabulary")
+    model.add_argument("--tokenizer", metavar="CHECKPOINT", help="use its vocabulary instead of training one")
+    model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="go on from its weights and vocabulary")
+    model.add_argument("--no-gather", action="store_true", help="project every position to the vocabulary: slower")
+    add_settings(verb, learning_rate=5e-4, epochs=10)
+    verb.epilog = "example: minibert pretrain books/ --prose --output my-bert --epochs 20"
+
+
+def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs: int) -> None:
+    """The options that :func:`settings_of` turns into Settings, and the device."""
+    group = verb.add_argument_group("the run")
+    group.add_argument("--epochs", type=positive, default=epochs, metavar="N", help=f"default {epochs}")
+    group.add_argument("--steps", type=positive, metavar="N", help="instead of epochs")
+    group.add_argument(
+        "--learning-rate", type=float, default=learning_rate, metavar="R", help=f"highest (default {learning_rate:g})"
+    )
+    group.add_argument("--warmup", type=float, default=0.1, metavar="SHARE", help="of the steps (default 0.1)")
+    group.add_argument("--weight-decay", type=float, default=0.01, metavar="W", help="default 0.01")
+    group.add_argument("--clip", type=float, default=1.0, metavar="NORM", help="of the gradient (default 1; 0: never)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)")
+    group.add_argument("--evaluate-every", type=positive, default=0, metavar="N", help="steps; default: each epoch")
+    group.add_argument("--save-every", type=positive, default=500, metavar="N", help="steps (default 500)")
+    group.add_argument(
+        "--micro-tokens", type=positive, metavar="N", help="tokens in one pass, where memory is short (accumulation)"
+    )
+    group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, a third slower")
+    group.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default float32")
+    group.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too, into DIR/tensorboard")
+    group.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
+    group.add_argument("--fsdp", action="store_true", help="with torchrun: each process holds a part of the model")
+
+
+def settings_of(options: argparse.Namespace, **more: Any) -> "Settings":
+    """The settings of a run from its options."""
+    from minibert.training.settings import Settings
+
+    given = {field.name: getattr(options, field.name) for field in fields(Settings) if hasattr(options, field.name)}
+    return Settings(**{**given, **more})
+
+
+def pretrain(options: argparse.Namespace) -> int:
+    """``minibert pretrain``."""
+    from minibert.devices import find_device
+    from minibert.training.pretrain import Start, Text, files_of
+    from minibert.training.pretrain import pretrain as run
+    from minibert.training.workers import gather_workers
+
+    reading = {"split_sentences": options.prose, "document": options.document, "heading": options.heading}
+    text = Text(
+        files_of(options.texts),
+        files_of(options.heldout or ()),
+        reading={**reading, "encoding": options.encoding},
+        max_length=options.max_length,
+        step_tokens=options.step_tokens,
+        whole_word=options.whole_word,
+    )
+    start = Start(options.config, options.vocab_size, options.lowercase, options.tokenizer, options.checkpoint)
+    with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:
+        gather = not options.no_gather
+        result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)
+        return report(result, options) if workers.is_first else 0
+
+
+def report(result: "Result", options: argparse.Namespace) -> int:
+    """How the run ended, with its curve drawn; the exit code."""
+    picture = None if result.interrupted else draw(Path(options.output))
+    if options.json:
+        print_json({**asdict(result), "interrupted": result.interrupted, "curve": picture and str(picture)})
+    elif result.interrupted:
+        print(f"{options.output}: stopped after step {result.steps:,} of {result.total:,}; the same command goes on.")
+    else:
+        print(f"{options.output}: {result.steps:,} steps, weights of step {result.kept_step:,}")
+        for name, value in result.scores.items():
+            print(f"  {name.replace('_', ' '):24} {value:,.4g}")
+        if picture is not None:
+            print(f"  curves: {picture}")
+    return INTERRUPTED if result.interrupted else 0
+
+
+def draw(folder: Path) -> Path | None:
+    """The curves of the run, where matplotlib is installed."""
+    from minibert.training.curve import draw_curves
+
+    try:
+        return draw_curves(folder)
+    except MissingExtraError as error:
+        print(f"minibert: no picture of the losses: {error}", file=sys.stderr)
+        return None

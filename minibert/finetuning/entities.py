@@ -1,0 +1,297 @@
+"""Entities: a label for every word, learned at its first piece, scored as whole entities (paper, section 5.3).
+
+What is read is in ``sentences.py``, where the words are among the pieces in ``placing.py``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.corpus.rows import File, TextLines
+from minibert.errors import InputError
+from minibert.finetuning.examples import (
+    IGNORED,
+    INPUTS,
+    TaskExamples,
+    TokenRow,
+    at_least_float32,
+    longest_row,
+    padded,
+    progress,
+    run_rows,
+)
+from minibert.finetuning.labels import label_settings, sorted_labels
+from minibert.finetuning.placing import Placed, Placer, labels_of
+from minibert.finetuning.rows import TEXTS, Column, Make, choose_columns, logger, open_rows, text_in
+from minibert.finetuning.scores import entity_scores
+from minibert.finetuning.sentences import Choices, Sentence, entities_of, is_by_character, read_sentences
+from minibert.finetuning.task import Predictions, Task
+from minibert.heads import BertForTokenClassification
+from minibert.pretrained import BertPreTrainedModel
+from minibert.source import Source
+from minibert.tokenizer import BertTokenizer
+from minibert.training.examples import Batch
+from minibert.training.objective import Objective
+
+UNITS = "label_units"  # the config's own key: "characters" where the training data labels these; else words
+
+
+class Entity(NamedTuple):
+    """An entity, and where it stands: ``start`` and ``end`` count characters (code points) of the text."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+    probability: float  # the mean of its words'
+
+
+class EntityExamples(TaskExamples):
+    """Rows with a label for the first piece of each word; and the sentences, for scores."""
+
+    def __init__(
+        self, sentences: Sequence[Sentence], placed: Sequence[Placed], label2id: dict[str, int], *arguments: Any
+    ) -> None:
+        super().__init__([row for one in placed for row in one.rows], *arguments)
+        self.sentences, self.placed = sentences, placed
+        self.labels = [
+            labels
+            for sentence, one in zip(sentences, placed, strict=True)
+            for labels in labels_of_rows(one, [label2id[label] for label in sentence.labels])
+        ]
+
+    def targets(self, numbers: Sequence[int], T: int) -> Batch:
+        """``labels`` (B, T) int64, -100 where no word begins."""
+        return {"labels": padded([self.labels[number] for number in numbers], IGNORED)}
+
+
+class EntityObjective(Objective):
+    """Cross-entropy: a term a word."""
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """As many terms as words."""
+        return {"label": int((batch["labels"] != IGNORED).sum())}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum over the words of the batch."""
+        logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, T, labels)
+        loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum")
+        return {"label": loss}
+
+
+@dataclass(frozen=True)
+class Entities(Task[Sentence, EntityExamples]):
+    """Sentences with a BIO label for each word."""
+
+    name: ClassVar[str] = "entities"
+    main_score: ClassVar[str] = "f1"
+    model_class: ClassVar[type[BertPreTrainedModel]] = BertForTokenClassification
+    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("seqeval.metrics.v1", "seqeval"),)
+    items: ClassVar[str] = "a text, or a list of words"
+
+    words_column: str | None = None  # of lists in .jsonl and .parquet
+    labels_column: str | None = None
+    label_names: tuple[str, ...] | None = None  # of labels that are numbers
+    stride: int = 64  # tokens that the windows of a long sentence share
+    column: str | None = None  # of the texts to predict for
+
+    def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
+        """All sentences of a file; of dev data with the ``config``, whose labels it must have."""
+        known = None if config is None else list(config.label2id)
+        choices = Choices(self.words_column, self.labels_column, self.label_names, known, self.skip_bad)
+        sentences = read_sentences(source, choices)
+        if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
+            raise InputError(f"{source}: every word has the label O; there is no entity to learn from.")
+        if config is not None and is_by_character(sentences) != by_character(config):
+            found, expected = ("characters", "words") if is_by_character(sentences) else ("words", "characters")
+            raise InputError(f"{source} labels {found}, and the training data {expected}; they must be alike.")
+        return sentences
+
+    def settings(self, rows: Sequence[Sentence]) -> dict[str, Any]:
+        """A name for each label, and what is labelled."""
+        names = sorted_labels(label for sentence in rows for label in sentence.labels)
+        return {
+            **label_settings(names),
+            "problem_type": None,
+            UNITS: "characters" if is_by_character(rows) else "words",
+        }
+
+    def placer(self, tokenizer: BertTokenizer, config: BertConfig) -> Placer:
+        """How sentences become rows."""
+        longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
+        return Placer(tokenizer, longest, self.stride, by_character(config))
+
+    def examples(
+        self,
+        rows: Sequence[Sentence],
+        tokenizer: BertTokenizer,
+        config: BertConfig,
+        batch_size: int = 32,
+        seed: int = 0,
+    ) -> EntityExamples:
+        """The sentences as token rows with labels."""
+        placer = self.placer(tokenizer, config)
+        placed = [placer.sentence(sentence.words) for sentence in progress(rows, "tokenizing", " sentences")]
+        say_what_is_special(rows, placed, placer)
+        return EntityExamples(rows, placed, config.label2id, tokenizer.pad_token_id or 0, batch_size, seed)
+
+    def objective(self, model: BertPreTrainedModel) -> Objective:
+        """Cross-entropy."""
+        return EntityObjective(model)
+
+    def evaluate(self, model: BertPreTrainedModel, examples: EntityExamples) -> dict[str, float]:
+        """F1, precision and recall of whole entities."""
+        labels = [labels for labels, _ in label_all(model, examples.placed, examples.pad_id, "evaluating")]
+        return entity_scores([sentence.labels for sentence in examples.sentences], labels)
+
+    def open(self, source: Source) -> tuple[File, Make[str]]:
+        """A file with a column of texts; or a .txt, a text a line."""
+        file = open_rows(source, (self.column,))
+        name = "text"
+        if not isinstance(file, TextLines):
+            name = choose_columns(file, {"text": Column("the texts", "--column", self.column, TEXTS)})["text"]
+        return file, lambda number, line, columns: text_in(columns, name)
+
+    def is_item(self, item: Any) -> bool:
+        """Whether ``item`` is a text or a list of words."""
+        return isinstance(item, str) or (isinstance(item, list) and all(isinstance(word, str) for word in item))
+
+    def predict(
+        self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[str | Sequence[str]]
+    ) -> Predictions:
+        """The entities of each text; of a list of words, in the text that they make with a space between."""
+        placer = self.placer(tokenizer, model.config)
+        placed, spans, texts = [], [], []
+        for item in items:
+            if isinstance(item, str):
+                one, where = placer.text(item)
+                text = item
+            else:
+                one, text = placer.sentence(item), ("" if placer.by_character else " ").join(item)
+                where = spans_of(item, 0 if placer.by_character else 1)
+            placed.append(one)
+            spans.append(where)
+            texts.append(text)
+        found = label_all(model, placed, tokenizer.pad_token_id or 0)
+        return [entities_in(*one) for one in zip(texts, spans, found, strict=True)], 0
+
+    def record(self, item: Any, prediction: list[Entity]) -> dict[str, Any]:
+        """The text with its entities."""
+        return {"text": item, "entities": [entity._asdict() for entity in prediction]}
+
+    def lines(self, item: Any, prediction: list[Entity]) -> list[dict[str, Any]]:
+        """A line an entity."""
+        return [entity._asdict() for entity in prediction]
+
+    def fields(self, item: Any) -> tuple[str, ...]:
+        """Those of an entity."""
+        return Entity._fields
+
+
+def by_character(config: BertConfig) -> bool:
+    """Whether the model labels characters."""
+    return getattr(config, UNITS, "words") == "characters"
+
+
+def labels_of_rows(placed: Placed, labels: Sequence[int]) -> list[list[int]]:
+    """The labels of each row's tokens, -100 where no word begins."""
+    rows = [[IGNORED] * len(row.ids) for row in placed.rows]
+    for place, is_first, label in zip(placed.places, placed.first, labels, strict=True):
+        if place is not None and is_first:
+            rows[place[0]][place[1]] = label
+    return rows
+
+
+def say_what_is_special(sentences: Sequence[Sentence], placed: Sequence[Placed], placer: Placer) -> None:
+    """Say what is read in windows, what the tokenizer does not read, and which entities no model could find with it."""
+    long = sum(len(one.rows) > 1 for one in placed)
+    if long:
+        logger.warning(
+            "%d of %d sentences have more than %d tokens and are read in windows; every word counts once.",
+            long, len(placed), placer.longest,
+        )  # fmt: skip
+    unread = [
+        word
+        for sentence, one in zip(sentences, placed, strict=True)
+        for word, place in zip(sentence.words, one.places, strict=True)
+        if place is None and word.strip()
+    ]
+    if unread:
+        logger.warning(
+            "The tokenizer reads nothing of %d words (the first is %r); they are not learned from, and in scores they "
+            "go with the entity around them, or are O.", len(unread), unread[0],
+        )  # fmt: skip
+    lost = sum(map(entities_lost, sentences, placed))
+    if lost:
+        total = sum(len(entities_of(sentence.labels)) for sentence in sentences)
+        logger.warning(
+            "%d of %d entities begin or end inside a piece of this tokenizer; no model can find them with it, and "
+            "strict scores count them as missed.", lost, total,
+        )  # fmt: skip
+
+
+def entities_lost(sentence: Sentence, placed: Placed) -> int:
+    """How many entities would be missed if every piece had the label it is to have."""
+    right = {
+        place: label
+        for place, is_first, label in zip(placed.places, placed.first, sentence.labels, strict=True)
+        if is_first
+    }
+    best = labels_of(placed, lambda row, position: right[row, position])
+    return len(set(entities_of(sentence.labels)) - set(entities_of(best)))
+
+
+def label_all(
+    model: BertPreTrainedModel, placed: Sequence[Placed], pad_id: int, name: str | None = None
+) -> list[tuple[list[str], list[float | None]]]:
+    """For each sentence the labels of its units, and their probabilities where they have a piece of their own."""
+    names = model.config.id2label
+
+    def read(output: Any, rows: list[TokenRow]) -> list[list[tuple[str, float]]]:
+        best = at_least_float32(output.logits).softmax(dim=-1).max(dim=-1)  # (B, T)
+        pairs = zip(best.indices.tolist(), best.values.tolist(), rows, strict=True)
+        return [
+            [(names[label], chance) for label, chance in zip(labels, chances, strict=True)][: len(row.ids)]
+            for labels, chances, row in pairs
+        ]
+
+    found = run_rows(model, [row for one in placed for row in one.rows], pad_id, read, name)
+    result = []
+    start = 0
+    for one in placed:
+        mine = found[start : start + len(one.rows)]
+        start += len(one.rows)
+        labels = labels_of(one, lambda row, position, mine=mine: mine[row][position][0])  # type: ignore[misc]
+        chances = [
+            mine[place[0]][place[1]][1] if place is not None and is_first else None
+            for place, is_first in zip(one.places, one.first, strict=True)
+        ]
+        result.append((labels, chances))
+    return result
+
+
+def entities_in(
+    text: str, spans: Sequence[tuple[int, int]], found: tuple[list[str], list[float | None]]
+) -> list[Entity]:
+    """The entities that the labels of the units ``spans`` mean."""
+    labels, chances = found
+    entities = []
+    for kind, first, last in entities_of(labels):
+        start, end = spans[first][0], spans[last - 1][1]
+        known = [chance for chance in chances[first:last] if chance is not None]
+        entities.append(Entity(kind, text[start:end], start, end, sum(known) / len(known)))
+    return entities
+
+
+def spans_of(words: Sequence[str], gap: int) -> list[tuple[int, int]]:
+    """Where words are in the text that they make with ``gap`` spaces between."""
+    spans = []
+    start = 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + gap
+    return spans

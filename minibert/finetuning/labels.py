@@ -1,0 +1,97 @@
+"""Labels: found in the data, numbered, and kept in the config, where transformers looks for them too.
+
+``id2label`` and ``label2id`` say what the numbers of a head mean; everything after the first reading of the training
+data (dev data, scores, predictions) takes the names from there.  Start with :func:`label_settings`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any
+
+from minibert.config import MOST_LABELS, BertConfig
+from minibert.corpus.rows import Unreadable, value
+from minibert.errors import InputError
+from minibert.finetuning.rows import Values, logger
+
+SHOWN = 8  # names in a sentence
+
+
+def label_in(columns: Values, name: str, known: Sequence[str] | None) -> str:
+    """The label in a column as a name: ``1``, ``"1"`` and ``" 1"`` are the same.
+
+    Raises Unreadable for what is none, and for one that is not among the ``known``.
+    """
+    found = value(columns, name)
+    if isinstance(found, bool | int | float):
+        found = json.dumps(found)  # true, as it stands in the file
+    if not isinstance(found, str):
+        raise Unreadable(f"has {shortened(found)} in {name!r}, expected a label: text or a number")
+    label = found.strip()
+    if not label:
+        raise Unreadable(f"has no label in {name!r}")
+    if known is not None and label not in known:
+        raise Unreadable(f"has the label {shortened(label)} in {name!r}; the training data has {listed(known)}")
+    return label
+
+
+def sorted_labels(labels: Iterable[str]) -> list[str]:
+    """Each label once, in order: numbers by their size, names by their letters."""
+    names = sorted(set(labels))
+    try:
+        return sorted(names, key=float)
+    except ValueError:
+        return names
+
+
+def label_settings(names: Sequence[str]) -> dict[str, Any]:
+    """The fields of a config that name the labels."""
+    return {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
+
+
+def check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
+    """Raise InputError when the labels of all rows are one class, or none."""
+    names = sorted_labels(labels)
+    if len(names) == 1:
+        raise InputError(
+            f"{path}: all {len(labels):,} rows have the same label in {column!r}, {shortened(names[0])}; there is "
+            "nothing to learn. Expected two classes or more."
+        )
+    if len(names) > MOST_LABELS or (len(names) == len(labels) and len(names) > SHOWN):
+        raise InputError(
+            f"{path}: {column!r} has {len(names):,} different labels in {len(labels):,} rows ({listed(names)}); these "
+            "are no classes. Name the column that holds them (--label-column NAME)."
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, for a sentence."""
+    shown = ", ".join(map(shortened, names[:SHOWN]))
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
+
+
+def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The labels to train the head with that a fine-tuned checkpoint brings: its own.
+
+    Its names and their order hold; data that lacks some of them is no reason for a new head.  Raises InputError when
+    the data has labels that the head does not.
+    """
+    own = config.id2label
+    names = list(wanted["id2label"].values())
+    if wanted.get("problem_type") == "regression" and len(own) == 1 and config.problem_type in (None, "regression"):
+        return {**wanted, **label_settings([own[0]])}
+    unknown = [name for name in names if name not in own.values()]
+    if unknown or (wanted.get("problem_type") == "regression") != (config.problem_type == "regression"):
+        task = "to predict a number" if config.problem_type == "regression" else f"for {len(own)} labels"
+        asks = "one number" if wanted.get("problem_type") == "regression" else f"{len(names)} ({listed(names)})"
+        raise InputError(
+            f"{source} has a head {task} ({listed(list(own.values()))}), but the data asks for {asks}. To put a new "
+            "head in its place, ask for a fresh one (--fresh-head)."
+        )
+    if len(names) < len(own):
+        logger.warning(
+            "%s knows %d labels and keeps them; the training data has %d of these (%s).",
+            source, len(own), len(names), listed(names),
+        )  # fmt: skip
+    return {**wanted, **label_settings([own[number] for number in range(len(own))])}

@@ -1,0 +1,258 @@
+"""From a checkpoint and labelled data to a fine-tuned folder, which this project and transformers load.
+
+The paper's recipe (appendix A.3): 3 epochs, a rate of 5e-5, 32 examples a step.  With dev data the weights that score
+best on it are kept.  Read :func:`finetune` from top to bottom; :func:`prepare_model` decides about the head.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from minibert.checkpoint.architecture import fitting_architecture, named_architecture
+from minibert.checkpoint.weights import open_weights
+from minibert.config import BertConfig, find_config
+from minibert.corpus.shards import file_digest
+from minibert.errors import InputError
+from minibert.finetuning.answers import Answers
+from minibert.finetuning.entities import Entities
+from minibert.finetuning.examples import longest_row
+from minibert.finetuning.rows import logger
+from minibert.finetuning.scores import need
+from minibert.finetuning.task import Task
+from minibert.finetuning.texts import Classify, Score
+from minibert.pretrained import BertPreTrainedModel
+from minibert.source import Source, Where, as_path, same_commit, take_where
+from minibert.tokenizer import BertTokenizer
+from minibert.training.examples import seed_of
+from minibert.training.loop import train
+from minibert.training.pretrain import save_whole
+from minibert.training.settings import Settings
+from minibert.training.workers import ALONE, Workers
+
+TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers)}
+RECIPE = {"epochs": 3, "learning_rate": 5e-5}
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """How a run ended."""
+
+    folder: str
+    task: str
+    labels: tuple[str, ...]  # of the head
+    examples: int  # windows of long texts counted one by one
+    fresh: tuple[str, ...]  # parameters that began at random
+    steps: int
+    total: int  # more than ``steps`` when it was interrupted
+    scores: dict[str, float] = field(default_factory=dict)  # on the dev data, of the weights that were kept
+    kept_step: int = 0  # whose weights were kept
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether steps are left: the same call goes on with them."""
+        return self.steps < self.total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        if self.interrupted:
+            return f"{self.folder}: stopped after {self.steps:,} of {self.total:,} steps; the same command goes on"
+        sentence = f"{self.folder}: {self.task}, {self.examples:,} examples, {self.total:,} steps"
+        if not self.scores:
+            return f"{sentence}; no dev data, so the weights are those of the last step"
+        scores = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.scores.items())
+        return f"{sentence}; on the dev data {scores} (step {self.kept_step:,})"
+
+
+def finetune(
+    task: str | Task[Any, Any],
+    model: Source,
+    train_file: Source,
+    output: Source,
+    dev_file: Source | None = None,
+    *,
+    batch_size: int = 32,
+    fresh_head: bool = False,
+    from_scratch: bool = False,
+    workers: Workers = ALONE,
+    **settings: Any,
+) -> Finetuned:
+    """Fine-tune a checkpoint for a task; called again after an interruption with the same arguments, go on.
+
+    Args:
+        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, or such a task with choices of its own:
+            ``Classify(column="review", label_column="stars", max_length=128)``.
+        model: the checkpoint to begin with: a folder, or a name on the hub.
+        train_file: what to learn from.  Its labels are those of the model.
+        output: a folder: of an earlier call with the same arguments, or new.
+        dev_file: what the scores are measured on, after each epoch; the best weights are kept.
+        batch_size: examples a step.
+        fresh_head: train a new head, also where the checkpoint was fine-tuned for this task already.
+        from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training brings.
+        workers: what :func:`minibert.training.workers.gather_workers` gives.
+        settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
+            ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
+
+    Raises InputError for data that cannot be learned from or does not fit the checkpoint, before anything is written;
+    and what :func:`minibert.training.loop.train` raises.
+    """
+    chosen, where = choose_task(task), take_where(settings)
+    with quiet(not workers.is_first):
+        how = make_settings(chosen, settings, with_scores=dev_file is not None)
+        rows = chosen.read(train_file)
+        tokenizer = BertTokenizer.from_pretrained(model, **where)
+        found = chosen.settings(rows)
+        ready = prepare_model(chosen, model, found, where, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
+        dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
+        chosen = fix_length(chosen, tokenizer, ready.config)
+        examples = chosen.examples(rows, tokenizer, ready.config, batch_size, how.seed)
+        evaluate = None
+        if dev_rows is not None:
+            dev = chosen.examples(dev_rows, tokenizer, ready.config)
+            evaluate = partial(chosen.evaluate, examples=dev)
+    identity = {
+        "task": chosen.name,
+        "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
+        "model": str(model),
+        "data": [file_digest(as_path(path)) for path in (train_file, dev_file) if path is not None],
+        "batch_size": batch_size,
+        "fresh_head": fresh_head,
+        "from_scratch": from_scratch,
+    }
+    result = train(
+        chosen.objective(ready), examples, how, output,
+        evaluate=evaluate, workers=workers, identity=identity, name=chosen.name,
+    )  # fmt: skip
+    if not result.interrupted:
+        save_whole(ready, as_path(output), workers)
+        if workers.is_first:
+            tokenizer.save_pretrained(output)
+        workers.wait()
+    return Finetuned(
+        folder=str(output),
+        task=chosen.name,
+        labels=tuple(ready.config.id2label.values()),
+        examples=len(examples),
+        fresh=() if ready.load_report is None else ready.load_report.fresh,
+        steps=result.steps,
+        total=result.total,
+        scores=result.scores,
+        kept_step=result.kept_step,
+    )
+
+
+def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
+    """The task of that name, with its usual choices."""
+    if not isinstance(task, str):
+        return task
+    if task not in TASKS:
+        raise InputError(f"{task!r} is no task; there are {', '.join(TASKS)}.")
+    return TASKS[task]()
+
+
+def make_settings(task: Task[Any, Any], given: dict[str, Any], with_scores: bool) -> Settings:
+    """The settings of the run: the recipe, and what the user says otherwise."""
+    known = {field.name for field in dataclasses.fields(Settings)}
+    if unknown := sorted(set(given) - known):
+        raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+    usual = {**RECIPE, "keep_best": task.main_score if with_scores else None}
+    if with_scores:
+        for library in task.libraries:
+            need(*library)  # now, not after the first epoch
+    return Settings(**{**usual, **given})
+
+
+def fix_length(task: Task[Any, Any], tokenizer: BertTokenizer, config: BertConfig) -> Task[Any, Any]:
+    """The task with its length as a number, which the saved tokenizer has too: predictions cut where training did."""
+    longest = longest_row(tokenizer, config.max_position_embeddings, task.max_length, task.usual_length)
+    tokenizer.model_max_length = longest
+    return dataclasses.replace(task, max_length=longest)
+
+
+def prepare_model(
+    task: Task[Any, Any],
+    source: Source,
+    settings: dict[str, Any],
+    where: Where | None = None,
+    *,
+    fresh_head: bool = False,
+    scratch: bool = False,
+    seed: int = 0,
+) -> BertPreTrainedModel:
+    """The checkpoint with a head for the task: its own where it was fine-tuned for it, else a new one, which is said.
+
+    ``settings``: what the data asks of the config.  Raises InputError when the checkpoint's head does not fit them.
+    """
+    path = find_config(source, where)
+    where = same_commit(where or {}, path)
+    config = BertConfig.from_pretrained(path)
+    has_head = not (fresh_head or scratch) and architecture_of(config, source, where) == task.model_class.__name__
+    if has_head:
+        settings = task.keep_head(str(source), config, settings)
+    config = BertConfig.from_dict({**vars(config), **settings})
+    with drawn_from(seed):
+        if scratch:
+            logger.warning("All weights begin at random (seed %d), as asked.", seed)
+            return task.model_class(config)
+        model = task.model_class.from_pretrained(source, config=config, fresh_head=not has_head, **where)
+    assert model.load_report is not None
+    if model.load_report.fresh:
+        logger.warning(
+            "%s brings no head for this task: %s begin at random (seed %d).",
+            source, ", ".join(model.load_report.fresh), seed,
+        )  # fmt: skip
+    return model
+
+
+def architecture_of(config: BertConfig, source: Source, where: Where) -> str:
+    """Which class a checkpoint was saved from."""
+    return named_architecture(config) or fitting_architecture(open_weights(source, where))
+
+
+@contextmanager
+def drawn_from(seed: int) -> Iterator[None]:
+    """Random numbers from this seed; afterwards those of the process go on as if nothing had been drawn."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed))
+        yield
+
+
+@contextmanager
+def quiet(wanted: bool) -> Iterator[None]:
+    """No warnings from workers but the first."""
+    before = logger.disabled
+    logger.disabled = before or wanted
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def task_of(config: BertConfig) -> Task[Any, Any]:
+    """The task that a fine-tuned checkpoint is for; InputError when it is for none."""
+    name = named_architecture(config)
+    fitting = [task for task in TASKS.values() if task.model_class.__name__ == name]
+    if name == "BertForSequenceClassification":
+        if config.problem_type == "multi_label_classification" or (
+            config.problem_type == "regression" and config.num_labels > 1
+        ):
+            raise InputError(
+                f"This checkpoint's problem_type is {config.problem_type!r} with {config.num_labels} labels; the tasks "
+                "here have one class, or one number, a text."
+            )
+        is_score = config.problem_type == "regression" or config.num_labels == 1
+        fitting = [Score if is_score else Classify]
+    if not fitting:
+        known = ", ".join(sorted({task.model_class.__name__ for task in TASKS.values()}))
+        raise InputError(
+            f"This checkpoint is a {name or 'BERT'} and was fine-tuned for none of the tasks here ({known})."
+        )
+    return fitting[0]()

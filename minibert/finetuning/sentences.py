@@ -1,0 +1,220 @@
+"""Sentences whose words are labelled: two columns (CoNLL), or lists in .jsonl and .parquet.
+
+CoNLL: a word a line, its label in the last column, a blank line between sentences; tabs or spaces between columns.
+Labels are BIO (Ramshaw and Marcus 1995, as CoNLL-2003 and later: IOB2): B-X begins an entity of kind X, I-X goes on
+with it, O is outside.  Some data, such as KLUE's, labels every character, spaces among them.  Start with
+:func:`read_sentences`.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any, NamedTuple
+
+from minibert.corpus.rows import File, Unreadable, decoded, lines, value
+from minibert.errors import InputError
+from minibert.finetuning.labels import listed
+from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, open_rows, read_all
+from minibert.source import Source, as_path, is_file
+
+WORDS = ("words", "tokens")
+LABELS = ("labels", "ner_tags", "tags", "ner")
+LISTS = (".jsonl", ".parquet")  # other endings are columns: .conll, .bio, .tsv, .txt, .annotated, …
+BIO = re.compile(r"O|[BI]-\S(?:.*\S)?")
+Numbered = tuple[int, bytes]
+
+
+class Sentence(NamedTuple):
+    """Words and their labels, and the line where it begins."""
+
+    words: list[str]
+    labels: list[str]
+    line: int | None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How a file is to be read."""
+
+    words_column: str | None
+    labels_column: str | None
+    names: Sequence[str] | None  # of labels that are numbers
+    known: Sequence[str] | None  # labels that there may be; None: any
+    skip_bad: bool
+
+
+class Conll(File):
+    """Lines of columns; a sentence is a row."""
+
+    def columns(self) -> list[str]:
+        """The first and the last column are all that is read."""
+        return ["words", "labels"]
+
+    def records(self) -> Iterator[tuple[int, list[Numbered]]]:
+        """The lines of each sentence."""
+        sentence: list[Numbered] = []
+        for number, line in lines(self.path):
+            if line.strip():
+                if not line.startswith(b"-DOCSTART-"):
+                    sentence.append((number, line))
+            elif sentence:
+                yield sentence[0][0], sentence
+                sentence = []
+        if sentence:
+            yield sentence[0][0], sentence
+
+    def parse(self, record: list[Numbered]) -> dict[str, list[Any]]:
+        """The words and labels of these lines, and their numbers."""
+        words, labels, numbers = [], [], []
+        for number, line in record:
+            try:
+                found = columns_of(decoded(line))
+            except Unreadable as error:
+                raise Unreadable(str(error), number) from error
+            if found is not None:
+                words.append(found[0])
+                labels.append(found[1])
+                numbers.append(number)
+        return {"words": words, "labels": labels, "lines": numbers}
+
+
+def columns_of(line: str) -> tuple[str, str] | None:
+    """The first and the last column of a line, None for a comment; raises Unreadable when it has one column.
+
+    With tabs a word may be a space, as in KLUE.  A comment begins with #, like a hashtag; but a hashtag has no spaces.
+    """
+    fields = line.split("\t") if "\t" in line else line.split()
+    if line.startswith("#") and (" " in fields[0] or (" " in line and not BIO.fullmatch(fields[-1].strip()))):
+        return None
+    if len(fields) == 1:
+        raise Unreadable(f"has one column, {shortened(line)}; expected a word and its label")
+    word, label = fields[0], fields[-1].strip()
+    if not word or not label:
+        raise Unreadable(f"has no {'label' if word else 'word'} ({shortened(line)})")
+    return word, label
+
+
+def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
+    """All sentences of a file that have words; raises InputError for bad ones, naming the line."""
+    file = open_sentences(source)
+    if isinstance(file, Conll):
+        words, labels = "words", "labels"
+    else:
+        columns = {
+            "words": Column("the words", "--words-column", choices.words_column, WORDS),
+            "labels": Column("their labels", "--labels-column", choices.labels_column, LABELS),
+        }
+        words, labels = choose_columns(file, columns).values()
+
+    known = None if choices.known is None else frozenset(choices.known)
+
+    def sentence(number: int, line: int | None, values: Values) -> Sentence:
+        found = Sentence(words_in(values, words), labels_in(values, labels, choices.names), line)
+        check_sentence(found, values["lines"] if isinstance(file, Conll) else None, known)
+        return found
+
+    found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
+    if not found:
+        raise InputError(f"{file.path} has no words; there is nothing to learn from.")
+    count_strays(file.path, found)
+    return found
+
+
+def open_sentences(source: Source) -> File:
+    """The file, as columns unless its ending says lists.  Raises InputError when there is none."""
+    path = as_path(source)
+    if path.suffix.lower() in LISTS:
+        return open_rows(path)
+    if path.suffix.lower() in (".csv", ".json"):
+        raise InputError(
+            f"{path} ends in {path.suffix!r}; labelled words are two columns (.conll, .tsv, .txt: word, tab, label, a "
+            "blank line between sentences) or lists in .jsonl and .parquet."
+        )
+    if not is_file(path):
+        raise InputError(f"{path} does not exist.")
+    return Conll(path)
+
+
+def words_in(values: Values, name: str) -> list[str]:
+    """The words of a row; raises Unreadable for what is no text."""
+    words = list_in(values, name)
+    for word in words:
+        if not isinstance(word, str):
+            raise Unreadable(f"has {shortened(word)} among its {name!r}, expected text")
+        value({name: word}, name)  # half a surrogate pair, NUL
+    return words
+
+
+def labels_in(values: Values, name: str, names: Sequence[str] | None) -> list[str]:
+    """The labels of a row, numbers by their names; raises Unreadable."""
+    labels = []
+    for label in list_in(values, name):
+        if type(label) is int:
+            if names is None:
+                raise Unreadable(f"has labels that are numbers in {name!r}; say what they mean: --labels O,B-PER,…")
+            if not 0 <= label < len(names):
+                raise Unreadable(f"has the label {label} in {name!r}; there are names for 0 to {len(names) - 1}")
+            labels.append(names[label])
+        elif isinstance(label, str):
+            labels.append(value({name: label}, name).strip())
+        else:
+            raise Unreadable(f"has {shortened(label)} among its {name!r}, expected a label")
+    return labels
+
+
+def check_sentence(sentence: Sentence, places: Sequence[int] | None, known: Collection[str] | None) -> None:
+    """Raise Unreadable for a label that is not BIO or not known, or when there are not as many as words.
+
+    ``places``: the lines of the words, where each has its own.
+    """
+    if len(sentence.words) != len(sentence.labels):
+        raise Unreadable(f"has {len(sentence.words)} words and {len(sentence.labels)} labels; expected one for each")
+    for number, label in enumerate(sentence.labels):
+        if BIO.fullmatch(label) and (known is None or label in known):
+            continue
+        expected = "the training data has " + listed(sorted(known or ()))
+        if not BIO.fullmatch(label):
+            expected = "expected O, B-… where an entity begins, I-… inside it"
+        word = shortened(sentence.words[number])
+        raise Unreadable(
+            f"has the label {shortened(label)} at the word {word}; {expected}", places[number] if places else None
+        )
+
+
+def count_strays(path: Path, sentences: Iterable[Sentence]) -> None:
+    """Say how many labels I-X follow neither B-X nor I-X: no entity begins there, as strict scoring has it."""
+    strays, first = 0, None
+    for sentence in sentences:
+        for before, label in zip(["O", *sentence.labels], sentence.labels, strict=False):
+            if label.startswith("I-") and before[2:] != label[2:]:
+                strays += 1
+                first = first or (label, sentence.line)
+    if first:
+        label, line = first
+        where = f", in the sentence of line {line}" if line else ""
+        logger.warning(
+            "%s: %d labels I-… do not go on with an entity of their kind (first %s%s). They are learned as they are; "
+            "strict scores do not count an entity that begins so.", path, strays, label, where,
+        )  # fmt: skip
+
+
+def is_by_character(sentences: Iterable[Sentence]) -> bool:
+    """Whether the "words" are the characters of a text: then spaces are among them."""
+    return any(not word.strip() for sentence in sentences for word in sentence.words)
+
+
+def entities_of(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The entities that BIO labels mean, each (kind, first, one after the last), in strict reading."""
+    found: list[tuple[str, int, int]] = []
+    open_kind: str | None = None
+    for number, label in enumerate(labels):
+        if label.startswith("B-"):
+            open_kind = label[2:]
+            found.append((open_kind, number, number + 1))
+        elif label.startswith("I-") and label[2:] == open_kind:
+            found[-1] = (open_kind, found[-1][1], number + 1)
+        else:
+            open_kind = None
+    return found

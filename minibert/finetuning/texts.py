@@ -1,0 +1,297 @@
+"""Documents and sentence pairs: to classes, or to a number (paper, section 4.1; figure 4 a and b).
+
+[CLS] text [SEP], or [CLS] first [SEP] second [SEP]; the vector of [CLS] goes through the pooler to the classifier.
+:class:`Score` differs from :class:`Classify` in its loss (squared error) and its scores.  Texts longer than the model
+reads are cut at the end, as everywhere; how many is said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.corpus.rows import File, TextLines
+from minibert.errors import InputError
+from minibert.finetuning.examples import (
+    INPUTS,
+    TaskExamples,
+    TokenRow,
+    at_least_float32,
+    longest_row,
+    progress,
+    run_rows,
+)
+from minibert.finetuning.labels import check_classes, label_in, label_settings, sorted_labels
+from minibert.finetuning.rows import (
+    TEXTS,
+    Column,
+    Make,
+    Values,
+    choose_columns,
+    logger,
+    number_in,
+    open_rows,
+    read_all,
+    text_in,
+)
+from minibert.finetuning.scores import class_scores, number_scores
+from minibert.finetuning.task import Predictions, Task, is_pair
+from minibert.heads import BertForSequenceClassification
+from minibert.pretrained import BertPreTrainedModel
+from minibert.source import Source
+from minibert.tokenizer import BertTokenizer
+from minibert.training.examples import Batch
+from minibert.training.objective import Objective
+
+PAIRS = {"sentence1": "sentence2", "text1": "text2", "premise": "hypothesis", "question1": "question2"}
+CLASSES = ("label", "class", "category", "labels", "sentiment", "intent", "target")
+NUMBERS = ("score", "label", "similarity", "rating", "target")
+TEXTS_TOGETHER = 1024
+
+Text = str | tuple[str, str]  # a text, or a pair
+
+
+class TextRow(NamedTuple):
+    """One row of the data."""
+
+    text: Text
+    label: str | float
+
+
+class ClassPrediction(NamedTuple):
+    """The likeliest class of a text, and how likely each is."""
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
+class ScorePrediction(NamedTuple):
+    """The number for a text or a pair."""
+
+    score: float
+
+
+class TextExamples(TaskExamples):
+    """Rows with a class's number, or a number, each."""
+
+    def __init__(self, rows: Sequence[TokenRow], labels: Sequence[float], *arguments: Any) -> None:
+        super().__init__(rows, *arguments)
+        self.labels = labels
+
+    def targets(self, numbers: Sequence[int], T: int) -> Batch:
+        """``labels`` (B,): int64 classes, or float32 numbers."""
+        return {"labels": torch.tensor([self.labels[number] for number in numbers])}
+
+
+class TextObjective(Objective):
+    """Cross-entropy, or squared error: a term a text."""
+
+    @property
+    def key(self) -> str:
+        """What the loss is called in the journal."""
+        return "score" if self.model.config.problem_type == "regression" else "class"
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """As many terms as texts."""
+        return {self.key: len(batch["labels"])}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum over the batch."""
+        logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, labels)
+        if self.key == "class":
+            return {"class": F.cross_entropy(logits, batch["labels"], reduction="sum")}
+        return {"score": F.mse_loss(logits.squeeze(-1), batch["labels"].to(logits.dtype), reduction="sum")}
+
+
+@dataclass(frozen=True)
+class Classify(Task[TextRow, TextExamples]):
+    """Texts or pairs of texts, each of one class."""
+
+    name: ClassVar[str] = "classify"
+    main_score: ClassVar[str] = "accuracy"
+    model_class: ClassVar[type[BertPreTrainedModel]] = BertForSequenceClassification
+    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn.metrics", "scikit-learn"),)
+    items: ClassVar[str] = "a text, or a pair (text, text)"
+    usual_labels: ClassVar[tuple[str, ...]] = CLASSES
+    found: ClassVar[tuple[str, ...]] = ("label", "probability")
+
+    column: str | None = None  # of the texts
+    pair_column: str | None = None  # of the second texts, where there are pairs
+    label_column: str | None = None
+
+    def choose(self, file: File, labelled: bool) -> dict[str, str]:
+        """Which columns hold "text", perhaps "pair", and "label".
+
+        Where no column is named, a file with a sentence1 and a sentence2 is about pairs.
+        """
+        pairs = tuple(PAIRS.values()) if self.column is None else ()
+        columns = {
+            "text": Column("the texts", "--column", self.column, TEXTS),
+            "pair": Column("the second texts", "--pair-column", self.pair_column, pairs, optional=True),
+        }
+        if labelled:
+            columns["label"] = Column("the labels", "--label-column", self.label_column, self.usual_labels)
+        chosen = choose_columns(file, columns)
+        belongs = PAIRS.get(chosen["text"].casefold()) == chosen.get("pair", "").casefold()
+        return {role: name for role, name in chosen.items() if role != "pair" or belongs or self.pair_column}
+
+    def read(self, source: Source, config: BertConfig | None = None) -> list[TextRow]:
+        """All rows of a file; of dev data with the ``config``, whose labels it must have."""
+        file = open_rows(source, (self.column, self.pair_column, self.label_column))
+        chosen = self.choose(file, labelled=True)
+        known = None if config is None else list(config.id2label.values())
+
+        def row(number: int, line: int | None, columns: Values) -> TextRow:
+            return TextRow(text_of(columns, chosen), self.label(columns, chosen["label"], known))
+
+        rows = read_all(file, row, self.skip_bad)
+        if config is None:
+            self.check(rows, file.path, chosen["label"])
+        return rows
+
+    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> str | float:
+        """What is to be learned of a row."""
+        return label_in(columns, name, known)
+
+    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+        """Raise InputError when there is nothing to tell apart."""
+        check_classes(path, column, [str(row.label) for row in rows])
+
+    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+        """A name for each class."""
+        names = sorted_labels(str(row.label) for row in rows)
+        return {"problem_type": "single_label_classification", **label_settings(names)}
+
+    def examples(
+        self, rows: Sequence[TextRow], tokenizer: BertTokenizer, config: BertConfig, batch_size: int = 32, seed: int = 0
+    ) -> TextExamples:
+        """Token rows with the numbers of their classes."""
+        token_rows, cut = self.token_rows([row.text for row in rows], tokenizer, config)
+        if cut:
+            logger.warning("%d of %d texts are longer than the model reads, and are cut at the end.", cut, len(rows))
+        return TextExamples(token_rows, self.targets(rows, config), tokenizer.pad_token_id or 0, batch_size, seed)
+
+    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
+        """The labels as the loss wants them."""
+        return [config.label2id[str(row.label)] for row in rows]
+
+    def token_rows(
+        self, texts: Sequence[Text], tokenizer: BertTokenizer, config: BertConfig
+    ) -> tuple[list[TokenRow], int]:
+        """Each text as the model reads it, and how many had to be cut."""
+        longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
+        rows = []
+        cut = 0
+        blocks = [texts[start : start + TEXTS_TOGETHER] for start in range(0, len(texts), TEXTS_TOGETHER)]
+        for block in progress(blocks, "tokenizing", " thousand texts", many=4):
+            encoded = tokenizer(list(block), verbose=False, return_token_type_ids=True, return_attention_mask=False)
+            for number, ids in enumerate(encoded["input_ids"]):
+                segments = encoded["token_type_ids"][number]
+                if len(ids) > longest:
+                    cut += 1
+                    short = tokenizer([block[number]], truncation=True, max_length=longest, return_token_type_ids=True)
+                    ids, segments = short["input_ids"][0], short["token_type_ids"][0]  # noqa: PLW2901
+                rows.append(TokenRow(ids, segments.count(0)))
+        return rows, cut
+
+    def objective(self, model: BertPreTrainedModel) -> Objective:
+        """Cross-entropy."""
+        return TextObjective(model)
+
+    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
+        """Accuracy and macro F1."""
+        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
+        return class_scores([int(label) for label in examples.labels], logits.argmax(dim=-1).tolist())
+
+    def open(self, source: Source) -> tuple[File, Make[Text]]:
+        """A file with a column of texts, perhaps of pairs; or a .txt, a text a line."""
+        file = open_rows(source, (self.column, self.pair_column))
+        chosen = {"text": "text"} if isinstance(file, TextLines) else self.choose(file, labelled=False)
+        return file, lambda number, line, columns: text_of(columns, chosen)
+
+    def is_item(self, item: Any) -> bool:
+        """Whether ``item`` is a text or a pair."""
+        return isinstance(item, str) or is_pair(item)
+
+    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
+        """The class of each text or pair."""
+        rows, cut = self.token_rows(items, tokenizer, model.config)
+        probabilities = logits_of(model, rows, tokenizer.pad_token_id or 0).softmax(dim=-1).tolist()
+        names = [model.config.id2label[number] for number in range(model.config.num_labels)]
+        found = [dict(zip(names, row, strict=True)) for row in probabilities]
+        best = [max(row, key=row.__getitem__) for row in found]
+        return [ClassPrediction(name, row[name], row) for name, row in zip(best, found, strict=True)], cut
+
+    def record(self, item: Text, prediction: Any) -> dict[str, Any]:
+        """The text with its label and probabilities, or with its score."""
+        text = {"text": item} if isinstance(item, str) else {"text": item[0], "pair": item[1]}
+        return {**text, **prediction._asdict()}
+
+    def lines(self, item: Text, prediction: Any) -> list[dict[str, Any]]:
+        """The same without the probabilities of the other classes."""
+        record = self.record(item, prediction)
+        record.pop("probabilities", None)
+        return [record]
+
+    def fields(self, item: Text) -> tuple[str, ...]:
+        """Text, perhaps pair, and what was found."""
+        return (*(("text",) if isinstance(item, str) else ("text", "pair")), *self.found)
+
+
+@dataclass(frozen=True)
+class Score(Classify):
+    """Texts or pairs of texts, each with a number: how alike two sentences are, how many stars."""
+
+    name: ClassVar[str] = "score"
+    main_score: ClassVar[str] = "pearson"
+    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("scipy.stats", "scipy"),)
+    usual_labels: ClassVar[tuple[str, ...]] = NUMBERS
+    found: ClassVar[tuple[str, ...]] = ("score",)
+
+    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> float:
+        """A number."""
+        return number_in(columns, name)
+
+    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+        """Raise InputError when all numbers are the same."""
+        if len({row.label for row in rows}) == 1:
+            raise InputError(
+                f"{path}: all {len(rows):,} rows have {rows[0].label} in {column!r}; there is nothing to learn."
+            )
+
+    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+        """One label, whose score is the number."""
+        return {"problem_type": "regression", **label_settings(["score"])}
+
+    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
+        """The numbers."""
+        return [float(row.label) for row in rows]
+
+    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
+        """The correlations of what is predicted with what is true."""
+        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
+        return number_scores(list(examples.labels), logits.squeeze(-1).tolist())
+
+    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
+        """The number of each text or pair."""
+        rows, cut = self.token_rows(items, tokenizer, model.config)
+        logits = logits_of(model, rows, tokenizer.pad_token_id or 0)
+        return [ScorePrediction(score) for score in logits.squeeze(-1).tolist()], cut
+
+
+def text_of(columns: Values, chosen: dict[str, str]) -> Text:
+    """The text of a row, with its pair where there are pairs; raises Unreadable."""
+    text = text_in(columns, chosen["text"])
+    return (text, text_in(columns, chosen["pair"])) if "pair" in chosen else text
+
+
+def logits_of(model: BertPreTrainedModel, rows: Sequence[TokenRow], pad_id: int, name: str | None = None) -> Tensor:
+    """(rows, labels) float32, on the CPU."""
+    found = run_rows(model, rows, pad_id, lambda output, _: list(output.logits.float().cpu()), name)
+    return torch.stack(found) if found else torch.empty(0, model.config.num_labels)

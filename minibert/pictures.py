@@ -1,0 +1,44 @@
+"""What every picture that matplotlib draws here has in common: the file's kind, and that it is written whole.
+
+matplotlib is an extra: pip install 'minibert[plot]'.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from minibert.errors import InputError, MissingExtraError
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def need_matplotlib() -> Any:
+    """The module matplotlib; MissingExtraError when it is not installed."""
+    try:
+        import matplotlib.figure
+        import matplotlib.font_manager
+    except ImportError as error:
+        raise MissingExtraError("matplotlib is not installed; for pictures: pip install 'minibert[plot]'.") from error
+    return matplotlib
+
+
+def check_picture(path: str | Path) -> None:
+    """Raise InputError for a path that no picture can be written to."""
+    path = Path(path)
+    if path.suffix.removeprefix(".").lower() not in FORMATS:
+        raise InputError(f"{path} ends in {path.suffix or 'nothing'}; a picture ends in .png, .svg or .pdf.")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"The folder {path.absolute().parent} is not there; make it, or write elsewhere.")
+
+
+def write_picture(figure: Any, path: str | Path) -> None:
+    """Write a matplotlib figure; the same figure gives the same bytes.  Raises InputError when it cannot be written."""
+    path = Path(path)
+    kind = path.suffix.removeprefix(".").lower()
+    picture = io.BytesIO()  # first in memory: an error leaves no half a file
+    with need_matplotlib().rc_context({"svg.hashsalt": "minibert"}):
+        figure.savefig(picture, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+    try:
+        path.write_bytes(picture.getvalue())
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error

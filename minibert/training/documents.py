@@ -1,0 +1,145 @@
+"""Text files as documents of sentences, which is what sentence pairs are made from.
+
+Two kinds of file.  One sentence a line and a blank line between documents, as Google's create_pretraining_data.py reads
+them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  Nothing is
+held but one document.  Start with :func:`read_documents`.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from minibert.corpus.rows import lines
+from minibert.errors import InputError
+from minibert.source import Source, as_path, is_file
+from minibert.training.sentences import split_sentences as sentences_of
+
+UNITS = ("paragraph", "line", "file")
+Line = tuple[int, str]  # its number, from 1, and its text without white space around it
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Sentences that belong together, in their order; two neighbours are a true pair."""
+
+    sentences: list[str]
+    source: str  # the file's path
+    line: int  # where it begins there, from 1
+
+
+def read_documents(
+    paths: Source | Iterable[Source],
+    split_sentences: bool = False,
+    *,
+    document: str | None = None,
+    heading: str | None = None,
+    encoding: str = "utf-8",
+) -> Iterator[Document]:
+    """The documents of text files, in order.
+
+    Args:
+        paths: one file, or several.
+        split_sentences: whether lines are prose that is to be split; else every line is a sentence.
+        document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
+            file when ``split_sentences``, else a paragraph.
+        heading: a regular expression; a document also begins at each line that it matches from its start, such as
+            ``"CHAPTER "``.
+        encoding: of the files; older ones may be ``"latin-1"``.
+
+    Raises InputError, naming file and line, for what is not in that encoding and for a file without text;
+    CheckpointError for a path that is no file.
+    """
+    try:
+        "".encode(encoding)
+    except LookupError as error:
+        raise InputError(
+            f"encoding is {encoding!r}, which Python does not know; there are utf-8, latin-1, cp949 …"
+        ) from error
+    unit = document or ("file" if split_sentences else "paragraph")
+    if unit not in UNITS:
+        raise InputError(f"document is {unit!r}; there are {', '.join(map(repr, UNITS))}.")
+    pattern = None if heading is None else compiled(heading)
+    for path in (paths,) if isinstance(paths, str | os.PathLike) else paths:
+        yield from documents_of_file(as_path(path), split_sentences, unit, pattern, encoding)
+
+
+def documents_of_file(
+    path: Path, split: bool, unit: str, heading: re.Pattern[str] | None, encoding: str
+) -> Iterator[Document]:
+    """The documents of one file."""
+    found = False
+    for block in blocks(text_lines(path, encoding), unit, heading):
+        sentences = list(prose_sentences(block)) if split else [text for _, text in block if text]
+        if sentences:
+            found = True
+            yield Document(sentences, str(path), next(number for number, text in block if text))
+    if not found:
+        size = path.stat().st_size
+        what = f"holds no text: its {size:,} bytes are blank lines" if size else "is empty"
+        raise InputError(f"{path} {what}; expected text. Leave it out, or give it its content.")
+
+
+def text_lines(path: Path, encoding: str) -> Iterator[Line]:
+    """The lines of a file; raises InputError for the first that is no text."""
+    if not is_file(path):
+        raise InputError(f"{path} does not exist; expected a text file.")
+    try:
+        for number, line in lines(path):
+            try:
+                text = line.decode(encoding)
+            except UnicodeDecodeError as error:
+                place = f"byte {error.start + 1} is 0x{line[error.start]:02x}"
+                raise InputError(
+                    f"{path}: line {number} is not {encoding.upper()} ({place}). Convert the file, or name its "
+                    "encoding, such as latin-1."
+                ) from error
+            if "\0" in text:
+                raise InputError(
+                    f"{path}: line {number} holds a NUL (U+0000), which no text has; the file may be UTF-16. Convert "
+                    "it to UTF-8."
+                )
+            yield number, text.strip()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read to its end ({error.strerror or error}).") from error
+
+
+def blocks(content: Iterator[Line], unit: str, heading: re.Pattern[str] | None) -> Iterator[list[Line]]:
+    """The lines of each document, blank ones included where they part its paragraphs."""
+    block: list[Line] = []
+    for number, text in content:
+        begins = unit == "line" or (heading is not None and heading.match(text) is not None)
+        if block and (begins or (unit == "paragraph" and not text)):
+            yield block
+            block = []
+        block.append((number, text))
+    if block:
+        yield block
+
+
+def prose_sentences(block: list[Line]) -> Iterator[str]:
+    """The sentences of lines whose paragraphs end at blank ones."""
+    for has_text, paragraph in groupby(block, key=lambda line: bool(line[1])):
+        if has_text:
+            yield from sentences_of(" ".join(text for _, text in paragraph))
+
+
+def compiled(expression: str) -> re.Pattern[str]:
+    """The regular expression; raises InputError when it is none."""
+    try:
+        return re.compile(expression)
+    except re.error as error:
+        raise InputError(f"heading is {expression!r}, which is no regular expression ({error}).") from error
+
+
+def is_held_out(document: Document, share: float) -> bool:
+    """Whether a document is kept for scores, and out of training and of the vocabulary.
+
+    About ``share`` of them are.  It depends on the text alone, so that two copies are on the same side, and nothing
+    that is added or left out changes the side of another.
+    """
+    digest = hashlib.sha256("\n".join(document.sentences).encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64

@@ -1,0 +1,124 @@
+"""What a run says while it goes: ``metrics.jsonl``, TensorBoard, a progress bar.
+
+metrics.jsonl holds no clock: a run that was interrupted and went on has written the same bytes as one that was not.
+"""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from minibert.errors import CheckpointError, MissingExtraError
+
+NAME = "metrics.jsonl"
+
+
+class Journal:
+    """Lines of JSON, one a step or evaluation.  Silent for every worker but the first."""
+
+    def __init__(self, folder: Path, *, bytes_kept: int, writes: bool, tensorboard: bool, step: int) -> None:
+        """Go on after ``bytes_kept``: lines behind the last snapshot are about to be written again."""
+        self.path = folder / NAME
+        self.file = self.board = None
+        if not writes:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("ab")
+            self.file.truncate(bytes_kept)
+        except OSError as error:
+            raise self.complaint(error) from error
+        if tensorboard:
+            self.board = open_board(folder / "tensorboard", step)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """One line; its numbers also to TensorBoard.  Raises CheckpointError when the disk is full."""
+        if self.file is None:
+            return
+        try:
+            self.file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            self.file.flush()
+        except OSError as error:
+            raise self.complaint(error) from error
+        if self.board is not None:
+            for name, value in {**entry, **entry.get("scores", {})}.items():
+                if isinstance(value, float):
+                    self.board.add_scalar(name, value, entry["step"])
+
+    def flush(self) -> int:
+        """Make sure that the disk has every line; returns the file's length."""
+        if self.file is None:
+            return 0
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise self.complaint(error) from error
+        return self.file.tell()
+
+    def complaint(self, error: OSError) -> CheckpointError:
+        """The sentence for a disk that is full."""
+        return CheckpointError(
+            f"{str(self.path)!r} cannot be written ({error.strerror or error}). Make room and run again: it goes on "
+            "from the last snapshot."
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.board is not None:
+            self.board.close()
+        if self.file is not None:
+            try:
+                self.file.close()
+            except OSError as trouble:  # what was buffered did not fit
+                if error is None:
+                    raise self.complaint(trouble) from trouble
+
+
+def read_journal(folder: Path) -> list[dict[str, Any]]:
+    """The entries of a run's journal; a last line that is not whole is left out."""
+    entries = []
+    for line in (folder / NAME).read_bytes().split(b"\n")[:-1]:
+        entries.append(json.loads(line))
+    return entries
+
+
+def open_board(folder: Path, step: int) -> Any:
+    """A TensorBoard writer; MissingExtraError without the extra."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError(
+            "TensorBoard logs need the package tensorboard: pip install 'minibert[tensorboard]'."
+        ) from error
+    return SummaryWriter(str(folder), purge_step=step)
+
+
+class Progress:
+    """A bar on stderr with loss, tokens a second and the time left; none where stderr is no terminal."""
+
+    def __init__(self, name: str, total: int, done: int, shows: bool) -> None:
+        self.bar = tqdm(total=total, initial=done, desc=name, unit=" steps", disable=None if shows else True)
+        self.tokens = 0
+
+    def advance(self, loss: float, tokens: int) -> None:
+        """One step more, of that loss and so many tokens."""
+        self.tokens += tokens
+        seconds = self.bar.format_dict["elapsed"] or 1
+        self.bar.set_postfix_str(f"loss {loss:.3f}, {self.tokens / seconds:,.0f} tokens/s", refresh=False)
+        self.bar.update()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.close()

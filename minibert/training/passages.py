@@ -1,0 +1,124 @@
+"""Passages of a text: runs of sentences that fill an example, the same in every epoch.
+
+From the paper (appendix A.2) and Google's create_pretraining_data.py: neighbouring sentences of a document up to the
+length of an example, now and then up to a shorter one.  Where they are cut into A and B is drawn once an epoch, in
+pairs.py.  Nothing is cut inside a word, and only sentences too long for an example are cut at all.  Read :func:`pack`.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from minibert.errors import InputError
+from minibert.training.examples import generator
+from minibert.training.tokenized import TokenizedText
+
+SPECIAL_TOKENS = 3  # [CLS] A [SEP] B [SEP]
+PACKING = 1  # what a generator is for, so that two draws with one seed have nothing in common
+
+
+@dataclass(frozen=True)
+class Passages:
+    """Runs of sentences of one document; what an example is made of, the same in every epoch."""
+
+    starts: Tensor  # (S + 1,) int64: the piece with which each sentence begins, those cut that were too long
+    first: Tensor  # (N,) int64: the first sentence of each passage
+    end: Tensor  # (N,) int64: the sentence after its last
+    document: Tensor  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def pack(text: TokenizedText, continues: Tensor, *, max_length: int, short_share: float, seed: int) -> Passages:
+    """Fill passages with sentences.
+
+    Args:
+        text: (P,) pieces.
+        continues: (V,) bool: which pieces go on with a word ("##ing").
+        max_length: tokens of an example, [CLS] and two [SEP] included.
+        short_share: how often the length to fill is drawn at random below that (Google: 0.1), so that positions and
+            attention know short texts too.
+        seed: of the draw.
+
+    Two sentences that fit are always together, so that there is a pair.  A sentence too long for a passage is cut at a
+    space beforehand, where there is none between two words; a word too long for a passage is left out.
+
+    Raises InputError when ``max_length`` has no room for two pieces.
+    """
+    room = max_length - SPECIAL_TOKENS
+    if room < 2:
+        raise InputError(f"max_length is {max_length}; [CLS] A [SEP] B [SEP] needs at least 5 tokens.")
+    starts = cut_long_sentences(text, continues, room)
+    document_starts = torch.searchsorted(starts, text.sentences[text.documents])
+    lengths = starts.diff().tolist()
+    draws = torch.rand(2, len(lengths), generator=generator(seed, PACKING), dtype=torch.float64)
+    targets = torch.where(draws[0] < short_share, 2 + (draws[1] * (room - 1)).long(), room).tolist()
+    found: list[tuple[int, int, int]] = []
+    bounds = document_starts.tolist()
+    for document, (begin, end) in enumerate(pairwise(bounds)):
+        found += ((first, last, document) for first, last in fill(lengths, targets, begin, end, room))
+    if not found:
+        raise InputError(f"No sentence of the text fits into {max_length} tokens. Ask for a longer max_length.")
+    first, last, document_of = torch.tensor(found, dtype=torch.int64).unbind(1)
+    return Passages(starts, first.contiguous(), last.contiguous(), document_of.contiguous())
+
+
+def fill(lengths: list[int], targets: list[int], begin: int, end: int, room: int) -> Iterator[tuple[int, int]]:
+    """The passages of the sentences from ``begin`` up to ``end``: the first of each, and the one after its last."""
+    while begin < end:
+        last, total = begin + 1, lengths[begin]
+        while last < end:
+            limit = room if last == begin + 1 else targets[begin]
+            total += lengths[last]
+            if total > limit:
+                break
+            last += 1
+        if lengths[begin] <= room:
+            yield begin, last
+        begin = last
+
+
+def cut_long_sentences(text: TokenizedText, continues: Tensor, room: int) -> Tensor:
+    """(S' + 1,) int64: where the sentences begin when those of more than ``room`` pieces are cut into equal parts."""
+    begin, end = text.sentences[:-1], text.sentences[1:]
+    cuts: list[int] = []
+    for number in (end - begin > room).nonzero()[:, 0].tolist():
+        here = slice(int(begin[number]), int(end[number]))
+        spaces = text.begins_stretch[here].nonzero()[:, 0].tolist()
+        words = (~continues[text.pieces[here]]).nonzero()[:, 0].tolist()
+        cuts += (here.start + place for place in places_to_cut(spaces, words, here.stop - here.start, room))
+    return torch.cat([text.sentences, torch.tensor(cuts, dtype=torch.int64)]).sort().values
+
+
+def places_to_cut(spaces: list[int], words: list[int], length: int, room: int) -> Iterator[int]:
+    """Where to cut ``length`` pieces into parts of at most ``room``; a part may be more only if it is one word.
+
+    ``spaces`` and ``words`` are the places, rising, where a stretch and a word begin.
+    """
+    at = 0
+    while length - at > room:
+        parts = -(-(length - at) // room)
+        size = -(-(length - at) // parts)  # equal parts, rather than a full one and a shred
+        place = last_up_to(spaces, at + size) or last_up_to(words, at + size)
+        if place <= at:
+            place = last_up_to(spaces, at + room)
+        if place <= at:
+            place = last_up_to(words, at + room)
+        if place <= at:  # one word that is longer than the room
+            following = bisect_right(words, at)
+            if following == len(words):
+                return
+            place = words[following]
+        yield place
+        at = place
+
+
+def last_up_to(places: list[int], limit: int) -> int:
+    """The last of ``places`` that is not beyond ``limit``; 0 when there is none."""
+    number = bisect_right(places, limit)
+    return places[number - 1] if number else 0

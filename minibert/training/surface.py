@@ -1,0 +1,95 @@
+"""What a shallow observer sees of a text: how long it is, its punctuation, and how it begins and ends.
+
+Next-sentence prediction is to be solved by what sentences mean.  If random second segments were longer, or began with
+another kind of word, or came in another language, a model would learn that instead, and fast.  So pairs.py makes a
+segment B random only in exchange for one that looks the same, and probe.py measures whether anything is left to see.
+Both look through this module's eyes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minibert.tokenizer import characters
+from minibert.tokenizer.wordpiece import CONTINUATION
+from minibert.training.tokenized import TokenizedText
+
+MARKS = {
+    "full stop": ".。",
+    "comma": ",、，",
+    "exclamation mark": "!！",
+    "question mark": "?？",
+    "double quote": '"“”„«»「」『』',
+    "single quote": "'‘’`´",
+    "dash": "-—–―",
+    "semicolon": ";；",
+    "colon": ":：",
+    "bracket": "()[]{}<>《》【】",
+    "ellipsis": "…‥",
+    "tilde": "~〜",
+    "underscore": "_*",
+}
+KINDS = ("other", *MARKS, "mark", "number", "hangul", "jamo", "ideograph", "capital", "letter")
+NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
+KIND_OF_MARK = {mark: kind for kind, marks in MARKS.items() for mark in marks}
+
+
+def kind_of(piece: str) -> str:
+    """Which of ``KINDS`` a piece of the vocabulary is."""
+    text = piece.removeprefix(CONTINUATION) or " "
+    first = text[0]
+    tests = (
+        ("mark", characters.is_punctuation(first)),
+        ("number", first.isdigit()),
+        ("hangul", "가" <= first <= "힣"),
+        ("jamo", "\u1100" <= first <= "\u11ff" or "\u3130" <= first <= "\u318f"),  # "ㅋㅋ": laughter, not words
+        ("ideograph", characters.is_chinese(first)),
+        ("capital", first.isupper() and text == piece),
+        ("letter", first.isalpha()),
+    )
+    kind = next((kind for kind, is_so in tests if is_so), "other")
+    return KIND_OF_MARK.get(first, "mark") if kind == "mark" else kind
+
+
+def piece_kinds(vocabulary: Mapping[str, int], special: frozenset[str]) -> Tensor:
+    """(V,) int8: the number of each piece's kind; special tokens, [UNK] among them, are "other"."""
+    kinds = torch.zeros(max(vocabulary.values()) + 1, dtype=torch.int8)
+    for piece, number in vocabulary.items():
+        kinds[number] = 0 if piece in special else NUMBER_OF[kind_of(piece)]
+    return kinds
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The surface of every sentence, from which that of any run of sentences follows."""
+
+    starts: Tensor  # (S + 1,) int64: the piece with which each sentence begins
+    totals: Tensor  # (S + 1, kinds) int32: how many pieces of each kind stand before it
+    edges: Tensor  # (S, 4) int8: kinds of its first, second, last but one and last piece
+
+    @classmethod
+    def of(cls, text: TokenizedText, starts: Tensor, kinds: Tensor) -> "Surface":
+        """``kinds`` as :func:`piece_kinds` gives them."""
+        seen = kinds[text.pieces]
+        totals = torch.zeros(len(starts), len(KINDS), dtype=torch.int32)
+        before = torch.zeros(len(seen) + 1, dtype=torch.int32)
+        for kind in range(len(KINDS)):  # one after the other: all at once would take the memory of twenty texts
+            torch.cumsum(seen == kind, 0, dtype=torch.int32, out=before[1:])
+            totals[:, kind] = before[starts]
+        begin, end = starts[:-1], starts[1:]
+        places = (begin, torch.minimum(begin + 1, end - 1), torch.maximum(end - 2, begin), end - 1)
+        return cls(starts, totals, torch.stack([seen[place] for place in places], dim=1))
+
+    def lengths(self, begin: Tensor, end: Tensor) -> Tensor:
+        """(n,) int64: pieces of the runs of sentences from ``begin`` up to ``end`` (each (n,))."""
+        return self.starts[end] - self.starts[begin]
+
+    def counts(self, begin: Tensor, end: Tensor) -> Tensor:
+        """(n, kinds) int64: how many pieces of each kind the runs have."""
+        return (self.totals[end] - self.totals[begin]).long()
+
+    def borders(self, begin: Tensor, end: Tensor) -> Tensor:
+        """(n, 4) int64: kinds of the first, second, last but one and last piece of the runs."""
+        return torch.cat([self.edges[begin, :2], self.edges[end - 1, 2:]], dim=1).long()

@@ -1,0 +1,200 @@
+"""Documents as ids: flat tensors with offsets, so that ten million pieces are fifty megabytes and not a gigabyte.
+
+A text is tokenized once.  What is drawn from it (passages, pairs, masks) is cheap and made anew.  It can be stored, and
+is then mapped into memory; a record of what it was made from keeps a run from learning from a text that is no more what
+was asked for.  Start with :class:`TokenizedText`.
+"""
+
+import hashlib
+import json
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from tqdm import tqdm
+
+from minibert.checkpoint.save import write_safetensors
+from minibert.errors import CheckpointError, InputError
+from minibert.source import Source, as_path
+from minibert.tokenizer import BertTokenizer, characters
+from minibert.training.documents import Document
+
+FORMAT = "1"
+MOST_REMEMBERED = 1 << 17  # stretches with their ids; some 50 MB
+DOCUMENTS_TOGETHER = 256  # a call of the tokenizer costs as much as some dozens of words
+Label = Callable[[Document], str]
+Stretch = tuple[tuple[int, ...], bytes]  # the ids of its pieces, and a 1 with zeros behind it
+
+TENSORS = ("pieces", "begins_stretch", "sentences", "documents", "labels")
+
+
+@dataclass(frozen=True)
+class TokenizedText:
+    """The pieces of documents, no [CLS] or [SEP] among them."""
+
+    pieces: Tensor  # (P,) int32: ids, one sentence after the other
+    begins_stretch: Tensor  # (P,) bool: white space stood before it, so that a text may be cut here
+    sentences: Tensor  # (S + 1,) int64: the piece with which each sentence begins; at last P
+    documents: Tensor  # (D + 1,) int64: the sentence with which each document begins; at last S
+    labels: Tensor  # (D,) int32: the number of each document's name in ``names``
+    names: tuple[str, ...]  # of languages, or whatever held-out scores are to be told apart by
+
+    @classmethod
+    def of(cls, documents: Iterable[Document], tokenizer: BertTokenizer, label: Label | None = None) -> "TokenizedText":
+        """Tokenize; ``label`` names a document's kind, by default its script (``"hangul"``, ``"latin"``).
+
+        What looks like a special token in the text is text.  Sentences of which no piece is left, and documents
+        without sentences, are left out.  Raises InputError when nothing is left.
+        """
+        label = label or script_of
+        stretches = Stretches(tokenizer)
+        pieces, begins = array("i"), bytearray()
+        sentence_ends, document_ends, labels = array("q", [0]), array("q", [0]), array("i")
+        names: dict[str, int] = {}
+        for document, sentences in stretches.of(documents):
+            for sentence in sentences:
+                for ids, begin in sentence:
+                    pieces.extend(ids)
+                    begins += begin
+                if len(pieces) > sentence_ends[-1]:
+                    sentence_ends.append(len(pieces))
+            if len(sentence_ends) - 1 > document_ends[-1]:
+                document_ends.append(len(sentence_ends) - 1)
+                labels.append(names.setdefault(label(document), len(names)))
+        if not pieces:
+            raise InputError("There is no text: the documents have no sentence with a piece in it.")
+        tensors = [
+            torch.frombuffer(numbers, dtype=kind)
+            for numbers, kind in (
+                (pieces, torch.int32), (begins, torch.bool), (sentence_ends, torch.int64),
+                (document_ends, torch.int64), (labels, torch.int32),
+            )
+        ]  # fmt: skip
+        return cls(**dict(zip(TENSORS, tensors, strict=True)), names=tuple(names))
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.documents) - 1:,} documents, {len(self.sentences) - 1:,} sentences, {len(self.pieces):,} pieces"
+        )
+
+    def piece_counts(self, size: int) -> Tensor:
+        """(size,) int64: how often each piece of a vocabulary of that size occurs."""
+        return torch.bincount(self.pieces, minlength=size)
+
+    def save(self, path: Source, origin: dict[str, Any]) -> None:
+        """Write a safetensors file, whole or not at all, with what it was made from (:func:`origin_of`)."""
+        about = {"format": FORMAT, "names": json.dumps(self.names), "origin": json.dumps(origin, sort_keys=True)}
+        write_safetensors(as_path(path), {name: getattr(self, name) for name in TENSORS}, about)
+
+    @classmethod
+    def load(cls, path: Source, origin: dict[str, Any]) -> "TokenizedText":
+        """Map a file that :meth:`save` wrote into memory.
+
+        Raises InputError when it was made from something else than ``origin``, CheckpointError when it is no such file.
+        """
+        path = as_path(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = dict(file.metadata() or {})
+                if about.get("format") != FORMAT:
+                    raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
+                check_origin(path, json.loads(about["origin"]), origin)
+                tensors = [file.get_tensor(name) for name in TENSORS]
+                names = tuple(json.loads(about["names"]))
+        except InputError:
+            raise
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(
+                f"{path} is no whole tokenized text ({reason}). Remove it; it is made again from the text."
+            ) from error
+        return cls(**dict(zip(TENSORS, tensors, strict=True)), names=names)
+
+
+def check_origin(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise InputError, naming what differs, unless both are the same."""
+    wanted = json.loads(json.dumps(wanted))
+    for name in sorted(stored.keys() | wanted.keys()):
+        if stored.get(name) != wanted.get(name):
+            raise InputError(
+                f"{path} was made with another {name.replace('_', ' ')} ({stored.get(name)!r}, now "
+                f"{wanted.get(name)!r}). Remove it, or name another folder, and the text is tokenized again."
+            )
+
+
+def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any) -> dict[str, Any]:
+    """What a tokenized text depends on: checksums of the files' bytes and of the vocabulary, and how they are read.
+
+    ``reading`` is whatever else decides which text it is, such as the arguments of ``read_documents`` and the share
+    that is held out.
+    """
+    content = hashlib.sha256()
+    for path in paths:
+        with as_path(path).open("rb") as file:
+            content.update(hashlib.file_digest(file, "sha256").digest())
+    vocabulary = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
+    return {
+        "text": content.hexdigest(),
+        "vocabulary": hashlib.sha256(vocabulary.encode()).hexdigest(),
+        "do_lower_case": tokenizer.do_lower_case,
+        "strip_accents": tokenizer.strip_accents,
+        "tokenize_chinese_chars": tokenizer.tokenize_chinese_chars,
+        **reading,
+    }
+
+
+class Stretches:
+    """Sentences to ids, one stretch between spaces after the other.
+
+    No rule of BERT's looks across white space, so the ids are those of the whole sentence; and it is known where a
+    sentence may be cut without cutting a word.
+    """
+
+    def __init__(self, tokenizer: BertTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._remembered: dict[str, Stretch] = {}
+
+    def of(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Iterator[list[Stretch]]]]:
+        """Each document with the stretches of its sentences."""
+        stream = iter(tqdm(documents, desc="tokenizing", unit=" documents", leave=False, disable=None))
+        while together := list(islice(stream, DOCUMENTS_TOGETHER)):
+            parts = [[characters.WHITESPACE.split(sentence) for sentence in one.sentences] for one in together]
+            self._learn({stretch for document in parts for sentence in document for stretch in sentence})
+            for document, sentences in zip(together, parts, strict=True):
+                yield document, ([self._remembered[stretch] for stretch in sentence] for sentence in sentences)
+
+    def _learn(self, stretches: set[str]) -> None:
+        if len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.clear()
+        new = [stretch for stretch in stretches if stretch not in self._remembered]
+        if not new:
+            return
+        rows = self._tokenizer(
+            new, add_special_tokens=False, split_special_tokens=True, return_token_type_ids=False,
+            return_attention_mask=False, verbose=False,
+        )["input_ids"]  # fmt: skip
+        for stretch, ids in zip(new, rows, strict=True):
+            self._remembered[stretch] = (tuple(ids), b"\1" + bytes(len(ids) - 1) if ids else b"")
+
+
+def script_of(document: Document) -> str:
+    """The script that most letters of a document's beginning belong to: ``"latin"``, ``"hangul"``, ``"cjk"`` …"""
+    counts: Counter[str] = Counter()
+    for sentence in document.sentences[:20]:
+        counts.update(filter(None, map(script_of_letter, sentence)))
+    return counts.most_common(1)[0][0] if counts else "none"
+
+
+@cache
+def script_of_letter(letter: str) -> str | None:
+    """The first word of a letter's Unicode name, which for most scripts is the script's name; None for no letter."""
+    return unicodedata.name(letter, "").partition(" ")[0].lower() or None if letter.isalpha() else None

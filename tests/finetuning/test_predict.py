@@ -1,0 +1,206 @@
+"""Predictions: of a few texts, with exact places; of files, which stream through and are whole or not there."""
+
+import csv
+import json
+from collections import Counter
+
+import pytest
+import torch
+
+from minibert import BertForSequenceClassification, BertTokenizer, InputError
+from minibert.errors import CheckpointError
+from minibert.finetuning import Predictor
+from minibert.finetuning.sentences import entities_of
+from minibert.finetuning.texts import ClassPrediction, ScorePrediction
+from tests.finetuning.toys import TINY, class_rows, question_rows, score_rows, tagged, write_jsonl
+
+
+@pytest.fixture(scope="module")
+def predictors(trained) -> dict[str, Predictor]:
+    return {task: Predictor.from_pretrained(folder) for task, (folder, _) in trained.items()}
+
+
+def test_classes(predictors) -> None:
+    predictor = predictors["classify"]
+    rows = class_rows(20, seed=7)
+    found = predictor([row["text"] for row in rows])
+    assert [one.label for one in found] == [row["label"] for row in rows]
+    assert all(one.probability == max(one.probabilities.values()) > 0.5 for one in found)
+    assert all(sum(one.probabilities.values()) == pytest.approx(1, abs=1e-6) for one in found)
+    single = predictor("she sat by the river")
+    assert isinstance(single, ClassPrediction)
+    assert single.label == "about river"
+    assert isinstance(predictor(("she sat", "by the river")), ClassPrediction)
+    assert predictor([]) == []
+
+
+def test_a_prediction_is_the_models_own(trained) -> None:
+    folder, _ = trained["classify"]
+    predictor = Predictor.from_pretrained(folder)
+    texts = ["she sat", "the pear tree is in bloom, she was by the river again and again", "", "so"]
+    model, tokenizer = BertForSequenceClassification.from_pretrained(folder), BertTokenizer.from_pretrained(folder)
+    for text, found in zip(texts, predictor(texts), strict=True):
+        with torch.no_grad():
+            expected = model(**tokenizer(text, return_tensors="pt")).logits.softmax(dim=-1)[0].tolist()
+        assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_numbers(predictors) -> None:
+    rows = score_rows(20, seed=7)
+    found = predictors["score"]([(row["sentence1"], row["sentence2"]) for row in rows])
+    assert all(isinstance(one, ScorePrediction) for one in found)
+    assert max(abs(one.score - row["score"]) for one, row in zip(found, rows, strict=True)) < 0.6
+
+
+def test_entities_with_their_places(predictors) -> None:
+    predictor = predictors["entities"]
+    for words, labels in tagged(20, seed=7):
+        text = "  " + "  ".join(words)
+        found = predictor(text)
+        assert [one.label for one in found] == [kind for kind, _, _ in entities_of(labels)]
+        assert [one.text.split() for one in found] == [words[a:b] for _, a, b in entities_of(labels)]
+        assert all(text[one.start : one.end] == one.text and 0.5 < one.probability <= 1 for one in found)
+        by_words = predictor([words])[0]
+        assert [one.text for one in by_words] == [" ".join(one.text.split()) for one in found]
+    assert predictor(["", "pear"])[0] == []
+
+
+def test_entities_of_a_text_longer_than_the_model_reads(predictors) -> None:
+    text = "so she sat again and pear , home . " * 40
+    found = predictors["entities"](text)
+    assert Counter((one.label, one.text) for one in found) == {("fruit", "pear"): 40}
+    assert [one.start for one in found] == [21 + 35 * number for number in range(40)]
+
+
+def test_answers_with_their_places(predictors) -> None:
+    predictor = predictors["answers"]
+    for row in question_rows(10, seed=7):
+        found = predictor((row["question"], row["context"]))
+        assert (found.text, found.start) == ("pear tree", row["answer_start"])
+        assert row["context"][found.start : found.end] == found.text
+    long = "so she was home and " * 30 + "by the pear tree she sat " + "again and again " * 30
+    found = predictor(("is in bloom", long))
+    assert (found.text, found.start) == ("pear tree", long.index("pear tree"))
+    assert predictor(("is in bloom", "")).text == ""
+
+
+@pytest.mark.parametrize(
+    ("task", "item", "sentence"),
+    [
+        ("classify", [5], "Item 0 is 5; expected a text, or a pair"),
+        ("classify", [["a", "b"]], r"Item 0 is \['a', 'b'\]; expected a text, or a pair"),
+        ("answers", ["a"], r"Item 0 is 'a'; expected a pair \(question, context\)"),
+        ("entities", ["a", ("a", "b")], r"Item 1 is \('a', 'b'\); expected a text, or a list of words"),
+    ],
+)
+def test_items_that_are_none(predictors, task: str, item, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        predictors[task](item)
+
+
+def test_texts_that_were_cut_are_counted(predictors) -> None:
+    predictor = predictors["classify"]
+    predictor(["so " * 40, "so", ("so " * 20, "she " * 20)])
+    assert predictor.truncated == 2
+    predictor("so")
+    assert predictor.truncated == 0
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lines_of(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def table_of(path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_file_of_texts(predictors, tmp_path) -> None:
+    rows = [{**row, "key": f"k{number}"} for number, row in enumerate(class_rows(3000, seed=3))]
+    source = write_jsonl(tmp_path / "x.jsonl", rows)
+    report = predictors["classify"].predict_file(source, tmp_path / "out" / "y.jsonl", id_column="key")
+    assert (report.rows, report.skipped, report.truncated) == (3000, 0, 0)
+    assert str(report) == f"{tmp_path / 'out' / 'y.jsonl'}: 3,000 rows"
+    found = lines_of(tmp_path / "out" / "y.jsonl")
+    assert [line["row"] for line in found] == list(range(1, 3001))
+    assert [line["id"] for line in found] == [row["key"] for row in rows]
+    assert [line["text"] for line in found] == [row["text"] for row in rows]
+    assert sum(line["label"] == row["label"] for line, row in zip(found, rows, strict=True)) > 2990
+    predictors["classify"].predict_file(source, tmp_path / "y.csv")
+    table = table_of(tmp_path / "y.csv")
+    assert list(table[0]) == ["row", "text", "label", "probability"]
+    assert [line["label"] for line in table] == [line["label"] for line in found]
+
+
+def test_a_file_of_lines(predictors, tmp_path) -> None:
+    (tmp_path / "x.txt").write_text('a "river", so\n\npear\n')
+    predictors["classify"].predict_file(tmp_path / "x.txt", tmp_path / "y.csv")
+    assert [line["text"] for line in table_of(tmp_path / "y.csv")] == ['a "river", so', "", "pear"]
+    predictors["entities"].predict_file(tmp_path / "x.txt", tmp_path / "z.jsonl")
+    found = lines_of(tmp_path / "z.jsonl")
+    assert [len(line["entities"]) for line in found][1:] == [0, 1]
+    predictors["entities"].predict_file(tmp_path / "x.txt", tmp_path / "z.csv")
+    last = table_of(tmp_path / "z.csv")[-1]
+    assert (last["row"], last["label"], last["text"], last["start"], last["end"]) == ("3", "fruit", "pear", "0", "4")
+
+
+def test_files_of_pairs_and_questions(predictors, tmp_path) -> None:
+    source = write_jsonl(tmp_path / "pairs.jsonl", score_rows(5))
+    predictors["score"].predict_file(source, tmp_path / "y.csv")
+    assert list(table_of(tmp_path / "y.csv")[0]) == ["row", "text", "pair", "score"]
+    predictors["score"].predict_file(source, tmp_path / "z.csv", column="sentence2")
+    assert list(table_of(tmp_path / "z.csv")[0]) == ["row", "text", "score"]
+    source = write_jsonl(tmp_path / "questions.jsonl", question_rows(5))
+    predictors["answers"].predict_file(source, tmp_path / "y.jsonl")
+    found = lines_of(tmp_path / "y.jsonl")
+    assert {line["answer"] for line in found} == {"pear tree"}
+    context = "the pear tree"
+    squad = {"data": [{"paragraphs": [{"context": context, "qas": [{"id": "q1", "question": "is in bloom"}]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(squad))
+    predictors["answers"].predict_file(tmp_path / "squad.json", tmp_path / "y.csv", id_column="id")
+    (line,) = table_of(tmp_path / "y.csv")
+    assert (line["id"], line["answer"], line["start"], line["end"]) == ("q1", "pear tree", "4", "13")
+
+
+def test_bad_rows_refuse_the_file_or_are_left_out(predictors, tmp_path, caplog) -> None:
+    (tmp_path / "x.csv").write_bytes(b"text\nriver\ncaf\xe9\npear\n")
+    with pytest.raises(InputError, match=r"x\.csv: row 2 \(line 3\) is not UTF-8"):
+        predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "y.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+    report = predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "y.jsonl", skip_bad=True)
+    assert (report.rows, report.skipped) == (2, 1)
+    assert str(report).endswith("y.jsonl: 2 rows; 1 could not be read and are left out")
+    assert [line["row"] for line in lines_of(tmp_path / "y.jsonl")] == [1, 3]
+    assert "row 2 (line 3) is not UTF-8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("y.txt", {}, r"y\.txt ends in '\.txt'; predictions are written as \.jsonl or \.csv"),
+        ("y.csv", {"column": "b"}, "has no column called 'b' for the texts; it has text"),
+        ("y.csv", {"id_column": "b"}, "has no column called 'b'; it has text"),
+        ("y.csv", {"colour": "b"}, "The task 'classify' has no such choice"),
+        ("y.csv", {}, "has no rows; there is nothing to predict"),
+    ],
+)
+def test_files_that_cannot_be(predictors, tmp_path, name: str, arguments: dict, sentence: str) -> None:
+    (tmp_path / "x.csv").write_text("text\n")
+    with pytest.raises(InputError, match=sentence):
+        predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / name, **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
+def test_a_place_that_cannot_be_written(predictors, tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("river\n")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        predictors["classify"].predict_file(tmp_path / "x.txt", tmp_path / "file" / "y.csv")
+
+
+def test_a_checkpoint_that_is_for_no_task() -> None:
+    with pytest.raises(InputError, match="was fine-tuned for none of the tasks"):
+        Predictor.from_pretrained(TINY)

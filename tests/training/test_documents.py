@@ -1,0 +1,122 @@
+"""Documents: the two kinds of file, sentences by rule, and what is no text."""
+
+from pathlib import Path
+
+import pytest
+
+from minibert import InputError
+from minibert.training.documents import Document, is_held_out, read_documents
+from minibert.training.sentences import split_sentences
+
+
+def read(tmp_path: Path, content: str | bytes, *arguments, **options) -> list[Document]:
+    path = tmp_path / "text.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return list(read_documents(path, *arguments, **options))
+
+
+def sentences(documents: list[Document]) -> list[list[str]]:
+    return [document.sentences for document in documents]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_sentence_a_line_and_a_blank_line_between_documents(tmp_path, end: str) -> None:
+    content = end.join(["", "One. Still one.", "  Two\t", "", " ", "Three", "", ""])
+    found = read(tmp_path, b"\xef\xbb\xbf" + content.encode())
+    assert sentences(found) == [["One. Still one.", "Two"], ["Three"]]
+    assert [(document.line, document.source) for document in found] == [
+        (2, str(tmp_path / "text.txt")),
+        (6, found[0].source),
+    ]
+
+
+PROSE = "CHAPTER I\n\nHe came home,\nhard-wrapped. It was\nlate.\n\nShe slept. He\ndid not\n\nCHAPTER II\nThe end."
+
+
+def test_prose(tmp_path) -> None:
+    chapter = ["CHAPTER I", "He came home, hard-wrapped.", "It was late.", "She slept.", "He did not"]
+    last = "CHAPTER II The end."
+    assert sentences(read(tmp_path, PROSE, split_sentences=True)) == [[*chapter, last]]
+    by_chapter = read(tmp_path, PROSE, split_sentences=True, heading="CHAPTER ")
+    assert sentences(by_chapter) == [chapter, [last]]
+    assert [document.line for document in by_chapter] == [1, 10]
+    by_paragraph = read(tmp_path, PROSE, split_sentences=True, document="paragraph")
+    assert sentences(by_paragraph) == [chapter[:1], chapter[1:3], chapter[3:], [last]]
+    by_line = read(tmp_path, PROSE, True, document="line")
+    assert sentences(by_line)[1:3] == [["He came home,"], ["hard-wrapped.", "It was"]]
+    assert sentences(read(tmp_path, PROSE, document="file")) == [[line for line in PROSE.split("\n") if line]]
+
+
+def test_several_files_are_several_documents(tmp_path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"{name} one\n{name} two", encoding="utf-8")
+    found = list(read_documents([tmp_path / "b", str(tmp_path / "a")]))
+    assert sentences(found) == [["b one", "b two"], ["a one", "a two"]]
+
+
+def test_other_encodings(tmp_path) -> None:
+    content = "caf\xe9\n".encode("latin-1")
+    assert sentences(read(tmp_path, content, encoding="latin-1")) == [["café"]]
+    with pytest.raises(
+        InputError, match=r"text.txt: line 1 is not UTF-8 \(byte 4 is 0xe9\). Convert the file, or name"
+    ):
+        read(tmp_path, content)
+    with pytest.raises(InputError, match="encoding is 'latin-99', which Python does not know"):
+        read(tmp_path, content, encoding="latin-99")
+
+
+def test_refusals(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"text.txt is empty; expected text"):
+        read(tmp_path, "")
+    with pytest.raises(InputError, match=r"text.txt holds no text: its 4 bytes are blank lines"):
+        read(tmp_path, "\n \n\t", split_sentences=True)
+    with pytest.raises(InputError, match=r"line 3 is not UTF-8 \(byte 2 is 0xff\)"):
+        read(tmp_path, b"good\n\na\xff\n")
+    with pytest.raises(InputError, match=r"line 1 holds a NUL \(U\+0000\).*UTF-16"):
+        read(tmp_path, "ab".encode("utf-16-le"))
+    with pytest.raises(InputError, match="nowhere.txt does not exist"):
+        list(read_documents(tmp_path / "nowhere.txt"))
+    with pytest.raises(InputError, match="heading is '\\(', which is no regular expression"):
+        read(tmp_path, "a", heading="(")
+    with pytest.raises(InputError, match="document is 'page'; there are 'paragraph', 'line', 'file'"):
+        read(tmp_path, "a", document="page")
+    with pytest.raises(OSError, match="is a folder, expected a file"):
+        list(read_documents(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It rained. | He stayed! | Did she? | Nobody knows",
+        '"Who is that?" she said. | "It is I," said a voice. | (So it was.) | "Come in!" | He came.',
+        'He shouted "Thief!" and ran. | _Now!_ | "\'Quick,\' he said."',
+        "Mr. Woodhouse met Mrs. Weston and Dr. Perry of St. Ives, etc. and so on. | They talked.",
+        "G. K. Chesterton wrote it in the U.S. and J.R.R. Tolkien did not. | It was I. | He left.",
+        "See No. 5 and Vol. II there. | No. | I will not. | Go to p. 12 at 5 p.m. sharp.",
+        "1. Introduction and so on. | I. The Absence of Mr. Glass. | It grew...  and grew... | Then it stopped.",
+        "It was 3.5 miles. | He said: go; she went, and so on.",
+        "영화가 좋았다. | 정말 좋았어요! | 왜? | 모르겠다",
+        "재밌내요ㅋ | 언론과sns로 봤음 ㅋㅋㅋ | 하룻밤은 느낌;? | 스릴까지~ | 말 안되는 ^^ | 끝",
+        "시렷다.. | 정말... ㅋㅋ | 집중해서 ,스릴있게 봤음",
+        "몰랐음...얼굴 많이 변하셨네",  # no space, no end
+        "ㅋㅋㅋ 이게 뭐냐 5~ 6점",  # laughter alone is no sentence; a span is no end
+        "最高だ。 | とても良い！ | はい",
+        "...",
+    ],
+)
+def test_sentences(text: str) -> None:
+    expected = [part.strip() for part in text.split("|")]
+    assert split_sentences(" ".join(expected)) == [" ".join(part.split()) for part in expected]
+
+
+def test_nothing_has_no_sentences() -> None:
+    assert split_sentences(" \t ") == []
+
+
+def test_held_out_documents_depend_on_their_text_alone() -> None:
+    documents = [Document([f"Sentence {number}.", "And another."], f"file-{number}", number) for number in range(4000)]
+    held_out = [document for document in documents if is_held_out(document, 0.1)]
+    assert 340 < len(held_out) < 460
+    copy = Document(held_out[0].sentences, "elsewhere", 99)
+    assert is_held_out(copy, 0.1) and not is_held_out(copy, 0.0) and all(is_held_out(d, 1.0) for d in documents)
+    assert set(map(id, held_out)) < {id(document) for document in documents if is_held_out(document, 0.2)}
