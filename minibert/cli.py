@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from minibert import __version__
 from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
@@ -39,7 +40,23 @@ def build_parser() -> argparse.ArgumentParser:
         prog="minibert", description="BERT that a person can read, trust, look inside, and use on real text."
     )
     parser.add_argument("--version", action="version", version=f"minibert {__version__}")
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=VerbParser)
     for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore, training, finetune):
         subject.add(verbs)
     return parser
+
+
+class VerbParser(argparse.ArgumentParser):
+    """Options may stand between texts: ``predict FOLDER --json TEXT``, where Python 3.11 sees an unknown TEXT."""
+
+    is_inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """First the options, then everything else; argparse calls this method for both."""
+        if self.is_inside:
+            return super().parse_known_args(args, namespace)
+        self.is_inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.is_inside = False

@@ -154,3 +154,18 @@ def test_a_reader_that_closes_early_is_no_error() -> None:
     )
     assert done.stdout.startswith("BertForPreTraining: 2 layers")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "typed", ["predict here --json one two", "predict here one --json two", "predict --json here one two"]
+)
+def test_options_may_stand_between_texts(typed: str) -> None:
+    options = build_parser().parse_args(typed.split())
+    assert (options.folder, options.texts, options.json) == ("here", ["one", "two"], True)
+
+
+def test_a_slip_of_the_options_shows_how_a_verb_is_called(capsys) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fill-mask", "--model", "x"])
+    assert caught.value.code == 2
+    assert "usage: minibert fill-mask" in capsys.readouterr().err

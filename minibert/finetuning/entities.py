@@ -24,11 +24,19 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import label_settings, sorted_labels
+from minibert.finetuning.labels import label_settings, listed, sorted_labels
 from minibert.finetuning.placing import Placed, Placer, labels_of
 from minibert.finetuning.rows import TEXTS, Column, Make, choose_columns, logger, open_rows, text_in
 from minibert.finetuning.scores import entity_scores
-from minibert.finetuning.sentences import Choices, Sentence, entities_of, is_by_character, read_sentences
+from minibert.finetuning.sentences import (
+    BIO,
+    Choices,
+    Sentence,
+    entities_of,
+    is_by_character,
+    read_sentences,
+    with_beginnings,
+)
 from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForTokenClassification
 from minibert.pretrained import BertPreTrainedModel
@@ -177,6 +185,8 @@ class Entities(Task[Sentence, EntityExamples]):
             spans.append(where)
             texts.append(text)
         found = label_all(model, placed, tokenizer.pad_token_id or 0)
+        if not hasattr(model.config, UNITS):  # trained elsewhere, perhaps on IOB1, where most entities begin with I-X
+            found = [(with_beginnings(labels), chances) for labels, chances in found]
         return [entities_in(*one) for one in zip(texts, spans, found, strict=True)], 0
 
     def record(self, item: Any, prediction: list[Entity]) -> dict[str, Any]:
@@ -195,6 +205,16 @@ class Entities(Task[Sentence, EntityExamples]):
 def by_character(config: BertConfig) -> bool:
     """Whether the model labels characters."""
     return getattr(config, UNITS, "words") == "characters"
+
+
+def check_bio(config: BertConfig) -> None:
+    """Raise InputError for a model whose labels are no entities'."""
+    odd = [label for label in config.id2label.values() if not BIO.fullmatch(label)]
+    if odd:
+        raise InputError(
+            f"This checkpoint labels words with {listed(list(config.id2label.values()))}; expected the labels of "
+            "entities: O, B-… where one begins, I-… inside it."
+        )
 
 
 def labels_of_rows(placed: Placed, labels: Sequence[int]) -> list[list[int]]:

@@ -20,7 +20,7 @@ from minibert.config import BertConfig, find_config
 from minibert.corpus.shards import file_digest
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
-from minibert.finetuning.entities import Entities
+from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.rows import logger
 from minibert.finetuning.scores import need
@@ -250,6 +250,8 @@ def task_of(config: BertConfig) -> Task[Any, Any]:
             )
         is_score = config.problem_type == "regression" or config.num_labels == 1
         fitting = [Score if is_score else Classify]
+    if name == "BertForTokenClassification":
+        check_bio(config)
     if not fitting:
         known = ", ".join(sorted({task.model_class.__name__ for task in TASKS.values()}))
         raise InputError(

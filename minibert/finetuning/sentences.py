@@ -9,6 +9,7 @@ with it, O is outside.  Some data, such as KLUE's, labels every character, space
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
@@ -118,8 +119,7 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
     found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
     if not found:
         raise InputError(f"{file.path} has no words; there is nothing to learn from.")
-    count_strays(file.path, found)
-    return found
+    return in_iob2(file.path, found)
 
 
 def open_sentences(source: Source) -> File:
@@ -183,21 +183,37 @@ def check_sentence(sentence: Sentence, places: Sequence[int] | None, known: Coll
         )
 
 
-def count_strays(path: Path, sentences: Iterable[Sentence]) -> None:
-    """Say how many labels I-X follow neither B-X nor I-X: no entity begins there, as strict scoring has it."""
-    strays, first = 0, None
-    for sentence in sentences:
-        for before, label in zip(["O", *sentence.labels], sentence.labels, strict=False):
-            if label.startswith("I-") and before[2:] != label[2:]:
-                strays += 1
-                first = first or (label, sentence.line)
-    if first:
-        label, line = first
-        where = f", in the sentence of line {line}" if line else ""
-        logger.warning(
-            "%s: %d labels I-… do not go on with an entity of their kind (first %s%s). They are learned as they are; "
-            "strict scores do not count an entity that begins so.", path, strays, label, where,
-        )  # fmt: skip
+def in_iob2(path: Path, sentences: list[Sentence]) -> list[Sentence]:
+    """The sentences; where most entities begin with I-X instead of B-X (IOB1, as in CoNLL-2003), with B-X there.
+
+    A few labels I-X that follow neither B-X nor I-X are mistakes: they stay, and are said.
+    """
+    strays = [(one.labels[place], one.line) for one in sentences for place in strays_in(one.labels)]
+    begins = sum(label.startswith("B-") for one in sentences for label in one.labels)
+    if not strays:
+        return sentences
+    (label, line), count = strays[0], len(strays)
+    if count > begins:
+        logger.warning("%s: most entities begin with I-…, not B-…, so it is taken for IOB1 and read as IOB2.", path)
+        return [one._replace(labels=with_beginnings(one.labels)) for one in sentences]
+    where = f", in the sentence of line {line}" if line else ""
+    logger.warning(
+        "%s: %d labels I-… do not go on with an entity of their kind (first %s%s). They are learned as they are; "
+        "strict scores do not count an entity that begins so.", path, count, label, where,
+    )  # fmt: skip
+    return sentences
+
+
+def strays_in(labels: Sequence[str]) -> list[int]:
+    """Where labels I-X are that follow neither B-X nor I-X."""
+    pairs = enumerate(pairwise(["O", *labels]))
+    return [place for place, (before, label) in pairs if label.startswith("I-") and before[2:] != label[2:]]
+
+
+def with_beginnings(labels: Sequence[str]) -> list[str]:
+    """Labels where every entity begins with B-X."""
+    strays = set(strays_in(labels))
+    return [f"B-{label[2:]}" if place in strays else label for place, label in enumerate(labels)]
 
 
 def is_by_character(sentences: Iterable[Sentence]) -> bool:

@@ -14,7 +14,6 @@ from minibert.training.masking import NOT_ASKED
 from minibert.training.pairs import NEITHER
 from minibert.training.pretraining import PretrainingExamples, heads_of
 
-EPOCH = 0  # whose masks and pairs are asked about, so that scores compare
 MLM = ("mlm_loss", "unigram_loss", "top1", "top5")
 NSP = "nsp_accuracy"
 
@@ -26,8 +25,9 @@ def heldout_scores(
     *,
     batch_tokens: int = 8192,
     by_name: bool = True,
+    draws: int = 1,
 ) -> dict[str, float]:
-    """Scores on passages that were kept out of training, always with the same masks and pairs.
+    """Scores on passages that were kept out of training, always with the same masks and pairs, so that they compare.
 
     Args:
         model: put into eval mode, and back into the mode it was in.
@@ -36,6 +36,7 @@ def heldout_scores(
             ``unigram_loss``: that of guessing from frequencies alone, with one added to every count.
         batch_tokens: in one forward pass, padding counted.
         by_name: whether scores are also given for each name of the text apart, as ``"mlm_loss/latin"``.
+        draws: how often the passages are asked about, with other masks and pairs each time: little text, surer scores.
 
     Returns ``mlm_loss`` and ``unigram_loss`` (nats a masked piece), ``mlm_gain`` (how much less the first is),
     ``top1`` and ``top5`` (shares of the masked pieces that are the model's first guess, or among its first five),
@@ -49,7 +50,7 @@ def heldout_scores(
     was_training = model.training
     model.eval()
     try:
-        for batch, languages in batches(examples, batch_tokens):
+        for batch, languages in batches(examples, batch_tokens, draws):
             scores, right = score(model, batch, surprise)
             asked = (batch["labels"] != NOT_ASKED).nonzero()[:, 0]
             mlm.index_add_(0, languages[asked], scores)
@@ -64,12 +65,13 @@ def heldout_scores(
     return found
 
 
-def batches(examples: PretrainingExamples, batch_tokens: int) -> Iterator[tuple[Batch, Tensor]]:
-    """All examples, those of like length together, with the language (B,) of each."""
+def batches(examples: PretrainingExamples, batch_tokens: int, draws: int) -> Iterator[tuple[Batch, Tensor]]:
+    """All examples as in each of the first epochs, those of like length together, with the language (B,) of each."""
     languages, lengths = examples.languages(), examples.lengths
     order = sorted(range(len(examples)), key=lengths.__getitem__)
-    for numbers in padded_batches(order, lengths, batch_tokens):
-        yield examples.collate(numbers, EPOCH), languages[numbers]
+    for epoch in range(draws):
+        for numbers in padded_batches(order, lengths, batch_tokens):
+            yield examples.collate(numbers, epoch), languages[numbers]
 
 
 @torch.no_grad()  # not inference_mode: weights that FSDP fetches meanwhile could not be trained with afterwards

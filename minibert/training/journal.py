@@ -91,14 +91,17 @@ def read_journal(folder: Path) -> list[dict[str, Any]]:
 
 
 def open_board(folder: Path, step: int) -> Any:
-    """A TensorBoard writer; MissingExtraError without the extra."""
+    """A TensorBoard writer that goes on after ``step``, and hides what a killed run wrote behind it.
+
+    Raises MissingExtraError without the extra.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError(
             "TensorBoard logs need the package tensorboard: pip install 'minibert[tensorboard]'."
         ) from error
-    return SummaryWriter(str(folder), purge_step=step)
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 class Progress:

@@ -63,7 +63,8 @@ def ends_sentence(word: str, following: str, *, is_first: bool) -> bool:
 
 def is_abbreviated(before: str, following: str, *, is_first: bool) -> bool:
     """Whether the full stop after ``before`` belongs to the word, as in "Mr.", "J. K.", "No. 5", "1. Outline"."""
-    if before.lower() in ABBREVIATIONS or INITIALS.fullmatch(before):
+    last = re.split(r"[^\w.]", before)[-1]  # "said—Mr.", "(Mrs.", "Lady-Day.—Dr."
+    if last.lower() in ABBREVIATIONS or INITIALS.fullmatch(last):
         return True
     if before.lower() in BEFORE_NUMBERS and COUNTED.match(following) is not None:
         return True

@@ -72,6 +72,16 @@ def test_entities_of_a_text_longer_than_the_model_reads(predictors) -> None:
     assert [one.start for one in found] == [21 + 35 * number for number in range(40)]
 
 
+def test_a_model_that_was_trained_elsewhere_on_iob1_finds_entities(trained) -> None:
+    predictor = Predictor.from_pretrained(trained["entities"][0])
+    labels = predictor.model.config.id2label
+    expected = [(one.text, one.label) for one in predictor("pear so river bank")]
+    del predictor.model.config.label_units
+    predictor.model.config.id2label = {number: label.replace("B-", "I-") for number, label in labels.items()}
+    found = predictor("pear so river bank")
+    assert [(one.text, one.label) for one in found] == expected == [("pear", "fruit"), ("river bank", "place")]
+
+
 def test_answers_with_their_places(predictors) -> None:
     predictor = predictors["answers"]
     for row in question_rows(10, seed=7):

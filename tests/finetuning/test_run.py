@@ -10,6 +10,7 @@ import minibert
 from minibert import BertConfig, BertTokenizer, InputError
 from minibert.errors import CheckpointError
 from minibert.finetuning import TASKS, finetune
+from minibert.finetuning.labels import label_settings
 from minibert.finetuning.run import prepare_model, task_of
 from minibert.finetuning.texts import Classify
 from tests.finetuning.toys import FAST, TINY, class_rows, train_toy, write_jsonl, write_toy
@@ -216,6 +217,10 @@ def test_a_checkpoint_for_no_task(tmp_path) -> None:
         task_of(BertConfig.from_pretrained(TINY))
     config = BertConfig(num_labels=3, problem_type="multi_label_classification")
     config.architectures = ["BertForSequenceClassification"]
+    words = BertConfig(**label_settings(["NOUN", "VERB"]))
+    words.architectures = ["BertForTokenClassification"]
+    with pytest.raises(InputError, match="labels words with .NOUN., .VERB.; expected the labels of entities"):
+        task_of(words)
     with pytest.raises(InputError, match="problem_type is 'multi_label_classification' with 3 labels"):
         task_of(config)
     with pytest.raises(CheckpointError):

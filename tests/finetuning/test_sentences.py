@@ -155,3 +155,11 @@ def test_klue_labels_characters(shared) -> None:
     assert Entities().settings(rows)["label_units"] == "characters"
     assert "".join(rows[0].words).startswith("경찰은 또 성매매 알선 자금을 관리한 박씨의 딸(32)과")
     assert entities_of(rows[0].labels)[:2] == [("OG", 0, 2), ("PS", 21, 22)]
+
+
+def test_iob1_is_read_as_iob2(tmp_path, caplog) -> None:
+    """As in the original files of CoNLL-2003: B-X only between two entities of a kind."""
+    content = "EU\tI-ORG\nrejects\tO\nNew\tI-LOC\nYork\tI-LOC\nSeoul\tB-LOC\nUN\tI-ORG\n"
+    (one,) = read(tmp_path / "x.conll", content)
+    assert one.labels == ["B-ORG", "O", "B-LOC", "I-LOC", "B-LOC", "B-ORG"]
+    assert "most entities begin with I-…, not B-…, so it is taken for IOB1 and read as IOB2" in caplog.text

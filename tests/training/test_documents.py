@@ -91,6 +91,7 @@ def test_refusals(tmp_path) -> None:
         '"Who is that?" she said. | "It is I," said a voice. | (So it was.) | "Come in!" | He came.',
         'He shouted "Thief!" and ran. | _Now!_ | "\'Quick,\' he said."',
         "Mr. Woodhouse met Mrs. Weston and Dr. Perry of St. Ives, etc. and so on. | They talked.",
+        "They were always cheerful—Mr. Weston (Mrs. Weston too) and charming;—Dr. Perry left. | So it was.",
         "G. K. Chesterton wrote it in the U.S. and J.R.R. Tolkien did not. | It was I. | He left.",
         "See No. 5 and Vol. II there. | No. | I will not. | Go to p. 12 at 5 p.m. sharp.",
         "1. Introduction and so on. | I. The Absence of Mr. Glass. | It grew...  and grew... | Then it stopped.",

@@ -2,7 +2,7 @@
 
 import json
 import math
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 import torch
@@ -255,17 +255,18 @@ def test_losses_of_an_autocast_model_are_summed_in_float32(examples: Pretraining
 # --- held-out text ---
 
 
-def test_scores_by_hand(examples: PretrainingExamples) -> None:
+@pytest.mark.parametrize("draws", [1, 2])
+def test_scores_by_hand(examples: PretrainingExamples, draws: int) -> None:
     bert = model().train()
     counts = examples.text.piece_counts(len(TOKENIZER))
-    found = heldout_scores(bert, examples, counts, batch_tokens=500)
+    found = heldout_scores(bert, examples, counts, batch_tokens=500, draws=draws)
     assert bert.training
     bert.eval()
     losses, unigram, first, five, right, languages, told = [], [], [], [], [], [], []
     share = (counts + 1).double() / (counts + 1).sum()
     with torch.no_grad():
-        for number in range(len(examples)):
-            batch = examples.collate([number], 0)
+        for draw, number in product(range(draws), range(len(examples))):
+            batch = examples.collate([number], draw)
             outputs = bert(batch["input_ids"], token_type_ids=batch["token_type_ids"])
             logits, label = outputs.prediction_logits[0].log_softmax(-1), int(batch["next_sentence_label"])
             for place in (batch["labels"][0] >= 0).nonzero()[:, 0].tolist():
@@ -292,7 +293,7 @@ def test_scores_by_hand(examples: PretrainingExamples) -> None:
     assert found["mlm_loss/latin"] == pytest.approx(mean(losses, languages, 1), rel=1e-5)
     assert found["nsp_accuracy/hangul"] == pytest.approx(mean(right, told, 0), rel=1e-5)
     assert found["masked/latin"] + found["masked/hangul"] == found["masked"]
-    assert heldout_scores(bert, examples, counts, batch_tokens=2000) == pytest.approx(found, rel=1e-6)
+    assert heldout_scores(bert, examples, counts, batch_tokens=2000, draws=draws) == pytest.approx(found, rel=1e-6)
     json.dumps(found)
 
 
