@@ -20,7 +20,8 @@ def add(verbs: Any) -> None:
     """``pretrain``."""
     verb = add_verb(verbs, "pretrain", pretrain, "train a model from nothing on plain text (MLM and NSP)")
     verb.description = (
-        "Train BERT from plain text: a WordPiece vocabulary, sentence pairs, masked words. Stopped at any moment "
+        "Train BERT from plain text: a WordPiece vocabulary, sentence pairs, masked words. An epoch shows each passage "
+        "twice, with the sentences that follow in the text and with others. Stopped at any moment "
         "(Ctrl-C, kill), the same command goes on where it was, bit for bit. Several processes: torchrun "
         "--nproc-per-node 2 -m minibert pretrain …"
     )
@@ -51,8 +52,8 @@ def add(verbs: Any) -> None:
     model.add_argument("--tokenizer", metavar="CHECKPOINT", help="use its vocabulary instead of training one")
     model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="go on from its weights and vocabulary")
     model.add_argument("--no-gather", action="store_true", help="project every position to the vocabulary: slower")
-    add_settings(verb, learning_rate=5e-4, epochs=10)
-    verb.epilog = "example: minibert pretrain books/ --prose --output my-bert --epochs 20"
+    add_settings(verb, learning_rate=5e-4, epochs=5)
+    verb.epilog = "example: minibert pretrain books/ --prose --output my-bert --epochs 10"
 
 
 def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs: int) -> None:

@@ -22,7 +22,7 @@ class Examples(Protocol):
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Tokens of each example, [CLS] and [SEP] included."""
+        """Tokens of each example, [CLS] and [SEP] included; the most, where that depends on the epoch."""
 
     def steps(self, epoch: int) -> list[list[int]]:
         """The epoch's steps in their order, each the numbers of its examples: its *global* batch."""
@@ -43,34 +43,49 @@ def example_steps(count: int, size: int, draw: torch.Generator) -> list[list[int
     return [order[start : start + size] for start in range(0, count, size)]
 
 
-def token_steps(lengths: Sequence[int], budget: int, draw: torch.Generator) -> list[list[int]]:
+def token_steps(
+    lengths: Sequence[int], budget: int, draw: torch.Generator, groups: Sequence[Sequence[int]] | None = None
+) -> list[list[int]]:
     """All examples in steps of about ``budget`` tokens, padding counted, examples of like length together.
 
     They are shuffled, sorted by length within windows of some ``WINDOW`` steps, cut where the padded batch would
-    exceed the budget, and the steps are shuffled again.  An example longer than the budget is a step by itself.
+    exceed the budget, and the steps are shuffled again.  An example longer than the budget is a step by itself.  The
+    examples of one of ``groups`` are in the same step; without groups each is for itself.
     """
-    order = torch.randperm(len(lengths), generator=draw).tolist()
+    groups = groups or [[number] for number in range(len(lengths))]
+    longest, sizes = [max(lengths[number] for number in group) for group in groups], list(map(len, groups))
+    order = torch.randperm(len(groups), generator=draw).tolist()
     steps = []
-    for window in _windows(order, lengths, WINDOW * budget):
-        window.sort(key=lambda number: lengths[number])
-        steps += padded_batches(window, lengths, budget)
-    return [steps[number] for number in torch.randperm(len(steps), generator=draw).tolist()]
+    for window in _windows(order, longest, sizes, WINDOW * budget):
+        window.sort(key=lambda number: longest[number])
+        steps += padded_batches(window, longest, budget, sizes)
+    return [
+        [number for group in steps[step] for number in groups[group]]
+        for step in torch.randperm(len(steps), generator=draw).tolist()
+    ]
 
 
-def padded_batches(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """``order`` cut so that no batch, padded to its longest example, exceeds ``budget`` tokens."""
+def padded_batches(
+    order: Sequence[int], lengths: Sequence[int], budget: int, sizes: Sequence[int] | None = None
+) -> list[list[int]]:
+    """``order`` cut so that no batch, padded to its longest example, exceeds ``budget`` tokens.
+
+    Each number is one example, or a group of as many as ``sizes`` says, the longest of which has that length.
+    """
     batches: list[list[int]] = []
-    longest = 0
+    longest = held = 0
     for number in order:
+        size = 1 if sizes is None else sizes[number]
         longest = max(longest, lengths[number])
-        if not batches or (len(batches[-1]) + 1) * longest > budget:
+        if not batches or (held + size) * longest > budget:
             batches.append([])
-            longest = lengths[number]
+            longest, held = lengths[number], 0
         batches[-1].append(number)
+        held += size
     return batches
 
 
-def _windows(order: Sequence[int], lengths: Sequence[int], tokens: int) -> list[list[int]]:
+def _windows(order: Sequence[int], lengths: Sequence[int], sizes: Sequence[int], tokens: int) -> list[list[int]]:
     """``order`` cut into runs of about ``tokens`` tokens."""
     windows: list[list[int]] = [[]]
     total = 0
@@ -79,7 +94,7 @@ def _windows(order: Sequence[int], lengths: Sequence[int], tokens: int) -> list[
             windows.append([])
             total = 0
         windows[-1].append(number)
-        total += lengths[number]
+        total += lengths[number] * sizes[number]
     return windows
 
 

@@ -1,11 +1,17 @@
-"""Once an epoch, the cut of each passage into segments A and B, and whose B it gets: next-sentence prediction.
+"""Once an epoch, the cut of each passage into segments A and B, and whose B it meets: next-sentence prediction.
 
 In half of the pairs B follows A, in half it comes from elsewhere (paper, section 3.1).  *How* it comes from elsewhere
-decides what is learned.  Google's create_pretraining_data.py takes a random run of sentences, and its length, language
-and punctuation then tell it from a true one.  Here passages are put into couples: their two B's look alike (surface.py)
-and are of different documents.  Half of the couples, drawn at random, exchange them.  So every B stands once in every
-epoch, nothing is cut to fit, and whatever can be seen of a B, alone or beside its A, is as often there in the true
-half as in the random one.  Read :func:`draw_pairs`.
+decides what is learned, and how fast.  Google's create_pretraining_data.py takes a random run of sentences, and its
+length, language and punctuation then tell it from a true one.  Here passages are put into couples: their two B's look
+alike (surface.py), are as long but for ``SPREAD`` pieces, and are of different documents.  Each A of a couple is shown
+twice, with its own B and with the other's:
+
+    A1 B1 true    A2 B2 true    A1 B2 random    A2 B1 random
+
+So every A and every B stands once in the true half and once in the random one, and nothing about either alone can tell
+the halves apart.  All four are in one step.  Then what the gradient says about A's and B's by themselves cancels out,
+and what is left is whether they belong together: on novels a small model learned nothing from pairs that came one by
+one, and from these it learned at once.  Read :func:`draw_pairs`.
 """
 
 import math
@@ -17,9 +23,12 @@ from torch import Tensor
 from minibert.training.passages import Passages
 from minibert.training.surface import NUMBER_OF, Surface
 
-TRUE, RANDOM, NEITHER = 0, 1, -100  # labels of next-sentence prediction
+TRUE, RANDOM, NEITHER = 0, 1, -100  # labels of next-sentence prediction; the last where there is no telling
 PAIRING = 2  # what a generator is for; see passages.py
 ROUNDS = 4
+SPREAD = 3  # by how many pieces the lengths of two B's that are exchanged may differ; passages differ by much more
+ROOM = 32  # pieces: passages of a couple have about as much room left, so that they fill a batch evenly
+SIMILAR = 16  # pieces: B's of so different a length take turns, the longest first
 CLOSE = 2000  # how far apart a couple's B's may be, summed over marks: 1000 |log(1 + count) - log(1 + other count)|
 NEIGHBOURS = 48  # with how many others of the same key, the nearest in a random direction, each is compared
 # Whole numbers throughout: sums of fractions could round otherwise on another machine, and pair otherwise.
@@ -30,23 +39,30 @@ TELLING = [number for kind, number in NUMBER_OF.items() if kind not in ("other",
 
 @dataclass(frozen=True)
 class Pairs:
-    """One epoch: where each passage is cut, and whose B it has.  All (N,) int64."""
+    """One epoch: where each passage is cut, and which passages are couples."""
 
-    cut: Tensor  # the sentence with which B begins; the passage's end where there is no B
-    partner: Tensor  # the passage whose B it is: itself when true
-    label: Tensor  # TRUE, RANDOM, or NEITHER: without a B, or without a partner to exchange it with
+    cut: Tensor  # (N,) int64: the sentence with which B begins; the passage's end where there is no B
+    couples: Tensor  # (C, 2) int64: passages; each is in one couple at most
+
+    def partners(self) -> Tensor:
+        """(N,) int64: the other of each passage's couple, or the passage itself where it is in none."""
+        partner = torch.arange(len(self.cut))
+        partner[self.couples] = self.couples.flip(1)
+        return partner
 
 
-def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, draw: torch.Generator) -> Pairs:
-    """Cut the passages into A and B, and let half of the couples exchange their B's.
+def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, room: int, draw: torch.Generator) -> Pairs:
+    """Cut the passages into A and B, and put them into couples.
 
     Args:
         passages: N of them.
         surface: what their sentences look like.
         labels: (documents,) int32: the language of each document.
+        room: pieces of A and B together, at most.
         draw: where chance comes from.
     """
     sizes = passages.end - passages.first
+    left = room - surface.lengths(passages.first, passages.end)
     chance = torch.rand(len(passages), generator=draw, dtype=torch.float64)
     cut = torch.where(sizes > 1, passages.first + 1 + (chance * (sizes - 1)).long(), passages.end)
     is_free = sizes > 1
@@ -54,18 +70,12 @@ def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, draw: torch
     for _ in range(ROUNDS):
         owner, place = possible_cuts(passages, is_free, draw)
         languages = labels[passages.document[owner]].long()
-        near = neighbours(surface, place, passages.end[owner], languages, passages.document[owner], draw)
+        near = neighbours(surface, place, passages.end[owner], languages, passages.document[owner], left[owner], draw)
         chosen = each_once(owner, near, len(passages))  # (couples, 2)
         cut[owner[chosen]] = place[chosen]
         is_free[owner[chosen]] = False
         couples.append(owner[chosen])
-    together = torch.cat(couples)
-    partner, label = torch.arange(len(passages)), torch.full((len(passages),), NEITHER)
-    label[together] = TRUE
-    exchanged = together[torch.randperm(len(together), generator=draw)[: len(together) // 2]]
-    label[exchanged] = RANDOM
-    partner[exchanged] = exchanged.flip(1)
-    return Pairs(cut, partner, label)
+    return Pairs(cut, torch.cat(couples))
 
 
 def possible_cuts(passages: Passages, is_free: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -82,30 +92,40 @@ def possible_cuts(passages: Passages, is_free: Tensor, draw: torch.Generator) ->
 
 
 def neighbours(
-    surface: Surface, begin: Tensor, end: Tensor, language: Tensor, document: Tensor, draw: torch.Generator
+    surface: Surface,
+    begin: Tensor,
+    end: Tensor,
+    language: Tensor,
+    document: Tensor,
+    left: Tensor,
+    draw: torch.Generator,
 ) -> Tensor:
-    """(m, 2) int64: pairs of segments that may be exchanged, the closest first.
+    """(m, 2) int64: pairs of segments that may be exchanged; the long first, since they find few, then the closest.
 
-    They agree in language, length, the kinds of their first and last pieces, and the number of quotes, so that a
-    quotation that A left open is closed as before; they are CLOSE in other marks, and of different documents.
+    They agree in language, the kinds of their first and last pieces, and the number of quotes, so that a quotation that
+    A left open is closed as before; they are CLOSE in other marks, as long but for SPREAD pieces, and of different
+    documents.  The longer one fits into what the other's passage has ``left``.
     """
-    counts, borders = surface.counts(begin, end), surface.borders(begin, end)
+    counts, borders, lengths = surface.counts(begin, end), surface.borders(begin, end), surface.lengths(begin, end)
     quotes = counts[:, NUMBER_OF["double quote"]].clamp(max=7)
-    keys = mixed([language, surface.lengths(begin, end), quotes, borders[:, 0], borders[:, 3]])
+    keys = mixed([language, lengths // (SPREAD + 1), left // ROOM, quotes, borders[:, 0], borders[:, 3]])
     marks = LEVELS[counts[:, TELLING].clamp(max=len(LEVELS) - 1)]
     direction = torch.randint(-1000, 1000, (len(TELLING),), generator=draw)
     order = (marks * direction).sum(1).argsort(stable=True)
     order = order[keys[order].argsort(stable=True)]
     keys, marks, document = keys[order], marks[order], document[order]
+    lengths, left = lengths[order], left[order]
     found, distances = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
     for apart in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
         alike = (keys[apart:] == keys[:-apart]) & (document[apart:] != document[:-apart])
         here = alike.nonzero()[:, 0]
-        distance = (marks[here] - marks[here + apart]).abs().sum(1)
-        is_close = distance <= CLOSE
-        found.append(torch.stack([here, here + apart], dim=1)[is_close])
-        distances.append(distance[is_close])
-    return order[torch.cat(found)[torch.cat(distances).argsort(stable=True)]]
+        there = here + apart
+        distance, longer = (marks[here] - marks[there]).abs().sum(1), lengths[here] - lengths[there]
+        is_fit = (distance <= CLOSE) & (longer <= left[there]) & (-longer <= left[here])
+        found.append(torch.stack([here, there], dim=1)[is_fit])
+        distances.append(distance[is_fit])
+    closest = torch.cat(found)[torch.cat(distances).argsort(stable=True)]
+    return order[closest[(lengths[closest[:, 0]] // SIMILAR).argsort(stable=True, descending=True)]]
 
 
 def each_once(owner: Tensor, near: Tensor, count: int) -> Tensor:

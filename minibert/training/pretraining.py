@@ -1,9 +1,9 @@
 """Pre-training: passages of a text as examples, and the sum of both losses (paper, sections 3.1 and A.2).
 
-An example is [CLS] A [SEP] B [SEP], or [CLS] A [SEP] where a passage has one sentence; masks, cuts and the choice of B
-are drawn anew in every epoch.  Only the masked positions, a seventh of all, go through the projection to the
-vocabulary, as in Google's run_pretraining.py (gather_indexes).  Look first at :meth:`PretrainingExamples.collate` and
-:meth:`Pretraining.forward`.
+An example is [CLS] A [SEP] B [SEP], or [CLS] A [SEP] where a passage has one sentence.  Masks, cuts and the choice of B
+are drawn anew in every epoch, and an epoch shows each passage twice, with its own B and with another's (pairs.py).
+Only the masked positions, a seventh of all, go through the projection to the vocabulary, as in Google's
+run_pretraining.py (gather_indexes).  Look first at :meth:`PretrainingExamples.collate` and :meth:`Pretraining.forward`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,8 +23,8 @@ from minibert.training.documents import Document
 from minibert.training.examples import Batch, generator, token_steps
 from minibert.training.masking import NOT_ASKED, Masking
 from minibert.training.objective import Objective
-from minibert.training.pairs import NEITHER, PAIRING, RANDOM, Pairs, draw_pairs
-from minibert.training.passages import pack
+from minibert.training.pairs import NEITHER, PAIRING, RANDOM, SPREAD, TRUE, Pairs, draw_pairs
+from minibert.training.passages import SPECIAL_TOKENS, pack
 from minibert.training.probe import probe_accuracy
 from minibert.training.surface import Surface, piece_kinds
 from minibert.training.tokenized import Label, TokenizedText
@@ -34,10 +34,11 @@ TEXT_FILE = "text.safetensors"
 
 
 class PretrainingExamples:
-    """The passages of a text, masked and paired anew in each epoch.
+    """The passages of a text, N of them, masked and paired anew in each epoch.
 
-    ``pairs(epoch)`` says which are true; ``lengths`` are the same in every epoch, since B's are only exchanged for B's
-    of the same length.
+    There are 2 N examples: n is passage n as it stands in the text, N + n its A with the B of its partner, or the
+    passage once more where it has none.  ``pairs(epoch)`` says whose partner is who.  ``lengths`` are the most tokens
+    that each may have in any epoch: a partner's B may be longer by ``SPREAD`` pieces.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class PretrainingExamples:
             mask_share: pieces that are to be guessed.
             whole_word: whether all pieces of a word are hidden together.
         """
-        self.text, self.seed, self.step_tokens = text, seed, step_tokens
+        self.text, self.seed, self.step_tokens, self.max_length = text, seed, step_tokens, max_length
         self.pad_id, self.cls_id, self.sep_id, mask_id = special_ids(tokenizer)
         self.vocab_size = len(tokenizer)
         ordinary, continues = ordinary_pieces(tokenizer), continuing_pieces(tokenizer)
@@ -73,9 +74,10 @@ class PretrainingExamples:
         kinds = piece_kinds(tokenizer.get_vocab(), frozenset(tokenizer.all_special_tokens))
         self.surface = Surface.of(text, self.passages.starts, kinds)
         first, end = self.passages.first, self.passages.end
-        tokens = self.surface.lengths(first, end) + 2 + (end - first > 1).long()  # [CLS] and [SEP], once or twice
-        self.lengths: list[int] = tokens.tolist()
-        self._epoch: tuple[int, Pairs, Tensor] | None = None
+        is_pair = (end - first > 1).long()
+        tokens = self.surface.lengths(first, end) + 2 + is_pair * (1 + SPREAD)  # [CLS] and [SEP], once or twice
+        self.lengths: list[int] = tokens.clamp(max=max_length).repeat(2).tolist()
+        self._epoch: tuple[int, Pairs, Tensor, Tensor] | None = None
 
     @classmethod
     def of(
@@ -100,11 +102,15 @@ class PretrainingExamples:
         return len(self.lengths)
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """All passages in steps of about ``step_tokens`` tokens, in an order drawn for this epoch."""
-        return token_steps(self.lengths, self.step_tokens, generator(self.seed, STEPS, epoch))
+        """All examples in steps of about ``step_tokens`` tokens, in an order drawn for this epoch; a couple in one."""
+        N, couples = len(self.passages), self.pairs(epoch).couples
+        alone = torch.ones(2 * N, dtype=torch.bool)
+        alone[couples] = alone[couples + N] = False
+        groups = torch.cat([couples, couples + N], dim=1).tolist() + alone.nonzero().tolist()
+        return token_steps(self.lengths, self.step_tokens, generator(self.seed, STEPS, epoch), groups)
 
     def pairs(self, epoch: int) -> Pairs:
-        """Cuts, partners and labels of this epoch."""
+        """Cuts and couples of this epoch."""
         return self._drawn(epoch)[0]
 
     def collate(self, numbers: Sequence[int], epoch: int) -> Batch:
@@ -114,10 +120,10 @@ class PretrainingExamples:
         something is padded; ``next_sentence_label`` (B,) int64, 0 where B follows A, 1 where it is another's, -100
         where there is no telling.
         """
-        pairs, bounds = self._drawn(epoch)
+        _, bounds, labels = self._drawn(epoch)
         chosen = torch.tensor(numbers, dtype=torch.int64)
         rows = bounds[chosen].tolist()
-        lengths = [self.lengths[number] for number in numbers]
+        lengths = [cut - begin + 2 + (end - other + 1 if other < end else 0) for begin, cut, other, end in rows]
         T = max(lengths)
         input_ids = torch.full((len(rows), T), self.pad_id)
         token_type_ids = torch.zeros_like(input_ids)
@@ -132,44 +138,50 @@ class PretrainingExamples:
                 input_ids[row, last] = self.sep_id
                 token_type_ids[row, first + 1 : last + 1] = 1
         chance = self.masking.draws(self.seed, epoch, numbers, lengths, T)
-        input_ids, labels = self.masking.hide(input_ids, chance)
-        batch = {"input_ids": input_ids, "token_type_ids": token_type_ids, "labels": labels}
+        input_ids, hidden = self.masking.hide(input_ids, chance)
+        batch = {"input_ids": input_ids, "token_type_ids": token_type_ids, "labels": hidden}
         if min(lengths) < T:
             batch["attention_mask"] = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()
-        return {**batch, "next_sentence_label": pairs.label[chosen]}
+        return {**batch, "next_sentence_label": labels[chosen]}
 
-    def _drawn(self, epoch: int) -> tuple[Pairs, Tensor]:
-        """The pairs of an epoch, and (N, 4) int64: where A begins and ends in the pieces, and where B does."""
+    def _drawn(self, epoch: int) -> tuple[Pairs, Tensor, Tensor]:
+        """The pairs of an epoch; of its examples (2 N, 4) where A begins and ends and where B does, (2 N,) labels."""
         if self._epoch is None or self._epoch[0] != epoch:
-            labels = self.text.labels
-            pairs = draw_pairs(self.passages, self.surface, labels, generator(self.seed, PAIRING, epoch))
-            starts, other = self.passages.starts, pairs.partner
-            places = (self.passages.first, pairs.cut, pairs.cut[other], self.passages.end[other])
-            self._epoch = epoch, pairs, torch.stack([starts[place] for place in places], dim=1)
+            draw, room = generator(self.seed, PAIRING, epoch), self.max_length - SPECIAL_TOKENS
+            pairs = draw_pairs(self.passages, self.surface, self.text.labels, room, draw)
+            starts, itself = self.passages.starts, torch.arange(len(self.passages))
+            partners = pairs.partners()
+            whose = torch.cat([itself, partners])  # B it is
+            first, cut = (place.repeat(2) for place in (self.passages.first, pairs.cut))
+            places = torch.stack([first, cut, pairs.cut[whose], self.passages.end[whose]], dim=1)
+            labels = torch.cat([torch.full_like(itself, label) for label in (TRUE, RANDOM)])
+            labels[(partners == itself).repeat(2)] = NEITHER
+            self._epoch = epoch, pairs, starts[places], labels
         return self._epoch[1:]
 
     def languages(self) -> Tensor:
-        """(N,) int64: the number of each passage's name in ``text.names``."""
-        return self.text.labels[self.passages.document].long()
+        """(2 N,) int64: the number of each example's name in ``text.names``."""
+        return self.text.labels[self.passages.document].long().repeat(2)
 
     def summary(self, epoch: int = 0) -> dict[str, int]:
-        """How much of what: passages, those of one sentence, pairs, random ones, those without a partner, tokens."""
-        label = self.pairs(epoch).label
+        """How much of what: passages, those of one sentence, those without a partner; an epoch's pairs and tokens."""
+        N, couples = len(self.passages), len(self.pairs(epoch).couples)
         single = int((self.passages.end - self.passages.first == 1).sum())
-        pairs = int((label != NEITHER).sum())
+        pieces = int(self.surface.lengths(self.passages.first, self.passages.end).sum())
         return {
-            "passages": len(self),
+            "passages": N,
             "of_one_sentence": single,
-            "pairs": pairs,
-            "random_pairs": int((label == RANDOM).sum()),
-            "without_partner": len(self) - single - pairs,
-            "tokens": sum(self.lengths),
+            "without_partner": N - single - 2 * couples,
+            "true_pairs": 2 * couples,
+            "random_pairs": 2 * couples,
+            "tokens": 2 * (pieces + SPECIAL_TOKENS * N - single),
         }
 
 
 def leak_probe(examples: PretrainingExamples, epoch: int, *, seed: int = 0) -> float:
     """How often a probe that sees no more than surfaces tells true pairs from random ones; 0.5 is as it should be."""
-    return probe_accuracy(examples.passages, examples.pairs(epoch), examples.surface, examples.languages(), seed=seed)
+    passages, languages = examples.passages, examples.languages()
+    return probe_accuracy(passages, examples.pairs(epoch), examples.surface, languages[: len(passages)], seed=seed)
 
 
 class Pretraining(Objective):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.training.examples import generator
-from minibert.training.pairs import RANDOM, TRUE, Pairs
+from minibert.training.pairs import Pairs
 from minibert.training.passages import Passages
 from minibert.training.surface import KINDS, NUMBER_OF, Surface
 
@@ -33,16 +33,15 @@ def probe_accuracy(passages: Passages, pairs: Pairs, surface: Surface, languages
 
     Raises InputError when there are too few pairs to tell.
     """
-    numbers = ((pairs.label == TRUE) | (pairs.label == RANDOM)).nonzero()[:, 0]
-    if len(numbers) < 2 * FEWEST:
-        raise InputError(f"There are {len(numbers)} pairs; a probe needs at least {2 * FEWEST} to tell anything.")
-    numbers = numbers[torch.randperm(len(numbers), generator=generator(seed))]
-    partner = pairs.partner[numbers]
-    first = Seen.of(surface, passages.first[numbers], pairs.cut[numbers], languages[numbers])
-    second = Seen.of(surface, pairs.cut[partner], passages.end[partner], languages[partner])
+    couples = pairs.couples[torch.randperm(len(pairs.couples), generator=generator(seed))]
+    if 2 * len(couples) < FEWEST:
+        raise InputError(f"There are {4 * len(couples)} pairs; a probe needs at least {2 * FEWEST} to tell anything.")
+    whose_a, whose_b = (couples[:, places].flatten() for places in ([0, 1, 0, 1], [0, 1, 1, 0]))
+    first = Seen.of(surface, passages.first[whose_a], pairs.cut[whose_a], languages[whose_a])
+    second = Seen.of(surface, pairs.cut[whose_b], passages.end[whose_b], languages[whose_b])
     seen = together(first, second, int(languages.max()) + 1)
-    labels = (pairs.label[numbers] == RANDOM).float()
-    half = len(numbers) // 2
+    labels = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(couples))
+    half = len(couples) // 2 * 4  # a couple is in one half with all of its pairs
     guessed = trained(seen[:half], labels[:half], seen[half:])
     return float((guessed == labels[half:]).float().mean())
 

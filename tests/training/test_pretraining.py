@@ -10,7 +10,7 @@ import torch
 from minibert import BertConfig, BertForPreTraining, BertTokenizer, CheckpointError, InputError
 from minibert.training.documents import Document
 from minibert.training.heldout import heldout_scores
-from minibert.training.pairs import NEITHER, RANDOM, TRUE
+from minibert.training.pairs import NEITHER, RANDOM, SPREAD, TRUE
 from minibert.training.pretraining import Pretraining, PretrainingExamples
 from minibert.training.tokenized import TokenizedText, origin_of, script_of
 from tests.training.texts import revealing_documents, revealing_text, tokenizer
@@ -133,34 +133,38 @@ def test_what_is_stale_or_broken_is_refused(tmp_path, examples: PretrainingExamp
 
 def test_a_batch_is_cls_a_sep_b_sep(examples: PretrainingExamples) -> None:
     pairs, passages, pieces = examples.pairs(1), examples.passages, examples.text.pieces
+    N, partners = len(passages), pairs.partners()
     numbers = [*range(0, len(examples), 3)]
     batch = examples.collate(numbers, 1)
     ids = unmasked(batch)
     kinds = set()
     for row, number in enumerate(numbers):
-        length, label = examples.lengths[number], int(pairs.label[number])
-        first, cut, end = int(passages.first[number]), int(pairs.cut[number]), int(passages.end[number])
+        passage, is_exchanged = number % N, number >= N
+        label = int(batch["next_sentence_label"][row])
+        first, cut, end = (int(place[passage]) for place in (passages.first, pairs.cut, passages.end))
         a = pieces[passages.starts[first] : passages.starts[cut]].tolist()
         expected, types = [CLS, *a, SEP], [0] * (len(a) + 2)
         if end - first > 1:
-            other = int(pairs.partner[number])
+            other = int(partners[passage]) if is_exchanged else passage
             b = pieces[passages.starts[pairs.cut[other]] : passages.starts[passages.end[other]]].tolist()
             expected, types = [*expected, *b, SEP], types + [1] * (len(b) + 1)
-            assert (other == number) == (label != RANDOM)
+            expected_label = RANDOM if is_exchanged else TRUE
+            assert label == (expected_label if partners[passage] != passage else NEITHER)
         else:
             assert label == NEITHER
+        length = len(expected)
+        assert length <= examples.lengths[number] <= 48
         assert ids[row, :length].tolist() == expected and (ids[row, length:] == PAD).all()
         assert batch["token_type_ids"][row].tolist() == types + [0] * (ids.shape[1] - length)
         assert batch["attention_mask"][row].tolist() == [1] * length + [0] * (ids.shape[1] - length)
-        assert batch["next_sentence_label"][row] == label
         kinds.add(label)
     assert kinds == {TRUE, RANDOM, NEITHER}
-    assert max(examples.lengths) <= 48
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
 
 
 def test_no_mask_where_nothing_is_padded(examples: PretrainingExamples) -> None:
-    lengths = examples.lengths
+    lengths = [examples.collate([number], 0)["input_ids"].shape[1] for number in range(len(examples))]
+    assert all(0 <= most - length <= 2 * SPREAD for most, length in zip(examples.lengths, lengths, strict=True))
     alike = [number for number in range(len(lengths)) if lengths[number] == lengths[0]]
     assert "attention_mask" not in examples.collate(alike, 0)
     other = next(number for number in range(len(lengths)) if lengths[number] != lengths[0])
@@ -171,7 +175,8 @@ def test_an_example_does_not_depend_on_its_batch(examples: PretrainingExamples) 
     together = examples.collate([0, 7, 20, 31], 3)
     examples.collate([1], 4)  # another epoch in between
     for row, number in enumerate([0, 7, 20, 31]):
-        alone, length = examples.collate([number], 3), examples.lengths[number]
+        alone = examples.collate([number], 3)
+        length = alone["input_ids"].shape[1]
         for name in ("input_ids", "labels", "token_type_ids"):
             assert torch.equal(alone[name][0], together[name][row, :length])
         assert alone["next_sentence_label"] == together["next_sentence_label"][row]
@@ -185,7 +190,7 @@ def test_the_steps_of_an_epoch_hold_every_example_once(examples: PretrainingExam
         assert all(max(examples.lengths[n] for n in step) * len(step) <= 600 for step in steps)
     assert examples.steps(0) != examples.steps(1) and examples.steps(0) == examples.steps(0)
     padded = sum(max(examples.lengths[n] for n in step) * len(step) for step in examples.steps(0))
-    assert sum(examples.lengths) / padded > 0.95
+    assert sum(examples.lengths) / padded > 0.9
 
 
 def test_a_tokenizer_without_masks_is_refused() -> None:
@@ -201,7 +206,7 @@ def test_a_tokenizer_without_masks_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sums_are_those_of_the_models_own_loss(examples: PretrainingExamples, dtype: torch.dtype) -> None:
-    numbers = [n for n in range(60) if examples.pairs(0).label[n] != NEITHER]
+    numbers = [n for n in range(60) if examples.collate([n], 0)["next_sentence_label"] != NEITHER]
     bert, batch = model().to(dtype), examples.collate(numbers, 0)
     objective = Pretraining(bert)
     counts, sums = objective.counts(batch), objective(batch)
@@ -235,7 +240,8 @@ def test_gathering_projects_the_masked_positions_alone(examples: PretrainingExam
 
 
 def test_batches_without_pairs_or_masks_add_nothing(examples: PretrainingExamples) -> None:
-    singles = [n for n in range(len(examples)) if examples.passages.end[n] - examples.passages.first[n] == 1][:3]
+    sizes = examples.passages.end - examples.passages.first
+    singles = (sizes == 1).nonzero()[:3, 0].tolist()
     batch, bert = examples.collate(singles, 0), model()
     batch["labels"].fill_(-100)
     objective = Pretraining(bert)
