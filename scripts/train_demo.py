@@ -108,8 +108,8 @@ def thinned(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         group.append(entry)
         if len(group) == STEPS_A_LINE:
-            means = {name: sum(one[name] for one in group) / len(group) for name in ("loss", "mlm", "nsp")}
-            kept.append({**entry, **means})
+            found = {name: [one[name] for one in group if one.get(name)] for name in ("loss", "mlm", "nsp")}
+            kept.append({**entry, **{name: sum(values) / len(values) for name, values in found.items() if values}})
             group = []
     return kept
 

@@ -153,7 +153,7 @@ class Run:
                 loss = loss if weight * workers.count == 1 else loss * (weight * workers.count)
                 loss.backward()  # type: ignore[no-untyped-call]
             sums.append(torch.stack([found[key].detach() for key in counts]) * weight)
-        losses = dict(zip(counts, self.means(torch.stack(sums).sum(0), counts), strict=True))
+        losses = self.means(torch.stack(sums).sum(0), counts)
         norm = nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip or math.inf)
         entry = {"step": position.step + 1, "epoch": position.epoch, "loss": math.fsum(losses.values()), **losses}
         entry |= {"learning_rate": rate, "gradient_norm": float(whole(norm))}
@@ -198,11 +198,10 @@ class Run:
         total = self.workers.total(torch.tensor([*mine, int(stop)], device=self.workers.device)).tolist()
         return dict(zip(found[0], total[:-1], strict=True)), total[-1] > 0
 
-    def means(self, sums: Tensor, counts: dict[str, int]) -> list[float]:
-        """The mean of each loss over the whole step."""
+    def means(self, sums: Tensor, counts: dict[str, int]) -> dict[str, float]:
+        """The mean of each loss over the whole step; of those that have any term in it."""
         total = self.workers.total(sums)
-        means: list[float] = [float(value / max(1, count)) for value, count in zip(total, counts.values(), strict=True)]
-        return means
+        return {name: float(value / count) for value, (name, count) in zip(total, counts.items(), strict=True) if count}
 
     def check(self, entry: dict[str, Any], numbers: list[int]) -> None:
         """Raise TrainingError, before anything is changed, when a number is none."""

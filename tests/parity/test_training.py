@@ -78,7 +78,7 @@ def our_loop(objective, examples, folder, settings=SETTINGS) -> list[float]:
     """Train our model in place; the losses, their parts added up as transformers adds its own."""
     train(objective, examples, settings, folder)
     names = objective.counts(examples.collate([0], 0))
-    return [float(sum(torch.tensor(entry[name]) for name in names)) for entry in read_journal(folder)]
+    return [float(sum(torch.tensor(entry.get(name, 0.0)) for name in names)) for entry in read_journal(folder)]
 
 
 def in_transformers(model, folder, attention="sdpa"):
