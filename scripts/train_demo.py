@@ -22,7 +22,8 @@ import torch
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, fill_mask
 from minibert.devices import find_device
 from minibert.training.heldout import heldout_scores
-from minibert.training.journal import read_journal
+from minibert.training.journal import NAME, read_journal
+from minibert.training.loop import Result
 from minibert.training.pretrain import HELD_OUT, TRAINING, Start, Text, pretrain
 from minibert.training.pretraining import PretrainingExamples, leak_probe
 from minibert.training.settings import Settings
@@ -53,31 +54,54 @@ CONFIG = BertConfig.from_pretrained(
     initializer_range=0.04,
 )
 VOCABULARY = 10_000
-SETTINGS = Settings(learning_rate=1e-3, epochs=4, warmup=0.06, evaluate_every=1000, save_every=250)
-STEP_TOKENS = 2048
 
 
-def text_of(folder: Path) -> Text:
+@dataclass(frozen=True)
+class Stage:
+    """A run that goes on from the weights of the one before."""
+
+    name: str  # of its folder
+    step_tokens: int
+    settings: Settings
+
+
+# Words first, in many small steps, as fast as they can be learned.  Whether B follows A is not learned that way: before
+# a model knows words there is nothing to tell it by, and then the noise of small steps at a high rate buries the little
+# that next-sentence prediction adds.  Larger steps at a lower rate do it, and go on with the words.
+STAGES = (
+    Stage(
+        "words", 2048,
+        Settings(learning_rate=1e-3, epochs=4, warmup=0.06, evaluate_every=1000, save_every=250, stop_after=6000),
+    ),
+    Stage(
+        "sentences", 6144,
+        Settings(learning_rate=3e-4, epochs=3, warmup=0.03, evaluate_every=400, save_every=100, seed=1),
+    ),
+)  # fmt: skip
+
+
+def text_of(folder: Path, step_tokens: int) -> Text:
     """What is learned from, and what is held out."""
     files, heldout = (
         tuple(folder / f"{language}.{part}.txt" for language in ("english", "korean")) for part in ("train", "heldout")
     )
-    return Text(files, heldout, step_tokens=STEP_TOKENS)
+    return Text(files, heldout, step_tokens=step_tokens)
 
 
 @dataclass
 class Trained:
-    """A run that is done, with everything the card tells."""
+    """Stages that are done, with everything the card tells."""
 
-    run: Path
+    run: Path  # of the last
     scores: dict[str, float]
     probes: tuple[float, float]  # on what was learned from, and on what was held out
     log: list[dict[str, Any]]
     facts: dict[str, Any]
 
 
-def look_back(run: Path, facts: dict[str, Any]) -> Trained:
-    """The scores and the log of a finished run, and what a probe that sees only surfaces makes of its pairs."""
+def look_back(work: Path, facts: dict[str, Any]) -> Trained:
+    """The scores and the log of finished runs, and what a probe of surfaces makes of the last one's pairs."""
+    run = work / STAGES[-1].name
     tokenizer = BertTokenizer.from_pretrained(run)
     training, heldout = (
         PretrainingExamples(TokenizedText.load(run / name, json.loads(origin_in(run / name))), tokenizer)
@@ -86,7 +110,7 @@ def look_back(run: Path, facts: dict[str, Any]) -> Trained:
     counts = training.text.piece_counts(len(tokenizer))
     scores = heldout_scores(BertForPreTraining.from_pretrained(run), heldout, counts, draws=DRAWS)
     probes = leak_probe(training, 0), sum(leak_probe(heldout, draw) for draw in range(DRAWS)) / DRAWS
-    return Trained(run, scores, probes, thinned(read_journal(run)), facts)
+    return Trained(run, scores, probes, joined_log(work), facts)
 
 
 def origin_in(path: Path) -> str:
@@ -96,6 +120,16 @@ def origin_in(path: Path) -> str:
     with safe_open(path, framework="pt") as file:
         found: str = file.metadata()["origin"]
     return found
+
+
+def joined_log(work: Path) -> list[dict[str, Any]]:
+    """The log of all stages as one, thinned, its steps counted through."""
+    joined: list[dict[str, Any]] = []
+    for stage in STAGES:
+        before = joined[-1]["step"] if joined else 0
+        entries = thinned(read_journal(work / stage.name))
+        joined += [{**entry, "step": before + entry["step"]} for entry in entries]
+    return joined
 
 
 def thinned(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -123,8 +157,8 @@ def install(trained: Trained, target: Path) -> None:
     model.save_pretrained(target, dtype=torch.float16)  # half the space; run in float32
     BertTokenizer.from_pretrained(trained.run).save_pretrained(target)
     lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in trained.log)
-    (target / "training.jsonl").write_text(lines, encoding="utf-8")
-    draw_curves(trained.run, target / "loss.svg")
+    (target / NAME).write_text(lines, encoding="utf-8")
+    draw_curves(target)
     (target / "README.md").write_text(card(trained, target), encoding="utf-8")
 
 
@@ -139,9 +173,19 @@ def card(trained: Trained, target: Path) -> str:
         for name, end in rows
     )
     return CARD.format(
-        table=table, guesses=guesses(target), probe=trained.probes, vocabulary=VOCABULARY, draws=DRAWS,
-        rate=SETTINGS.learning_rate, warmup=SETTINGS.warmup, step_tokens=STEP_TOKENS, **facts,
+        table=table, guesses=guesses(target), probe=trained.probes, vocabulary=VOCABULARY, draws=DRAWS, **facts,
     )  # fmt: skip
+
+
+def told(stage: Stage, result: Result) -> str:
+    """A line of the card: what a stage did."""
+    settings = stage.settings
+    ending = f", and stopped before that, after step {result.steps:,}" if result.stopped else ""
+    return (
+        f"- {stage.name}: {result.steps:,} steps of at most {stage.step_tokens:,} tokens; rate up to "
+        f"{settings.learning_rate:g} after a warm-up of {settings.warmup:.0%}, then falling in a straight line that "
+        f"reaches 0 with step {result.total:,} ({settings.epochs} epochs){ending}"
+    )
 
 
 def guesses(target: Path) -> str:
@@ -174,10 +218,13 @@ domain.  The vocabulary was trained on the same text, without what is held out. 
 tests on are in neither of the Korean files to learn from.
 
 ## How
-{steps:,} steps of at most {step_tokens:,} tokens, {epochs} epochs, each of which shows every passage twice, with the
-sentences that follow and with another's; AdamW, rate up to {rate:g} after a warm-up of {warmup:.0%}, then falling to 0
-in a straight line; no dropout; masks, cuts and partners drawn anew in every epoch.
-Trained on {where}.  The losses of every hundred steps and every evaluation are in `training.jsonl`.
+In two stages, the second from the weights of the first:
+
+{stages}
+
+An epoch shows every passage twice, with the sentences that follow and with another's; masks, cuts and partners are
+drawn anew in every epoch.  AdamW, the sum of both losses, no dropout.  Trained on {where}.  The losses of every hundred
+steps and every evaluation are in `metrics.jsonl`.
 
 ![the curves](loss.svg)
 
@@ -214,19 +261,24 @@ def main() -> int:
     parser.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto; default cpu")
     parser.add_argument("--install", action="store_true", help="write the finished checkpoint into minibert/demo")
     options = parser.parse_args()
-    text = text_of(options.work / "text")
+    text = text_of(options.work / "text", STAGES[0].step_tokens)
     if not all(Path(file).is_file() for file in (*text.files, *text.heldout_files)):
         demo_text.print_summary(demo_text.prepare(options.data, options.work / "text"))
-    run = options.work / "run"
+    start, lines = Start(CONFIG, VOCABULARY), []
     with gather_workers(find_device(options.device)) as workers:
-        start = Start(CONFIG, VOCABULARY)
-        result = pretrain(text, run, SETTINGS, start=start, workers=workers)
-    if result.interrupted:
-        print(f"Stopped after step {result.steps:,} of {result.total:,}; the same command goes on.")
-        return 130
+        for stage in STAGES:
+            text = text_of(options.work / "text", stage.step_tokens)
+            result = pretrain(text, options.work / stage.name, stage.settings, start=start, workers=workers)
+            if result.interrupted:
+                print(
+                    f"{stage.name}: stopped after step {result.steps:,} of {result.total:,}; the same command goes on."
+                )
+                return 130
+            start = Start(checkpoint=options.work / stage.name)
+            lines.append(told(stage, result))
     if options.install:
-        facts = {"steps": result.steps, "epochs": SETTINGS.epochs, "where": where(), "documents": documents(text)}
-        install(look_back(run, facts), TARGET)
+        facts = {"stages": "\n".join(lines), "where": where(), "documents": documents(text)}
+        install(look_back(options.work, facts), TARGET)
         print(f"{TARGET}: {sum(path.stat().st_size for path in TARGET.iterdir()) / 2**20:.1f} MiB")
     return 0
 

@@ -74,6 +74,7 @@ def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs:
         "--micro-tokens", type=positive, metavar="N", help="tokens in one pass, where memory is short (accumulation)"
     )
     group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, a third slower")
+    group.add_argument("--stop-after", type=positive, metavar="N", help="end at step N, and go on without this option")
     group.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default float32")
     group.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too, into DIR/tensorboard")
     group.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
@@ -119,7 +120,8 @@ def report(result: "Result", options: argparse.Namespace) -> int:
     elif result.interrupted:
         print(f"{options.output}: stopped after step {result.steps:,} of {result.total:,}; the same command goes on.")
     else:
-        print(f"{options.output}: {result.steps:,} steps, weights of step {result.kept_step:,}")
+        steps = f"{result.steps:,} of {result.total:,}" if result.stopped else f"{result.steps:,}"
+        print(f"{options.output}: {steps} steps, weights of step {result.kept_step:,}")
         for name, value in result.scores.items():
             print(f"  {name.replace('_', ' '):24} {value:,.4g}")
         if picture is not None:

@@ -49,14 +49,15 @@ class Finetuned:
     examples: int  # windows of long texts counted one by one
     fresh: tuple[str, ...]  # parameters that began at random
     steps: int
-    total: int  # more than ``steps`` when it was interrupted
+    total: int  # more than ``steps`` when it was interrupted, or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # on the dev data, of the weights that were kept
     kept_step: int = 0  # whose weights were kept
+    stopped: bool = False  # at ``stop_after``
 
     @property
     def interrupted(self) -> bool:
-        """Whether steps are left: the same call goes on with them."""
-        return self.steps < self.total
+        """Whether steps are left that nobody wanted to leave; the same call goes on with them."""
+        return self.steps < self.total and not self.stopped
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""
@@ -65,7 +66,8 @@ class Finetuned:
     def __str__(self) -> str:
         if self.interrupted:
             return f"{self.folder}: stopped after {self.steps:,} of {self.total:,} steps; the same command goes on"
-        sentence = f"{self.folder}: {self.task}, {self.examples:,} examples, {self.total:,} steps"
+        steps = f"{self.steps:,} of {self.total:,}" if self.stopped else f"{self.steps:,}"
+        sentence = f"{self.folder}: {self.task}, {self.examples:,} examples, {steps} steps"
         if not self.scores:
             return f"{sentence}; no dev data, so the weights are those of the last step"
         scores = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.scores.items())
@@ -146,6 +148,7 @@ def finetune(
         total=result.total,
         scores=result.scores,
         kept_step=result.kept_step,
+        stopped=result.stopped,
     )
 
 

@@ -39,14 +39,15 @@ class Result:
     """How a run ended."""
 
     steps: int
-    total: int  # it was to make; more than ``steps`` when it was interrupted
+    total: int  # it was to make; more than ``steps`` when it was interrupted, or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # of the weights that were kept
     kept_step: int = 0  # whose weights were kept
+    stopped: bool = False  # at ``settings.stop_after``
 
     @property
     def interrupted(self) -> bool:
-        """Whether steps are left: the same call goes on with them."""
-        return self.steps < self.total
+        """Whether steps are left that nobody wanted to leave; the same call goes on with them."""
+        return self.steps < self.total and not self.stopped
 
 
 def train(
@@ -107,6 +108,7 @@ class Run:
         self.position = load_snapshot(folder, objective.model, self.optimizer) or Position()
         self.plan = examples.steps(self.position.epoch)
         self.total = settings.steps or settings.epochs * len(examples.steps(0))
+        self.last = min(self.total, settings.stop_after or self.total)
 
     def go(self, name: str) -> Result:
         """All steps that are left, with evaluations and snapshots."""
@@ -120,13 +122,13 @@ class Run:
             stopping() as stop,
         ):
             interrupted = False
-            while position.step < self.total and not interrupted:
+            while position.step < self.last and not interrupted:
                 entry, tokens, interrupted = self.step(stop.is_set())
                 journal.write(entry)
                 progress.advance(entry["loss"], tokens)
                 if self.evaluation_is_due():
                     self.score(journal)
-                elif position.step % settings.save_every and position.step < self.total and not interrupted:
+                elif position.step % settings.save_every and position.step < self.last and not interrupted:
                     continue
                 position.journal_bytes = journal.flush()
                 self.save()
@@ -258,10 +260,12 @@ class Run:
         """The weights that are kept, in the model."""
         position = self.position
         kept = position.best or {"step": position.step, "scores": position.scores}
-        if position.step == self.total and kept["step"] != position.step:
+        ended = position.step >= self.last
+        if ended and kept["step"] != position.step:
             load_best(self.folder, kept["step"], self.objective.model)
         self.objective.eval()
-        return Result(position.step, self.total, kept["scores"], kept["step"])
+        stopped = ended and position.step < self.total
+        return Result(position.step, self.total, kept["scores"], kept["step"], stopped)
 
 
 def seed(device: torch.device, number: int) -> None:

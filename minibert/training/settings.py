@@ -9,7 +9,7 @@ from minibert.errors import InputError
 
 @dataclass(frozen=True)
 class Settings:
-    """What does not change during a run.  A resumed run must have the same, but for the last five."""
+    """What does not change during a run.  A resumed run must have the same, but for the last six."""
 
     learning_rate: float = 1e-4  # at its highest, when the warm-up ends
     epochs: int = 1
@@ -28,6 +28,7 @@ class Settings:
     save_every: int = 500  # steps between snapshots
     keep_snapshots: int = 2
     tensorboard: bool = False
+    stop_after: int | None = None  # end at this step, with what is there; the same call without it goes on
 
     def __post_init__(self) -> None:
         """Raises InputError for a value that makes no sense."""
@@ -45,10 +46,11 @@ class Settings:
 
 
 # May differ in a resumed run; what they change is memory, time and the last bits.
-FREE = ("micro_tokens", "recompute", "save_every", "keep_snapshots", "tensorboard")
+FREE = ("micro_tokens", "recompute", "save_every", "keep_snapshots", "tensorboard", "stop_after")
 ENDLESS = float("inf")
 BOUNDS = (
     ("learning_rate", 0, ENDLESS), ("epochs", 1, ENDLESS), ("steps", 1, ENDLESS), ("warmup", 0, 1),
     ("weight_decay", 0, ENDLESS), ("eps", 0, 1), ("clip", 0, ENDLESS), ("evaluate_every", 0, ENDLESS),
     ("micro_tokens", 1, ENDLESS), ("save_every", 1, ENDLESS), ("keep_snapshots", 1, ENDLESS),
+    ("stop_after", 1, ENDLESS),
 )  # fmt: skip

@@ -113,6 +113,17 @@ def test_interrupted_run_goes_on_bit_for_bit(tmp_path):
     assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
 
 
+def test_run_that_stops_on_purpose_goes_on_bit_for_bit(tmp_path):
+    whole, _ = run(tmp_path / "whole", dropout=0.1)
+    result = run(tmp_path / "parts", dropout=0.1, stop_after=7)[1]
+    assert (result.steps, result.kept_step, result.stopped, result.interrupted) == (7, 7, True, False)
+    assert run(tmp_path / "parts", dropout=0.1, stop_after=5)[1].steps == 7  # what is done is done
+    model, result = run(tmp_path / "parts", dropout=0.1)
+    assert (result.steps, result.stopped) == (20, False)
+    assert same(weights(model), weights(whole))
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
 def test_finished_run_is_left_as_it_is(tmp_path):
     model, _ = run(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

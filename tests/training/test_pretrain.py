@@ -134,6 +134,18 @@ def test_command_is_interrupted_and_goes_on(files, tmp_path, capsys):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_command_stops_where_it_is_told_to_with_a_checkpoint(files, tmp_path, capsys):
+    assert main(command(files, tmp_path / "whole")) == 0
+    assert main(command(files, tmp_path / "parts", "--stop-after", "9")) == 0
+    assert ": 9 of " in capsys.readouterr().out
+    early = load_file(tmp_path / "parts/model.safetensors")
+    assert main(command(files, tmp_path / "parts")) == 0
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    late = load_file(tmp_path / "parts/model.safetensors")
+    assert any(not torch.equal(early[name], late[name]) for name in early)
+
+
 def test_draws_its_losses(files, tmp_path):
     pytest.importorskip("matplotlib")
     assert main(command(files, tmp_path)) == 0
