@@ -61,31 +61,36 @@ class Stage:
     """A run that goes on from the weights of the one before."""
 
     name: str  # of its folder
-    step_tokens: int
+    layout: dict[str, Any]  # of its text
     settings: Settings
 
 
-# Words first, in many small steps, as fast as they can be learned.  Whether B follows A is not learned that way: before
-# a model knows words there is nothing to tell it by, and then the noise of small steps at a high rate buries the little
-# that next-sentence prediction adds.  Larger steps at a lower rate do it, and go on with the words.
+# Words first, in many small steps at a high rate.  Whether B follows A is not learned meanwhile: it takes attention
+# from A's words to B's, which nothing rewards before it is there, and MLM's gradient is many times as long.  So that is
+# shown by itself for a while, with segments that are long enough to tell, and then both go on together.
+LONG = {"step_tokens": 6144, "shortest": 24}
 STAGES = (
     Stage(
-        "words", 2048,
+        "words", {"step_tokens": 2048},
         Settings(learning_rate=1e-3, epochs=4, warmup=0.06, evaluate_every=1000, save_every=250, stop_after=6000),
     ),
     Stage(
-        "sentences", 6144,
-        Settings(learning_rate=3e-4, epochs=3, warmup=0.03, evaluate_every=400, save_every=100, seed=1),
+        "pairs", {**LONG, "task": "nsp"},
+        Settings(learning_rate=3e-4, steps=300, warmup=0.1, evaluate_every=100, save_every=50, seed=1),
+    ),
+    Stage(
+        "both", LONG,
+        Settings(learning_rate=3e-4, epochs=2, warmup=0.03, evaluate_every=400, save_every=100, seed=2),
     ),
 )  # fmt: skip
 
 
-def text_of(folder: Path, step_tokens: int) -> Text:
+def text_of(folder: Path, **layout: Any) -> Text:
     """What is learned from, and what is held out."""
     files, heldout = (
         tuple(folder / f"{language}.{part}.txt" for language in ("english", "korean")) for part in ("train", "heldout")
     )
-    return Text(files, heldout, step_tokens=step_tokens)
+    return Text(files, heldout, **layout)
 
 
 @dataclass
@@ -182,7 +187,7 @@ def told(stage: Stage, result: Result) -> str:
     settings = stage.settings
     ending = f", and stopped before that, after step {result.steps:,}" if result.stopped else ""
     return (
-        f"- {stage.name}: {result.steps:,} steps of at most {stage.step_tokens:,} tokens; rate up to "
+        f"- {stage.name}: {result.steps:,} steps of at most {stage.layout['step_tokens']:,} tokens; rate up to "
         f"{settings.learning_rate:g} after a warm-up of {settings.warmup:.0%}, then falling in a straight line that "
         f"reaches 0 with step {result.total:,} ({settings.epochs} epochs){ending}"
     )
@@ -261,13 +266,13 @@ def main() -> int:
     parser.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto; default cpu")
     parser.add_argument("--install", action="store_true", help="write the finished checkpoint into minibert/demo")
     options = parser.parse_args()
-    text = text_of(options.work / "text", STAGES[0].step_tokens)
+    text = text_of(options.work / "text")
     if not all(Path(file).is_file() for file in (*text.files, *text.heldout_files)):
         demo_text.print_summary(demo_text.prepare(options.data, options.work / "text"))
     start, lines = Start(CONFIG, VOCABULARY), []
     with gather_workers(find_device(options.device)) as workers:
         for stage in STAGES:
-            text = text_of(options.work / "text", stage.step_tokens)
+            text = text_of(options.work / "text", **stage.layout)
             result = pretrain(text, options.work / stage.name, stage.settings, start=start, workers=workers)
             if result.interrupted:
                 print(

@@ -43,6 +43,10 @@ def add(verbs: Any) -> None:
     )
     text.add_argument("--step-tokens", type=positive, default=4096, metavar="N", help="tokens a step (default 4096)")
     text.add_argument("--whole-word", action="store_true", help="mask all pieces of a word together")
+    text.add_argument(
+        "--shortest", type=positive, metavar="N", help="pieces of A and of B where B is asked about (default: any)"
+    )
+    text.add_argument("--task", choices=("mlm", "nsp"), help="masked words or next sentences alone (default: both)")
     model = verb.add_argument_group("the model")
     model.add_argument(
         "--config", default="bert-mini", metavar="NAME", help="bert-tiny, bert-mini (default), …, or a config.json"
@@ -104,6 +108,8 @@ def pretrain(options: argparse.Namespace) -> int:
         max_length=options.max_length,
         step_tokens=options.step_tokens,
         whole_word=options.whole_word,
+        shortest=options.shortest,
+        task=options.task,
     )
     start = Start(options.config, options.vocab_size, options.lowercase, options.tokenizer, options.checkpoint)
     with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:

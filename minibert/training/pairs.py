@@ -52,7 +52,9 @@ class Pairs:
         return partner
 
 
-def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, room: int, draw: torch.Generator) -> Pairs:
+def draw_pairs(
+    passages: Passages, surface: Surface, labels: Tensor, room: int, draw: torch.Generator, shortest: int = 1
+) -> Pairs:
     """Cut the passages into A and B, and put them into couples.
 
     Args:
@@ -61,6 +63,7 @@ def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, room: int, 
         labels: (documents,) int32: the language of each document.
         room: pieces of A and B together, at most.
         draw: where chance comes from.
+        shortest: pieces that A and B of a couple have at least.
     """
     sizes = passages.end - passages.first
     left = room - surface.lengths(passages.first, passages.end)
@@ -69,7 +72,7 @@ def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, room: int, 
     is_free = sizes > 1
     couples = []
     for _ in range(ROUNDS):
-        owner, place = possible_cuts(passages, is_free, draw)
+        owner, place = possible_cuts(passages, surface, is_free, shortest, draw)
         languages = labels[passages.document[owner]].long()
         near = neighbours(surface, place, passages.end[owner], languages, passages.document[owner], left[owner], draw)
         chosen = each_once(owner, near, len(passages))  # (couples, 2)
@@ -79,7 +82,9 @@ def draw_pairs(passages: Passages, surface: Surface, labels: Tensor, room: int, 
     return Pairs(cut, torch.cat(couples))
 
 
-def possible_cuts(passages: Passages, is_free: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+def possible_cuts(
+    passages: Passages, surface: Surface, is_free: Tensor, shortest: int, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """A random half of all ways to cut the passages that are free: (n,) whose, and (n,) the sentence B begins with.
 
     Half of them, so that every epoch has other couples.
@@ -88,6 +93,9 @@ def possible_cuts(passages: Passages, is_free: Tensor, draw: torch.Generator) ->
     owner = torch.repeat_interleave(torch.arange(len(passages)), sizes)
     before = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
     place = passages.first[owner] + 1 + torch.arange(len(owner)) - before
+    a, b = surface.lengths(passages.first[owner], place), surface.lengths(place, passages.end[owner])
+    is_long = (a >= shortest) & (b >= shortest)
+    owner, place = owner[is_long], place[is_long]
     taken = torch.randperm(len(owner), generator=draw)[: (len(owner) + 1) // 2]
     return owner[taken], place[taken]
 

@@ -42,6 +42,8 @@ class Text:
     step_tokens: int = 4096
     mask_share: float = 0.15
     whole_word: bool = False
+    shortest: int | None = None  # pieces of A and of B, at least, where next-sentence prediction is asked
+    task: str | None = None  # "mlm" or "nsp" alone; None: both.  Scores on held-out text are of both
 
     def documents(self, held_out: bool) -> Iterator[Document]:
         """Those to learn from, or those that are kept for scores."""
@@ -96,10 +98,10 @@ def pretrain(
     with workers.first_alone():
         tokenizer = prepare_tokenizer(text, start, folder)
         layout: dict[str, Any] = {"max_length": text.max_length, "step_tokens": text.step_tokens, "seed": settings.seed}
-        layout |= {"mask_share": text.mask_share, "whole_word": text.whole_word}
+        layout |= {"mask_share": text.mask_share, "whole_word": text.whole_word, "shortest": text.shortest}
         training, heldout = (
-            PretrainingExamples(tokenized(text, tokenizer, folder, held_out), tokenizer, **layout)
-            for held_out in (False, True)
+            PretrainingExamples(tokenized(text, tokenizer, folder, held_out), tokenizer, **layout, task=task)
+            for held_out, task in ((False, text.task), (True, None))
         )
     model = prepare_model(start, len(tokenizer), text.max_length, settings.seed)
     counts = training.text.piece_counts(len(tokenizer))
@@ -108,7 +110,12 @@ def pretrain(
         assert isinstance(model, BertForPreTraining)
         return heldout_scores(model, heldout, counts)
 
-    identity = {"text": text.origin(tokenizer), "layout": layout, "gather": gather, "model": model.config.to_dict()}
+    identity = {
+        "text": text.origin(tokenizer),
+        "layout": {**layout, "task": text.task},
+        "gather": gather,
+        "model": model.config.to_dict(),
+    }
     objective = Pretraining(model, gather=gather)
     result = train(
         objective,

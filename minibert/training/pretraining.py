@@ -31,6 +31,7 @@ from minibert.training.tokenized import Label, TokenizedText
 
 STEPS = 4  # what a generator is for; see passages.py
 TEXT_FILE = "text.safetensors"
+TASKS = (None, "mlm", "nsp")
 
 
 class PretrainingExamples:
@@ -52,6 +53,8 @@ class PretrainingExamples:
         short_share: float = 0.1,
         mask_share: float = 0.15,
         whole_word: bool = False,
+        shortest: int | None = None,
+        task: str | None = None,
     ) -> None:
         """Lay a tokenized text out.
 
@@ -64,8 +67,17 @@ class PretrainingExamples:
             short_share: passages that are shorter on purpose.
             mask_share: pieces that are to be guessed.
             whole_word: whether all pieces of a word are hidden together.
+            shortest: pieces that A and B have at least where next-sentence prediction is asked; None: any.  What is as
+                short as "Really?" tells nothing, and many such pairs bury what the others teach.
+            task: ``"mlm"`` (nothing is asked about pairs) or ``"nsp"`` (couples alone, nothing hidden); None: both.
+
+        Raises InputError for an unknown task.
         """
+        if task not in TASKS:
+            raise InputError(f"task is {task!r}; there are 'mlm' and 'nsp', and None for both.")
         self.text, self.seed, self.step_tokens, self.max_length = text, seed, step_tokens, max_length
+        self.task = task
+        self.shortest = 1 if shortest is None else shortest
         self.pad_id, self.cls_id, self.sep_id, mask_id = special_ids(tokenizer)
         self.vocab_size = len(tokenizer)
         ordinary, continues = ordinary_pieces(tokenizer), continuing_pieces(tokenizer)
@@ -102,11 +114,12 @@ class PretrainingExamples:
         return len(self.lengths)
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """All examples in steps of about ``step_tokens`` tokens, in an order drawn for this epoch; a couple in one."""
+        """The examples in steps of about ``step_tokens`` tokens, in an order drawn for this epoch; a couple in one."""
         N, couples = len(self.passages), self.pairs(epoch).couples
         alone = torch.ones(2 * N, dtype=torch.bool)
         alone[couples] = alone[couples + N] = False
-        groups = torch.cat([couples, couples + N], dim=1).tolist() + alone.nonzero().tolist()
+        groups = torch.cat([couples, couples + N], dim=1).tolist()
+        groups += [] if self.task == "nsp" else alone.nonzero().tolist()
         return token_steps(self.lengths, self.step_tokens, generator(self.seed, STEPS, epoch), groups)
 
     def pairs(self, epoch: int) -> Pairs:
@@ -137,8 +150,10 @@ class PretrainingExamples:
                 input_ids[row, first + 1 : last] = self.text.pieces[other:end]
                 input_ids[row, last] = self.sep_id
                 token_type_ids[row, first + 1 : last + 1] = 1
-        chance = self.masking.draws(self.seed, epoch, numbers, lengths, T)
-        input_ids, hidden = self.masking.hide(input_ids, chance)
+        hidden = torch.full_like(input_ids, NOT_ASKED)
+        if self.task != "nsp":
+            chance = self.masking.draws(self.seed, epoch, numbers, lengths, T)
+            input_ids, hidden = self.masking.hide(input_ids, chance)
         batch = {"input_ids": input_ids, "token_type_ids": token_type_ids, "labels": hidden}
         if min(lengths) < T:
             batch["attention_mask"] = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()
@@ -148,7 +163,7 @@ class PretrainingExamples:
         """The pairs of an epoch; of its examples (2 N, 4) where A begins and ends and where B does, (2 N,) labels."""
         if self._epoch is None or self._epoch[0] != epoch:
             draw, room = generator(self.seed, PAIRING, epoch), self.max_length - SPECIAL_TOKENS
-            pairs = draw_pairs(self.passages, self.surface, self.text.labels, room, draw)
+            pairs = draw_pairs(self.passages, self.surface, self.text.labels, room, draw, self.shortest)
             starts, itself = self.passages.starts, torch.arange(len(self.passages))
             partners = pairs.partners()
             whose = torch.cat([itself, partners])  # B it is
@@ -156,6 +171,8 @@ class PretrainingExamples:
             places = torch.stack([first, cut, pairs.cut[whose], self.passages.end[whose]], dim=1)
             labels = torch.cat([torch.full_like(itself, label) for label in (TRUE, RANDOM)])
             labels[(partners == itself).repeat(2)] = NEITHER
+            if self.task == "mlm":
+                labels.fill_(NEITHER)
             self._epoch = epoch, pairs, starts[places], labels
         return self._epoch[1:]
 

@@ -175,7 +175,7 @@ def test_every_way_to_cut_is_possible(examples: PretrainingExamples) -> None:
     is_free[3] = False
     found = set()
     for seed in range(12):
-        owner, place = pairing.possible_cuts(passages, is_free, generator(seed))
+        owner, place = pairing.possible_cuts(passages, examples.surface, is_free, 1, generator(seed))
         found |= set(zip(owner.tolist(), place.tolist(), strict=True))
     every = {
         (number, place)
@@ -184,6 +184,19 @@ def test_every_way_to_cut_is_possible(examples: PretrainingExamples) -> None:
         if number != 3
     }
     assert found <= every and len(found) > 0.99 * len(every)
+
+
+def test_couples_are_as_long_as_asked_for(examples: PretrainingExamples) -> None:
+    shortest = 12
+    longer = PretrainingExamples(examples.text, TOKENIZER, max_length=64, seed=4, shortest=shortest)
+    pairs, passages = longer.pairs(0), longer.passages
+    who = pairs.couples.flatten()
+    lengths = longer.surface.lengths
+    assert len(who) > 20
+    assert lengths(passages.first[who], pairs.cut[who]).min() >= shortest
+    assert lengths(pairs.cut[who], passages.end[who]).min() >= shortest
+    sizes = lengths(passages.first, passages.end)
+    assert (sizes[longer.pairs(0).partners() == torch.arange(len(passages))] < 2 * shortest).any()  # shown all the same
 
 
 def naive_pairs(passages: Passages, seed: int) -> Pairs:

@@ -146,6 +146,14 @@ def test_command_stops_where_it_is_told_to_with_a_checkpoint(files, tmp_path, ca
     assert any(not torch.equal(early[name], late[name]) for name in early)
 
 
+def test_command_trains_one_task_alone(files, tmp_path):
+    for task, other in (("mlm", "nsp"), ("nsp", "mlm")):
+        assert main([*command(files, tmp_path / task, "--task", task, "--shortest", "4"), "--steps", "6"]) == 0
+        entries = read_journal(tmp_path / task)
+        assert all(task in entry and other not in entry for entry in entries if "loss" in entry)
+        assert {"mlm_loss", "nsp_accuracy"} <= entries[-1]["scores"].keys()  # of both
+
+
 def test_draws_its_losses(files, tmp_path):
     pytest.importorskip("matplotlib")
     assert main(command(files, tmp_path)) == 0

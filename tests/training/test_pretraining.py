@@ -193,6 +193,26 @@ def test_the_steps_of_an_epoch_hold_every_example_once(examples: PretrainingExam
     assert sum(examples.lengths) / padded > 0.9
 
 
+def test_next_sentences_alone_are_couples_with_nothing_hidden(examples: PretrainingExamples) -> None:
+    alone = PretrainingExamples(examples.text, TOKENIZER, max_length=48, step_tokens=600, seed=1, task="nsp")
+    couples = alone.pairs(0).couples.flatten()
+    assert sorted(chain(*alone.steps(0))) == sorted([*couples.tolist(), *(couples + len(alone.passages)).tolist()])
+    batch, both = alone.collate(couples[:9].tolist(), 0), examples.collate(couples[:9].tolist(), 0)
+    assert (batch["labels"] == -100).all() and torch.equal(batch["input_ids"], unmasked(both))
+    assert torch.equal(batch["next_sentence_label"], both["next_sentence_label"])
+    assert Pretraining(model()).counts(batch) == {"mlm": 0, "nsp": 9}
+
+
+def test_words_alone_ask_about_no_pair(examples: PretrainingExamples) -> None:
+    alone = PretrainingExamples(examples.text, TOKENIZER, max_length=48, step_tokens=600, seed=1, task="mlm")
+    assert alone.steps(0) == examples.steps(0)
+    batch, both = alone.collate(range(30), 0), examples.collate(range(30), 0)
+    assert torch.equal(batch["input_ids"], both["input_ids"]) and torch.equal(batch["labels"], both["labels"])
+    assert (batch["next_sentence_label"] == NEITHER).all() and (both["next_sentence_label"] != NEITHER).any()
+    with pytest.raises(InputError, match="task is 'sop'; there are 'mlm' and 'nsp'"):
+        PretrainingExamples(examples.text, TOKENIZER, task="sop")
+
+
 def test_a_tokenizer_without_masks_is_refused() -> None:
     pieces = [piece for piece in TOKENIZER.get_vocab() if piece != "[MASK]"]
     lacking = BertTokenizer({piece: n for n, piece in enumerate(pieces)}, do_lower_case=False, mask_token=None)
