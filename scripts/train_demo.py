@@ -61,6 +61,7 @@ class Stage:
     """A run that goes on from the weights of the one before."""
 
     name: str  # of its folder
+    what: str  # it learns
     layout: dict[str, Any]  # of its text
     settings: Settings
 
@@ -68,19 +69,21 @@ class Stage:
 # Words first, in many small steps at a high rate.  Whether B follows A is not learned meanwhile: it takes attention
 # from A's words to B's, which nothing rewards before it is there, and MLM's gradient is many times as long.  So that is
 # shown by itself for a while, with segments that are long enough to tell, and then both go on together.
-LONG = {"step_tokens": 6144, "shortest": 24}
+LONG = 24  # pieces that A and B have at least, from then on
 STAGES = (
     Stage(
-        "words", {"step_tokens": 2048},
+        "words", "both tasks", {"step_tokens": 2048},
         Settings(learning_rate=1e-3, epochs=4, warmup=0.06, evaluate_every=1000, save_every=250, stop_after=6000),
     ),
     Stage(
-        "pairs", {**LONG, "task": "nsp"},
-        Settings(learning_rate=3e-4, steps=300, warmup=0.1, evaluate_every=100, save_every=50, seed=1),
+        "pairs", f"next sentences alone, nothing hidden, A and B of at least {LONG} pieces",
+        {"step_tokens": 6144, "shortest": LONG, "task": "nsp"},
+        Settings(learning_rate=3e-4, steps=900, warmup=0.05, evaluate_every=150, save_every=50, seed=1),
     ),
     Stage(
-        "both", LONG,
-        Settings(learning_rate=3e-4, epochs=2, warmup=0.03, evaluate_every=400, save_every=100, seed=2),
+        "both", "both tasks, with such pairs",
+        {"step_tokens": 6144, "shortest": LONG},
+        Settings(learning_rate=3e-4, steps=1500, warmup=0.04, evaluate_every=300, save_every=100, seed=2),
     ),
 )  # fmt: skip
 
@@ -108,12 +111,13 @@ def look_back(work: Path, facts: dict[str, Any]) -> Trained:
     """The scores and the log of finished runs, and what a probe of surfaces makes of the last one's pairs."""
     run = work / STAGES[-1].name
     tokenizer = BertTokenizer.from_pretrained(run)
-    training, heldout = (
-        PretrainingExamples(TokenizedText.load(run / name, json.loads(origin_in(run / name))), tokenizer)
-        for name in (TRAINING, HELD_OUT)
-    )
-    counts = training.text.piece_counts(len(tokenizer))
-    scores = heldout_scores(BertForPreTraining.from_pretrained(run), heldout, counts, draws=DRAWS)
+    texts = {name: TokenizedText.load(run / name, json.loads(origin_in(run / name))) for name in (TRAINING, HELD_OUT)}
+    model, counts = BertForPreTraining.from_pretrained(run), texts[TRAINING].piece_counts(len(tokenizer))
+    scores = heldout_scores(model, PretrainingExamples(texts[HELD_OUT], tokenizer), counts, draws=DRAWS)
+    for name, shortest in (("any", None), ("long", LONG)):  # as pairs are asked about in use: with nothing hidden
+        pairs = PretrainingExamples(texts[HELD_OUT], tokenizer, shortest=shortest, task="nsp")
+        scores |= {f"{name}_{score}": value for score, value in heldout_scores(model, pairs, draws=DRAWS).items()}
+    training, heldout = (PretrainingExamples(text, tokenizer, shortest=LONG) for text in texts.values())
     probes = leak_probe(training, 0), sum(leak_probe(heldout, draw) for draw in range(DRAWS)) / DRAWS
     return Trained(run, scores, probes, joined_log(work), facts)
 
@@ -171,14 +175,19 @@ def card(trained: Trained, target: Path) -> str:
     """What a user should know: data, licence, steps, scores, what it can and cannot do."""
     scores, facts = trained.scores, trained.facts
     rows = [("all", ""), *((NAMES.get(name, name), f"/{name}") for name in ("latin", "hangul"))]
-    table = "\n".join(
+    words = "\n".join(
         f"| {name} | {scores[f'mlm_loss{end}']:.2f} | {scores[f'unigram_loss{end}']:.2f} | "
-        f"{scores[f'top1{end}']:.1%} | {scores[f'top5{end}']:.1%} | {scores[f'masked{end}']:,.0f} | "
-        f"{scores.get(f'nsp_accuracy{end}', float('nan')):.1%} | {scores[f'pairs{end}']:,.0f} |"
+        f"{scores[f'top1{end}']:.1%} | {scores[f'top5{end}']:.1%} | {scores[f'masked{end}']:,.0f} |"
+        for name, end in rows
+    )
+    pairs = "\n".join(
+        f"| {name} | {scores[f'long_nsp_accuracy{end}']:.1%} | {scores[f'long_pairs{end}']:,.0f} | "
+        f"{scores[f'any_nsp_accuracy{end}']:.1%} | {scores[f'any_pairs{end}']:,.0f} |"
         for name, end in rows
     )
     return CARD.format(
-        table=table, guesses=guesses(target), probe=trained.probes, vocabulary=VOCABULARY, draws=DRAWS, **facts,
+        words=words, pairs=pairs, guesses=guesses(target), probe=trained.probes, vocabulary=VOCABULARY, draws=DRAWS,
+        long=LONG, **facts,
     )  # fmt: skip
 
 
@@ -187,9 +196,9 @@ def told(stage: Stage, result: Result) -> str:
     settings = stage.settings
     ending = f", and stopped before that, after step {result.steps:,}" if result.stopped else ""
     return (
-        f"- {stage.name}: {result.steps:,} steps of at most {stage.layout['step_tokens']:,} tokens; rate up to "
-        f"{settings.learning_rate:g} after a warm-up of {settings.warmup:.0%}, then falling in a straight line that "
-        f"reaches 0 with step {result.total:,} ({settings.epochs} epochs){ending}"
+        f"- {stage.name}: {stage.what}; {result.steps:,} steps of at most {stage.layout['step_tokens']:,} tokens; rate "
+        f"up to {settings.learning_rate:g} after a warm-up of {settings.warmup:.0%}, then falling in a straight line "
+        f"that reaches 0 with step {result.total:,}{ending}"
     )
 
 
@@ -223,7 +232,7 @@ domain.  The vocabulary was trained on the same text, without what is held out. 
 tests on are in neither of the Korean files to learn from.
 
 ## How
-In two stages, the second from the weights of the first:
+In three stages, each from the weights of the one before:
 
 {stages}
 
@@ -234,15 +243,22 @@ steps and every evaluation are in `metrics.jsonl`.
 ![the curves](loss.svg)
 
 ## How well it reads what it never saw
-Held out by whole chapter and whole review, and asked about {draws} times, with other masks and pairs each time.  Losses
-in nats a masked piece; "unigram" is guessing by frequency alone.
+Held out by whole chapter and whole review, and asked about {draws} times, with other masks and pairs each time.
 
-| text | loss | unigram | first guess right | among five | masked pieces | next sentence | pairs |
-| --- | --- | --- | --- | --- | --- | --- | --- |
-{table}
+Masked words, a loss in nats a piece; "unigram" is guessing by frequency alone:
 
-A probe that sees only lengths, punctuation and language tells true pairs from random ones in {probe[0]:.1%} of the
-cases in the text that was learned from, and in {probe[1]:.1%} in what was held out.
+| text | loss | unigram | first guess right | among five | masked pieces |
+| --- | --- | --- | --- | --- | --- |
+{words}
+
+Next sentences, with nothing hidden; a random B looks as the true one does, and half of the pairs are true:
+
+| text | A and B of {long} pieces or more | pairs | of any length | pairs |
+| --- | --- | --- | --- | --- |
+{pairs}
+
+A probe that sees only lengths, punctuation and language tells true pairs from random ones (the longer ones) in
+{probe[0]:.1%} of the cases in the text that was learned from, and in {probe[1]:.1%} in what was held out.
 
 ## What it puts in the place of [MASK]
 
