@@ -1,0 +1,90 @@
+"""The demo's training, small: stages that go on from each other, a float16 checkpoint, a card with measured numbers."""
+
+import dataclasses
+import re
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from minibert import BertConfig, BertForPreTraining, BertTokenizer
+from minibert.training.journal import read_journal
+from tests.training.texts import revealing_documents
+
+STEPS = 4
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path) -> ModuleType:
+    """The script with a tiny model, a few steps a stage, and a folder of its own to install into."""
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    import train_demo
+
+    few = {"epochs": 1, "steps": STEPS, "stop_after": None, "evaluate_every": 0}
+    stages = [
+        dataclasses.replace(stage, settings=dataclasses.replace(stage.settings, **few)) for stage in train_demo.STAGES
+    ]
+    stages[0] = dataclasses.replace(stages[0], settings=dataclasses.replace(stages[0].settings, stop_after=STEPS - 1))
+    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    monkeypatch.setattr(train_demo, "STAGES", tuple(stages))
+    monkeypatch.setattr(train_demo, "CONFIG", BertConfig(**{**train_demo.CONFIG.to_dict(), **tiny}))
+    monkeypatch.setattr(train_demo, "VOCABULARY", 300)
+    monkeypatch.setattr(train_demo, "DRAWS", 1)
+    monkeypatch.setattr(train_demo, "STEPS_A_LINE", 2)
+    monkeypatch.setattr(train_demo, "TARGET", tmp_path / "demo")
+    return train_demo
+
+
+def write_text(folder: Path) -> None:
+    """The four files, as demo_text.py leaves them."""
+    folder.mkdir(parents=True)
+    for part, count, seed in (("train", 500, 1), ("heldout", 300, 2)):
+        for language, documents in zip(("korean", "english"), halves(count, seed), strict=True):
+            text = "\n\n".join("\n".join(document.sentences) for document in documents)
+            (folder / f"{language}.{part}.txt").write_text(text + "\n", encoding="utf-8")
+
+
+def halves(count: int, seed: int):
+    """The documents of each language."""
+    found = revealing_documents(count, seed)
+    return found[0::2], found[1::2]
+
+
+def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
+    script, tmp_path, monkeypatch, capsys
+) -> None:
+    work = tmp_path / "work"
+    write_text(work / "text")
+    monkeypatch.setattr("sys.argv", ["train_demo.py", "--work", str(work), "--install"])
+    assert script.main() == 0
+    names = [stage.name for stage in script.STAGES]
+    assert names == ["words", "pairs", "both"]
+    journals = {name: [entry for entry in read_journal(work / name) if "loss" in entry] for name in names}
+    assert [len(journals[name]) for name in names] == [STEPS - 1, STEPS, STEPS]
+    assert all("mlm" not in entry for entry in journals["pairs"])
+    assert all("mlm" in entry for entry in journals["words"] + journals["both"])
+    weights = [load_file(work / name / "model.safetensors") for name in names]
+    heads = [tensors["bert.pooler.dense.weight"] for tensors in weights]
+    assert not any(torch.equal(before, after) for before, after in pairwise(heads))
+    demo = tmp_path / "demo"
+    stored = load_file(demo / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    for name, tensor in stored.items():
+        assert torch.equal(tensor, weights[-1][name].half())
+    assert BertForPreTraining.from_pretrained(demo).config.hidden_dropout_prob == 0.1
+    assert len(BertTokenizer.from_pretrained(demo)) == 300
+    steps = [entry["step"] for entry in read_journal(demo)]
+    assert steps == sorted(steps)
+    assert "<svg" in (demo / "loss.svg").read_text(encoding="utf-8")
+    card = (demo / "README.md").read_text(encoding="utf-8")
+    scores = read_journal(work / "both")[-1]["scores"]
+    assert f"| all | {scores['mlm_loss']:.2f} | {scores['unigram_loss']:.2f} |" in card  # the same masks
+    assert f"stopped before that, after step {STEPS - 1}" in card and "300 pieces" in card
+    assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
+    assert not re.search(r"[{}]|nan", card)
+    assert "MiB" in capsys.readouterr().out
