@@ -114,12 +114,20 @@ class PretrainingExamples:
         return len(self.lengths)
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """The examples in steps of about ``step_tokens`` tokens, in an order drawn for this epoch; a couple in one."""
+        """The examples in steps of about ``step_tokens`` tokens, in an order drawn for this epoch; a couple in one.
+
+        Raises InputError when there is none.
+        """
         N, couples = len(self.passages), self.pairs(epoch).couples
         alone = torch.ones(2 * N, dtype=torch.bool)
         alone[couples] = alone[couples + N] = False
         groups = torch.cat([couples, couples + N], dim=1).tolist()
         groups += [] if self.task == "nsp" else alone.nonzero().tolist()
+        if not groups:
+            raise InputError(
+                f"No two passages can exchange segments of {self.shortest} pieces or more, so next-sentence prediction "
+                "alone has nothing to learn from. Give more text, or ask for shorter segments (shortest)."
+            )
         return token_steps(self.lengths, self.step_tokens, generator(self.seed, STEPS, epoch), groups)
 
     def pairs(self, epoch: int) -> Pairs:
