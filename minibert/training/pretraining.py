@@ -71,7 +71,7 @@ class PretrainingExamples:
                 short as "Really?" tells nothing, and many such pairs bury what the others teach.
             task: ``"mlm"`` (nothing is asked about pairs) or ``"nsp"`` (couples alone, nothing hidden); None: both.
 
-        Raises InputError for an unknown task.
+        Raises InputError for an unknown task, and where next sentences are the only task and there is no couple.
         """
         if task not in TASKS:
             raise InputError(f"task is {task!r}; there are 'mlm' and 'nsp', and None for both.")
@@ -90,6 +90,8 @@ class PretrainingExamples:
         tokens = self.surface.lengths(first, end) + 2 + is_pair * (1 + SPREAD)  # [CLS] and [SEP], once or twice
         self.lengths: list[int] = tokens.clamp(max=max_length).repeat(2).tolist()
         self._epoch: tuple[int, Pairs, Tensor, Tensor] | None = None
+        if task == "nsp":
+            self.steps(0)  # says that there is no couple before a run begins
 
     @classmethod
     def of(
