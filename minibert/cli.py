@@ -11,7 +11,7 @@ from typing import Any
 
 from minibert import __version__
 from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
-from minibert.commands.verb import Command
+from minibert.commands.verb import Command, say_own
 from minibert.errors import MinibertError
 
 
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     run: Command = options.run
     try:
+        say_own(options)
         code = run(options)
         sys.stdout.flush()  # here, where a reader that has gone away can be noticed
         return code

@@ -43,11 +43,15 @@ def test_a_verb_takes_it_where_none_is_named(verb: str, own_checkpoint, tmp_path
     if verb == "verify":
         pytest.importorskip("transformers")
     option = [] if verb in ("inspect", "golden", "verify") else ["--model"]
-    printed = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    printed, said = [], []
     for named in ([], [*option, DEMO], [*option, str(own_checkpoint)]):
         monkeypatch.setattr("sys.stdin", io.StringIO("continue\n"))
         assert main([*call(verb, tmp_path), *named]) == 0
-        printed.append(capsys.readouterr().out)
+        found = capsys.readouterr()
+        printed.append(found.out)
+        said.append(found.err.count("minibert: with minibert-demo, the small Korean and English checkpoint that comes"))
+    assert said == [1, 1, 0]  # at a terminal nobody takes its answers for another's
     assert printed[0]
     assert printed[0] == printed[1]
     if verb not in ("inspect", "golden", "verify"):  # which print what they were called with

@@ -35,6 +35,7 @@ def script(monkeypatch, tmp_path) -> ModuleType:
     monkeypatch.setattr(train_demo, "CONFIG", BertConfig(**{**train_demo.CONFIG.to_dict(), **tiny}))
     monkeypatch.setattr(train_demo, "VOCABULARY", 300)
     monkeypatch.setattr(train_demo, "DRAWS", 1)
+    monkeypatch.setattr(train_demo, "LEAST", (1, 12, train_demo.LONG))
     monkeypatch.setattr(train_demo, "STEPS_A_LINE", 2)
     monkeypatch.setattr(train_demo, "TARGET", tmp_path / "demo")
     return train_demo
@@ -85,5 +86,7 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     assert f"| all | {scores['mlm_loss']:.2f} | {scores['unigram_loss']:.2f} |" in card  # the same masks
     assert f"stopped before that, after step {STEPS - 1}" in card and "300 pieces" in card
     assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
+    (longer,) = re.findall(r"^\| all \| [\d.]+% of \d+ \| [\d.]+% of (\d+) \| [\d.]+% of \d+ \|$", card, re.MULTILINE)
+    assert 0 < int(longer) < scores["pairs"]  # those of any length
     assert not re.search(r"[{}]|nan", card)
     assert "MiB" in capsys.readouterr().out

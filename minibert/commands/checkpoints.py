@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json
+from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
 from minibert.tables import table
@@ -115,7 +115,8 @@ def to_verify(options: argparse.Namespace) -> str:
                 "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers or a "
                 f"golden file is it, without a name, {OWN}."
             )
-        return DEMO
+        options.checkpoint = DEMO
+        say_own(options)
     checkpoint: str = options.checkpoint
     return checkpoint
 

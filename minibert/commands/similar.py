@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import OWN, add_verb, positive, print_json
+from minibert.commands.verb import OWN, add_verb, positive, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
 from minibert.tables import table
@@ -84,7 +84,10 @@ def compare(options: argparse.Namespace) -> int:
     from minibert.embedding import Embedder
     from minibert.embedding.similarity import word_similarity
 
-    embedder = Embedder.from_pretrained(DEMO if options.model is None else options.model)
+    if options.model is None:
+        options.model = DEMO
+        say_own(options)
+    embedder = Embedder.from_pretrained(options.model)
     found = word_similarity(embedder, options.word, options.texts, options.pooling or "mean")
     if options.json:
         print_json(found.to_dict() | {"pooling": options.pooling or "mean"})

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,12 @@ def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) ->
         metavar="CHECKPOINT",
         help=f"a folder, a weight file, or a hub name; default: {OWN}",
     )
+
+
+def say_own(options: argparse.Namespace) -> None:
+    """Tell somebody at a terminal that the verb works with our own checkpoint, whose answers are a small model's."""
+    if DEMO in (getattr(options, "model", None), getattr(options, "checkpoint", None)) and sys.stderr.isatty():
+        print(f"minibert: with {DEMO}, {OWN}", file=sys.stderr)
 
 
 def positive(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -66,10 +67,10 @@ def heldout_scores(
 
 
 def batches(examples: PretrainingExamples, batch_tokens: int, draws: int) -> Iterator[tuple[Batch, Tensor]]:
-    """All examples as in each of the first epochs, those of like length together, with the language (B,) of each."""
+    """All examples that each of the first epochs has, those of like length together, with the language (B,) of each."""
     languages, lengths = examples.languages(), examples.lengths
-    order = sorted(range(len(examples)), key=lengths.__getitem__)
     for epoch in range(draws):
+        order = sorted(chain.from_iterable(examples.groups(epoch)), key=lambda number: (lengths[number], number))
         for numbers in padded_batches(order, lengths, batch_tokens):
             yield examples.collate(numbers, epoch), languages[numbers]
 

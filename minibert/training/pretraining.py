@@ -120,17 +120,21 @@ class PretrainingExamples:
 
         Raises InputError when there is none.
         """
-        N, couples = len(self.passages), self.pairs(epoch).couples
-        alone = torch.ones(2 * N, dtype=torch.bool)
-        alone[couples] = alone[couples + N] = False
-        groups = torch.cat([couples, couples + N], dim=1).tolist()
-        groups += [] if self.task == "nsp" else alone.nonzero().tolist()
+        groups = self.groups(epoch)
         if not groups:
             raise InputError(
                 f"No two passages can exchange segments of {self.shortest} pieces or more, so next-sentence prediction "
                 "alone has nothing to learn from. Give more text, or ask for shorter segments (shortest)."
             )
         return token_steps(self.lengths, self.step_tokens, generator(self.seed, STEPS, epoch), groups)
+
+    def groups(self, epoch: int) -> list[list[int]]:
+        """The examples that this epoch asks something about: the four of a couple together, the others one by one."""
+        N, couples = len(self.passages), self.pairs(epoch).couples
+        alone = torch.ones(2 * N, dtype=torch.bool)
+        alone[couples] = alone[couples + N] = False
+        groups = torch.cat([couples, couples + N], dim=1).tolist()
+        return groups if self.task == "nsp" else groups + alone.nonzero().tolist()
 
     def pairs(self, epoch: int) -> Pairs:
         """Cuts and couples of this epoch."""

@@ -331,3 +331,12 @@ def test_scores_of_what_there_is_none_of_are_left_out() -> None:
     assert set(found) == {"mlm_loss", "top1", "top5", "masked", "pairs"} and found["pairs"] == 0
     with pytest.raises(InputError, match=r"training_counts has shape \(7,\), expected \(\d+,\)"):
         heldout_scores(model(), PretrainingExamples(text, TOKENIZER, max_length=32), torch.ones(7))
+
+
+def test_where_only_pairs_are_asked_about_nothing_else_is_read(examples: PretrainingExamples) -> None:
+    alone = PretrainingExamples(examples.text, TOKENIZER, max_length=48, seed=1, task="nsp")
+    bert, read = model(), []
+    bert.bert.register_forward_pre_hook(lambda _, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True)
+    found = heldout_scores(bert, alone, draws=2)
+    assert sum(read) == found["pairs"] == 4 * sum(len(alone.pairs(draw).couples) for draw in range(2))
+    assert sum(read) < 2 * len(examples)
