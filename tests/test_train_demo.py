@@ -86,7 +86,8 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     assert f"| all | {scores['mlm_loss']:.2f} | {scores['unigram_loss']:.2f} |" in card  # the same masks
     assert f"stopped before that, after step {STEPS - 1}" in card and "300 pieces" in card
     assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
-    (longer,) = re.findall(r"^\| all \| [\d.]+% of \d+ \| [\d.]+% of (\d+) \| [\d.]+% of \d+ \|$", card, re.MULTILINE)
-    assert 0 < int(longer) < scores["pairs"]  # those of any length
+    (row,) = re.findall(r"^\| all \|((?: [\d.]+% of [\d,]+ \|){3})$", card, re.MULTILINE)
+    pairs = [int(count.replace(",", "")) for count in re.findall(r"of ([\d,]+)", row)]
+    assert pairs == sorted(pairs, reverse=True) and len(set(pairs)) == 3  # the longer, the fewer
     assert not re.search(r"[{}]|nan", card)
     assert "MiB" in capsys.readouterr().out

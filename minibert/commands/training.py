@@ -55,6 +55,7 @@ def add(verbs: Any) -> None:
     model.add_argument("--lowercase", action="store_true", help="an uncased vocabulary")
     model.add_argument("--tokenizer", metavar="CHECKPOINT", help="use its vocabulary instead of training one")
     model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="go on from its weights and vocabulary")
+    model.add_argument("--dropout", type=float, metavar="P", help="default: what the config or the checkpoint says")
     model.add_argument("--no-gather", action="store_true", help="project every position to the vocabulary: slower")
     add_settings(verb, learning_rate=5e-4, epochs=5)
     verb.epilog = "example: minibert pretrain books/ --prose --output my-bert --epochs 10"
@@ -111,7 +112,8 @@ def pretrain(options: argparse.Namespace) -> int:
         shortest=options.shortest,
         task=options.task,
     )
-    start = Start(options.config, options.vocab_size, options.lowercase, options.tokenizer, options.checkpoint)
+    given = ("config", "vocab_size", "lowercase", "tokenizer", "checkpoint", "dropout")
+    start = Start(**{name: getattr(options, name) for name in given})
     with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:
         gather = not options.no_gather
         result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)

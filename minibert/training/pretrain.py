@@ -69,6 +69,7 @@ class Start:
     lowercase: bool = False
     tokenizer: Source | None = None  # whose vocabulary is used; None: one is trained on the text
     checkpoint: Source | None = None  # whose weights are trained further, with its vocabulary
+    dropout: float | None = None  # of hidden states and of attention; None: what the config or the checkpoint says
 
 
 def pretrain(
@@ -167,12 +168,14 @@ def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool
 
 def prepare_model(start: Start, vocab_size: int, max_length: int, seed: int) -> BertForPreTraining:
     """A model with weights drawn from ``seed``, or with those of the checkpoint."""
+    names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    dropout = {} if start.dropout is None else dict.fromkeys(names, start.dropout)
     if start.checkpoint is not None:
-        model = BertForPreTraining.from_pretrained(start.checkpoint)
+        model = BertForPreTraining.from_pretrained(start.checkpoint, **dropout)
     else:
         known = start.config if isinstance(start.config, BertConfig) else BertConfig.from_pretrained(start.config)
         torch.manual_seed(seed)
-        model = BertForPreTraining(BertConfig(**{**known.to_dict(), "vocab_size": vocab_size}))
+        model = BertForPreTraining(BertConfig(**{**known.to_dict(), **dropout, "vocab_size": vocab_size}))
     if max_length > model.config.max_position_embeddings:
         raise InputError(
             f"max_length is {max_length}, and the model has {model.config.max_position_embeddings} positions."

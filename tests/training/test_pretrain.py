@@ -179,6 +179,17 @@ def test_goes_on_from_a_checkpoint(files, tmp_path):
     assert 0 < max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-2
 
 
+def test_dropout_is_what_is_asked_for_and_else_the_checkpoints(files, tmp_path):
+    names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    assert main(command(files, tmp_path / "first", "--dropout", "0.3")) == 0
+    assert main(command(files, tmp_path / "second", "--from", str(tmp_path / "first"))) == 0
+    assert main(command(files, tmp_path / "third", "--from", str(tmp_path / "first"), "--dropout", "0")) == 0
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "second", "third")]
+    assert [[config[name] for name in names] for config in configs] == [[0.3, 0.3], [0.3, 0.3], [0, 0]]
+    second, third = (load_file(tmp_path / name / "model.safetensors") for name in ("second", "third"))
+    assert any(not torch.equal(second[name], third[name]) for name in second)
+
+
 def test_the_heldout_text_is_kept_out_of_the_vocabulary(files, tmp_path):
     kept = tmp_path / "kept.txt"
     kept.write_text("Ω Ω Ω Ω\nΩ ΩΩ\n" * 50, encoding="utf-8")
@@ -205,6 +216,7 @@ def test_changed_text_is_noticed(files, tmp_path):
         (["--device", "cuda:99"], "There is no device 'cuda:99' here"),
         (["--heading", "("], "heading is '(', which is no regular expression"),
         (["--encoding", "klingon"], "encoding is 'klingon'"),
+        (["--dropout", "1.5"], "a number between 0 and 1"),
         (["--vocab-size", "8"], "A vocabulary of 8 has no room"),
     ],
 )
