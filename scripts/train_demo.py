@@ -71,7 +71,7 @@ class Stage:
 def pairs_alone(name: str, steps: int, dropout: float = 0.0, **more: Any) -> Stage:
     """Next sentences with nothing hidden, which spoils a part of what is known about words."""
     settings = Settings(learning_rate=3e-4, steps=steps, warmup=0.05, evaluate_every=steps // 6, save_every=50, **more)
-    what = f"next sentences alone, nothing hidden, A and B of at least {LONG} pieces"
+    what = f"next sentences, nothing hidden, A and B of {LONG} pieces or more"
     return Stage(name, what, {"step_tokens": 6144, "shortest": LONG, "task": "nsp"}, settings, dropout)
 
 
@@ -80,7 +80,9 @@ def both_tasks(name: str, steps: int, dropout: float = 0.0, learning_rate: float
     settings = Settings(
         learning_rate=learning_rate, steps=steps, warmup=0.04, evaluate_every=300, save_every=100, **more
     )
-    return Stage(name, "both tasks, with such pairs", {"step_tokens": 6144, "shortest": LONG}, settings, dropout)
+    return Stage(
+        name, f"both tasks, pairs of {LONG} pieces or more", {"step_tokens": 6144, "shortest": LONG}, settings, dropout
+    )
 
 
 # Words first, in many small steps at a high rate.  Whether B follows A is not learned meanwhile: it takes attention
@@ -214,13 +216,11 @@ def share(scores: dict[str, float], end: str, least: int) -> str:
 
 
 def told(stage: Stage, result: Result) -> str:
-    """A line of the card: what a stage did."""
-    settings = stage.settings
-    ending = f", and stopped before that, after step {result.steps:,}" if result.stopped else ""
+    """A row of the card: what a stage did."""
+    settings, steps = stage.settings, f"{result.steps:,}"
     return (
-        f"- {stage.name}: {stage.what}; {result.steps:,} steps of at most {stage.layout['step_tokens']:,} tokens; rate "
-        f"up to {settings.learning_rate:g} after a warm-up of {settings.warmup:.0%}, then falling in a straight line "
-        f"that reaches 0 with step {result.total:,}{ending}; dropout {stage.dropout:g}"
+        f"| {stage.name} | {stage.what} | {steps if not result.stopped else f'{steps} of {result.total:,}'} | "
+        f"{stage.layout['step_tokens']:,} | {settings.learning_rate:g} | {settings.warmup:.0%} | {stage.dropout:g} |"
     )
 
 
@@ -256,11 +256,14 @@ tests on are in neither of the Korean files to learn from.
 ## How
 In {count} stages, each from the weights of the one before:
 
+| stage | what it learned | steps | tokens a step | rate | warm-up | dropout |
+| --- | --- | --- | --- | --- | --- | --- |
 {stages}
 
-An epoch shows every passage twice, with the sentences that follow and with another's; masks, cuts and partners are
-drawn anew in every epoch.  AdamW, the sum of both losses.  Trained on {where}.  The losses of every hundred
-steps and every evaluation are in `metrics.jsonl`.
+The rate rises to what is given and then falls to 0 in a straight line; "800 of 1,800" ended before that.  An epoch
+shows every passage twice, with the sentences that follow and with another's; masks, cuts and partners are drawn anew in
+every epoch.  AdamW, the sum of both losses; trained on {where}.  The losses of
+every hundred steps and every evaluation are in `metrics.jsonl`.
 
 ![the curves](loss.svg)
 
