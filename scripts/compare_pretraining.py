@@ -114,6 +114,8 @@ def tuned(task: str, options: argparse.Namespace, paths: list[Path], scratch: bo
                 batch_size=options.batch_size, epochs=options.epochs, learning_rate=rate, seed=seed,
                 save_every=10**9, workers=Workers(device=find_device(options.device)),
             )  # fmt: skip
+            if found.interrupted:
+                raise KeyboardInterrupt
             model = kind.model_class.from_pretrained(folder).to(find_device(options.device))
             tokenizer = BertTokenizer.from_pretrained(folder)
         chosen = kind()
@@ -216,6 +218,8 @@ def main() -> int:
         return compare(options)
     except MinibertError as error:
         sys.exit(f"compare_pretraining: {error}")
+    except KeyboardInterrupt:
+        return 130
     finally:
         logger.setLevel(before)
 
