@@ -4,8 +4,8 @@
     python scripts/make_screenshots.py --width 400 --dark --into /tmp/look
 
 Needs Chromium with chromedriver, selenium and Pillow.  all-MiniLM has no head that predicts words, so the picture of
-view 5 is of a checkpoint that has one: --mlm CHECKPOINT, else the small random one in the package, whose predictions
-mean nothing.  Each picture is cut to --height; one of more than 100 kB is kept in 256 colours.
+view 5 is of a checkpoint that has one: --mlm CHECKPOINT, else the one that comes with minibert.  Each picture is cut to
+--height; one of more than 100 kB is kept in 256 colours.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 
 from minibert import BertModel, BertTokenizer, explore
 from minibert.checkpoint import load_architecture
+from minibert.source import DEMO
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 100_000  # bytes of a picture in all its colours
@@ -58,8 +59,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--height", type=int, default=1600, help="the most that a picture shows of its page")
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "images")
-    parser.add_argument("--mlm", default=str(ROOT / "minibert" / "goldens" / "random-bert"), metavar="CHECKPOINT")
-    parser.add_argument("--mlm-text", default="the river was by the bank, home again.")
+    parser.add_argument("--mlm", default=DEMO, metavar="CHECKPOINT")
+    parser.add_argument("--mlm-text", default="She was so [MASK] to see him again.")
     return parser.parse_args()
 
 
