@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--mlm", default=DEMO, metavar="CHECKPOINT")
-    parser.add_argument("--mlm-text", default="She was so [MASK] to see him again.")
+    parser.add_argument("--mlm-text", default="And she was so [MASK] to see him again.")
     return parser.parse_args()
 
 
