@@ -29,6 +29,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_memory.py
 	$(BIN)/python scripts/bench_scaling.py
 	$(BIN)/python scripts/bench_lens.py
+	$(BIN)/python scripts/bench_training.py --texts 600 --rounds 5 --steps 10
 
 clean:
 	rm -rf $(VENV)
