@@ -1,5 +1,6 @@
 """What every test may ask for: where real data is, if it is here at all."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ import torch
 # The tests' tensors are tiny: a second thread has nothing to do but make every operation wait for it when the machine
 # is busy.  Where the number of threads matters, a test sets it.
 torch.set_num_threads(1)
+
+# A shell that starts the tests in the background makes them, and every process they start, deaf to Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 
