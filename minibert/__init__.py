@@ -5,12 +5,16 @@ Every public name can be imported from here; each is fetched from its room when 
 """
 
 import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# torch says this on stderr when it is imported where there is no NumPy, and nothing here needs it.
+warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
 
 _ROOMS = {
     "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),

@@ -39,3 +39,11 @@ def test_importing_fetches_only_what_is_used() -> None:
         "    assert name not in sys.modules or name == 'numpy', name\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_without_numpy_it_is_silent() -> None:
+    code = "import sys; sys.modules['numpy'] = None; import minibert; minibert.BertModel"
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1], capture_output=True, text=True
+    )
+    assert found.stderr == ""
