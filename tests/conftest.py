@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 # The tests' tensors are tiny: a second thread has nothing to do but make every operation wait for it when the machine
 # is busy.  Where the number of threads matters, a test sets it.
 torch.set_num_threads(1)
+
+# No timed tests: a first example that imports a library, or a busy machine, is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # A shell that starts the tests in the background makes them, and every process they start, deaf to Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
