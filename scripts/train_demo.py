@@ -268,7 +268,8 @@ every hundred steps and every evaluation are in `metrics.jsonl`.
 ![the curves](loss.svg)
 
 ## How well it reads what it never saw
-Held out by whole chapter and whole review, and asked about {draws} times, with other masks and pairs each time.
+Held out by whole chapter and whole review, and asked about {draws} times, with other masks and pairs each time.  When a
+stage ended was decided by looking at held-out next sentences, so that their shares flatter a little.
 
 Masked words, a loss in nats a piece; "unigram" is guessing by frequency alone:
 

@@ -1,6 +1,7 @@
 """The demo's training, small: stages that go on from each other, a float16 checkpoint, a card with measured numbers."""
 
 import dataclasses
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
+from minibert.training.heldout import heldout_scores
 from minibert.training.journal import read_journal
+from minibert.training.pretrain import HELD_OUT, TRAINING
+from minibert.training.pretraining import PretrainingExamples
+from minibert.training.tokenized import TokenizedText
 from tests.training.texts import revealing_documents
 
 STEPS = 4
@@ -82,10 +87,13 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     assert steps == sorted(steps)
     assert "<svg" in (demo / "loss.svg").read_text(encoding="utf-8")
     card = (demo / "README.md").read_text(encoding="utf-8")
-    scores = read_journal(work / names[-1])[-1]["scores"]
-    (words,) = re.findall(r"^\| all \| ([\d.]+) \| ([\d.]+) \|.*\|.*\|.*\|$", card, re.MULTILINE)
-    measured = scores["mlm_loss"], scores["unigram_loss"]
-    assert tuple(map(float, words)) == pytest.approx(measured, abs=0.03)  # of other masks on the same text
+    texts = [
+        TokenizedText.load(work / names[-1] / part, json.loads(script.origin_in(work / names[-1] / part)))
+        for part in (TRAINING, HELD_OUT)
+    ]
+    trained, tokenizer = BertForPreTraining.from_pretrained(work / names[-1]), BertTokenizer.from_pretrained(demo)
+    measured = heldout_scores(trained, PretrainingExamples(texts[1], tokenizer), texts[0].piece_counts(300))
+    assert f"| all | {measured['mlm_loss']:.2f} | {measured['unigram_loss']:.2f} | {measured['top1']:.1%} |" in card
     assert f"| words | both tasks | {STEPS - 1} of {STEPS} | 2,048 | 0.001 | 6% | 0 |" in card and "300 pieces" in card
     assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
     (row,) = re.findall(r"^\| all \|((?: [\d.]+% of [\d,]+ \|){3})$", card, re.MULTILINE)
