@@ -67,8 +67,13 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     work = tmp_path / "work"
     write_text(work / "text")
     monkeypatch.setattr("sys.argv", ["train_demo.py", "--work", str(work), "--install"])
+    begun, pretrain = [], script.pretrain
+    monkeypatch.setattr(
+        script, "pretrain", lambda *args, start, **more: begun.append(start) or pretrain(*args, start=start, **more)
+    )
     assert script.main() == 0
     names = [stage.name for stage in script.STAGES]
+    assert [start.checkpoint and start.checkpoint.name for start in begun] == [None, *names[:-2], "pairs-again"]
     journals = {name: [entry for entry in read_journal(work / name) if "loss" in entry] for name in names}
     assert [len(journals[name]) for name in names] == [STEPS - 1, *[STEPS] * (len(names) - 1)]
     for name in names:
@@ -79,8 +84,11 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     demo = tmp_path / "demo"
     stored = load_file(demo / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+    averaged = [load_file(work / name / "model.safetensors") for name in script.AVERAGED]
+    assert len(averaged) == 2
     for name, tensor in stored.items():
-        assert torch.equal(tensor, weights[-1][name].half())
+        first, second = (tensors[name] for tensors in averaged)
+        assert torch.equal(tensor, ((first + second) / 2).half()) and not torch.equal(first, second)
     assert BertForPreTraining.from_pretrained(demo).config.hidden_dropout_prob == 0.1
     assert len(BertTokenizer.from_pretrained(demo)) == 300
     steps = [entry["step"] for entry in read_journal(demo)]
@@ -91,8 +99,11 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
         TokenizedText.load(work / names[-1] / part, json.loads(script.origin_in(work / names[-1] / part)))
         for part in (TRAINING, HELD_OUT)
     ]
-    trained, tokenizer = BertForPreTraining.from_pretrained(work / names[-1]), BertTokenizer.from_pretrained(demo)
-    measured = heldout_scores(trained, PretrainingExamples(texts[1], tokenizer), texts[0].piece_counts(300))
+    mean, tokenizer = BertForPreTraining.from_pretrained(work / names[-1]), BertTokenizer.from_pretrained(demo)
+    mean.load_state_dict(
+        {name: (averaged[0][name] + averaged[1][name]) / 2 for name in stored}, strict=False
+    )  # the rest is tied
+    measured = heldout_scores(mean, PretrainingExamples(texts[1], tokenizer), texts[0].piece_counts(300))
     assert f"| all | {measured['mlm_loss']:.2f} | {measured['unigram_loss']:.2f} | {measured['top1']:.1%} |" in card
     assert f"| words | both tasks | {STEPS - 1} of {STEPS} | 2,048 | 0.001 | 6% | 0 |" in card and "300 pieces" in card
     assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
