@@ -94,8 +94,8 @@ def both_tasks(name: str, steps: int, dropout: float = 0.0, learning_rate: float
 # ended where held-out pairs no longer gained (73% of those in English after 1,200 steps, 72% after 1,750) while the
 # training text's loss fell on, and both tasks at a high rate after it lost more of that than they kept (70%), so they
 # ended early too.  The last stage of pairs has dropout against learning by heart, and the last of both a low rate.
-# That both tasks win it back when they go on until the rate is 0 was seen later: a second way, with what it says about
-# words the best of all.
+# It was seen later that both tasks win it back when they go on until the rate is 0 (73%, and the best at words of all):
+# a second way from the same place.
 LONG = 24  # pieces that A and B have at least, from then on
 STAGES = (
     Stage(
@@ -110,7 +110,7 @@ STAGES = (
     both_tasks("both-last", 300, learning_rate=1e-4, seed=6),
     dataclasses.replace(both_tasks("both-whole", 1800, dropout=0.1, seed=4), after="pairs-again"),
 )  # fmt: skip
-# The checkpoint is the mean of the weights that both ways ended with (Wortsman et al. 2022, "Model soups"): right on
+# The checkpoint is the mean of the weights that the two ways ended with (Wortsman et al. 2022, "Model soups"): right on
 # 75% of held-out English pairs, where one end is right on 74% and the other on 73%.
 AVERAGED = ("both-last", "both-whole")
 
@@ -282,7 +282,8 @@ weights that {averaged} ended with:
 The rate rises to what is given and then falls to 0 in a straight line; "800 of 1,800" ended before that.  An epoch
 shows every passage twice, with the sentences that follow and with another's; masks, cuts and partners are drawn anew in
 every epoch.  AdamW, the sum of both losses; trained on {where}.  The losses of
-every hundred steps and every evaluation are in `metrics.jsonl`.
+every hundred steps and every evaluation are in `metrics.jsonl`: of the stages, which are joined one after the other
+and end with the last; the mean's scores stand below.
 
 ![the curves](loss.svg)
 
