@@ -160,8 +160,9 @@ def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool
             if not held_out or text.heldout_files:
                 raise
             raise InputError(
-                f"No document fell among the {text.heldout_share:.1%} that are kept for scores; name a file of them "
-                "(heldout_files), or a larger share."
+                f"No document fell among the {text.heldout_share:.1%} that are kept for scores, as happens "
+                "where there are few. Name a file that is kept instead: --heldout FILE (from Python heldout_files, or "
+                "a larger heldout_share)."
             ) from error
     return TokenizedText.load(path, origin)
 
