@@ -9,12 +9,12 @@ Start with the fields; a reason stands beside each one that has cost somebody a 
 import copy
 import json
 import os
-from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
+from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, object_of, optional
 from minibert.source import (
     LARGEST_SETTINGS,
     Source,
@@ -154,9 +154,9 @@ class BertConfig:
 
     def validate(self) -> None:
         """Raise ConfigError, naming the field, when no BERT can be built from these settings."""
-        for name, (possible, expected) in KINDS.items():
-            if not possible(getattr(self, name)):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+        for name, kind in SCHEMA.items():
+            if not kind.holds(getattr(self, name)):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected {kind.expected}.")
         if self.position_embedding_type != "absolute":
             raise ConfigError(
                 f"position_embedding_type is {self.position_embedding_type!r}; minibert has the paper's 'absolute' "
@@ -179,14 +179,7 @@ class BertConfig:
             )
 
 
-Kind = tuple[Callable[[Any], bool], str]  # whether a value is possible at all, and what to say when it is not
-# A file may hold anything anywhere.  type(), not isinstance: True is an int.  Sizes end where the bytes of a table,
-# which are two of them multiplied, would no longer fit into the 63 bits that torch counts in.
-SIZE: Kind = (lambda x: type(x) is int and 1 <= x < 1 << 28, "a whole number of at least 1, below 2^28")
-RATE: Kind = (lambda x: type(x) in (int, float) and 0 <= x <= 1, "a number between 0 and 1")
-FLAG: Kind = (lambda x: type(x) is bool, "true or false")
-NAME: Kind = (lambda x: isinstance(x, str), "a name")
-KINDS: dict[str, Kind] = {
+SCHEMA: dict[str, Kind] = {
     **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), SIZE),
     **dict.fromkeys(("intermediate_size", "max_position_embeddings", "type_vocab_size"), SIZE),
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), RATE),
@@ -194,15 +187,12 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(("tie_word_embeddings", "is_decoder", "add_cross_attention"), FLAG),
     **dict.fromkeys(("output_attentions", "output_hidden_states", "return_dict"), FLAG),
     **dict.fromkeys(("hidden_act", "position_embedding_type", "attn_implementation"), NAME),
-    "problem_type": (lambda x: x is None or NAME[0](x), "a name, or null"),
-    "classifier_dropout": (lambda x: x is None or RATE[0](x), "a number between 0 and 1, or null"),
-    "pad_token_id": (lambda x: x is None or type(x) is int, "an id of the vocabulary, or null"),
-    "chunk_size_feed_forward": (lambda x: type(x) is int and x >= 0, "a number of tokens, or 0 for all at once"),
-    "id2label": (
-        lambda x: isinstance(x, dict) and all(isinstance(name, str) for name in x.values()),
-        "numbers with their names",
-    ),
-    "label2id": (lambda x: isinstance(x, dict), "names with their numbers"),
+    "problem_type": optional(NAME),
+    "classifier_dropout": optional(RATE),
+    "pad_token_id": Kind(lambda x: x is None or type(x) is int, "an id of the vocabulary, or null"),
+    "chunk_size_feed_forward": Kind(lambda x: type(x) is int and x >= 0, "a number of tokens, or 0 for all at once"),
+    "id2label": Kind(object_of(NAME).holds, "numbers with their names"),
+    "label2id": Kind(lambda x: isinstance(x, dict), "names with their numbers"),
 }
 
 
