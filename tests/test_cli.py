@@ -168,4 +168,4 @@ def test_a_slip_of_the_options_shows_how_a_verb_is_called(capsys) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["fill-mask", "--model", "x"])
     assert caught.value.code == 2
-    assert "usage: minibert fill-mask" in capsys.readouterr().err
+    assert "Usage: minibert fill-mask TEXT;" in capsys.readouterr().err

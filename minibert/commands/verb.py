@@ -5,9 +5,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minibert.source import DEMO
+from minibert.tables import visible
+from minibert.terminal import can_show
 
 if TYPE_CHECKING:
     from minibert.tokenizer import BertTokenizer
@@ -16,10 +19,91 @@ Command = Callable[[argparse.Namespace], int]
 OWN = "the small Korean and English checkpoint that comes with minibert"
 
 
+# What people call a verb or a task elsewhere.
+TASKS_ELSEWHERE = {
+    "ner": "entities", "token-classification": "entities", "tagging": "entities", "pos": "entities",
+    "regression": "score", "similarity": "score", "sts": "score", "rank": "score", "qa": "answers", "squad": "answers",
+    "question-answering": "answers", "classification": "classify", "text-classification": "classify",
+    "sentiment": "classify", "sequence-classification": "classify", "nli": "classify",
+}  # fmt: skip
+VERBS_ELSEWHERE = {
+    **{name: f"finetune {task}" for name, task in TASKS_ELSEWHERE.items() if name != "similarity"},
+    "train": "pretrain", "fine-tune": "finetune", "tune": "finetune", "encode": "embed", "embeddings": "embed",
+    "vectors": "embed", "search": "similar", "similarity": "similar", "nearest": "similar", "mask": "fill-mask",
+    "unmask": "fill-mask", "guess": "fill-mask", "fill": "fill-mask", "info": "inspect", "show": "inspect",
+    "summary": "inspect", "compare": "verify", "check": "verify", "diff": "verify", "parity": "verify",
+    "export": "convert", "save": "convert", "debug": "step", "heads": "attention", "logit-lens": "readout",
+    "lens": "readout", "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
+    "serve": "explore --serve", "page": "explore", "hooks": "trace", "activations": "trace", "run": "predict",
+    "infer": "predict", "inference": "predict", "tokens": "tokenize", "tokenise": "tokenize", "encode-ids": "tokenize",
+}  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """A slip is one sentence, with the name that was probably meant; options may stand between texts.
+
+    ``predict FOLDER --json TEXT``: Python 3.11 sees an unknown TEXT there.
+    """
+
+    is_inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """First the options, then everything else; argparse calls this method for both."""
+        if self.is_inside or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self.is_inside = True
+        try:
+            namespace, extra = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.is_inside = False
+        if extra:
+            self.error(f"{extra[0]!r} is unknown here{self.meant(extra[0])}")
+        return namespace, extra
+
+    def meant(self, typed: str) -> str:
+        """What an unknown option was probably meant to be, as the end of a sentence."""
+        name = typed.partition("=")[0]
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        close = get_close_matches(name, options, n=1) if name.startswith("-") else []
+        return f"; did you mean {close[0]}?" if close else "."
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Argparse's own check of choices, with a suggestion; argparse turns the error into :meth:`error`."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        is_verb = isinstance(action, argparse._SubParsersAction)
+        elsewhere = VERBS_ELSEWHERE if is_verb else TASKS_ELSEWHERE if action.dest == "task" else {}
+        close = elsewhere.get(str(value).lower()) or next(iter(get_close_matches(str(value), choices, n=1)), None)
+        what = "command" if is_verb else action.dest if not action.option_strings else action.option_strings[-1]
+        hint = f" Did you mean {close}?" if close else ""
+        raise argparse.ArgumentError(None, f"{value!r} is no {what}.{hint} There are {', '.join(choices)}.")
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence on stderr, and how to ask for more; exit code 2."""
+        sentence = message if message.endswith((".", "?")) else f"{message}."
+        self.exit(2, f"minibert: {visible(sentence)} {self.short_usage()}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Argparse's own passes over a full disk in silence."""
+        print(message, end="", file=file or sys.stderr)
+
+    def short_usage(self) -> str:
+        """The arguments without which it does not go, in one line, and where the options are listed."""
+        if self._subparsers is not None:
+            return f"{self.prog} --help lists the commands."
+        names = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
+        for action in self._get_optional_actions():
+            if action.required:
+                names += [action.option_strings[-1], str(action.metavar or action.dest)]
+        return f"Usage: {' '.join((self.prog, *names))}; {self.prog} --help lists the options."
+
+
 def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.ArgumentParser:
     """One verb with what all of them have."""
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=description, description=description.capitalize() + ".")
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
+    verb.add_argument("--wide", action="store_true", help="do not fit tables into the terminal's width")
     verb.set_defaults(run=run)
     return verb
 
@@ -67,6 +151,11 @@ def load_tokenizer(options: argparse.Namespace) -> "BertTokenizer":
 
 
 def print_json(content: object) -> None:
-    """One JSON document on stdout: letters as they are, but nothing that would move a terminal's cursor."""
+    """One JSON document on stdout: letters as they are, but nothing that would move a terminal's cursor.
+
+    Where the output's encoding lacks a letter, all that are not ASCII are escaped as JSON does it.
+    """
     text = json.dumps(content, ensure_ascii=False, indent=2)
+    if not can_show(text):
+        text = json.dumps(content, indent=2)
     print(re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
