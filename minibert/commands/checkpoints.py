@@ -29,10 +29,17 @@ def add(verbs: Any) -> None:
         "--dtype", choices=("float32", "float64"), help="default float32; against a golden file: both, one by one"
     )
     verb.add_argument("--attention", choices=("eager", "sdpa"), default="eager", help="default eager, which has maps")
+    verb.add_argument(
+        "--bound",
+        type=rounding,
+        metavar="UNITS",
+        help="what counts as rounding: units in the last place of a point's largest value, for each layer above it; "
+        "default 16; 0: only identical values pass",
+    )
     verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
     verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
     verb.epilog = (
-        "exit code 1: a point differs.  example: minibert verify --against transformers; or: "
+        "exit code 1: a point differs by more than rounding.  example: minibert verify --against transformers; or: "
         "minibert verify path/to/checkpoint --against path/to/another"
     )
 
@@ -77,6 +84,17 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def rounding(text: str) -> float:
+    """An option's value that must be a number of at least 0."""
+    try:
+        units = float(text)
+    except ValueError:
+        units = -1.0
+    if not 0 <= units < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return units
+
+
 def verify(options: argparse.Namespace) -> int:
     """``minibert verify``."""
     from minibert import verify as room
@@ -95,6 +113,7 @@ def verify(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         attention=options.attention,
         texts=options.text,
+        bound=options.bound,
     )
     if options.json:
         print_json(report.to_dict())

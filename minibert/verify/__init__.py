@@ -7,8 +7,9 @@ what other projects printed.  ``points.py`` names the values, ``compare.py`` fin
 from collections.abc import Sequence
 from pathlib import Path
 
+from minibert.errors import InputError
 from minibert.source import Source
-from minibert.verify.compare import PointResult, VerifyReport
+from minibert.verify.compare import BOUND, PointResult, VerifyReport
 from minibert.verify.golden import is_golden, make_golden, verify_against_golden
 from minibert.verify.models import verify_against_folder, verify_against_transformers, verify_models
 from minibert.verify.published import PublishedReport, verify_published
@@ -34,15 +35,24 @@ def verify(
     dtype: str | None = None,
     attention: str = "eager",
     texts: Sequence[str] = (),
+    bound: float | None = None,
 ) -> VerifyReport:
     """Compare a checkpoint with ``"transformers"``, with a golden file, or with another checkpoint.
 
     ``dtype`` is ``"float32"`` (default) or ``"float64"``; against a golden file both are run unless one is chosen.
+    ``bound`` is what counts as rounding, see :func:`verify_models`; a golden file brings bounds of its own.
     """
+    units = BOUND if bound is None else bound
     if against == "transformers":
-        return verify_against_transformers(source, dtype=dtype or "float32", attention=attention, texts=texts)
+        return verify_against_transformers(
+            source, dtype=dtype or "float32", attention=attention, texts=texts, bound=units
+        )
     path = Path(against)
     if path.is_file() and path.suffix == ".safetensors" and is_golden(path):
+        if bound is not None:
+            raise InputError("A golden file brings its own bounds, measured when it was recorded; leave bound out.")
         dtypes = (dtype,) if dtype else ("float64", "float32")
         return verify_against_golden(source, path, dtypes=dtypes, attention=attention)
-    return verify_against_folder(source, against, dtype=dtype or "float32", attention=attention, texts=texts)
+    return verify_against_folder(
+        source, against, dtype=dtype or "float32", attention=attention, texts=texts, bound=units
+    )

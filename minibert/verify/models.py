@@ -1,20 +1,21 @@
-"""Comparing two models that run in this process, where equal means equal to the last bit."""
+"""Comparing two models that run in this process: identical, apart by rounding, or different, and where first."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from minibert.checkpoint import load_architecture, open_weights
 from minibert.checkpoint.convert import VOCABULARY
 from minibert.checkpoint.weights import NAMES, BundleWeights
 from minibert.config import BertConfig
-from minibert.errors import CheckpointError, ConfigError, MissingExtraError
+from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from minibert.source import Source, find_file, local_file, local_folder, transformer_folder
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
-from minibert.verify.compare import VerifyReport, compare_points
-from minibert.verify.points import point_names, record
+from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
+from minibert.verify.points import attention_of, layers_of, point_names, record
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -25,26 +26,128 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 def verify_models(
     ours: nn.Module,
     reference: nn.Module,
-    batches: Mapping[str, Batch],
+    batches: Mapping[str, Batch] | Batch,
     *,
     names: tuple[str, str] = ("ours", "reference"),
-    attention: str = "eager",
+    bound: float = BOUND,
+    dtype: torch.dtype | str | None = None,
 ) -> VerifyReport:
-    """Run two models with BERT's tree on the same batches and compare every point exactly.
+    """Run two models with BERT's tree on the same batches and compare every point.
 
     Both may be any implementation that keeps the published module names: this is a debugger for ports, too.
+
+    Args:
+        ours: the model to judge.
+        reference: the model that is right.
+        batches: what to run them on, by name; or one batch (``input_ids``, …), as a tokenizer gives it.
+        names: what the report calls the two.
+        bound: what counts as rounding, in units in the last place of a point's largest value, for each layer above it
+            (compare.py has the measured sizes).  0: identical or it differs.
+        dtype: run copies of both in this dtype.  ``"float64"`` shows what float32's rounding hides.
+
+    Where one side ran fused and the other written-out attention, rows that may see nothing are left out: they average
+    all values on one side and are 0 on the other, and no reader of a model looks at either.
+
+    Raises InputError when a model lacks the published module names, or an argument is of no use.
     """
-    layers = len(getattr(ours, "bert", ours).get_submodule("encoder.layer")._modules)
-    dtype = str(next(ours.parameters()).dtype).removeprefix("torch.")
-    report = VerifyReport(names[0], names[1], dtype, attention)
-    for name, batch in batches.items():
-        found, expected = record(ours, batch), record(reference, batch)
-        report.results += compare_points(name, found, expected, point_names(layers))
+    bound = check_bound(bound)
+    layers = max(layers_of(ours, names[0]), layers_of(reference, names[1]))
+    by_name = named_batches(batches)
+    if dtype is not None:
+        wanted = as_dtype(dtype)
+        ours, reference = (copy.deepcopy(model).to(wanted) for model in (ours, reference))
+    eps = max(torch.finfo(kind).eps for kind in (dtype_of(ours), dtype_of(reference)))
+    report = VerifyReport(names[0], names[1], one_or_both(dtype_name(ours), dtype_name(reference)), "", "")
+    for name, batch in by_name.items():
+        found, expected = (record(model, inputs_for(model, batch)) for model in (ours, reference))
+        report.attention, report.reference_attention = attention_of(ours, found), attention_of(reference, expected)
+        if report.attention != report.reference_attention:
+            found, expected = without_blind_rows(report, name, batch, found, expected)
+        bounds = rounding_bounds(expected, layers, eps, bound)
+        report.results += compare_points(name, found, expected, point_names(layers), bounds)
+    if bound:
+        report.notes.append(
+            f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "
+            "that at probabilities and context; what is within it is rounding"
+        )
     return report
 
 
+def check_bound(bound: float) -> float:
+    """The bound as a number; InputError for anything else, or a negative one."""
+    if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 <= bound < float("inf"):
+        raise InputError(f"bound is {bound!r}; expected a number of units in the last place, 0 or more.")
+    return float(bound)
+
+
+def named_batches(batches: Mapping[str, Batch] | Batch) -> dict[str, Batch]:
+    """Batches by name; a single batch is called "batch"."""
+    if not hasattr(batches, "items") or not batches:
+        raise InputError("batches is empty or no dict; expected {name: inputs} or the inputs of one batch.")
+    content: dict[str, Any] = dict(batches.items())
+    if any(isinstance(value, Tensor) for value in content.values()):
+        return {"batch": content}
+    for name, batch in content.items():
+        if not hasattr(batch, "items") or not all(isinstance(value, Tensor) for value in dict(batch.items()).values()):
+            raise InputError(f"Batch {name!r} is no dict of tensors; tokenize with return_tensors='pt'.")
+    return {str(name): dict(batch.items()) for name, batch in content.items()}
+
+
+def inputs_for(model: nn.Module, batch: Batch) -> Batch:
+    """The batch where the model is and, if it holds embeddings or a mask of scores, in its dtype."""
+    parameter = next(model.parameters())
+    dtypes = {name: parameter.dtype if value.is_floating_point() else value.dtype for name, value in batch.items()}
+    return {name: value.to(parameter.device, dtypes[name]) for name, value in batch.items()}
+
+
+def without_blind_rows(
+    report: VerifyReport, name: str, batch: Batch, *sides: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], ...]:
+    """The recorded points without the rows of the batch whose mask hides everything; a note says how many."""
+    mask = batch.get("attention_mask")
+    if mask is None or mask.dim() != 2 or bool((seeing := mask.bool().any(dim=1)).all()):
+        return sides
+    rows = len(mask)
+    report.notes.append(
+        f"{rows - int(seeing.sum())} of {rows} rows of “{name}” may see nothing; fused and written-out attention "
+        "define those differently, so they are left out"
+    )
+    return tuple(
+        {point: value[seeing.to(value.device)] if len(value) == rows else value for point, value in side.items()}
+        for side in sides
+    )
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The dtype of a model's first parameter."""
+    return next(model.parameters()).dtype
+
+
+def dtype_name(model: nn.Module) -> str:
+    """The same as a word."""
+    return str(dtype_of(model)).removeprefix("torch.")
+
+
+def one_or_both(here: str, there: str) -> str:
+    """One word where both sides agree."""
+    return here if here == there else f"{here} against {there}"
+
+
+def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """float32 or float64, by name or as torch's; ConfigError for another."""
+    for name, known in DTYPES.items():
+        if dtype in (name, known):
+            return known
+    raise ConfigError(f"dtype is {dtype!r}; parity is measured in float32 or float64.")
+
+
 def verify_against_transformers(
-    source: Source, *, dtype: str = "float32", attention: str = "eager", texts: Sequence[str] = ()
+    source: Source,
+    *,
+    dtype: str = "float32",
+    attention: str = "eager",
+    texts: Sequence[str] = (),
+    bound: float = BOUND,
 ) -> VerifyReport:
     """Compare our load and run of a checkpoint with transformers' own, in one process.
 
@@ -70,28 +173,32 @@ def verify_against_transformers(
     ours = load(source, dtype, attention)
     reference_class = getattr(transformers, type(ours).__name__)
     with _Quiet(transformers):
-        reference = reference_class.from_pretrained(place, dtype=DTYPES[dtype], attn_implementation=attention).eval()
+        reference = reference_class.from_pretrained(place, dtype=as_dtype(dtype), attn_implementation=attention).eval()
     if getattr(ours, "pooler", True) is None:  # transformers fills what the file lacks with random numbers
         reference.pooler = None
     on_equal_footing(reference)
     names = (f"minibert {type(ours).__name__} {source}", f"transformers {transformers.__version__}")
-    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, attention=attention)
+    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, bound=bound)
 
 
 def verify_against_folder(
-    source: Source, other: Source, *, dtype: str = "float32", attention: str = "eager", texts: Sequence[str] = ()
+    source: Source,
+    other: Source,
+    *,
+    dtype: str = "float32",
+    attention: str = "eager",
+    texts: Sequence[str] = (),
+    bound: float = BOUND,
 ) -> VerifyReport:
     """Compare two checkpoints, both run by minibert: where do their computations part?"""
     ours, reference = load(source, dtype, attention), load(other, dtype, attention)
     names = (f"minibert {type(ours).__name__} {source}", f"minibert {type(reference).__name__} {other}")
-    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, attention=attention)
+    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, bound=bound)
 
 
 def load(source: Source, dtype: str, attention: str) -> "BertPreTrainedModel":
     """The model of a checkpoint as its config names it, in the dtype to compare in."""
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype is {dtype!r}; parity is measured in float32 or float64.")
-    model = load_architecture(source, dtype=DTYPES[dtype], attn_implementation=attention)
+    model = load_architecture(source, dtype=as_dtype(dtype), attn_implementation=attention)
     on_equal_footing(model)
     return model
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minibert.errors import InputError
+
 EMBEDDING_POINTS = (
     "embeddings.word_embeddings",
     "embeddings.token_type_embeddings",
@@ -28,6 +30,7 @@ LAYER_POINTS = (  # after "encoder.layer.N."
     "intermediate",
     "output",  # the layer's output
 )
+ATTENTION_POINTS = (".probabilities", ".context")  # inside attention.self, no module's own output
 HEAD_FIELDS = ("prediction_logits", "seq_relationship_logits", "logits", "start_logits", "end_logits")
 
 
@@ -43,6 +46,34 @@ def is_outer(point: str) -> bool:
     return layer_output or point in ("embeddings", "pooler", *HEAD_FIELDS)
 
 
+def depth_of(point: str, layers: int) -> float:
+    """How much has been computed before a point: ½ at the embeddings, k + 1 in layer k, L + 1 in pooler and head."""
+    if point.startswith("embeddings"):
+        return 0.5
+    return float(point.split(".")[2]) + 1 if point.startswith("encoder.layer.") else layers + 1.0
+
+
+def attention_of(model: nn.Module, seen: Mapping[str, Tensor]) -> str:
+    """Which attention ran, by what was seen of it: "eager" where maps were returned, else what the config names."""
+    if any(name.endswith(".probabilities") for name in seen):
+        return "eager"
+    config = getattr(model, "config", None)
+    named = getattr(config, "attn_implementation", None) or getattr(config, "_attn_implementation", None)
+    return f"{named} (no maps)" if named == "eager" else str(named or "unnamed (no maps)")
+
+
+def layers_of(model: nn.Module, side: str) -> int:
+    """The number of layers; InputError when the model does not have BERT's module names."""
+    layers = dict(getattr(model, "bert", model).named_modules()).get("encoder.layer")
+    if layers is None:
+        raise InputError(
+            f"The {side} model ({type(model).__name__}) has no module encoder.layer, nor bert.encoder.layer. Points "
+            "are found by the published module names (embeddings, encoder.layer.0.attention.self.query, …): name the "
+            "port's modules so, or wrap it in a module that does."
+        )
+    return len(layers._modules)
+
+
 def record(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Run ``model`` on ``inputs`` and keep every point it has, detached, in the order of :func:`point_names`.
 
@@ -53,22 +84,22 @@ def record(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     def keep(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, tuple):  # the self-attention returns its context and, when written out, the map
-                seen[f"{name}.context"] = output[0].detach().clone()
-                if output[1] is not None:
-                    seen[f"{name}.probabilities"] = output[1].detach().clone()
+            values = output if isinstance(output, tuple) else (output,)
+            if name.endswith(".self"):  # the self-attention returns its context and, when written out, the map
+                seen[f"{name}.context"] = values[0].detach().clone()
+                if len(values) > 1 and values[1] is not None:
+                    seen[f"{name}.probabilities"] = values[1].detach().clone()
             else:
-                seen[name] = output.detach().clone()
+                seen[name] = values[0].detach().clone()
 
         return hook
 
-    layers = len(encoder.get_submodule("encoder.layer")._modules)
-    wanted = point_names(layers)
+    wanted = point_names(layers_of(model, "given"))
     modules = dict(encoder.named_modules())
     with _hooks(modules, wanted, keep), torch.no_grad():
         outputs = model(**inputs)
     for field in HEAD_FIELDS:
-        value = getattr(outputs, field, None)
+        value = outputs.get(field) if isinstance(outputs, dict) else getattr(outputs, field, None)
         if value is not None:
             seen[field] = value.detach().clone()
     return {name: seen[name] for name in wanted if name in seen}
