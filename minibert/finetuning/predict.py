@@ -16,10 +16,12 @@ from tqdm import tqdm
 from minibert.config import BertConfig
 from minibert.corpus.rows import BadRow, File, Unreadable, value
 from minibert.devices import find_device
-from minibert.errors import InputError
+from minibert.errors import CheckpointError, InputError
+from minibert.finetuning.crossencoder import read_cross_encoder
 from minibert.finetuning.rows import Make, Values, logger
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
+from minibert.finetuning.texts import Classify
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
@@ -79,9 +81,18 @@ class Predictor:
         ``column=`` …) and where on the hub (``revision=`` …).  Raises InputError for a checkpoint that is for no task.
         """
         where = take_where(choices)
-        task = with_choices(task_of(BertConfig.from_pretrained(source, **where)), choices)
+        config = BertConfig.from_pretrained(source, **where)
+        task, tokenizer = task_of(config), BertTokenizer.from_pretrained(source, **where)
+        if isinstance(task, Classify) and (found := read_cross_encoder(source, config, where)):
+            if found.lower_case and not lower_cases(tokenizer):
+                raise CheckpointError(
+                    f"{source}: sentence_bert_config.json says do_lower_case, and the tokenizer's own settings do not; "
+                    "minibert reads it from tokenizer_config.json. Say it there."
+                )
+            choices = {**found.choices(), **choices}
+        task = with_choices(task, choices)
         model = task.model_class.from_pretrained(source, **where)
-        return cls(model.to(find_device(device)), BertTokenizer.from_pretrained(source, **where), task)
+        return cls(model.to(find_device(device)), tokenizer, task)
 
     def __call__(self, items: Any) -> Any:
         """What the model says: one prediction an item, in a list; of a single item that alone.
@@ -173,6 +184,12 @@ class Writer:
             self.table = csv.DictWriter(self.file, [*known, *task.fields(row.item)], lineterminator="\n")
             self.table.writeheader()
         self.table.writerows({**known, **line} for line in task.lines(row.item, prediction))
+
+
+def lower_cases(tokenizer: BertTokenizer) -> bool:
+    """Whether the tokenizer reads the words of its vocabulary in capitals, too."""
+    words = " ".join(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and word.islower())
+    return tokenizer.tokenize(words.upper()) == tokenizer.tokenize(words)
 
 
 def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any]:

@@ -20,6 +20,7 @@ from minibert.config import BertConfig, find_config
 from minibert.corpus.shards import file_digest
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
+from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.rows import logger
@@ -200,7 +201,7 @@ def prepare_model(
     has_head = not (fresh_head or scratch) and architecture_of(config, source, where) == task.model_class.__name__
     if has_head:
         settings = task.keep_head(str(source), config, settings)
-    config = BertConfig.from_dict({**vars(config), **settings})
+    config = BertConfig.from_dict({**without_activation(vars(config)), **settings})
     with drawn_from(seed):
         if scratch:
             logger.warning("All weights begin at random (seed %d), as asked.", seed)
@@ -252,7 +253,7 @@ def task_of(config: BertConfig) -> Task[Any, Any]:
                 "here have one class, or one number, a text."
             )
         is_score = config.problem_type == "regression" or config.num_labels == 1
-        fitting = [Score if is_score else Classify]
+        return (Score if is_score else Classify)(activation=activation_in(config))
     if name == "BertForTokenClassification":
         check_bio(config)
     if not fitting:

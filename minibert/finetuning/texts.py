@@ -17,6 +17,7 @@ from torch import Tensor
 from minibert.config import BertConfig
 from minibert.corpus.rows import File, TextLines
 from minibert.errors import InputError
+from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
 from minibert.finetuning.examples import (
     INPUTS,
     TaskExamples,
@@ -69,6 +70,7 @@ class ClassPrediction(NamedTuple):
     label: str
     probability: float
     probabilities: dict[str, float]
+    scores: dict[str, float] | None = None  # of a cross-encoder: what sentence-transformers gives
 
 
 class ScorePrediction(NamedTuple):
@@ -124,6 +126,8 @@ class Classify(Task[TextRow, TextExamples]):
     column: str | None = None  # of the texts
     pair_column: str | None = None  # of the second texts, where there are pairs
     label_column: str | None = None
+    activation: str | None = None  # in predictions: what a cross-encoder does to its scores (crossencoder.py)
+    prompt: str | None = None  # in predictions: goes before the text, of a pair before the first
 
     def choose(self, file: File, labelled: bool) -> dict[str, str]:
         """Which columns hold "text", perhaps "pair", and "label".
@@ -221,23 +225,33 @@ class Classify(Task[TextRow, TextExamples]):
 
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
         """The class of each text or pair."""
-        rows, cut = self.token_rows(items, tokenizer, model.config)
-        probabilities = logits_of(model, rows, tokenizer.pad_token_id or 0).softmax(dim=-1).tolist()
-        names = [model.config.id2label[number] for number in range(model.config.num_labels)]
-        found = [dict(zip(names, row, strict=True)) for row in probabilities]
+        logits, cut = self.logits_for(model, tokenizer, items)
+        scores = None if self.activation is None else activate(self.activation, logits)
+        probabilities = scores if scores is not None and self.activation in PROBABILITIES else logits.softmax(dim=-1)
+        found = by_label(model.config, probabilities)
+        given = [None] * len(found) if scores is None else by_label(model.config, scores)
         best = [max(row, key=row.__getitem__) for row in found]
-        return [ClassPrediction(name, row[name], row) for name, row in zip(best, found, strict=True)], cut
+        pairs = zip(best, found, given, strict=True)
+        return [ClassPrediction(name, row[name], row, own) for name, row, own in pairs], cut
+
+    def logits_for(
+        self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]
+    ) -> tuple[Tensor, int]:
+        """(items, labels) float32 logits of texts and pairs, with the prompt before them; and how many were cut."""
+        if self.prompt:
+            items = [self.prompt + x if isinstance(x, str) else (self.prompt + x[0], x[1]) for x in items]
+        rows, cut = self.token_rows(items, tokenizer, model.config)
+        return logits_of(model, rows, tokenizer.pad_token_id or 0), cut
 
     def record(self, item: Text, prediction: Any) -> dict[str, Any]:
         """The text with its label and probabilities, or with its score."""
         text = {"text": item} if isinstance(item, str) else {"text": item[0], "pair": item[1]}
-        return {**text, **prediction._asdict()}
+        return {**text, **{name: value for name, value in prediction._asdict().items() if value is not None}}
 
     def lines(self, item: Text, prediction: Any) -> list[dict[str, Any]]:
-        """The same without the probabilities of the other classes."""
+        """The same without the probabilities and scores of the other classes."""
         record = self.record(item, prediction)
-        record.pop("probabilities", None)
-        return [record]
+        return [{name: value for name, value in record.items() if name not in ("probabilities", "scores")}]
 
     def fields(self, item: Text) -> tuple[str, ...]:
         """Text, perhaps pair, and what was found."""
@@ -266,8 +280,8 @@ class Score(Classify):
             )
 
     def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
-        """One label, whose score is the number."""
-        return {"problem_type": "regression", **label_settings(["score"])}
+        """One label, whose score is the number: sentence-transformers is told not to squash it."""
+        return {"problem_type": "regression", **label_settings(["score"]), **activation_settings("Identity")}
 
     def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
         """The numbers."""
@@ -280,15 +294,21 @@ class Score(Classify):
 
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
         """The number of each text or pair."""
-        rows, cut = self.token_rows(items, tokenizer, model.config)
-        logits = logits_of(model, rows, tokenizer.pad_token_id or 0)
-        return [ScorePrediction(score) for score in logits.squeeze(-1).tolist()], cut
+        logits, cut = self.logits_for(model, tokenizer, items)
+        scores = activate(self.activation or "Identity", logits)
+        return [ScorePrediction(score) for score in scores.squeeze(-1).tolist()], cut
 
 
 def text_of(columns: Values, chosen: dict[str, str]) -> Text:
     """The text of a row, with its pair where there are pairs; raises Unreadable."""
     text = text_in(columns, chosen["text"])
     return (text, text_in(columns, chosen["pair"])) if "pair" in chosen else text
+
+
+def by_label(config: BertConfig, values: Tensor) -> list[dict[str, float]]:
+    """Each row of (texts, labels) numbers under the names of the labels."""
+    names = [config.id2label[number] for number in range(config.num_labels)]
+    return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 
 def logits_of(model: BertPreTrainedModel, rows: Sequence[TokenRow], pad_id: int, name: str | None = None) -> Tensor:

@@ -1,0 +1,175 @@
+"""What sentence-transformers does to the scores of a classification head, and to the texts before it: a cross-encoder.
+
+Its ``CrossEncoder`` passes the logits through an activation whose name stands in one of three places: in
+``config_sentence_transformers.json`` (release 5.2 and later), in config.json as ``sentence_transformers.activation_fn``
+(4.0 and later), or there as ``sbert_ce_default_activation_function``.  Where none names it, one label is squashed by a
+sigmoid and several stay as they are.  A name is looked up in a table here; nothing that a file names is imported.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from minibert.config import BertConfig
+from minibert.errors import CheckpointError, InputError
+from minibert.schema import FLAG, NAME, SIZE, TEXT, Kind, check_settings, object_of, optional, shown
+from minibert.source import Source, Where, find_file, read_json
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of (texts, labels) logits; defaults are torch's
+    "Identity": lambda x: x,
+    "Sigmoid": lambda x: x.sigmoid(),
+    "Softmax": lambda x: x.softmax(dim=-1),
+    "LogSoftmax": lambda x: x.log_softmax(dim=-1),
+    "LogSigmoid": F.logsigmoid,
+    "Tanh": lambda x: x.tanh(),
+    "ReLU": F.relu,
+    "ReLU6": F.relu6,
+    "LeakyReLU": F.leaky_relu,
+    "ELU": F.elu,
+    "SELU": F.selu,
+    "CELU": F.celu,
+    "GELU": F.gelu,
+    "SiLU": F.silu,
+    "Mish": F.mish,
+    "Softplus": F.softplus,
+    "Softsign": F.softsign,
+    "Hardtanh": F.hardtanh,
+    "Hardsigmoid": F.hardsigmoid,
+    "Hardswish": F.hardswish,
+}
+PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities already
+NEW, OLD = "sentence_transformers", "sbert_ce_default_activation_function"  # keys of config.json
+MODEL_TYPE = "CrossEncoder"
+SETTINGS: dict[str, Kind] = {  # config_sentence_transformers.json
+    "activation_fn": optional(NAME),
+    "prompts": object_of(optional(TEXT)),
+    "default_prompt_name": optional(NAME),
+}
+LOADING = ("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs")
+TRANSFORMER: dict[str, Kind] = {  # sentence_bert_config.json
+    "max_seq_length": optional(SIZE),
+    "do_lower_case": optional(FLAG),
+    "transformer_task": optional(NAME),
+    **dict.fromkeys(LOADING, optional(Kind(lambda x: isinstance(x, dict), "an object of settings"))),
+}
+
+
+class CrossEncoder(NamedTuple):
+    """How sentence-transformers reads a checkpoint with a classification head."""
+
+    activation: str  # a name of ACTIVATIONS
+    prompt: str | None = None  # goes before the text, of a pair before the first
+    max_length: int | None = None  # tokens of a row, where the folder says it outside of its tokenizer
+    lower_case: bool = False  # whether texts are lower-cased, whatever the tokenizer does
+
+    def choices(self) -> dict[str, Any]:
+        """The fields of a task that say so."""
+        found = {"activation": self.activation, "prompt": self.prompt, "max_length": self.max_length}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def activation_settings(name: str) -> dict[str, Any]:
+    """The fields of a config.json that tell sentence-transformers the activation, releases before 4.0 too."""
+    path = f"torch.nn.modules.{'linear' if name == 'Identity' else 'activation'}.{name}"
+    return {NEW: {"activation_fn": path}, OLD: path}
+
+
+def without_activation(settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config without those of :func:`activation_settings`, which are about another head."""
+    return {name: value for name, value in settings.items() if name not in (NEW, OLD)}
+
+
+def activation_in(config: BertConfig) -> str | None:
+    """The activation that a config asks for; None where it is no cross-encoder's, or is a cross-encoder's in no way.
+
+    One label and no word on what it is for is read as sentence-transformers and transformers' pipeline read it: a
+    sigmoid.  Where ``problem_type`` says regression, and no activation is named, the number is the logit.
+    """
+    new, old = getattr(config, NEW, None), getattr(config, OLD, None)
+    check_settings({NEW: new}, {NEW: optional(Kind(lambda x: isinstance(x, dict), "an object"))}, "config.json")
+    check_settings({OLD: old}, {OLD: optional(NAME)}, "config.json")
+    if new is not None and "activation_fn" in new:
+        check_settings(new, {"activation_fn": optional(NAME)}, f"config.json, {NEW}")
+        named = new["activation_fn"]
+    else:
+        named = old
+    if named is not None:
+        return activation_named(named, f"config.json ({OLD if named is old else f'{NEW}.activation_fn'})")
+    if new is None and (config.problem_type is not None or config.num_labels > 1):
+        return None
+    return usual_activation(config)
+
+
+def usual_activation(config: BertConfig) -> str:
+    """That of sentence-transformers where a checkpoint names none."""
+    return "Sigmoid" if config.num_labels == 1 else "Identity"
+
+
+def activation_named(path: str, origin: str) -> str:
+    """The name in ACTIVATIONS that the path of a class means; CheckpointError for one that is not there."""
+    name = path.rpartition(".")[2]
+    places = ("torch.nn", "torch.nn.modules", f"torch.nn.modules.{'linear' if name == 'Identity' else 'activation'}")
+    if name not in ACTIVATIONS or path not in [f"{place}.{name}" for place in places]:
+        raise CheckpointError(
+            f"{origin} asks for the activation {shown(path)}, which minibert does not have; it has "
+            f"{', '.join(f'torch.nn.{known}' for known in ACTIVATIONS)}. To choose one of these: activation=."
+        )
+    return name
+
+
+def activate(name: str, logits: Tensor) -> Tensor:
+    """(texts, labels) scores of (texts, labels) logits; InputError for a name that is none."""
+    if name not in ACTIVATIONS:
+        raise InputError(f"activation is {name!r}; expected one of {', '.join(ACTIVATIONS)}.")
+    return ACTIVATIONS[name](logits)
+
+
+def read_cross_encoder(source: Source, config: BertConfig, where: Where) -> CrossEncoder | None:
+    """What sentence-transformers' own files in a folder say of its scores; None for a folder without such files.
+
+    Raises CheckpointError for steps and settings that are not here: other scores would come out.
+    """
+    listing = find_file(source, "modules.json", where)
+    path = None if listing is None else find_file(source, "config_sentence_transformers.json", where)
+    if listing is None or path is None:
+        return None
+    settings = read_json(path)
+    if settings.get("model_type") != MODEL_TYPE:
+        return None
+    check_settings(settings, SETTINGS, path)
+    steps = [step.get("type") if isinstance(step, dict) else step for step in read_json(listing, list)]
+    if len(steps) != 1 or not str(steps[0]).endswith(".Transformer"):
+        raise CheckpointError(
+            f"{listing} lists the steps {', '.join(map(shown, steps)) or 'none'}; minibert has cross-encoders of one "
+            "step, a Transformer with its classification head."
+        )
+    named = settings.get("activation_fn")
+    activation = activation_in(config) if named is None else activation_named(named, f"{path} (activation_fn)")
+    prompts, chosen = settings.get("prompts", {}), settings.get("default_prompt_name")
+    if chosen is not None and chosen not in prompts:
+        named = shown(list(prompts))
+        raise CheckpointError(f"{path}: default_prompt_name is {shown(chosen)}, but prompts has {named}.")
+    inner = read_transformer(source, where)
+    return CrossEncoder(
+        activation or usual_activation(config),
+        (prompts[chosen] or None) if chosen is not None else None,
+        inner.get("max_seq_length"),
+        bool(inner.get("do_lower_case")),
+    )
+
+
+def read_transformer(source: Source, where: Where) -> dict[str, Any]:
+    """The settings in ``sentence_bert_config.json``; CheckpointError for one that minibert does not have."""
+    path = find_file(source, "sentence_bert_config.json", where)
+    if path is None:
+        return {}
+    settings: dict[str, Any] = read_json(path)
+    check_settings(settings, TRANSFORMER, path)
+    if (task := settings.get("transformer_task") or "sequence-classification") != "sequence-classification":
+        raise CheckpointError(f"{path}: transformer_task is {shown(task)}; expected sequence-classification.")
+    for name in LOADING:
+        if settings.get(name):
+            raise CheckpointError(f"{path}: {name} is {shown(settings[name])}; minibert has no such settings.")
+    return settings
