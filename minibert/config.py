@@ -77,6 +77,7 @@ class BertConfig:
         num_labels = settings.pop("num_labels", None)
         settings.pop("model_type", None)
         settings = {name: value for name, value in settings.items() if value is not None or name not in LABELS}
+        names_alone = "id2label" in settings and "label2id" not in settings
         for known in fields(self):
             default = known.default if known.default_factory is MISSING else known.default_factory()
             setattr(self, known.name, settings.pop(known.name, default))
@@ -85,9 +86,14 @@ class BertConfig:
                 raise ConfigError(f"{name!r} is no setting but a part of every config here; leave it out.")
             setattr(self, name, value)
         try:  # JSON turned the ids into strings
-            self.id2label = {int(number): name for number, name in self.id2label.items()}
-        except (AttributeError, ValueError, TypeError) as error:
+            named = {int(number): name for number, name in self.id2label.items()}
+        except (AttributeError, ValueError, TypeError, OverflowError) as error:
             raise ConfigError(f"id2label is {self.id2label!r}; expected numbers with their names.") from error
+        if len(named) < len(self.id2label):  # "1" and "01"
+            raise ConfigError(f"id2label is {self.id2label!r}; expected one name for each number.")
+        self.id2label = named
+        if names_alone and NAMES.holds(named):
+            self.label2id = {name: number for number, name in named.items()}
         if num_labels is not None and num_labels != self.num_labels:
             self.num_labels = num_labels
 
@@ -179,6 +185,7 @@ class BertConfig:
             )
 
 
+NAMES = Kind(object_of(NAME).holds, "numbers with their names")
 SCHEMA: dict[str, Kind] = {
     **dict.fromkeys(("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), SIZE),
     **dict.fromkeys(("intermediate_size", "max_position_embeddings", "type_vocab_size"), SIZE),
@@ -191,7 +198,7 @@ SCHEMA: dict[str, Kind] = {
     "classifier_dropout": optional(RATE),
     "pad_token_id": Kind(lambda x: x is None or type(x) is int, "an id of the vocabulary, or null"),
     "chunk_size_feed_forward": Kind(lambda x: type(x) is int and x >= 0, "a number of tokens, or 0 for all at once"),
-    "id2label": Kind(object_of(NAME).holds, "numbers with their names"),
+    "id2label": NAMES,
     "label2id": Kind(lambda x: isinstance(x, dict), "names with their numbers"),
 }
 

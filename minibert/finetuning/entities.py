@@ -24,7 +24,7 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import label_settings, listed, sorted_labels
+from minibert.finetuning.labels import label_names, label_numbers, label_settings, listed, sorted_labels
 from minibert.finetuning.placing import Placed, Placer, labels_of
 from minibert.finetuning.rows import TEXTS, Column, Make, choose_columns, logger, open_rows, text_in
 from minibert.finetuning.scores import entity_scores
@@ -109,7 +109,7 @@ class Entities(Task[Sentence, EntityExamples]):
 
     def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
         """All sentences of a file; of dev data with the ``config``, whose labels it must have."""
-        known = None if config is None else list(config.label2id)
+        known = None if config is None else label_names(config)
         choices = Choices(self.words_column, self.labels_column, self.label_names, known, self.skip_bad)
         sentences = read_sentences(source, choices)
         if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
@@ -145,7 +145,7 @@ class Entities(Task[Sentence, EntityExamples]):
         placer = self.placer(tokenizer, config)
         placed = [placer.sentence(sentence.words) for sentence in progress(rows, "tokenizing", " sentences")]
         say_what_is_special(rows, placed, placer)
-        return EntityExamples(rows, placed, config.label2id, tokenizer.pad_token_id or 0, batch_size, seed)
+        return EntityExamples(rows, placed, label_numbers(config), tokenizer.pad_token_id or 0, batch_size, seed)
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
         """Cross-entropy."""
@@ -209,10 +209,11 @@ def by_character(config: BertConfig) -> bool:
 
 def check_bio(config: BertConfig) -> None:
     """Raise InputError for a model whose labels are no entities'."""
-    odd = [label for label in config.id2label.values() if not BIO.fullmatch(label)]
+    names = label_names(config)
+    odd = [label for label in names if not BIO.fullmatch(label)]
     if odd:
         raise InputError(
-            f"This checkpoint labels words with {listed(list(config.id2label.values()))}; expected the labels of "
+            f"This checkpoint labels words with {listed(names)}; expected the labels of "
             "entities: O, B-… where one begins, I-… inside it."
         )
 
@@ -269,7 +270,7 @@ def label_all(
     model: BertPreTrainedModel, placed: Sequence[Placed], pad_id: int, name: str | None = None
 ) -> list[tuple[list[str], list[float | None]]]:
     """For each sentence the labels of its units, and their probabilities where they have a piece of their own."""
-    names = model.config.id2label
+    names = label_names(model.config)
 
     def read(output: Any, rows: list[TokenRow]) -> list[list[tuple[str, float]]]:
         best = at_least_float32(output.logits).softmax(dim=-1).max(dim=-1)  # (B, T)

@@ -5,6 +5,7 @@ data (dev data, scores, predictions) takes the names from there.  Start with :fu
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from reprlib import repr as shortened
@@ -50,6 +51,45 @@ def label_settings(names: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(names)), "label2id": {name: number for number, name in enumerate(names)}}
 
 
+def label_names(config: BertConfig) -> list[str]:
+    """The names of a head's labels in the order of its rows; InputError where config.json leaves one out."""
+    numbers = sorted(config.id2label)
+    if numbers != list(range(len(numbers))):
+        raise InputError(
+            f"id2label in config.json has names for {listed(list(map(str, numbers)))}; expected a name for each number "
+            f"from 0 to {len(numbers) - 1}, since the head has {len(numbers)} rows. Number the labels from 0, without "
+            "gaps."
+        )
+    return [config.id2label[number] for number in numbers]
+
+
+def label_numbers(config: BertConfig) -> dict[str, int]:
+    """The row of each label in a head.  By ``id2label``, which predictions go by, here and in transformers.
+
+    Raises InputError for gaps, and where two labels have one name.
+    """
+    names = label_names(config)
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InputError(
+            f"id2label in config.json gives the name {shortened(name)} to {count} labels; nobody "
+            "could tell them apart. Give each label a name of its own."
+        )
+    return {name: number for number, name in enumerate(names)}
+
+
+def check_labels(config: BertConfig) -> None:
+    """Raise InputError for labels that cannot be told apart; say when ``label2id`` contradicts ``id2label``."""
+    numbers = label_numbers(config)
+    said = {name: number for name, number in config.label2id.items() if name in numbers and numbers[name] != number}
+    if said:
+        name, number = next(iter(said.items()))
+        logger.warning(
+            "In config.json label2id says that %r is %s, and id2label that it is %s; predictions go by id2label.",
+            name, number, numbers[name],
+        )  # fmt: skip
+
+
 def check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
     """Raise InputError when the labels of all rows are one class, or none."""
     names = sorted_labels(labels)
@@ -77,16 +117,16 @@ def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[
     Its names and their order hold; data that lacks some of them is no reason for a new head.  Raises InputError when
     the data has labels that the head does not.
     """
-    own = config.id2label
+    own = label_names(config)
     names = list(wanted["id2label"].values())
     if wanted.get("problem_type") == "regression" and len(own) == 1 and config.problem_type in (None, "regression"):
         return {**wanted, **label_settings([own[0]])}
-    unknown = [name for name in names if name not in own.values()]
+    unknown = [name for name in names if name not in own]
     if unknown or (wanted.get("problem_type") == "regression") != (config.problem_type == "regression"):
         task = "to predict a number" if config.problem_type == "regression" else f"for {len(own)} labels"
         asks = "one number" if wanted.get("problem_type") == "regression" else f"{len(names)} ({listed(names)})"
         raise InputError(
-            f"{source} has a head {task} ({listed(list(own.values()))}), but the data asks for {asks}. To put a new "
+            f"{source} has a head {task} ({listed(own)}), but the data asks for {asks}. To put a new "
             "head in its place, ask for a fresh one (--fresh-head)."
         )
     if len(names) < len(own):
@@ -94,4 +134,4 @@ def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[
             "%s knows %d labels and keeps them; the training data has %d of these (%s).",
             source, len(own), len(names), listed(names),
         )  # fmt: skip
-    return {**wanted, **label_settings([own[number] for number in range(len(own))])}
+    return {**wanted, **label_settings(own)}

@@ -23,6 +23,7 @@ from minibert.finetuning.answers import Answers
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
+from minibert.finetuning.labels import check_labels
 from minibert.finetuning.rows import logger
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
@@ -252,6 +253,7 @@ def task_of(config: BertConfig) -> Task[Any, Any]:
                 f"This checkpoint's problem_type is {config.problem_type!r} with {config.num_labels} labels; the tasks "
                 "here have one class, or one number, a text."
             )
+        check_labels(config)
         is_score = config.problem_type == "regression" or config.num_labels == 1
         return (Score if is_score else Classify)(activation=activation_in(config))
     if name == "BertForTokenClassification":

@@ -27,7 +27,14 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import check_classes, label_in, label_settings, sorted_labels
+from minibert.finetuning.labels import (
+    check_classes,
+    label_in,
+    label_names,
+    label_numbers,
+    label_settings,
+    sorted_labels,
+)
 from minibert.finetuning.rows import (
     TEXTS,
     Column,
@@ -149,7 +156,7 @@ class Classify(Task[TextRow, TextExamples]):
         """All rows of a file; of dev data with the ``config``, whose labels it must have."""
         file = open_rows(source, (self.column, self.pair_column, self.label_column))
         chosen = self.choose(file, labelled=True)
-        known = None if config is None else list(config.id2label.values())
+        known = None if config is None else label_names(config)
 
         def row(number: int, line: int | None, columns: Values) -> TextRow:
             return TextRow(text_of(columns, chosen), self.label(columns, chosen["label"], known))
@@ -183,7 +190,8 @@ class Classify(Task[TextRow, TextExamples]):
 
     def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
         """The labels as the loss wants them."""
-        return [config.label2id[str(row.label)] for row in rows]
+        numbers = label_numbers(config)
+        return [numbers[str(row.label)] for row in rows]
 
     def token_rows(
         self, texts: Sequence[Text], tokenizer: BertTokenizer, config: BertConfig
@@ -307,7 +315,7 @@ def text_of(columns: Values, chosen: dict[str, str]) -> Text:
 
 def by_label(config: BertConfig, values: Tensor) -> list[dict[str, float]]:
     """Each row of (texts, labels) numbers under the names of the labels."""
-    names = [config.id2label[number] for number in range(config.num_labels)]
+    names = label_names(config)
     return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 

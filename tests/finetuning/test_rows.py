@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from minibert import BertConfig, InputError
-from minibert.finetuning.labels import check_head, label_settings, sorted_labels
+from minibert.errors import ConfigError
+from minibert.finetuning.labels import check_head, label_names, label_settings, sorted_labels
+from minibert.finetuning.run import task_of
 from minibert.finetuning.texts import Classify, Score, TextRow
 
 
@@ -186,3 +188,45 @@ def test_sts_benchmark_has_tabs_and_no_names(shared, name: str, count: int) -> N
     rows = chosen.read(shared / "data" / "stsb" / f"sts-{name}.csv")
     assert len(rows) == count
     assert all(0 <= row.label <= 5 and len(row.text) == 2 for row in rows)
+
+
+# ── names of labels in config.json ───────────────────────────────────────────────────────────────
+
+
+def named(**settings) -> BertConfig:
+    config = BertConfig(problem_type="single_label_classification", **settings)
+    config.architectures = ["BertForSequenceClassification"]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ({"0": "a", "2": "b"}, r"names for '0', '2'; expected a name for each number from 0 to 1"),
+        ({"1": "a", "2": "b"}, r"names for '1', '2'; expected a name for each number from 0 to 1"),
+        ({"-1": "a", "0": "b"}, "from 0 to 1"),
+        ({"0": "a", "1": "b", "2": "a"}, "gives the name 'a' to 2 labels"),
+    ],
+)
+def test_names_of_labels_that_leave_one_out(names: dict, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        task_of(named(id2label=names))
+
+
+def test_names_of_labels_in_any_order_and_against_label2id(caplog) -> None:
+    config = named(id2label={"1": "b", "0": "a"}, label2id={"a": 1, "b": 0})
+    with caplog.at_level(logging.WARNING):
+        assert task_of(config).name == "classify"
+    assert "label2id says that 'a' is 1, and id2label that it is 0; predictions go by id2label" in caplog.text
+    assert label_names(config) == ["a", "b"]
+    assert Classify().targets([TextRow("x", "b"), TextRow("y", "a")], config) == [1, 0]
+    assert named(id2label={0: "neg", 1: "pos", 2: "so"}).label2id == {"neg": 0, "pos": 1, "so": 2}
+    with pytest.raises(ConfigError, match="expected one name for each number"):
+        BertConfig(id2label={"1": "a", "01": "b"})
+
+
+def test_entities_with_a_label_left_out() -> None:
+    config = BertConfig(id2label={0: "O", 2: "B-X"})
+    config.architectures = ["BertForTokenClassification"]
+    with pytest.raises(InputError, match="names for '0', '2'; expected a name for each"):
+        task_of(config)
