@@ -30,7 +30,7 @@ from minibert.finetuning.examples import (
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.questions import Answer, AnswerColumns, Question, open_questions, pair_in, read_questions
 from minibert.finetuning.rows import Make, logger
-from minibert.finetuning.scores import answer_scores
+from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.heads import BertForQuestionAnswering
 from minibert.pretrained import BertPreTrainedModel
@@ -203,11 +203,15 @@ class Answers(Task[Question, AnswerExamples]):
         return AnswerObjective(model, self.masks_padding)
 
     def evaluate(self, model: BertPreTrainedModel, examples: AnswerExamples) -> dict[str, float]:
-        """F1 of words and exact match, as SQuAD counts them."""
+        """F1 and exact match, as SQuAD, KorQuAD or MLQA count them: by the languages of the texts."""
         contexts = [question.context for question in examples.questions]
         found = self.answer_all(model, contexts, examples.windows, examples.pad_id, "evaluating")
         gold = [[answer.text for answer in question.answers] for question in examples.questions]
-        return answer_scores(gold, [answer.text for answer in found])
+        return answer_scores(gold, [answer.text for answer in found], contexts)
+
+    def metric(self, examples: AnswerExamples) -> str:
+        """F1 by word or by character."""
+        return answer_metric([question.context for question in examples.questions])
 
     def open(self, source: Source) -> tuple[File, Make[tuple[str, str]]]:
         """A file with columns of questions and contexts."""

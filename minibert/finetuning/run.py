@@ -53,6 +53,7 @@ class Finetuned:
     steps: int
     total: int  # more than ``steps`` when it was interrupted, or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # on the dev data, of the weights that were kept
+    metric: str = ""  # what the first of the scores counts, in words; by it the weights were kept
     kept_step: int = 0  # whose weights were kept
     stopped: bool = False  # at ``stop_after``
 
@@ -72,7 +73,9 @@ class Finetuned:
         sentence = f"{self.folder}: {self.task}, {self.examples:,} examples, {steps} steps"
         if not self.scores:
             return f"{sentence}; no dev data, so the weights are those of the last step"
-        scores = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.scores.items())
+        names = [name.replace("_", " ") for name in self.scores]
+        names[0] = self.metric or names[0]
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, self.scores.values(), strict=True))
         return f"{sentence}; on the dev data {scores} (step {self.kept_step:,})"
 
 
@@ -118,10 +121,10 @@ def finetune(
         dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
         chosen = fix_length(chosen, tokenizer, ready.config)
         examples = chosen.examples(rows, tokenizer, ready.config, batch_size, how.seed)
-        evaluate = None
+        evaluate, metric = None, ""
         if dev_rows is not None:
             dev = chosen.examples(dev_rows, tokenizer, ready.config)
-            evaluate = partial(chosen.evaluate, examples=dev)
+            evaluate, metric = partial(chosen.evaluate, examples=dev), chosen.metric(dev)
     identity = {
         "task": chosen.name,
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
@@ -149,6 +152,7 @@ def finetune(
         steps=result.steps,
         total=result.total,
         scores=result.scores,
+        metric=metric,
         kept_step=result.kept_step,
         stopped=result.stopped,
     )

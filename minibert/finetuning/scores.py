@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from minibert.errors import MissingExtraError
+from minibert.finetuning.overlap import overlap, unit_of
 
 
 def need(name: str, package: str) -> Any:
@@ -62,15 +63,48 @@ def entity_scores(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> 
     return {"f1": float(f1), "precision": float(precision), "recall": float(recall)}
 
 
-def answer_scores(gold: Sequence[Sequence[str]], predicted: Sequence[str]) -> dict[str, float]:
-    """F1 of the words that answer and true answer share, and exact match: SQuAD's, without case, articles, punctuation.
+def answer_scores(
+    gold: Sequence[Sequence[str]], predicted: Sequence[str], contexts: Sequence[str] | None = None
+) -> dict[str, float]:
+    """F1 of what answer and true answer share, and exact match, without case and punctuation.
 
-    Of several true answers the best counts; no answer at all is the empty text.
+    By word, as SQuAD counts (articles do not); by character where a text's language asks for it (``overlap.py``), told
+    by its context, or without ``contexts`` by any letter of the answers.  Of several true answers the best counts; no
+    answer at all is the empty text.
     """
+    if contexts is None:
+        units = [unit_of(" ".join([*texts, answer]), share=0) for texts, answer in zip(gold, predicted, strict=True)]
+    else:
+        units = [unit_of(context) for context in contexts]
+    found = []
+    by_word: list[tuple[Sequence[str], str]] = []
+    for texts, answer, unit in zip(gold, predicted, units, strict=True):
+        if unit == "word":
+            by_word.append((texts, answer))
+        else:
+            found.append(overlap(texts, answer, unit))
+    f1, exact = squad_scores(by_word) if by_word else (0.0, 0.0)
+    count = max(1, len(gold))
+    return {
+        "f1": (math.fsum(one for one, _ in found) + f1 * len(by_word)) / count,
+        "exact_match": (math.fsum(one for _, one in found) + exact * len(by_word)) / count,
+    }
+
+
+def squad_scores(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[float, float]:
+    """SQuAD's F1 and exact match, of true answers with the predicted one."""
     squad = need("torchmetrics.functional.text", "torchmetrics").squad
     answers = [
         {"id": str(number), "answers": {"text": list(texts) or [""], "answer_start": [0] * max(1, len(texts))}}
-        for number, texts in enumerate(gold)
+        for number, (texts, _) in enumerate(pairs)
     ]
-    found = squad([{"id": str(number), "prediction_text": text} for number, text in enumerate(predicted)], answers)
-    return {"f1": float(found["f1"]) / 100, "exact_match": float(found["exact_match"]) / 100}
+    found = squad([{"id": str(number), "prediction_text": text} for number, (_, text) in enumerate(pairs)], answers)
+    return float(found["f1"]) / 100, float(found["exact_match"]) / 100
+
+
+def answer_metric(contexts: Sequence[str]) -> str:
+    """What the F1 of questions about these texts counts: "f1 by word", "f1 by character", or both with their shares."""
+    by_character = sum(unit_of(context) != "word" for context in contexts)
+    if by_character in (0, len(contexts)):
+        return f"f1 by {'character' if by_character else 'word'}"
+    return f"f1 by character in {by_character:,} of {len(contexts):,} questions, else by word,"

@@ -66,6 +66,10 @@ class Task(ABC, Generic[Row, Made]):
     def evaluate(self, model: BertPreTrainedModel, examples: Made) -> dict[str, float]:
         """Scores by name, the ``main_score`` first; all but errors between 0 and 1.  Needs the extra "train"."""
 
+    def metric(self, examples: Made) -> str:
+        """The name of the ``main_score`` on these examples, in words."""
+        return self.main_score.replace("_", " ")
+
     @abstractmethod
     def open(self, source: Source) -> tuple[File, Make[Item]]:
         """A file of texts without labels, and what makes an item of a row."""

@@ -11,7 +11,7 @@ from minibert import BertConfig, BertTokenizer, InputError
 from minibert.finetuning.answers import AnswerPrediction, Answers, Candidate, Window, best_answer, positions_of
 from minibert.finetuning.examples import TokenRow
 from minibert.finetuning.questions import Answer, Question
-from minibert.finetuning.scores import answer_scores
+from minibert.finetuning.scores import answer_metric, answer_scores
 from tests.finetuning.toys import TINY, question_rows
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY)
@@ -213,3 +213,57 @@ def test_scores_are_those_of_squad() -> None:
     scores = answer_scores(gold, ["Pear tree!", "bloom", "", "she"])
     assert scores["exact_match"] == pytest.approx(2 / 4)  # without article and punctuation; none where there is none
     assert scores["f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+
+
+# ── by character ─────────────────────────────────────────────────────────────────────────────────
+
+
+BY_HAND = {
+    # KorQuAD: every character.  서울 and 서울에서 share 2 of 2 and 2 of 4: F1 is 2·2/6.
+    "particle": (["서울"], "서울에서", 2 / 3, 0),
+    "same": (["서울에서"], "서울에서", 1, 1),
+    "punctuation": (["《아리랑》"], "'아리랑'.", 1, 1),
+    "spaces": (["서울 시청"], "서울시청", 1, 0),  # all characters, but KorQuAD's exact match sees the space
+    "figures": (["2002년 6월"], "2002년", 2 * 5 / 12, 0),
+    "latin": (["FIFA 월드컵"], "fifa 월드컵", 1, 1),
+    "best of two": (["부산", "서울"], "서울에서", 2 / 3, 0),
+    "another": (["서울"], "부산", 0, 0),
+    "nothing": (["서울"], "", 0, 0),
+    "jamo": (["서울"], "\u1109\u1165\u110b\u116e\u11af", 1, 1),  # the same, decomposed
+    # MLQA: 北, 京, 市 one by one, a Latin word or a number whole.
+    "chinese": (["北京市"], "北京", 2 * 2 / 5, 0),
+    "year": (["2008年"], "2008", 2 * 1 / 3, 0),
+    "mixed": (["iPhone手机"], "iphone 手机", 1, 1),
+    "marks": (["「北京」。"], "北京", 1, 1),
+    "japanese": (["東京タワー"], "東京", 2 * 2 / 7, 0),
+    "thai": (["กรุงเทพ"], "กรุง", 2 * 4 / 11, 0),
+}
+
+
+@pytest.mark.parametrize("kind", BY_HAND)
+def test_f1_by_character_computed_by_hand(kind: str) -> None:
+    gold, predicted, f1, exact = BY_HAND[kind]
+    found = answer_scores([gold], [predicted])
+    assert (found["f1"], found["exact_match"]) == (pytest.approx(f1), exact)
+    assert next(iter(found)) == "f1"
+
+
+def test_words_elsewhere_and_languages_side_by_side() -> None:
+    assert answer_scores([["the pear tree"]], ["pear"])["f1"] == pytest.approx(2 / 3)
+    assert answer_scores([["Paris"]], ["Parisian"])["f1"] == 0
+    assert answer_scores([["в Москве"]], ["Москве"])["f1"] == pytest.approx(2 / 3)
+    mixed = answer_scores([["서울"], ["pear tree"], ["北京市"], []], ["서울에서", "pear", "北京", ""])
+    assert mixed["f1"] == pytest.approx((2 / 3 + 2 / 3 + 4 / 5 + 1) / 4)
+    assert mixed["exact_match"] == pytest.approx(1 / 4)
+    # The context tells the language, not the answer: a year in a Korean text is counted by character.
+    assert answer_scores([["2002"]], ["2001"], ["월드컵은 2002년에 열렸다."])["f1"] == pytest.approx(3 / 4)
+    assert answer_scores([["2002"]], ["2001"], ["The cup was held in 2002."])["f1"] == 0
+    assert answer_scores([], []) == {"f1": 0, "exact_match": 0}
+
+
+def test_the_result_says_what_was_counted(trained) -> None:
+    assert trained["answers"][1].metric == "f1 by word"
+    assert "on the dev data f1 by word 1.0000, exact match 1.0000" in str(trained["answers"][1])
+    assert answer_metric(["서울에서 만났다."]) == "f1 by character"
+    assert answer_metric(["a", "서울에서", "北京"]) == "f1 by character in 2 of 3 questions, else by word,"
+    assert trained["classify"][1].metric == "accuracy"
