@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import add_model, add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json
 from minibert.errors import InputError
 
 FIRST_TEXT = "She sat by the bank of the river."  # of a live page that was given none
@@ -19,7 +19,7 @@ def add(verbs: Any) -> None:
     add_model(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
     verb.add_argument("--serve", action="store_true", help="the same page live, in this machine's browser only")
-    verb.add_argument("--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080)")
+    verb.add_argument("--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080; 0: a free one)")
     verb.add_argument(
         "--samples", type=_samples, metavar="S", help="draws of noise for each sensitivity map (default 4; 0: no maps)"
     )
@@ -29,10 +29,9 @@ def add(verbs: Any) -> None:
 
 
 def _port(text: str) -> int:
-    number = positive(text)
-    if number > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: they go up to 65535")
-    return number
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they go from 1 to 65535, and 0 takes a free one")
+    return int(text)
 
 
 def _samples(text: str) -> int:
@@ -93,5 +92,5 @@ def serve(options: argparse.Namespace) -> int:
         else:
             print(f"the page is at {address} (on this machine only; Ctrl-C ends it)", flush=True)
 
-    serve_page(model, tokenizer, texts, port=options.port or PORT, samples=options.samples, ready=ready)
+    serve_page(model, tokenizer, texts, port=PORT if options.port is None else options.port, samples=options.samples, ready=ready)
     return 0

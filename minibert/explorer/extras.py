@@ -4,6 +4,7 @@ Where a view cannot be made (no head that predicts words, a text that would take
 sentence from here.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from minibert.explorer.numbers import pack
@@ -43,7 +44,7 @@ def sensitivity_maps(
     *,
     seed: int = 0,
     kind: str = "float16",
-    progress: bool | None = None,
+    progress: bool | Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
     """How much each position moves when another is disturbed, after every layer, from ``samples`` draws of noise.
 

@@ -21,12 +21,14 @@ from minibert.explorer.content import (
 from minibert.explorer.edits import Edits, parse_heads, parse_noise
 from minibert.explorer.extras import predictions, sensitivity_maps
 from minibert.explorer.page import page_html
+from minibert.explorer.questions import Dropped
 from minibert.explorer.walks import add_edit, encoder_of, run, walk_of
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
 LONGEST_TEXT = 20_000  # characters
 LETTERS_LIVE = 24_000_000  # of all numbers of an answer
+REMEMBERED = 200_000_000  # bytes of runs that edits of several pages start from; 512 tokens of bert-base take 390 MB
 
 
 class Live:
@@ -39,7 +41,7 @@ class Live:
         self.samples = SAMPLES if samples is None else samples
         self._lock = Lock()
         self._known: dict[str, Sample] = {}  # of the texts that are on the page
-        self.answers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+        self.answers: dict[str, Callable[..., dict[str, Any]]] = {
             "walks": self.walks,
             "edits": self.edits,
             "sensitivity": self.sensitivity,
@@ -49,10 +51,15 @@ class Live:
         """The page with its first texts."""
         return page_html(self.walks({"texts": list(texts)}))
 
-    def answer(self, question: str, given: object) -> dict[str, Any]:
-        """The answer to one of :attr:`answers`; InputError for a question that is none."""
-        if not isinstance(given, Mapping):
-            raise InputError("A question is a JSON object.")
+    def answer(
+        self, question: str, given: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True
+    ) -> dict[str, Any]:
+        """The answer to one of :attr:`answers`; InputError for a question that is none.
+
+        ``wanted`` says whether somebody still waits; one that takes many runs ends early when nobody does, with Dropped.
+        """
+        if question == "sensitivity":
+            return self.sensitivity(given, wanted)
         return self.answers[question](given)
 
     def walks(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +87,7 @@ class Live:
         walk = walk_of(found, config, sample.detail, plane=sample.plane, kind="float32")
         return add_edit(walk, found, sample.run) | {"predictions": guesses}
 
-    def sensitivity(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def sensitivity(self, given: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """``{"text", "heads"}``: the maps of one text, with heads missing where some are named."""
         with self._lock:
             (sample,) = self._samples({"texts": [given.get("text")]})
@@ -90,6 +97,11 @@ class Live:
                     f"{sample.reading.length}. minibert noise makes those of longer ones."
                 }
             edits = Edits(parse_heads(self.model.config, given.get("heads", [])))
+
+            def stop_unless_wanted(_done: int, _total: int) -> None:
+                if not wanted():
+                    raise Dropped
+
             with edits.on(self.model):
                 found = sensitivity_maps(
                     self.model,
@@ -98,7 +110,7 @@ class Live:
                     DEVIATION,
                     self.samples,
                     kind="float32",
-                    progress=False,
+                    progress=stop_unless_wanted,
                 )
             return found | {"heads": edits.heads}
 
@@ -112,5 +124,14 @@ class Live:
                 raise InputError(f"A text has {len(text)} characters; the live page takes {LONGEST_TEXT} at most.")
         limit = LETTERS_LIVE // len(texts)
         found = [self._known.get(text) or sample_of(self.model, self.tokenizer, text, limit // 2) for text in texts]
-        self._known = dict(list({**self._known, **dict(zip(texts, found, strict=True))}.items())[-4:])
+        self._remember(dict(zip(texts, found, strict=True)))
         return found
+
+    def _remember(self, newest: dict[str, Sample]) -> None:
+        """Keep the newest runs, and of the others the latest as far as REMEMBERED goes."""
+        kept, size = dict(newest), sum(sample.run.bytes for sample in newest.values())
+        for text, sample in reversed(self._known.items()):
+            size += sample.run.bytes
+            if text not in kept and size <= REMEMBERED:
+                kept[text] = sample
+        self._known = dict(reversed(kept.items()))

@@ -4,20 +4,26 @@ A page of any site can send requests to this machine; so what comes with another
 (cross-site requests) is refused, before it is read.  Questions are small JSON documents.  Start with :func:`make_app`.
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from minibert.errors import CheckpointError, MinibertError, MissingExtraError
 from minibert.explorer.live import Live
 from minibert.explorer.page import policy
+from minibert.explorer.questions import WAITING, Busy, Dropped, Questions
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
 HOME = "127.0.0.1"
 PORT = 8080
 LARGEST_QUESTION = 256 << 10  # bytes; two texts of 20,000 characters, in any letters, and their edits
+SLOWEST_QUESTION = 10  # seconds for a question to arrive
+SLOWEST_READER = 60  # seconds for an answer to be read
+PART = 1 << 16  # bytes of an answer that are sent at once
 
 
 def need_server() -> Any:
@@ -38,33 +44,93 @@ def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
     """The application: GET / is the page, POST /walks, /edits and /sensitivity are its questions."""
     need_server()
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import HTMLResponse, JSONResponse
+    from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    html = live.page(texts)
+    html = live.page(texts).encode()
+    questions = Questions(lambda question, given, wanted: as_json(live.answer(question, given, wanted)))
+    headers = {"Content-Security-Policy": policy(live=True) + "; frame-ancestors 'none'"}
 
-    async def show(_request: Any) -> Any:
-        return HTMLResponse(html, headers={"Content-Security-Policy": policy(live=True) + "; frame-ancestors 'none'"})
-
-    async def answer(request: Any) -> Any:
-        try:
-            given = json.loads(await read_question(request))
-        except TooLarge:
-            return JSONResponse({"error": f"A question has {LARGEST_QUESTION} bytes at most."}, status_code=413)
-        except (ValueError, RecursionError):
-            return JSONResponse({"error": "A question is a JSON object."}, status_code=400)
-        try:
-            return JSONResponse(await run_in_threadpool(live.answer, request.url.path.strip("/"), given))
-        except MinibertError as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
+    async def show(scope: Any, _receive: Any, send: Any) -> None:
+        await send_paced(send, html if scope["method"] == "GET" else b"", "text/html; charset=utf-8", headers)
 
     async def unexpected(_request: Any, error: Exception) -> Any:
         sentence = f"The model could not be run: {type(error).__name__}. The terminal has the details."
         return JSONResponse({"error": sentence}, status_code=500)
 
-    routes = [Route("/", show), *(Route(f"/{name}", answer, methods=["POST"]) for name in live.answers)]
+    routes = [
+        Route("/", Endpoint(show), methods=["GET"]),
+        *(Route(f"/{name}", Endpoint(answer_of(questions, name)), methods=["POST"]) for name in live.answers),
+    ]
     return only_from_here(Starlette(routes=routes, exception_handlers={Exception: unexpected}), port)
+
+
+class Endpoint:
+    """An ASGI function as Starlette's Route takes it: an object, since it takes functions for another kind."""
+
+    def __init__(self, app: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """The ASGI function that answers questions of one kind.  Nothing is sent to an asker who has left."""
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import JSONResponse
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def refuse_with(status: int, sentence: str) -> None:
+            await JSONResponse({"error": sentence}, status_code=status)(scope, receive, send)
+
+        try:
+            async with asyncio.timeout(SLOWEST_QUESTION):
+                given = json.loads(await read_question(Request(scope, receive)))
+            if not isinstance(given, dict):
+                raise ValueError
+        except ClientDisconnect:
+            return
+        except TimeoutError:
+            return await refuse_with(408, f"The question did not arrive within {SLOWEST_QUESTION} seconds.")
+        except TooLarge:
+            return await refuse_with(413, f"A question has {LARGEST_QUESTION} bytes at most.")
+        except (ValueError, RecursionError):
+            return await refuse_with(400, "A question is a JSON object.")
+        try:
+            async with questions.answered(name, given, lambda: has_left(receive)) as content:
+                await send_paced(send, content, "application/json")
+        except Dropped:
+            await refuse_with(409, "A newer question of the same page has taken the place of this one.")
+        except Busy:
+            await refuse_with(503, f"{WAITING} questions wait already; ask again in a moment.")
+        except MinibertError as error:
+            await refuse_with(400, str(error))
+
+    return answer
+
+
+async def has_left(receive: Any) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def send_paced(send: Any, content: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
+    """Send an answer in parts, each when the client has read the ones before; give up on one that does not read."""
+    named = {"content-type": kind, "content-length": str(len(content))} | dict(headers or {})
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SLOWEST_READER):
+            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            for start in range(0, len(content), PART):
+                await send({"type": "http.response.body", "body": content[start : start + PART], "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+
+
+def as_json(answer: dict[str, Any]) -> bytes:
+    """The answer's bytes."""
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 class TooLarge(Exception):

@@ -50,6 +50,12 @@ class Run:
     maps: dict[str, Tensor]  # (L, N, T, T)
     neurons: Tensor  # (L, T, I)
 
+    @property
+    def bytes(self) -> int:
+        """What the values take in memory."""
+        named = (*self.embeddings.values(), *self.vectors.values(), *self.maps.values())
+        return sum(value.nbytes for value in (self.hidden, self.neurons, *named))
+
 
 def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
     """Trace the encoder inside ``model``; edits that are open see the run."""

@@ -46,3 +46,14 @@ def test_says_how_to_get_the_server(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["explore", "--serve", "--model", CHECKPOINT]) == 2
     assert "pip install 'minibert[serve]'" in capsys.readouterr().err
+
+
+def test_ports() -> None:
+    import argparse
+
+    from minibert.commands.explore import _port
+
+    assert [_port(text) for text in ("0", "1", "65535")] == [0, 1, 65535]
+    for text in ("-1", "65536", "http", "", "8080.0", "²"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is no port"):
+            _port(text)

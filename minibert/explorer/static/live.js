@@ -8,17 +8,21 @@ import { say } from "./hint.js";
 import { choose, currentWalk, depthName, page, refresh, setContent, state } from "./state.js";
 
 const edits = { heads: [], noise: { deviation: 0, position: 1, depth: 0, seed: 0 } };
+const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer question replaces an older
 let waiting = null; // the question that is on its way
 let asked = null; // the walk whose sensitivity is being computed
+
+class Replaced extends Error {}
 
 async function ask(path, question, signal) {
   const answer = await fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(question),
+    body: JSON.stringify({ ...question, page: pageName }),
     signal,
   });
   const found = await answer.json();
+  if (answer.status === 409) throw new Replaced();
   if (!answer.ok) throw new Error(found.error ?? `The server answered ${answer.status}.`);
   return found;
 }
@@ -89,7 +93,7 @@ export function livePanel() {
       take(await ask(path, question, mine.signal));
       message.textContent = "";
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || error instanceof Replaced) return;
       message.textContent = error.message;
     } finally {
       if (waiting === mine) node.removeAttribute("aria-busy");
@@ -190,10 +194,12 @@ async function askSensitivity(message) {
   try {
     walk.sensitivity = await ask("sensitivity", { text: walk.text, heads: edits.heads });
   } catch (error) {
-    walk.sensitivity = { reason: error.message };
-    message.textContent = error.message;
+    if (!(error instanceof Replaced)) {
+      walk.sensitivity = { reason: error.message };
+      message.textContent = error.message;
+    }
   }
-  asked = null;
+  if (asked === walk) asked = null;
   if (heads !== JSON.stringify(edits.heads)) delete walk.sensitivity; // for other heads than are out by now
   refresh();
 }
