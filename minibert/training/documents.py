@@ -16,6 +16,7 @@ from pathlib import Path
 from minibert.corpus.rows import lines
 from minibert.errors import InputError
 from minibert.source import Source, as_path, is_file
+from minibert.training.sentences import join_lines
 from minibert.training.sentences import split_sentences as sentences_of
 
 UNITS = ("paragraph", "line", "file")
@@ -124,7 +125,8 @@ def prose_sentences(block: list[Line]) -> Iterator[str]:
     """The sentences of lines whose paragraphs end at blank ones."""
     for has_text, paragraph in groupby(block, key=lambda line: bool(line[1])):
         if has_text:
-            yield from sentences_of(" ".join(text for _, text in paragraph))
+            for text in join_lines([text for _, text in paragraph]):
+                yield from sentences_of(text)
 
 
 def compiled(expression: str) -> re.Pattern[str]:

@@ -1,5 +1,7 @@
 """Documents: the two kinds of file, sentences by rule, and what is no text."""
 
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,71 @@ def test_refusals(tmp_path) -> None:
 def test_sentences(text: str) -> None:
     expected = [part.strip() for part in text.split("|")]
     assert split_sentences(" ".join(expected)) == [" ".join(part.split()) for part in expected]
+
+
+# Nothing but "|" stands between two sentences: these marks need no white space.
+TIGHT = [
+    "他来了。|你好吗？|很好！|我们走吧……|那好。",
+    "今日は晴れだ。|散歩に行こう！|「はい。」と言った。|そうですか？|「では。」|彼は帰った。",
+    "３．１４は円周率。|１．序論を書く．|本論",
+    "“你去吗？”他问。|“去。”我说。|后来呢",
+    '他说："好。"|然后走了。|他又说："走吧！',
+    "他（真的！）走了。|（笑い。）|我看了《你好！》这本书。|很好",
+    "ﾊﾝｶｸ｡|ｽｷﾃﾞｽ｡|好!|真的?|是",
+    "……是吗？！|我……我不知道。|是。。。|对",
+    "राम घर गया।|सीता आई।|वह बोली॥ १ ॥|अंत",
+    "좋다！|정말 좋다。|「그래？」|그는 갔다。",
+    "他在 3.5 公里外。|用了 No. 5 型号！|版本 1.2.3 来了",
+    "他（没说完。|好了。|" + "很长的一句话，" * 20 + "完了。",  # a bracket that nobody closes
+]
+LOOSE = [
+    'राम घर गया। | सीता आई। | "क्या हुआ?" | उसने पूछा।',
+    "آپ کیسے ہیں؟ | میں ٹھیک ہوں۔ | شکریہ",
+    "Wow！ he said. | Then he left at 3.5 p.m. and came back.",
+    "정말！ ㅋㅋ | 좋다！ㅋㅋ | 그래. | “사람이 무섭다！”라는 말이다. | 3.5점!",
+    "最好! | 真的? | 是",
+]
+
+
+@pytest.mark.parametrize(("text", "space"), [*((text, "") for text in TIGHT), *((text, " ") for text in LOOSE)])
+def test_marks_that_need_no_space(text: str, space: str) -> None:
+    expected = [part.strip() for part in text.split("|")]
+    assert split_sentences(space.join(expected)) == expected
+
+
+def test_every_mark_is_found_with_and_without_spaces() -> None:
+    """What the issue counted: as many sentences as marks, in each script."""
+    draw = random.Random(15)
+    scripts = {
+        "。！？．": "我你他来去好日月水火",
+        "。｡！？": "あいうえおカキクケコ",
+        "।": "कखगघचछजझटठ",
+        "。！？": "가나다라마바사",
+    }
+    for marks, letters in scripts.items():
+        sentences = ["".join(draw.choices(letters, k=draw.randint(3, 30))) + draw.choice(marks) for _ in range(300)]
+        for space in ("", " "):
+            assert split_sentences(space.join(sentences)) == sentences
+
+
+def test_a_long_paragraph_takes_no_longer_than_its_length() -> None:
+    for unit in ("좋다！ㅋㅋ ", "我……他（来", '！"', "．３．"):
+        begin = time.perf_counter()
+        split_sentences(unit * 20_000)
+        assert time.perf_counter() - begin < 5  # 0.5 s; with the square of the length it was a minute
+
+
+def test_a_language_without_marks_has_a_sentence_per_line(tmp_path) -> None:
+    thai = ["เขากลับบ้าน แล้วกินข้าว", "ฝนตก", "เธอถามว่าไปไหน"]
+    assert sentences(read(tmp_path, "\n".join(thai), split_sentences=True)) == [thai]
+    mixed = "They ate ข้าวเหนียว\nat home. It\nrained."
+    assert sentences(read(tmp_path, mixed, split_sentences=True)) == [["They ate ข้าวเหนียว at home.", "It rained."]]
+
+
+def test_lines_of_han_and_kana_are_joined_without_a_space(tmp_path) -> None:
+    wrapped = "他昨天\n来了。今天，\n他走了。\n\nスマート\nフォンだ。\n\nKim 씨가\n왔다."
+    found = sentences(read(tmp_path, wrapped, split_sentences=True))
+    assert found == [["他昨天来了。", "今天，他走了。", "スマートフォンだ。", "Kim 씨가 왔다."]]
 
 
 def test_nothing_has_no_sentences() -> None:
