@@ -1,13 +1,17 @@
-"""An input file as a stream of rows, whatever its format: .txt, .csv, .tsv, .jsonl, .parquet.
+"""A file of data as a stream of rows, whatever its format (formats.py has the table): .txt, .csv, .jsonl, .parquet.
 
 A row is a number from 1, an id and a text.  A row that cannot be read comes as a BadRow, in its place, so that the
 numbers of the others hold.  A line ends at a newline (or CR LF) and nowhere else: U+2028 and U+0085 are letters of a
 text.  An empty line of a .txt is an empty text, with a vector like any other, so that row n is line n; blank lines of
-the other formats are no rows.  Look first at :meth:`File.rows`; fine-tuning reads its own columns with it.
+the other formats are no rows.  Published tables often have no line of names, or tabs in a .csv: a column may be a
+number (from 1), and :class:`Table` sees the tabs.  Look first at :meth:`File.rows`; fine-tuning and pre-training read
+their own columns with it.
 """
 
 import csv
+import io
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +19,11 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple, TypeVar
 
+from minibert.corpus.formats import READING_ERRORS, check_format, data_path, ending_of, opened, usual_name
 from minibert.errors import InputError, MinibertError
-from minibert.source import Source, as_path, is_file
+from minibert.source import Source
 
+logger = logging.getLogger("minibert.corpus")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Letters.  The csv module's own limit, 131,072, is less than many a page; none, and a quote that is never closed would
 # take the rest of the file into memory.
@@ -81,7 +87,7 @@ class File(ABC):
             return self.columns()
         except (MinibertError, ImportError):
             raise
-        except (OSError, ValueError) as error:
+        except READING_ERRORS as error:
             raise InputError(f"{self.path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
 
     def rows(self, make: Callable[[int, int | None, Mapping[str, Any]], Made]) -> Iterator[Made | BadRow]:
@@ -98,7 +104,7 @@ class File(ABC):
                 yield made
         except MinibertError:
             raise
-        except (OSError, ValueError) as error:  # ValueError: what pyarrow says of a damaged file
+        except READING_ERRORS as error:  # ValueError: what pyarrow says of a damaged file
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"{self.path} cannot be read to its end ({reason}).") from error
 
@@ -110,8 +116,7 @@ class Input:
         self.file, self.path = file, file.path
         names = file.names()
         if column is None:
-            listed = f"; it has {', '.join(names)}" if names else ""
-            raise InputError(f"Say which column of {self.path} holds the texts (--column NAME){listed}.")
+            column = text_column(file)
         for name in (column,) if id_column is None else (column, id_column):
             if names is not None and names.count(name) != 1:
                 found = "two columns" if name in names else "no column"
@@ -171,26 +176,38 @@ class JsonLines(File):
 
 
 class Table(File):
-    """.csv, with quotes as RFC 4180 has them; .tsv, where a quote is a letter like others (IANA's definition)."""
+    """.csv, with quotes as RFC 4180 has them; .tsv, where a quote is a letter like others (IANA's definition).
+
+    As data comes: perhaps with tabs in a .csv, perhaps without a line of names.
+    """
+
+    has_names = True
 
     def has_tabs(self) -> bool:
-        """Whether tabs stand between the fields."""
-        return self.path.suffix.lower() == ".tsv"
+        """Whether tabs stand between the fields; a .csv has them when its first line has more tabs than commas."""
+        if ending_of(self.path) == ".tsv":
+            return True
+        with opened(self.path) as file:
+            first = file.readline(1 << 20)
+        return first.count(b"\t") > first.count(b",")
 
     def columns(self) -> list[str]:
-        """The fields of the first line."""
+        """The fields of the first line, or numbers from 1 where it holds no names."""
         for _, fields in self.fields():
             if isinstance(fields, csv.Error):
                 raise InputError(f"The first line of {self.path} names no columns ({fields}).")
             self.header = fields
-            return fields
+            return fields if self.has_names else [str(number) for number in range(1, len(fields) + 1)]
         raise InputError(f"{self.path} is empty; its first line must name the columns.")
 
     def fields(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
         """The fields of every record that is not blank, the header's first, or what is wrong with them."""
         csv.field_size_limit(LONGEST_FIELD)
         # Bytes that are not UTF-8 come through as lone surrogates: they spoil their own record and no other.
-        with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with (
+            opened(self.path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
             if self.has_tabs():
                 reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
             else:
@@ -209,9 +226,10 @@ class Table(File):
                         yield line, fields
 
     def records(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """Every record below the header."""
+        """Every record, without the line of names where there is one."""
         records = self.fields()
-        next(records, None)
+        if self.has_names:
+            next(records, None)
         return records
 
     def checked(self, record: list[str] | csv.Error) -> list[str]:
@@ -226,34 +244,71 @@ class Table(File):
         return record
 
     def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
-        """The fields by their columns' names."""
+        """The fields by their columns' names; by number, only as many as are needed have to be there."""
         fields = self.checked(record)
+        if not self.has_names:
+            needed = max(map(int, self.wanted or ["1"]))
+            if len(fields) < needed:
+                raise Unreadable(f"has {len(fields)} fields, expected at least {needed}")
+            return {str(number): field for number, field in enumerate(fields, start=1)}
         if len(fields) != len(self.header):
             raise Unreadable(f"has {len(fields)} fields, expected the {len(self.header)} of the first line")
         return dict(zip(self.header, fields, strict=True))
 
 
-def open_file(source: Source) -> File:
-    """The file of rows, its format told by its ending.  Raises InputError when there is no such file."""
+def open_rows(source: Source, given: Sequence[str | None] = (), use: str = "texts") -> File:
+    """The file of rows, its format told by its ending, for ``use`` (:data:`minibert.corpus.formats.USES`).
+
+    A table has no line of names where one of the columns ``given`` is a number and no name in it.  Raises InputError
+    for what is no such file.
+    """
     from minibert.corpus.parquet import ParquetRows
 
-    path = as_path(source)
+    path = data_path(source)
     formats: dict[str, type[File]] = {
         ".txt": TextLines, ".csv": Table, ".tsv": Table, ".jsonl": JsonLines, ".parquet": ParquetRows,
     }  # fmt: skip
-    kind = formats.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"{path} ends in {path.suffix!r}; an input is .txt (one text a line), .csv, .tsv, .jsonl or .parquet."
-        )
-    if not is_file(path):
-        raise InputError(f"{path} does not exist.")
-    return kind(path)
+    file = formats[check_format(path, use)](path)
+    if isinstance(file, Table):
+        numbers = [name for name in given if name is not None and name.isdecimal()]
+        file.has_names = not numbers or any(name in (file.names() or []) for name in numbers)
+    return file
+
+
+def text_column(file: File) -> str:
+    """The column that holds the texts, by its usual names, which is said; raises InputError when there is none."""
+    names = names_of(file)
+    column = usual_name(names)
+    if column is None:
+        listed = f"; it has {', '.join(names)}" if names else ""
+        raise InputError(f"Say which column of {file.path} holds the texts (--column NAME){listed}.")
+    others = [name for name in names if name != column]
+    if others:
+        logger.info("%s: the texts are those of the column %r (--column NAME for another).", file.path, column)
+    return column
+
+
+def names_of(file: File) -> list[str]:
+    """The columns' names; those of the first row that can be read, where each row names its own."""
+    names = file.names()
+    if names is not None:
+        return names
+    first: BadRow | None = None
+    for row in file.rows(lambda number, line, columns: list(columns)):
+        if not isinstance(row, BadRow):
+            return row
+        first = first or row
+    if first:
+        raise InputError(f"{file.path}: {first}.")
+    return []
 
 
 def open_input(source: Source, column: str | None = None, id_column: str | None = None) -> Input:
-    """The texts of a file.  Raises InputError when there is no such file or column."""
-    file = open_file(source)
+    """The texts of a file.  ``column``: by default one with a usual name (:data:`minibert.corpus.formats.TEXTS`).
+
+    Raises InputError when there is no such file or column.
+    """
+    file = open_rows(source, (column, id_column))
     if isinstance(file, TextLines):
         if column is not None or id_column is not None:
             raise InputError(f"{file.path} has no columns: every line is a text. Leave --column and --id-column out.")
@@ -263,7 +318,7 @@ def open_input(source: Source, column: str | None = None, id_column: str | None 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file without their ends, numbered from 1."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         if file.read(3) != BYTE_ORDER_MARK:
             file.seek(0)
         for number, line in enumerate(file, start=1):

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.corpus.rows import File, TextLines
+from minibert.corpus.formats import TEXTS
+from minibert.corpus.rows import File, TextLines, open_rows
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
     IGNORED,
@@ -26,7 +27,7 @@ from minibert.finetuning.examples import (
 )
 from minibert.finetuning.labels import label_names, label_numbers, label_settings, listed, sorted_labels
 from minibert.finetuning.placing import Placed, Placer, labels_of
-from minibert.finetuning.rows import TEXTS, Column, Make, choose_columns, logger, open_rows, text_in
+from minibert.finetuning.rows import Column, Make, choose_columns, logger, text_in
 from minibert.finetuning.scores import entity_scores
 from minibert.finetuning.sentences import (
     BIO,

@@ -12,10 +12,11 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.rows import BYTE_ORDER_MARK, File, Unreadable
+from minibert.corpus.formats import READING_ERRORS, check_format, data_path, opened
+from minibert.corpus.rows import BYTE_ORDER_MARK, File, Unreadable, open_rows
 from minibert.errors import InputError
-from minibert.finetuning.rows import Column, Values, choose_columns, logger, open_rows, read_all, text_in, whole_in
-from minibert.source import Source, as_path, is_file
+from minibert.finetuning.rows import Column, Values, choose_columns, logger, read_all, text_in, whole_in
+from minibert.source import Source
 
 QUESTIONS = ("question", "query")
 CONTEXTS = ("context", "passage", "paragraph", "document", "text")
@@ -101,12 +102,13 @@ class Squad(File):
 def read_squad(path: Path) -> list[Any]:
     """The articles of SQuAD's JSON; raises InputError for what is not."""
     try:
-        content = json.loads(path.read_bytes().removeprefix(BYTE_ORDER_MARK).decode())
+        with opened(path) as file:
+            content = json.loads(file.read().removeprefix(BYTE_ORDER_MARK).decode())
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 (byte {error.start + 1} is 0x{error.object[error.start]:02x})."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except (*READING_ERRORS, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}). Rows of JSON, one a line, end in .jsonl.") from error
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):
@@ -116,12 +118,10 @@ def read_squad(path: Path) -> list[Any]:
 
 def open_questions(source: Source, columns: AnswerColumns, answered: bool) -> tuple[File, dict[str, str]]:
     """The file, and which of its columns is which.  Raises InputError for what is none."""
-    path = as_path(source)
-    if path.suffix.lower() != ".json":
-        file = open_rows(source, columns.given())
+    path = data_path(source)
+    if check_format(path, "questions") != ".json":
+        file = open_rows(source, columns.given(), "questions")
         return file, choose_columns(file, columns.columns(answered))
-    if not is_file(path):
-        raise InputError(f"{path} does not exist.")
     return Squad(path), {"question": "question", "context": "context", "answer": "answers"}
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.rows import File, Unreadable, decoded, lines, value
+from minibert.corpus.formats import check_format, data_path
+from minibert.corpus.rows import File, Unreadable, decoded, lines, open_rows, value
 from minibert.errors import InputError
 from minibert.finetuning.labels import listed
-from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, open_rows, read_all
-from minibert.source import Source, as_path, is_file
+from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, read_all
+from minibert.source import Source
 
 WORDS = ("words", "tokens")
 LABELS = ("labels", "ner_tags", "tags", "ner")
-LISTS = (".jsonl", ".parquet")  # other endings are columns: .conll, .bio, .tsv, .txt, .annotated, …
 BIO = re.compile(r"O|[BI]-\S(?:.*\S)?")
 Numbered = tuple[int, bytes]
 
@@ -124,17 +124,8 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
 
 def open_sentences(source: Source) -> File:
     """The file, as columns unless its ending says lists.  Raises InputError when there is none."""
-    path = as_path(source)
-    if path.suffix.lower() in LISTS:
-        return open_rows(path)
-    if path.suffix.lower() in (".csv", ".json"):
-        raise InputError(
-            f"{path} ends in {path.suffix!r}; labelled words are two columns (.conll, .tsv, .txt: word, tab, label, a "
-            "blank line between sentences) or lists in .jsonl and .parquet."
-        )
-    if not is_file(path):
-        raise InputError(f"{path} does not exist.")
-    return Conll(path)
+    path = data_path(source)
+    return open_rows(path, use="words") if check_format(path, "words") else Conll(path)
 
 
 def words_in(values: Values, name: str) -> list[str]:

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.corpus.rows import File, TextLines
+from minibert.corpus.formats import TEXTS
+from minibert.corpus.rows import File, TextLines, open_rows
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
 from minibert.finetuning.examples import (
@@ -36,14 +37,12 @@ from minibert.finetuning.labels import (
     sorted_labels,
 )
 from minibert.finetuning.rows import (
-    TEXTS,
     Column,
     Make,
     Values,
     choose_columns,
     logger,
     number_in,
-    open_rows,
     read_all,
     text_in,
 )

@@ -90,7 +90,7 @@ BAD = {
     "count": ("x.jsonl", '{"words": ["a"], "labels": []}', None, "row 1 has 1 words and 0 labels; expected one"),
     "no list": ("x.jsonl", '{"words": "a b", "labels": "O O"}', None, "row 1 has 'a b' in 'words', expected a list"),
     "no words": ("x.jsonl", '{"words": [1], "labels": ["O"]}', None, "row 1 has 1 among its 'words', expected text"),
-    "csv": ("x.csv", "a,O\n", None, r"x\.csv ends in '\.csv'; labelled words are two columns"),
+    "csv": ("x.csv", "a,O\n", None, r"x\.csv ends in '\.csv'; a file of labelled words is two columns"),
     "characters": ("x.conll", "a\tO\n \tO\nb\tB-PER\n", KNOWN, "labels characters, and the training data words"),
 }  # fmt: skip
 

@@ -1,0 +1,180 @@
+"""Which files are read as data: one table for ``pretrain``, ``finetune``, ``predict`` and ``embed``.
+
+========================  ==========================  =========================  ==================================
+ending                    pretrain                    embed, predict             finetune
+========================  ==========================  =========================  ==================================
+.txt                      sentences or prose          a text per line            entities: a word and its label
+.csv .tsv .jsonl          the text column's cells     the text column's cells    columns; entities: lists in .jsonl,
+.parquet                  are documents                                          .parquet; a word and its label in .tsv
+.json                     –                           questions: SQuAD           answers: SQuAD
+.conll and others         as .txt                     –                          entities: a word and its label
+========================  ==========================  =========================  ==================================
+
+Each but .parquet may be compressed: ``.txt.gz``.  What is certainly no such file is refused by its ending or by its
+first bytes (:func:`check_format`).  Column names that are found without being given: ``TEXTS``.
+"""
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from minibert.errors import InputError
+from minibert.source import Source, as_path, is_file
+
+# Names that a column of texts often has, the likeliest first.
+TEXTS = (
+    "text", "sentence", "document", "review", "sentence1", "text1", "premise", "question1", "comment", "content",
+    "body", "texts", "paragraph", "passage", "abstract",
+)  # fmt: skip
+ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+class Use(NamedTuple):
+    """What a file of data is for."""
+
+    endings: tuple[str, ...]
+    listed: str  # in a message
+    any_text: bool = False  # a file with another ending is read as lines of text, too
+    name: str = "an input"
+
+
+USES = {
+    "texts": Use((".txt", *ROWS), ".txt (one text a line), .csv, .tsv, .jsonl or .parquet"),
+    "documents": Use((".txt", *ROWS), ".txt or other plain text, .csv, .tsv, .jsonl or .parquet", any_text=True),
+    "words": Use(
+        (".jsonl", ".parquet"),
+        "two columns (.conll, .tsv, .txt: word, tab, label, a blank line between sentences) or lists in .jsonl and "
+        ".parquet",
+        any_text=True,
+        name="a file of labelled words",
+    ),
+    "questions": Use((".json", *ROWS), "SQuAD's .json, or .csv, .tsv, .jsonl or .parquet"),
+}
+
+WORDS_OF = "a word processor's document", "Save it as plain text, .txt."
+SHEET = "a spreadsheet", "Save the sheet as .csv, in UTF-8."
+MARKUP = "text with markup, which would be learned as words", "Take the text out of it into a .txt file."
+ARCHIVE = "an archive", "Unpack it, and name the files or their folder."
+COMPRESSED = "compressed in a way that is not read here", "Decompress it, or compress it with gzip (.gz)."
+PICTURE = "a picture", "There is no text in it to read."
+PROGRAM = "a program's own data, not text", "Write the texts to a .jsonl or .parquet file."
+PDF = "a PDF", "Take its text out of it into a .txt file (pdftotext FILE.pdf FILE.txt)."
+DATABASE = "a database", "Write the texts to a .jsonl or .csv file."
+WEIGHTS = "a file of tensors, not text", "Name a file of texts."
+REFUSED = {
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".hwp", ".hwpx", ".pages"), WORDS_OF),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".xlsm"), SHEET),
+    **dict.fromkeys((".html", ".htm", ".xhtml", ".xml", ".epub", ".tex"), MARKUP),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".jar", ".whl"), ARCHIVE),
+    **dict.fromkeys((".zst", ".bz2", ".xz", ".lz4", ".z", ".br", ".lzma"), COMPRESSED),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".tif", ".tiff", ".bmp"), PICTURE),
+    **dict.fromkeys((".pkl", ".pickle", ".arrow", ".feather", ".tfrecord", ".record", ".exe", ".so", ".dll"), PROGRAM),
+    **dict.fromkeys((".npy", ".npz", ".pt", ".pth", ".bin", ".safetensors", ".h5", ".ckpt", ".onnx"), WEIGHTS),
+    **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".mdb"), DATABASE),
+    ".pdf": PDF,
+}
+# What a file begins with, whatever it is called.
+BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
+    (b"%PDF-", PDF),
+    (b"PK\x03\x04", ("a zip archive, as .docx, .xlsx and .epub are", "Save its content as .txt or .csv.")),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ("an older Office document", "Save its content as .txt or .csv.")),
+    (b"\x28\xb5\x2f\xfd", ("compressed with zstd", "Decompress it: zstd -d FILE.")),
+    (b"BZh", ("compressed with bzip2", "Decompress it: bunzip2 FILE.")),
+    (b"\xfd7zXZ\x00", ("compressed with xz", "Decompress it: unxz FILE.")),
+    (b"7z\xbc\xaf\x27\x1c", ARCHIVE),
+    (b"Rar!\x1a\x07", ARCHIVE),
+    (b"\x89PNG\r\n", PICTURE),
+    (b"\xff\xd8\xff", PICTURE),
+    (b"GIF8", PICTURE),
+    (b"\x7fELF", PROGRAM),
+    (b"ARROW1\x00\x00", PROGRAM),
+    (b"SQLite format 3\x00", DATABASE),
+)
+GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+MARKUP_BEGINS = (b"<!doctype html", b"<html", b"<?xml")
+# What reading a file that is damaged, or compressed and damaged, raises.
+READING_ERRORS = (OSError, ValueError, EOFError, zlib.error)
+
+
+def data_path(source: Source, what: str = "the data") -> Path:
+    """``source`` as a path; raises InputError for what is none, such as a list of rows."""
+    try:
+        return as_path(source)
+    except TypeError as error:
+        kind = f"a {type(source).__name__}" if source is not None else "None"
+        raise InputError(
+            f"{what} is {kind}; expected the path of a file. Rows in memory go into a file first: a .jsonl has one "
+            "JSON object a line."
+        ) from error
+
+
+def ending_of(path: Path) -> str:
+    """The ending that tells the format, in small letters: ``".csv"`` of "X.CSV" and of "x.csv.gz"."""
+    ending = path.suffix.lower()
+    return path.with_suffix("").suffix.lower() if ending == ".gz" else ending
+
+
+def check_format(path: Path, use: str = "texts") -> str:
+    """The ending of a file that is read for ``use``, a key of ``USES``; ``""`` for text whose ending says nothing.
+
+    Raises InputError, saying what the file is and what to do, when it is not read; when there is none; and when its
+    first bytes are those of something else.
+    """
+    wanted, ending = USES[use], ending_of(path)
+    shown = path.suffix.lower()
+    if ending in REFUSED or shown in REFUSED:
+        what, advice = REFUSED.get(ending) or REFUSED[shown]
+        raise InputError(f"{path} is {what}; {wanted.name} is {wanted.listed}. {advice}")
+    if ending == ".json" and ".json" not in wanted.endings:
+        raise InputError(
+            f"{path} ends in '.json', one value for the whole file; {wanted.name} is {wanted.listed}. Rows of JSON, "
+            "one object a line, end in .jsonl."
+        )
+    if ending == ".parquet" and shown == ".gz":
+        raise InputError(f"{path} is a .parquet inside a .gz; it is compressed already. Decompress it: gunzip FILE.")
+    is_text = wanted.any_text and not (use == "words" and ending == ".csv")
+    if ending not in wanted.endings and not is_text:
+        raise InputError(f"{path} ends in {path.suffix!r}; {wanted.name} is {wanted.listed}.")
+    if not is_file(path):
+        raise InputError(f"{path} does not exist.")
+    check_beginning(path, ending)
+    return ending if ending in wanted.endings else ""
+
+
+def check_beginning(path: Path, ending: str) -> None:
+    """Raise InputError when the first bytes of a file are not those of text, or of what its ending says."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(16)
+        if raw.startswith(GZIP) and path.suffix.lower() != ".gz":
+            raise InputError(f"{path} is compressed with gzip. Call it {path.name}.gz, or decompress it: gunzip.")
+        if path.suffix.lower() == ".gz" and raw and not raw.startswith(GZIP):
+            raise InputError(f"{path} ends in .gz and is not compressed with gzip. Take .gz off its name.")
+        with opened(path) as file:
+            begin = file.read(64)
+    except READING_ERRORS as error:
+        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    if ending == ".parquet":
+        return  # pyarrow says what is wrong with it
+    for beginning, (what, advice) in BEGINNINGS:
+        if begin.startswith(beginning):
+            raise InputError(f"{path} is {what}, whatever its name says. {advice}")
+    if begin.startswith(PARQUET) and begin[4:5] in (b"", b"\x15"):
+        raise InputError(f"{path} is a parquet file, whatever its name says. Let its name end in .parquet.")
+    if begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(MARKUP_BEGINS):
+        raise InputError(f"{path} is {MARKUP[0]}. {MARKUP[1]}")
+
+
+def opened(path: Path) -> BinaryIO:
+    """The file's bytes, decompressed where its name ends in .gz."""
+    if path.suffix.lower() == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def usual_name(names: Sequence[str], usual: Sequence[str] = TEXTS) -> str | None:
+    """The column among ``names`` that has one of the ``usual`` names, whatever their case; the likeliest, or None."""
+    by_small_letters = {name.casefold(): name for name in reversed(names)}
+    return next((by_small_letters[name] for name in usual if name in by_small_letters), None)
