@@ -42,7 +42,8 @@ def main() -> None:
         for number in range(options.abandoned):
             abandon(port, f"abandoned {number}")
         after = answer_time(port, "after")
-        print(f"alone: {alone:.3f} s; after {options.abandoned} abandoned questions: {after:.3f} s, {after / alone:.1f} x")
+        print(f"alone: {alone:.3f} s")
+        print(f"after {options.abandoned} abandoned questions: {after:.3f} s, {after / alone:.1f} times as long")
         print(f"memory: {before} MB before, {peak()} MB at most")
         server.should_exit = True
         thread.join()

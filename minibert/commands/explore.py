@@ -19,7 +19,9 @@ def add(verbs: Any) -> None:
     add_model(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
     verb.add_argument("--serve", action="store_true", help="the same page live, in this machine's browser only")
-    verb.add_argument("--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080; 0: a free one)")
+    verb.add_argument(
+        "--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080; 0: a free one)"
+    )
     verb.add_argument(
         "--samples", type=_samples, metavar="S", help="draws of noise for each sensitivity map (default 4; 0: no maps)"
     )
@@ -92,5 +94,6 @@ def serve(options: argparse.Namespace) -> int:
         else:
             print(f"the page is at {address} (on this machine only; Ctrl-C ends it)", flush=True)
 
-    serve_page(model, tokenizer, texts, port=PORT if options.port is None else options.port, samples=options.samples, ready=ready)
+    port = PORT if options.port is None else options.port
+    serve_page(model, tokenizer, texts, port=port, samples=options.samples, ready=ready)
     return 0

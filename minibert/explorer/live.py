@@ -56,7 +56,7 @@ class Live:
     ) -> dict[str, Any]:
         """The answer to one of :attr:`answers`; InputError for a question that is none.
 
-        ``wanted`` says whether somebody still waits; one that takes many runs ends early when nobody does, with Dropped.
+        ``wanted`` says whether somebody still waits; a question of many runs ends with Dropped when nobody does.
         """
         if question == "sensitivity":
             return self.sensitivity(given, wanted)

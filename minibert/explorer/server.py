@@ -90,7 +90,7 @@ def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awai
             if not isinstance(given, dict):
                 raise ValueError
         except ClientDisconnect:
-            return
+            return None
         except TimeoutError:
             return await refuse_with(408, f"The question did not arrive within {SLOWEST_QUESTION} seconds.")
         except TooLarge:
@@ -106,6 +106,7 @@ def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awai
             await refuse_with(503, f"{WAITING} questions wait already; ask again in a moment.")
         except MinibertError as error:
             await refuse_with(400, str(error))
+        return None
 
     return answer
 

@@ -114,14 +114,14 @@ def test_a_newer_question_of_the_same_page_replaces_the_older(slow) -> None:
             asked(port, {"texts": ["the bank"], "page": "two"}) as two,
             asked(port, {"text": "she", "page": "one"}, "/sensitivity") as maps,
             asked(port, {"texts": ["the bank"], "page": "one", "heads": [[0, 0]]}, "/edits") as edits,
+            asked(port, {"texts": ["river"], "page": "one"}) as newest,
         ):
-            with asked(port, {"texts": ["river"], "page": "one"}) as newest:
-                for replaced in (maps, edits):
-                    status, answer = answer_on(replaced)
-                    assert status == 409 and "newer question" in answer["error"]
-                live.go.set()
-                assert answer_on(first)[0] == 409  # it was begun already, and nobody waits for it any more
-                assert answer_on(two)[0] == answer_on(newest)[0] == 200
+            for replaced in (maps, edits):
+                status, answer = answer_on(replaced)
+                assert status == 409 and "newer question" in answer["error"]
+            live.go.set()
+            assert answer_on(first)[0] == 409  # it was begun already, and nobody waits for it any more
+            assert answer_on(two)[0] == answer_on(newest)[0] == 200
     assert live.computed == ["first", "the bank", "river"]
 
 
