@@ -8,23 +8,29 @@ duration stands in it: a run that was killed a hundred times ends with the same 
 import ctypes
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from minibert import __version__
+from minibert.checksum import file_digest, json_digest, read_sealed, write_sealed
 from minibert.corpus.rows import Input, Survey
-from minibert.corpus.shards import Record, file_digest, read_record, write_lines
+from minibert.corpus.shards import Record, read_record, write_lines
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
 from minibert.hub import commit_of
-from minibert.source import is_demo, is_file, local_folder, read_json, write_text
+from minibert.source import is_demo, is_file, local_folder, write_text
 
-KIND, VERSION = "minibert corpus", 1
+logger = logging.getLogger("minibert.corpus")
+KIND, VERSION = "minibert corpus", 2
+UNSEALED = 1  # the version without checksums in manifest and records
 FILE, SKIPPED = "manifest.json", "skipped.jsonl"
 # A killed writer's leftovers: written_whole's temporary names, of the files that are ours.
 LEFTOVER = re.compile(r"\.(shard-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
+RECORD = re.compile(r"shard-\d{5,}\.json")
 NAMES = {"model.source", "model.revision", "input.file"}  # may differ: the checksums say whether the content does
 
 Plan = dict[str, Any]
@@ -109,12 +115,29 @@ def check_folder(folder: Path) -> None:
 def begin(folder: Path, plan: Plan) -> Plan:
     """Write the plan into a new folder, or compare it with the one that stands there, and return that.
 
-    Raises InputError when the two differ, saying in what.
+    A damaged one is written again where the shards' records say that they are of this plan.  Raises InputError when
+    the two differ, saying in what, CheckpointError for a damaged one that may have been another.
     """
     if not is_file(folder / FILE):
         write_manifest(folder, plan)
         return plan
-    stored = read_manifest(folder)
+    try:
+        stored = read_manifest(folder)
+    except CheckpointError as error:
+        if plans_of_records(folder) != {plan_digest(plan)}:
+            raise CheckpointError(
+                f"{error} Nothing here says that its shards are of what is asked for now. Put back a copy of it, or "
+                "give another --output."
+            ) from None  # not of the disk: making room does not help
+        logger.warning("%s It is written again; its shards are of the same input, model and settings.", error)
+        write_manifest(folder, plan)
+        return plan
+    if stored["version"] == UNSEALED:
+        logger.warning(
+            "%s was begun by an earlier version, without checksums of its records: damage to them goes unnoticed.",
+            folder,
+        )
+        plan = {**plan, "version": UNSEALED}
     old, new = dict(flat(stored)), dict(flat(plan))
     changed = [name for name in new if old.get(name) != new[name] and name not in NAMES and name != "complete"]
     if changed:
@@ -132,6 +155,23 @@ def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield before + name, value
 
 
+def plan_digest(plan: Plan) -> str | None:
+    """The SHA-256 of what may not differ, which the record of each shard has; None for a plan without checksums."""
+    if plan["version"] == UNSEALED:
+        return None
+    return json_digest({name: value for name, value in flat(plan) if name not in NAMES and name != "complete"})
+
+
+def plans_of_records(folder: Path) -> set[str | None]:
+    """The digests of the plans that whole records in a folder are of."""
+    found: set[str | None] = set()
+    for path in folder.iterdir():
+        if RECORD.fullmatch(path.name):
+            with suppress(CheckpointError):
+                found.add(read_sealed(path)[0].get("plan"))
+    return found
+
+
 def shard_count(plan: Plan) -> int:
     """How many shards the input has; the last may be shorter."""
     return -(-int(plan["input"]["rows"]) // int(plan["output"]["shard_rows"]))
@@ -139,10 +179,11 @@ def shard_count(plan: Plan) -> int:
 
 def finish(folder: Path, plan: Plan) -> Plan:
     """The manifest with counts and shards; written as complete when every shard is there, whoever made it."""
+    digest = plan_digest(plan)
 
     def records() -> Iterator[Record]:
         for number in range(shard_count(plan)):
-            if record := read_record(folder, number, plan["output"]["format"], checksums=False):
+            if record := read_record(folder, number, plan["output"]["format"], digest, checksums=False):
                 yield record
 
     shards = [{**record, "skipped": len(record["skipped"])} for record in records()]
@@ -157,15 +198,19 @@ def finish(folder: Path, plan: Plan) -> Plan:
 
 def write_manifest(folder: Path, manifest: Plan) -> None:
     """Write ``manifest.json``, whole or not at all."""
-    write_text(folder / FILE, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+    if manifest["version"] == UNSEALED:
+        write_text(folder / FILE, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+    else:
+        write_sealed(folder / FILE, manifest)
 
 
 def read_manifest(folder: Path) -> Plan:
-    """The manifest of a folder; raises CheckpointError when there is none, or another program's."""
+    """The manifest of a folder; raises CheckpointError when there is none, a damaged one, or another program's."""
     if not is_file(folder / FILE):
         raise CheckpointError(f"{folder} holds no {FILE}. Make it: minibert embed --input FILE --output {folder}.")
-    manifest: Plan = read_json(folder / FILE)
-    if (manifest.get("kind"), manifest.get("version")) != (KIND, VERSION):
+    manifest: Plan
+    manifest, sealed = read_sealed(folder / FILE)
+    if (manifest.get("kind"), manifest.get("version")) != (KIND, VERSION if sealed else UNSEALED):
         raise CheckpointError(f"{folder / FILE} is not the manifest of a corpus (version {VERSION}) of minibert's.")
     if any(not isinstance(manifest.get(part), dict) for part in ("model", "encoding", "input", "output")):
         raise CheckpointError(f"{folder / FILE} is damaged: parts of it are missing. Embed the corpus anew.")

@@ -29,15 +29,17 @@ from minibert.corpus.manifest import (
     check_folder,
     finish,
     make_plan,
+    plan_digest,
     shard_count,
 )
 from minibert.corpus.parquet import need_pyarrow
 from minibert.corpus.rows import BadRow, Input, Row, Survey, open_input, survey
-from minibert.corpus.shards import FORMATS, read_record, write_shard
+from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
-from minibert.source import Source, as_path
+from minibert.source import Source, as_path, is_file
 
+logger = logging.getLogger("minibert.corpus")
 ENCODING: dict[str, Any] = {
     "pooling": None, "layers": "last", "weights": None, "normalize": None, "include_special_tokens": True,
     "long": "truncate", "stride": 64,
@@ -189,7 +191,8 @@ def make_shards(
     output = plan["output"]
     mine = range(worker[0], shard_count(plan), worker[1])
     looking = tqdm(mine, desc="checking what is there", unit=" shards", leave=False, disable=None)
-    pending = {number for number in looking if not read_record(folder, number, output["format"], checksums=True)}
+    digest = plan_digest(plan)
+    pending = {number for number in looking if not is_there(folder, number, output["format"], digest)}
     rows, size = plan["input"]["rows"], output["shard_rows"]
     own = {number: min(size, rows - number * size) for number in mine}
     done = sum(own.values()) - sum(own[number] for number in pending)
@@ -203,7 +206,8 @@ def make_shards(
                 raise InputError(
                     f"{source.path} was changed while it was read. Give it back its content, and run again."
                 )
-            facts = {
+            facts: dict[str, Any] = {} if digest is None else {"plan": digest}
+            facts |= {
                 "rows": [number * size + 1, number * size + len(block)],
                 "vectors": len(good),
                 "truncated": embedder.truncated,
@@ -212,6 +216,15 @@ def make_shards(
             }
             write_shard(folder, number, output, good, vectors, facts)
             progress.advance(progress.left)
+
+
+def is_there(folder: Path, number: int, file_format: str, plan: str | None) -> bool:
+    """Whether a shard is whole and of this plan; says so where there is a record and it is not."""
+    if read_record(folder, number, file_format, plan, checksums=True):
+        return True
+    if is_file(path := record_path(folder, number)):
+        logger.warning("%s or a file that it lists is damaged, or of another corpus; the shard is made again.", path)
+    return False
 
 
 def blocks(rows: Iterable[Row | BadRow], size: int, wanted: set[int]) -> Iterator[tuple[int, list[Row | BadRow]]]:

@@ -2,11 +2,10 @@
 
 Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, (rows, W) float32) or ``.npy``, with ``.jsonl`` beside
 it: on line n the row, id and text of vector n.  Or it is one ``.parquet`` with all of that.  ``shard-00003.json``,
-written last, is the record: how many, which rows could not be read, the size and checksum of each file.  A shard
-without a record that its files bear out is no shard: it is made again.
+written last, is the record: how many, which rows could not be read, the size and checksum of each file, and of which
+plan the shard is.  A shard without a whole record that its files bear out is no shard: it is made again.
 """
 
-import hashlib
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +18,11 @@ from torch import Tensor
 
 from minibert.checkpoint.save import write_numbers, write_safetensors
 from minibert.checkpoint.weights import SafetensorsWeights
+from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.corpus import parquet
 from minibert.corpus.rows import Row
 from minibert.errors import CheckpointError
-from minibert.source import read_json, write_text, written_whole
+from minibert.source import written_whole
 
 FORMATS = ("safetensors", "npy", "parquet")
 ROWS_A_BLOCK = 8192  # looked at together by a reader
@@ -56,7 +56,7 @@ def write_shard(
         output: the manifest's ``output``.
         rows: those that were embedded.
         vectors: (len(rows), W) float32.
-        facts: what else the record says.
+        facts: what else the record says, the digest of the plan among it.
 
     Raises CheckpointError when the disk does not take them.
     """
@@ -76,14 +76,19 @@ def write_shard(
         bare = ({"row": row.number, "id": row.id} for row in rows)
         write_lines(folder / name, lines if output["text"] else bare)
     files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names}
-    write_text(record_path(folder, number), json.dumps({**facts, "files": files}, ensure_ascii=False, indent=1) + "\n")
+    write_sealed(record_path(folder, number), {**facts, "files": files})
 
 
-def read_record(folder: Path, number: int, file_format: str, *, checksums: bool) -> Record | None:
-    """The record of a shard, None unless its files have the sizes (and ``checksums``) that it says."""
+def read_record(folder: Path, number: int, file_format: str, plan: str | None, *, checksums: bool) -> Record | None:
+    """The record of a shard, None unless it is whole and its files have the sizes (and ``checksums``) that it says.
+
+    ``plan``: the digest of the plan that the shard is to be of; None in a folder of an earlier version, whose records
+    have neither that nor a checksum of their own.
+    """
     try:
-        record: Record = read_json(record_path(folder, number))
-        if not FIELDS <= record.keys():
+        record: Record
+        record, sealed = read_sealed(record_path(folder, number))
+        if not FIELDS <= record.keys() or (plan is not None and not (sealed and record.pop("plan", None) == plan)):
             return None
         for name in file_names(number, file_format):
             said, path = record["files"][name], folder / name
@@ -162,9 +167,3 @@ def write_lines(path: Path, contents: Iterable[Record]) -> None:
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for content in contents:
             file.write(json.dumps(content, ensure_ascii=False).translate(LINE_ENDS) + "\n")
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, as sha256sum prints it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

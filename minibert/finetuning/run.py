@@ -16,8 +16,8 @@ import torch
 
 from minibert.checkpoint.architecture import fitting_architecture, named_architecture
 from minibert.checkpoint.weights import open_weights
+from minibert.checksum import file_digest
 from minibert.config import BertConfig, find_config
-from minibert.corpus.shards import file_digest
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.crossencoder import activation_in, without_activation

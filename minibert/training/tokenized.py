@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.checkpoint.save import write_safetensors
+from minibert.checksum import file_digest
 from minibert.errors import CheckpointError, InputError
 from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
@@ -139,8 +140,7 @@ def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any)
     """
     content = hashlib.sha256()
     for path in paths:
-        with as_path(path).open("rb") as file:
-            content.update(hashlib.file_digest(file, "sha256").digest())
+        content.update(bytes.fromhex(file_digest(as_path(path))))
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
     return {
         "text": content.hexdigest(),

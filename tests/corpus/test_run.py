@@ -77,7 +77,7 @@ def test_the_manifest(embedder, source, tmp_path) -> None:
     folder = tmp_path / "out"
     embed(embedder, source, folder, pooling=[1, 2], normalize=True, long="windows", stride=4)
     manifest = manifest_of(folder)
-    assert (manifest["kind"], manifest["version"], manifest["complete"]) == ("minibert corpus", 1, True)
+    assert (manifest["kind"], manifest["version"], manifest["complete"]) == ("minibert corpus", 2, True)
     model = manifest["model"]
     assert (model["source"], model["revision"], model["dtype"]) == (str(FOLDER.resolve()), None, "float32")
     assert manifest["encoding"] == {

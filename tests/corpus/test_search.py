@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from minibert import CheckpointError, Embedder, InputError, embed_corpus, nearest
+from minibert.checksum import write_sealed
 from minibert.corpus.shards import FORMATS
 from tests.corpus.conftest import FOLDER, make_texts
 
@@ -117,6 +119,9 @@ def damage(folder: Path, name: str, change) -> None:
     path = folder / name
     content = change(path.read_bytes())
     path.unlink() if content is None else path.write_bytes(content)
+    with suppress(ValueError, TypeError):  # no JSON any more, no file, no object
+        if path.suffix == ".json":
+            write_sealed(path, {**json.loads(content)})  # what is wrong in it was written so
 
 
 def without(key: str):
@@ -132,7 +137,7 @@ def without(key: str):
     ("name", "change", "sentence"),
     [
         ("manifest.json", lambda content: None, "holds no manifest.json. Make it: minibert embed"),
-        ("manifest.json", lambda content: content[:-9], "manifest.json cannot be read as JSON"),
+        ("manifest.json", lambda content: content[:-9], "manifest.json is damaged: its content"),
         ("manifest.json", lambda content: b"[]", "manifest.json holds a JSON list"),
         ("manifest.json", without("version"), "is not the manifest of a corpus"),
         ("manifest.json", without("encoding"), "is damaged: parts of it are missing"),
