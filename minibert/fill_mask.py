@@ -21,12 +21,17 @@ class Guess:
     probability: float
 
 
-def fill_mask(model: "BertForMaskedLM", tokenizer: "BertTokenizer", text: str, top_k: int = 5) -> list[list[Guess]]:
+def fill_mask(
+    model: "BertForMaskedLM", tokenizer: "BertTokenizer", text: str, top_k: int = 5, *, max_length: int | None = None
+) -> list[list[Guess]]:
     """For every [MASK] in ``text``, in order, the ``top_k`` likeliest pieces of the vocabulary.
+
+    ``max_length``: tokens to cut the text to; default all of it.
 
     Raises InputError when the text has no mask, or more tokens than the model reads.
     """
-    inputs = tokenizer(text, return_tensors="pt").to(model.device)
+    inputs = tokenizer(text, return_tensors="pt", truncation=max_length is not None, max_length=max_length)
+    inputs = inputs.to(model.device)
     gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
     if not len(gaps):
         raise InputError(

@@ -1,5 +1,6 @@
 """The command line: what it prints, its JSON, and one sentence with exit code 2 for a mistake."""
 
+import io
 import json
 import subprocess
 import sys
@@ -96,7 +97,10 @@ def test_convert(tmp_path, capsys) -> None:
         (["inspect", "/nowhere/at/all"], "is neither a folder on this disk nor a name on the hub"),
         (["embed", "x", "--model", "."], "holds no config.json"),
         (["fill-mask", "no gap", "--model", str(FOLDER)], "The text has no [MASK]"),
-        (["fill-mask", "the [MASK] " + "bank " * 40, "--model", str(FOLDER)], "The sequence has 44 tokens"),
+        (
+            ["fill-mask", "the [MASK] " + "bank " * 40, "--model", str(FOLDER)],
+            "The text has 44 tokens and this model reads 32. Give a shorter text, or --truncate",
+        ),
         (["tokenize", "\ud800", "--model", str(FOLDER)], "surrogate"),
         (["verify", str(FOLDER), "--against", "/nowhere/at/all"], "is neither a folder on this disk nor"),
         (["verify", str(FOLDER), "--published"], "is not recognised; values are published for"),
@@ -110,6 +114,25 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentenc
     assert printed.err.startswith("minibert: ")
     assert printed.err.count("\n") == 1
     assert sentence in printed.err
+
+
+LONG = "[MASK] " + "bank " * 40
+
+
+@pytest.mark.parametrize("verb", ["fill-mask", "trace", "noise", "attention", "readout", "step"])
+def test_a_long_text_can_be_cut_and_stderr_says_so(monkeypatch, capsys, verb: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
+    fewer = ["--samples", "1"] if verb == "noise" else []
+    assert main([verb, LONG, "--model", str(FOLDER), "--truncate", "--json", *fewer]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "minibert: the text has 43 tokens and was cut to the 32 that this model reads\n"
+    content = json.loads(printed.out)
+    if verb != "fill-mask":
+        tokens = content["tokens"][0] if verb == "noise" else content["tokens"]
+        assert len(tokens) == 32
+    monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
+    assert main([verb, "the [MASK]", "--model", str(FOLDER), "--truncate", *fewer]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("verb", VERBS)

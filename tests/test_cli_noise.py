@@ -42,7 +42,7 @@ def test_noise_prints_the_tables(capsys, loaded) -> None:
     assert "noise of deviation 0.05, 3 draws, seed 2, once, at bert.embeddings" in printed
     beside = found.maps[:, ~torch.eye(len(tokens), dtype=torch.bool)].max().item()
     assert f"{beside:.3g}; all above as {beside:.3g}, up to {found.maps.max():.3g}" in printed
-    assert f"layer.1: {found.maps[1].min():.2g} to {found.maps[1].max():.2g}" in printed
+    assert f"layer 1: {found.maps[1].min():.2g} to {found.maps[1].max():.2g}" in printed
     scale = Scale.of(list(found.maps), found.positions, colours=False)
     for i, token in enumerate(tokens):
         block = max(2 * len(tokens), len(f"layer.0: {found.maps[0].min():.2g} to {found.maps[0].max():.2g}"))
@@ -119,6 +119,11 @@ def test_readout(capsys, loaded) -> None:
         assert re.search(
             rf" {found.target_ranks[layer, 3]} +{found.target_probabilities[layer, 3]:.4f}$", printed, re.M
         )
+    assert lines[1] == "every token is visible to the model: it reads what it guesses; [MASK] hides one"
+    assert run("readout", "the [MASK] by the bank", "--token", "2") == 0
+    assert "token 2, [MASK], is hidden from the model" in capsys.readouterr().out
+    assert run("readout", "the [MASK] by the bank") == 0
+    assert "hidden from the model: [MASK] (token 2); all others it reads" in capsys.readouterr().out
     assert run("readout", TEXT, "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["ids"] == found.ids.tolist() and content["pieces"][2][0][0] in tokenizer.vocab
@@ -128,8 +133,8 @@ def test_a_wide_readout_is_cut_into_several_tables(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert run("readout", TEXT) == 0
     printed = capsys.readouterr().out
-    assert printed.count("layer") > 1
-    assert max(map(width, printed.splitlines()[2:])) <= 40
+    assert printed.count("hidden state") > 1
+    assert max(map(width, printed.splitlines()[3:])) <= 40
 
 
 def test_shades() -> None:

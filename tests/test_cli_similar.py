@@ -39,16 +39,34 @@ def test_two_places(capsys, minilm) -> None:
         "written": "bank",
         "pieces": ["bank"],
         "covers": [21, 25],
+        "position": 6,
     }
     assert content["pairs"] == [[1, 2]]
-    assert [row["layer"] for row in content["layers"]] == list(range(7))
-    cosines = [row["cosines"][0] for row in content["layers"]]
+    assert [row["hidden_state"] for row in content["hidden_states"]] == list(range(7))
+    cosines = [row["cosines"][0] for row in content["hidden_states"]]
     rows = re.findall(r"^ +(\d)  +(\d\.\d{4}) [█▏▎▍▌▋▊▉]+$", printed, flags=re.MULTILINE)
     assert rows == [(str(layer), f"{cosine:.4f}") for layer, cosine in enumerate(cosines)]
     least = min(cosines)
     assert (
-        f"1–2: most alike in layer 0 ({cosines[0]:.4f}), least in layer {cosines.index(least)} ({least:.4f})" in printed
+        f"1–2: most alike in hidden state 0 ({cosines[0]:.4f}), least in hidden state {cosines.index(least)} "
+        f"({least:.4f})" in printed
     )
+
+
+def test_it_says_when_positions_differ_and_can_match_them(capsys, minilm) -> None:
+    def table_of(*options: str) -> tuple[str, list[float]]:
+        assert similar("bank", *BANKS, "--model", str(minilm), *options) == 0
+        printed = capsys.readouterr().out
+        return printed, [float(x) for x in re.findall(r"^ +\d  +(\d\.\d{4}) ", printed, flags=re.MULTILINE)]
+
+    plain, cosines = table_of()
+    assert "the word stands at different positions (5, 6), which is part of every difference below" in plain
+    assert "cosine similarity by hidden state (0: the embeddings; k: the output of layer k - 1)" in plain
+    matched, moved = table_of("--match-positions")
+    assert "the texts were moved so that the word stands at position 6 in each" in matched
+    assert cosines[0] < 0.999 and moved[0] == 1.0 and len(moved) == 7
+    assert similar("bank", BANKS[0], "He ran to the bank.", "--model", str(minilm)) == 0
+    assert "the word stands at position 5 in each" in capsys.readouterr().out
 
 
 def test_pooling_changes_what_a_word_of_several_pieces_is(capsys, minilm) -> None:
@@ -59,7 +77,7 @@ def test_pooling_changes_what_a_word_of_several_pieces_is(capsys, minilm) -> Non
         content = json.loads(capsys.readouterr().out)
         assert content["pooling"] == pooling
         assert [len(entry["pieces"]) for entry in content["occurrences"]] == [2, 2]
-        answers[pooling] = content["layers"][6]["cosines"][0]
+        answers[pooling] = content["hidden_states"][6]["cosines"][0]
     assert len(set(answers.values())) == 3
 
 
@@ -82,14 +100,14 @@ def test_more_pairs_take_narrower_layouts(capsys) -> None:
     few, more, many = printed(1), printed(2), printed(4)
     assert "█" in few
     assert "The pairs" not in few
-    assert "layer      1–2      1–3      1–4      2–3      2–4      3–4" in more
+    assert "hidden state      1–2      1–3      1–4      2–3      2–4      3–4" in more
     assert "█" not in more
-    assert "3–4: most alike in layer" in more
+    assert "3–4: most alike in hidden state" in more
     assert "pair     0     1     2" in many
     assert len(re.findall(r"^\d–\d +-?\d\.\d\d +-?\d\.\d\d +-?\d\.\d\d$", many, flags=re.MULTILINE)) == 28
     assert "7–8: most alike" not in many
     for text in (more, many):
-        assert "The pairs are furthest apart in layer" in text
+        assert "The pairs are furthest apart in hidden state" in text
         assert max(map(len, text.splitlines())) <= 100
 
 
@@ -144,6 +162,7 @@ def test_the_nearest_texts_of_a_corpus(tmp_path, capsys, keep_text: bool) -> Non
         (["bank", "--model", FOLDER], "There is no text to compare 'bank' in"),
         (["bank", *BANKS, "--model", FOLDER, "-k", "3"], "-k says how many texts of a corpus"),
         (["bank", *BANKS, "--in", "folder"], "not both"),
+        (["bank", "--in", "folder", "--match-positions"], "--match-positions is about a word in several texts"),
         (["bank", "--in", "folder", "--pooling", "first"], "--pooling is of a word's pieces"),
         ([" ", *BANKS, "--model", FOLDER], "The word to look for is empty"),
         (["bank", *BANKS, "--model", "/nowhere/at/all"], "is neither a folder on this disk nor a name on the hub"),

@@ -3,10 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json
+from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json, say_cut
 from minibert.errors import InputError
+
+if TYPE_CHECKING:
+    from minibert.pretrained import BertPreTrainedModel
+    from minibert.tokenizer import BertTokenizer
 
 FIRST_TEXT = "She sat by the bank of the river."  # of a live page that was given none
 
@@ -62,6 +66,7 @@ def write(options: argparse.Namespace) -> int:
         raise InputError(f"{options.output!r} is a folder; give the name of a file: -o {options.output}/page.html.")
     tokenizer = load_tokenizer(options)
     model = load_architecture(options.model)
+    say_cuts(model, tokenizer, [text for text in (options.text, options.second) if text is not None])
     html = make(model, tokenizer, options.text, options.second, options.output, samples=options.samples)
     size = len(html.encode())
     if options.json:
@@ -77,6 +82,16 @@ def write(options: argparse.Namespace) -> int:
     return 0
 
 
+def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: list[str]) -> None:
+    """Tell which texts are longer than the model reads; the page says so, too."""
+    from minibert.explorer.reading import read
+
+    for number, text in enumerate(texts, start=1):
+        reading = read(model, tokenizer, text)
+        what = "the text" if len(texts) == 1 else f"text {number}"
+        say_cut(what, reading.whole_length, reading.length)
+
+
 def serve(options: argparse.Namespace) -> int:
     """``minibert explore --serve``."""
     from minibert.checkpoint import load_architecture
@@ -86,6 +101,7 @@ def serve(options: argparse.Namespace) -> int:
     tokenizer = load_tokenizer(options)
     model = load_architecture(options.model)
     texts = [text for text in (options.text or FIRST_TEXT, options.second) if text is not None]
+    say_cuts(model, tokenizer, texts)
 
     def ready(address: str) -> None:
         if options.json:

@@ -5,7 +5,15 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_model, add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import (
+    add_model,
+    add_truncate,
+    add_verb,
+    load_tokenizer,
+    positive,
+    print_json,
+    tokens_read,
+)
 from minibert.errors import InputError, MinibertError
 from minibert.tables import table, visible
 
@@ -13,12 +21,14 @@ if TYPE_CHECKING:
     from minibert.lens import Trace
     from minibert.pretrained import BertPreTrainedModel
 
+ONE_LAYER = "only this layer, encoder.layer.L, from 0"
+
 
 def add(verbs: Any) -> None:
     """``trace``, ``step``."""
     verb = add_verb(verbs, "trace", trace, "show every value that a model computes for a text")
     add_one_text(verb)
-    verb.add_argument("--layer", type=number_from_0, metavar="L", help="only this layer, from 0")
+    verb.add_argument("--layer", type=number_from_0, metavar="L", help=ONE_LAYER)
     verb.add_argument("--head", type=number_from_0, metavar="N", help="the numbers of this head, from 0")
     verb.add_argument("--token", type=number_from_0, metavar="T", help="the numbers of this token, from 0: [CLS]")
     verb.add_argument(
@@ -38,6 +48,7 @@ def add_one_text(verb: argparse.ArgumentParser) -> None:
     """A text, perhaps a pair, and the checkpoint."""
     verb.add_argument("text", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("pair", nargs="?", metavar="TEXT", help="a second text, for a model that reads pairs")
+    add_truncate(verb)
     add_model(verb)
 
 
@@ -52,9 +63,10 @@ def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dic
     """The model that the checkpoint is for, the text as its inputs, and the pieces."""
     from minibert.checkpoint import load_architecture
 
-    tokenizer = load_tokenizer(options)
-    inputs = tokenizer(options.text, options.pair, return_tensors="pt")
-    return load_architecture(options.model), dict(inputs), tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+    tokenizer, model = load_tokenizer(options), load_architecture(options.model)
+    limit = tokens_read(tokenizer, model.config, options.text, options.pair, options.truncate)
+    inputs = tokenizer(options.text, options.pair, return_tensors="pt", truncation=True, max_length=limit)
+    return model, dict(inputs), tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
 
 
 def trace(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.lens import add_one_text, load_inputs, number_from_0
+from minibert.commands.lens import ONE_LAYER, add_one_text, load_inputs, number_from_0
 from minibert.commands.verb import add_verb, positive, print_json
 from minibert.errors import InputError
 from minibert.tables import visible
@@ -47,7 +48,7 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--together", action="store_true", help="disturb the tokens of --position all at once, as one group"
     )
-    verb.add_argument("--layer", type=number_from_0, nargs="+", metavar="L", help="only these layers, from 0")
+    verb.add_argument("--layer", type=number_from_0, nargs="+", metavar="L", help="only these, encoder.layer.L, from 0")
     verb.add_argument(
         "--exact", action="store_true", help="no noise but its limit, the Jacobian's norms; T times H forward passes"
     )
@@ -57,10 +58,11 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "attention", attention, "draw who looks at whom, in one head, a layer's heads, or all")
     verb.description = (
         "Draw who looks at whom: a row for the token that asks, a column for the token it looks at; a row sums to 1.  "
-        "In the terminal a layer without --head is the mean of its heads; pictures and --json have every head."
+        "In the terminal each layer is the mean of its heads, until --layer or --head asks for single heads; pictures "
+        "and --json have every head."
     )
     add_one_text(verb)
-    verb.add_argument("--layer", type=number_from_0, metavar="L", help="only this layer, from 0")
+    verb.add_argument("--layer", type=number_from_0, metavar="L", help=ONE_LAYER)
     verb.add_argument("--head", type=number_from_0, metavar="N", help="only this head, from 0")
     _add_pictures(verb)
     verb.epilog = 'example: minibert attention "She sat by the bank." --layer 2 --png heads.png'
@@ -132,16 +134,23 @@ def _print_noise(found: "Sensitivity", tokens: list[str]) -> None:
         how = f"noise of deviation {found.deviation:g}{spread}, {found.samples} draws, seed {found.seed}"
     print(f"{len(tokens)} tokens: {' '.join(map(visible, tokens))}")
     into = "at each layer's input" if found.mode == "afresh" else f"once, at {found.at[0]}"
-    print(f"{how}, {into}: how far the column's token moves for each unit that the row's is moved\n")
+    print(f"{how}, {into}: how far the column's token moves for each unit that the row's is moved")
+    print("each block is a layer's output; that of layer k is hidden state k + 1\n")
     titles = []
     for point, table in zip(found.points, found.maps, strict=True):
         known = table[~table.isnan()]
-        titles.append(f"{point.rpartition('encoder.')[2]}: {known.min():.2g} to {known.max():.2g}")
+        titles.append(f"{layer_title(point)}: {known.min():.2g} to {known.max():.2g}")
     print(draw_blocks(titles, list(found.maps), tokens, found.positions, *_terminal()))
     if found.samples is not None and found.samples > 1:
         known = found.maps > 0
         share = (found.standard_error[known] / found.maps[known]).to(torch.float64).median()
         print(f"standard error of the draws: {share:.1%} of an entry, in the median; more --samples make it less")
+
+
+def layer_title(point: str) -> str:
+    """``layer 3`` for ``bert.encoder.layer.3``; any other point by its name."""
+    found = re.fullmatch(r"(?:bert\.)?encoder\.layer\.(\d+)", point)
+    return point if found is None else f"layer {found[1]}"
 
 
 def attention(options: argparse.Namespace) -> int:

@@ -1,10 +1,11 @@
-"""``minibert similar``: how alike a word is to itself elsewhere, layer by layer; and the nearest texts of a corpus."""
+"""``minibert similar``: how alike a word is to itself elsewhere, by hidden state; and the nearest texts of a corpus."""
 
 import argparse
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from minibert.commands.readout import STATE
 from minibert.commands.verb import OWN, add_verb, positive, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
@@ -23,13 +24,13 @@ PAIRS_IN_WORDS = 6  # up to so many pairs have a sentence each
 
 def add(verbs: Any) -> None:
     """``similar``."""
-    verb = add_verb(verbs, "similar", similar, "compare a word with itself in other places, layer by layer")
+    verb = add_verb(verbs, "similar", similar, "compare a word with itself in other places, by hidden state")
     verb.description = (
-        "Compare WORD wherever it stands in the TEXTs: the cosine similarity of each two places in every layer, from "
-        "0, the embeddings, to the last.  WORD is found as a word of its own and at the beginning of a Korean one "
-        "(배 in 배를); in a text without such a place, at the beginning of any word; else anywhere.  Upper and lower "
-        "case count where the model sees them, unless nothing is found so.  With --in: the texts of an embedded "
-        "corpus that are nearest to QUERY."
+        "Compare WORD wherever it stands in the TEXTs: the cosine similarity of each two places in every hidden state "
+        "(0 is the embeddings, k the output of layer k - 1).  WORD is found as a word of its own and at the beginning "
+        "of a Korean one (배 in 배를); in a text without such a place, at the beginning of any word; else anywhere.  "
+        "Upper and lower case count where the model sees them, unless nothing is found so.  With --in: the texts of an "
+        "embedded corpus that are nearest to QUERY."
     )
     verb.add_argument("word", metavar="WORD|QUERY", help="the word to compare; with --in the text to look for")
     verb.add_argument("texts", nargs="*", metavar="TEXT", help="texts that it stands in, each in quotes")
@@ -39,9 +40,16 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--pooling", choices=("mean", "first", "last"), help="what becomes of a word's pieces (default mean)"
     )
+    verb.add_argument(
+        "--match-positions",
+        action="store_true",
+        help="move each text to the right, by position_ids, until WORD stands at one position in all",
+    )
     verb.add_argument("--in", dest="folder", metavar="DIR", help="a folder that minibert embed wrote: search there")
     verb.add_argument("-k", "--top-k", type=positive, metavar="K", help="with --in: how many texts (default 10)")
-    verb.epilog = 'example: minibert similar bank "He sat on the bank of the river." "She put money in the bank."'
+    verb.epilog = (
+        'example: minibert similar bank "He sat on the bank of the river." "He borrowed from the bank to buy a car."'
+    )
 
 
 def similar(options: argparse.Namespace) -> int:
@@ -61,6 +69,8 @@ def search(options: argparse.Namespace) -> int:
     """``minibert similar QUERY --in DIR``."""
     if options.texts:
         raise InputError("Give texts to compare a word in, or a corpus with --in DIR to search; not both.")
+    if options.match_positions:
+        raise InputError("--match-positions is about a word in several texts; a corpus is searched without.")
     if options.pooling is not None:
         raise InputError("--pooling is of a word's pieces; a corpus is searched with the pooling it was embedded with.")
     from minibert.corpus import nearest
@@ -88,7 +98,9 @@ def compare(options: argparse.Namespace) -> int:
         options.model = DEMO
         say_own(options)
     embedder = Embedder.from_pretrained(options.model)
-    found = word_similarity(embedder, options.word, options.texts, options.pooling or "mean")
+    found = word_similarity(
+        embedder, options.word, options.texts, options.pooling or "mean", match_positions=options.match_positions
+    )
     if options.json:
         print_json(found.to_dict() | {"pooling": options.pooling or "mean"})
         return 0
@@ -97,10 +109,25 @@ def compare(options: argparse.Namespace) -> int:
         print(
             f"\n{embedder.tokenizer.unk_token} is what the vocabulary lacks: of such a word only its place is compared."
         )
-    print("\ncosine similarity in each layer (0: the embeddings)\n")
+    print(f"\n{about_positions(found)}")
+    print("cosine similarity by hidden state (0: the embeddings; k: the output of layer k - 1)\n")
     print(layer_table(found, shutil.get_terminal_size((100, 24)).columns), end="\n\n")
     print("\n".join(conclusions(found)))
     return 0
+
+
+def about_positions(found: "WordSimilarity") -> str:
+    """Whether the positions are among what differs: they alone make equal pieces differ in hidden state 0."""
+    if found.matched:
+        return f"the texts were moved so that the word stands at position {found.position_ids[0]} in each"
+    if found.same_position:
+        return f"the word stands at position {found.position_ids[0]} in each"
+    different = sorted(set(found.position_ids))
+    listed = ", ".join(map(str, different)) if len(different) <= 4 else f"{different[0]} to {different[-1]}"
+    return (
+        f"the word stands at different positions ({listed}), which is part of every difference below;\n"
+        "--match-positions takes it out"
+    )
 
 
 def print_occurrences(found: "WordSimilarity") -> None:
@@ -130,15 +157,15 @@ def beginning(text: str) -> str:
 
 
 def layer_table(found: "WordSimilarity", columns: int) -> str:
-    """A row a layer, a column a pair, with bars where there is room; a row a pair where there are too many."""
+    """A row per hidden state, a column per pair, with bars where there is room; with many pairs, a row per pair."""
     names = [pair_name(pair) for pair in found.pairs]
     cosines: list[list[float]] = found.cosines.tolist()
-    with_bars = len("layer") + len(names) * (2 + len("-0.1234 ") + BAR) <= columns
-    if with_bars or len("layer") + len(names) * (2 + len("-0.1234")) <= columns:
+    with_bars = len(STATE) + len(names) * (2 + len("-0.1234 ") + BAR) <= columns
+    if with_bars or len(STATE) + len(names) * (2 + len("-0.1234")) <= columns:
         write = with_bar if with_bars else "{:7.4f}".format
-        rows: list[Sequence[object]] = [(layer, *map(write, row)) for layer, row in enumerate(cosines)]
-        headers = ["layer", *(f" {name}" if with_bars else name for name in names)]
-        return table(headers, rows, right=["layer"] if with_bars else headers)
+        rows: list[Sequence[object]] = [(state, *map(write, row)) for state, row in enumerate(cosines)]
+        headers = [STATE, *(f" {name}" if with_bars else name for name in names)]
+        return table(headers, rows, right=[STATE] if with_bars else headers)
     headers = ["pair", *map(str, range(len(cosines)))]
     by_pair = zip(names, zip(*cosines, strict=True), strict=True)
     return table(headers, [(name, *(f"{x:.2f}" for x in row)) for name, row in by_pair], right=headers[1:])
@@ -156,23 +183,23 @@ def with_bar(cosine: float) -> str:
 
 
 def conclusions(found: "WordSimilarity") -> list[str]:
-    """In which layer each pair is most and least alike, and where the pairs are furthest apart."""
+    """In which hidden state each pair is most and least alike, and where the pairs are furthest apart."""
     names = [pair_name(pair) for pair in found.pairs]
     lines = []
     for name, values in zip(names, found.cosines.T.tolist(), strict=True):
         most, least = max(values), min(values)
         lines.append(
-            f"{name}: most alike in layer {values.index(most)} ({most:.4f}), "
-            f"least in layer {values.index(least)} ({least:.4f})."
+            f"{name}: most alike in hidden state {values.index(most)} ({most:.4f}), "
+            f"least in hidden state {values.index(least)} ({least:.4f})."
         )
     if len(names) > PAIRS_IN_WORDS:
         lines.clear()
     if len(names) > 1:
         spreads = [max(row) - min(row) for row in found.cosines.tolist()]
-        layer = spreads.index(max(spreads))
-        row = found.cosines[layer].tolist()
+        state = spreads.index(max(spreads))
+        row = found.cosines[state].tolist()
         lines.append(
-            f"The pairs are furthest apart in layer {layer}: from {min(row):.4f} ({names[row.index(min(row))]}) "
+            f"The pairs are furthest apart in hidden state {state}: from {min(row):.4f} ({names[row.index(min(row))]}) "
             f"to {max(row):.4f} ({names[row.index(max(row))]})."
         )
     return lines

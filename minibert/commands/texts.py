@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from minibert.commands.verb import add_texts, add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import add_texts, add_truncate, add_verb, load_tokenizer, positive, print_json, tokens_read
 from minibert.tables import table
 
 
@@ -16,6 +16,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "fill-mask", fill, "guess the words behind [MASK]")
     add_texts(verb)
     verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
+    add_truncate(verb)
     verb.epilog = 'example: minibert fill-mask "이 영화 정말 [MASK]" "She opened the [MASK] and went in."'
 
 
@@ -56,7 +57,10 @@ def fill(options: argparse.Namespace) -> int:
 
     tokenizer = load_tokenizer(options)
     model = BertForMaskedLM.from_pretrained(options.model)
-    results = [(text, fill_mask(model, tokenizer, text, options.top_k)) for text in options.texts]
+    results = []
+    for text in options.texts:
+        limit = tokens_read(tokenizer, model.config, text, None, options.truncate)
+        results.append((text, fill_mask(model, tokenizer, text, options.top_k, max_length=limit)))
     if options.json:
         print_json([{"text": text, "gaps": [[asdict(g) for g in gap] for gap in gaps]} for text, gaps in results])
         return 0

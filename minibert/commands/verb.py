@@ -8,11 +8,13 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from minibert.errors import InputError
 from minibert.source import DEMO
 from minibert.tables import visible
 from minibert.terminal import can_show
 
 if TYPE_CHECKING:
+    from minibert.config import BertConfig
     from minibert.tokenizer import BertTokenizer
 
 Command = Callable[[argparse.Namespace], int]
@@ -143,11 +145,38 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def add_truncate(verb: argparse.ArgumentParser) -> None:
+    """What becomes of a text that is longer than the model reads."""
+    verb.add_argument("--truncate", action="store_true", help="of a text longer than the model reads, take the start")
+
+
 def load_tokenizer(options: argparse.Namespace) -> "BertTokenizer":
     """The tokenizer of ``--model``."""
     from minibert.tokenizer import BertTokenizer
 
     return BertTokenizer.from_pretrained(options.model)
+
+
+def tokens_read(tokenizer: "BertTokenizer", config: "BertConfig", text: str, pair: str | None, truncate: bool) -> int:
+    """How many tokens the model reads at most, to cut the text to.
+
+    Raises InputError for a text that is too long, unless ``truncate``; then stderr says what is cut.
+    """
+    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
+    length = len(tokenizer(text, pair, verbose=False)["input_ids"])
+    if length > limit and not truncate:
+        raise InputError(
+            f"The text has {length} tokens and this model reads {limit}. Give a shorter text, or --truncate to take "
+            f"its first {limit}."
+        )
+    say_cut("the text", length, limit)
+    return limit
+
+
+def say_cut(what: str, length: int, limit: int) -> None:
+    """Tell on stderr that a text was cut, where it was."""
+    if length > limit:
+        print(f"minibert: {what} has {length} tokens and was cut to the {limit} that this model reads", file=sys.stderr)
 
 
 def print_json(content: object) -> None:

@@ -39,6 +39,7 @@ class Pieces:
     tokens: list[str]
     offsets: list[Span]
     word_ids: list[int]
+    position_ids: list[int]  # where the model saw each piece: in a window, its place there
     vectors: Tensor  # (pieces, W) float32, on the CPU
 
     def words(self) -> list[range]:
@@ -124,11 +125,13 @@ def merge(text: str, encoding: Encoding, view: list[Window], parts: list[Tensor]
         seen -= 1  # the cut goes through this word
     if len(view) == 1:
         vectors = parts[0][:seen]
+        position_ids = list(range(1, seen + 1))
     else:
         chosen = best_windows(word_ids, view)
+        position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
         vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
     tokens, offsets = encoding.tokens[1:-1], encoding.offsets[1:-1]
-    return Pieces(text, tokens[:seen], offsets[:seen], word_ids[:seen], vectors)
+    return Pieces(text, tokens[:seen], offsets[:seen], word_ids[:seen], position_ids, vectors)
 
 
 def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:

@@ -30,6 +30,7 @@ class WordVector:
     end: int
     pieces: tuple[str, ...]
     positions: range  # of the pieces in the row [CLS] text [SEP], where [CLS] is 0
+    position_ids: tuple[int, ...]  # which position embedding each piece had: those, but for a text read in windows
     covers: Span  # the characters that the pieces stand for: more than asked for, where a piece reaches beyond
     vector: Tensor = field(repr=False)  # (W,) float32
 
@@ -149,6 +150,7 @@ def gather(
             end=end,
             pieces=tuple(pieces.tokens[found.start : found.stop]),
             positions=range(found.start + 1, found.stop + 1),
+            position_ids=tuple(pieces.position_ids[found.start : found.stop]),
             covers=pieces.span(found),
             vector=vector,
         )

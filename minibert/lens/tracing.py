@@ -8,6 +8,7 @@ The run is the model's own (points.py), so the values are what it computes, not 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -23,12 +24,23 @@ from minibert.pretrained import BertPreTrainedModel
 Inputs = Mapping[str, Any] | Tensor  # what the tokenizer returned, or input_ids alone
 
 
+class UnknownPointError(InputError, KeyError):
+    """A name that a trace does not hold."""
+
+
 class Trace(dict[str, Tensor]):
     """Point → value, in the order of computation; ``outputs`` is what the model returned."""
 
     def __init__(self, values: Mapping[str, Tensor], points: Mapping[str, Point], outputs: ModelOutput | None) -> None:
         super().__init__(values)
         self.points, self.outputs = points, outputs
+
+    def __missing__(self, name: object) -> Tensor:
+        """Raise InputError, also a KeyError, for a name that this trace does not hold."""
+        close = get_close_matches(str(name), self, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        known = "was not kept in this trace" if name in self.points else "is no point of this model"
+        raise UnknownPointError(f"{name!r} {known}.{hint} model.points() lists every name.")
 
     def __str__(self) -> str:
         return trace_table(self, self.points)

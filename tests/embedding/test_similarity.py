@@ -61,13 +61,48 @@ def test_every_layer_is_the_readable_models(minilm_embedder) -> None:
             assert abs(found.matrix(layer)[a, b] - expected).item() <= 1e-6
 
 
+def test_matched_positions_are_the_readable_models_with_position_ids(minilm_embedder) -> None:
+    texts = ["The bank lent another bank money.", "He sat on the bank of the river."]
+    plain = word_similarity(minilm_embedder, "bank", texts)
+    found = word_similarity(minilm_embedder, "bank", texts, match_positions=True)
+    assert (plain.position_ids, plain.same_position, plain.matched) == ((2, 5, 5), False, False)
+    assert (found.position_ids, found.same_position, found.matched) == ((5, 5, 5), True, True)
+    assert (found.cosines[0] - 1).abs().max().item() <= 1e-6  # one piece, one segment, one position
+    assert (plain.cosines[0, :2] < 0.99).all()
+    inputs = minilm_embedder.tokenizer(texts[0], return_tensors="pt")
+    T = inputs["input_ids"].shape[1]
+    position_ids = torch.tensor([[0, *range(4, T + 3)]])  # [CLS] stays, the rest is three to the right
+    with torch.no_grad():
+        states = minilm_embedder.model(**inputs, position_ids=position_ids, output_hidden_states=True).hidden_states
+    for number, state in enumerate(states):
+        assert (found.vectors[0, number] - state[0, 2]).abs().max().item() <= 1e-5
+    assert (found.vectors[1:] - plain.vectors[1:]).abs().max().item() <= 1e-5  # these two did not move
+    assert found.to_dict()["matched_positions"] is True
+
+
+def test_a_text_without_room_is_not_moved(tiny) -> None:
+    texts = ["bank " + "tree " * 28, "the river by the bank"]
+    with pytest.raises(
+        InputError, match=r"has 31 tokens and would be moved 4 positions .* this model has 32 positions"
+    ):
+        word_similarity(tiny, "bank", texts, match_positions=True)
+    assert not word_similarity(tiny, "bank", texts).same_position
+
+
+def test_in_windows_the_position_is_the_windows(tiny) -> None:
+    found = word_similarity(tiny, "bank", "river " * 50 + "bank " + "tree " * 50 + "bank")
+    assert all(0 < position < 32 for position in found.position_ids)
+    # 102 pieces, windows of 30 that share 16: the last begins with piece 84 and holds the last piece, 101, as its 18th.
+    assert found.position_ids[1] == 18 and found.occurrences[1].position_ids == (18,)
+
+
 def test_korean_with_particles_and_several_places_in_one_text(tiny) -> None:
     found = word_similarity(tiny, "배", ["나는 배를 타고 배가 고프다", "담배"], "last")
     assert [(word.start, word.end) for word in found.occurrences] == [(3, 4), (9, 10), (1, 2)]
     content = found.to_dict()
     assert [entry["text"] for entry in content["occurrences"]] == [1, 1, 2]
     assert content["pairs"] == [[1, 2], [1, 3], [2, 3]]
-    assert [row["layer"] for row in content["layers"]] == [0, 1, 2]
+    assert [row["hidden_state"] for row in content["hidden_states"]] == [0, 1, 2]
     assert len(word_similarity(tiny, "bank", "the bank by the bank").pairs) == 1
 
 

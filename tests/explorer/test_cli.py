@@ -21,6 +21,9 @@ def test_writes_one_file(tmp_path, capsys) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
     assert main(["explore", "the bank", "--model", CHECKPOINT, "-o", str(path), "--samples", "0"]) == 0
     assert "MB; open it in a browser" in capsys.readouterr().out
+    long = "bank " * 40
+    assert main(["explore", "the bank", long, "--model", CHECKPOINT, "-o", str(path), "--samples", "0"]) == 0
+    assert capsys.readouterr().err == "minibert: text 2 has 42 tokens and was cut to the 32 that this model reads\n"
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,9 @@ def test_help_has_an_example_and_wrong_usage_exits_with_2(verb: str, capsys) -> 
     assert stopped.value.code == 0
     assert f"example: minibert {verb}" in " ".join(capsys.readouterr().out.split())
     assert main([verb, "bank " * 40, "--model", str(FOLDER)]) == 2
-    assert "The sequence has 42 tokens" in capsys.readouterr().err
+    assert (
+        "The text has 42 tokens and this model reads 32. Give a shorter text, or --truncate" in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit) as stopped:
         main([verb, "x", "--model", "m", "--layer", "-1"])
     assert stopped.value.code == 2

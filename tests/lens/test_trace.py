@@ -55,6 +55,19 @@ def test_only_some_points_and_an_early_end() -> None:
     assert_no_trace(model)
 
 
+def test_an_unknown_name_is_a_sentence_with_the_one_that_was_meant() -> None:
+    found = trace(small(), inputs_for(), points=["embeddings", "encoder.layer.0.output"])
+    with pytest.raises(
+        InputError, match=r"'encoder.layer.0.outputs' is no point of this model\. Did you mean .*output'"
+    ):
+        found["encoder.layer.0.outputs"]
+    with pytest.raises(KeyError, match=r"'encoder.layer.1' was not kept in this trace"):
+        found["encoder.layer.1"]
+    with pytest.raises(InputError, match=r"3 is no point of this model"):
+        found[3]
+    assert found.get("nothing") is None and "nothing" not in found
+
+
 def test_gradients_where_asked_for() -> None:
     for chunk in (0, 4):
         model, inputs = small(chunk_size_feed_forward=chunk), inputs_for()
