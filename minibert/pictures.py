@@ -4,6 +4,7 @@ matplotlib is an extra: pip install 'minibert[plot]'.
 """
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,31 @@ FORMATS = ("png", "svg", "pdf")
 def need_matplotlib() -> Any:
     """The module matplotlib; MissingExtraError when it is not installed."""
     try:
+        import matplotlib.colors
         import matplotlib.figure
         import matplotlib.font_manager
     except ImportError as error:
         raise MissingExtraError("matplotlib is not installed; for pictures: pip install 'minibert[plot]'.") from error
     return matplotlib
+
+
+def new_figure(size: tuple[float, float]) -> Any:
+    """An empty matplotlib figure of ``size`` inches, which a notebook shows with or without ``%matplotlib``."""
+    return _figure_class()(figsize=size, layout="constrained")
+
+
+@cache
+def _figure_class() -> Any:
+    """The class Figure of matplotlib; pyplot, which usually shows one in a notebook, is neither needed nor loaded."""
+    base: Any = need_matplotlib().figure.Figure
+
+    class Figure(base):  # type: ignore[misc]
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png")
+            return picture.getvalue()
+
+    return Figure
 
 
 def check_picture(path: str | Path) -> None:

@@ -142,8 +142,8 @@ def test_shades() -> None:
     cells = [scale.cell(value, 1) for value in (0, 0.1, 0.2, 0.45, 0.7, 0.9, 1, 2, float("nan"))]
     assert cells == [" ", " ", "░", "▒", "▓", "█", "█", "█", "·"]
     colours = Scale(top=1.0, highest=1.0, colours=True)
-    assert colours.cell(0.0, 2) == "\x1b[48;5;17m  \x1b[0m" and "226" in colours.cell(3.0, 2)
-    assert colours.legend().count("\x1b[0m") == 14
+    assert colours.cell(0.0, 2) == "\x1b[48;5;234m  \x1b[0m" and "229" in colours.cell(3.0, 2)
+    assert colours.legend().count("\x1b[0m") == 10
     every = Scale.of([torch.tensor([[5.0, 1.0], [2.0, 7.0]])], [(0,), (1,)], False)
     assert (every.top, every.highest) == (2.0, 7.0)
     assert Scale.of([torch.zeros(1, 1)], [(0,)], False).top == 1.0

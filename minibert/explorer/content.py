@@ -14,6 +14,7 @@ from minibert.explorer.extras import predictions, sensitivity_maps
 from minibert.explorer.geometry import Plane
 from minibert.explorer.reading import Reading, read
 from minibert.explorer.walks import Run, describe_model, encoder_of, run, tokens_of, walk_of
+from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -69,6 +70,7 @@ def content_of_samples(
     """The content without sensitivity maps; ``kind`` is that of its large tensors."""
     return {
         "live": False,
+        "palette": SCALES,
         "model": describe_model(model, name),
         "walks": [described_walk(model, tokenizer, sample, kind) for sample in found],
         "comparison": comparison_of(found, kind),

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from minibert.palette import terminal_ramp
 from minibert.tables import visible, width
 
 SHADES = " ░▒▓█"
-RAMP = (17, 18, 19, 20, 26, 32, 38, 44, 79, 114, 149, 184, 220, 226)  # dark blue to yellow, of a terminal's 256 colours
+RAMP = terminal_ramp(10)  # of a terminal's 256 colours; of more levels some would look alike
 LONGEST = 14  # cells of a terminal for a token
 GAP = "   "
 

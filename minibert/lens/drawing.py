@@ -1,7 +1,8 @@
-"""Attention and sensitivity maps as pictures for paper and slides: .png, .svg or .pdf.
+"""Attention and sensitivity maps as pictures for paper and slides: .png, .svg or .pdf, or a figure for a notebook.
 
-matplotlib draws; it is an extra: pip install 'minibert[plot]'.  Tokens are shown as they are: no dollar sign begins a
-formula, and Korean and Chinese letters are taken from whatever font of this machine has them.
+matplotlib draws; it is an extra: pip install 'minibert[plot]'.  The colours are those of the page (palette.py).
+Tokens are shown as they are: no dollar sign begins a formula, and Korean and Chinese letters are taken from whatever
+font of this machine has them.
 """
 
 import math
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.lens.noise import Sensitivity
-from minibert.pictures import check_picture, need_matplotlib, write_picture
+from minibert.palette import shades
+from minibert.pictures import check_picture, need_matplotlib, new_figure, write_picture
 from minibert.tables import visible
 
 # Tried in this order before any other font of the machine: good-looking ones that many machines have.
@@ -31,23 +33,24 @@ UNIT = "movement for each unit of noise"
 
 def draw_attention(
     found: Mapping[str, Tensor],
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     tokens: Sequence[str] | None = None,
     layer: int | None = None,
     head: int | None = None,
     text: int = 0,
-) -> None:
+) -> Any:
     """Who looks at whom: a picture of one head, of a layer's heads, or of all heads of all layers.
 
     Args:
         found: a trace; of a run's points only ``…attention.self.probabilities`` are needed.
-        path: the file; its ending says the format: .png, .svg or .pdf.
+        path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
         tokens: the pieces, as labels; default numbers.
         layer, head: which, from 0; default all.
         text: the row of the batch.
 
-    Warns when no font here has some of the letters.  Raises InputError, MissingExtraError.
+    Returns the matplotlib figure, which a notebook shows.  Warns when no font here has some of the letters.  Raises
+    InputError, MissingExtraError.
     """
     maps = [value for name, value in found.items() if name.endswith(".attention.self.probabilities")]
     if not maps:
@@ -60,28 +63,29 @@ def draw_attention(
     if len(labels) != T:
         raise InputError(f"There are {len(labels)} tokens for attention over {T}.")
     across = len(heads) if len(layers) > 1 else math.ceil(math.sqrt(len(heads)))
-    _draw(panels, path, labels, labels, across, ("looks from", "to", "probability"), top=1.0)
+    return _draw(panels, path, labels, labels, across, ("looks from", "to", "probability"), top=1.0)
 
 
 def draw_sensitivity(
     found: Sensitivity,
-    path: str | Path,
+    path: str | Path | None = None,
     *,
     tokens: Sequence[str] | None = None,
     layers: Iterable[int] | None = None,
     text: int = 0,
-) -> None:
+) -> Any:
     """How much each token moves when one is disturbed: a picture with a panel for each watched point.
 
     Args:
         found: what :func:`minibert.sensitivity` or :func:`minibert.exact_sensitivity` returned.
-        path: the file; its ending says the format: .png, .svg or .pdf.
+        path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
         tokens: the pieces, as labels; default those that ``found`` knows, or numbers.
         layers: which of the watched points, from 0; default all.
         text: which text, when there are several.
 
-    The scale ends at the largest movement of another token; what a token does to itself is more.  Warns when no font
-    here has some of the letters.  Raises InputError, MissingExtraError.
+    Returns the matplotlib figure, which a notebook shows.  The scale ends at the largest movement of another token;
+    what a token does to itself is more.  Warns when no font here has some of the letters.  Raises InputError,
+    MissingExtraError.
     """
     if found.maps.dim() == 4:
         found = found.text(text)
@@ -101,7 +105,7 @@ def draw_sensitivity(
         if j not in group and not table[row, j].isnan()
     ]
     top = max(beside, default=0.0) or 1.0
-    _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves", UNIT), top)
+    return _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves", UNIT), top)
 
 
 def chosen(what: str, number: int | None, size: int) -> list[int]:
@@ -113,23 +117,25 @@ def chosen(what: str, number: int | None, size: int) -> list[int]:
 
 def _draw(
     panels: Sequence[tuple[str, Tensor]],
-    path: str | Path,
+    path: str | Path | None,
     rows: Sequence[str],
     columns: Sequence[str],
     across: int,
     said: tuple[str, str, str],  # beside the rows, below the columns, beside the colours
     top: float,
-) -> None:
-    """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar."""
+) -> Any:
+    """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar; the figure."""
     matplotlib = need_matplotlib()
-    check_picture(path)
+    if path is not None:
+        check_picture(path)
+    colours = matplotlib.colors.ListedColormap([[channel / 255 for channel in shade] for shade in shades("amount")])
     down = math.ceil(len(panels) / across)
     at_most = LABELLED if len(panels) == 1 else NARROW if len(panels) <= MANY else 0
     side = max(1.0, 0.16 * len(columns)) if max(len(rows), len(columns)) <= at_most else 1.6
     size = (min(40.0, across * (side + 1.0) + 1.2), min(60.0, down * (side + 1.0) + 0.4))
     families = fonts_for("".join((*rows, *columns)))
     with matplotlib.rc_context({"font.family": families}):
-        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        figure = new_figure(size)
         grid = figure.subplots(down, across, squeeze=False)
         image: Any = None
         for number, place in enumerate(grid.flat):
@@ -137,7 +143,7 @@ def _draw(
                 place.set_axis_off()
                 continue
             title, values = panels[number]
-            image = place.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap="viridis")
+            image = place.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap=colours)
             place.set_title(title, fontsize=8, parse_math=False)
             _label(place, rows, columns, at_most)
             place.set_ylabel(said[0] if number % across == 0 else "", fontsize=7)
@@ -146,7 +152,9 @@ def _draw(
         bar = figure.colorbar(image, ax=grid, shrink=0.6, extend="max" if over else "neither")
         bar.ax.tick_params(labelsize=7)
         bar.set_label(said[2], fontsize=7)
-        write_picture(figure, path)
+        if path is not None:
+            write_picture(figure, path)
+    return figure
 
 
 def _label(place: Any, rows: Sequence[str], columns: Sequence[str], at_most: int) -> None:

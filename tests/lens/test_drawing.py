@@ -164,3 +164,16 @@ def test_the_colours_say_what_they_measure(tmp_path) -> None:
     draw_attention(trace(model, SENTENCE), tmp_path / "heads.svg")
     assert "<!-- movement for each unit of noise -->" in (tmp_path / "maps.svg").read_text(encoding="utf-8")
     assert "<!-- probability -->" in (tmp_path / "heads.svg").read_text(encoding="utf-8")
+
+
+def test_the_figure_is_returned_and_a_notebook_can_show_it(tmp_path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    found = sensitivity(small(), SENTENCE, samples=1)
+    for figure in (
+        draw_sensitivity(found, tokens=list("abcde")),
+        draw_sensitivity(found, tmp_path / "maps.png"),
+        draw_attention(trace(small(), SENTENCE), layer=1),
+    ):
+        assert isinstance(figure, matplotlib.figure.Figure) and len(figure.axes) >= 2
+        assert figure._repr_png_().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["maps.png"]

@@ -1,41 +1,9 @@
-// Colour scales of even steps to the eye: straight lines in OKLab (Björn Ottosson, 2020), lightness first, so that they
-// stay readable in grey and for colour-blind readers.  Nothing is the colour of the paper, so that what is there stands
-// out: white by day, near-black by night.
+// Colour scales between the stops that minibert/palette.py has for the page, the pictures and the terminal alike:
+// straight lines in OKLab (Björn Ottosson, 2020), lightness first, so that they stay readable in grey and for
+// colour-blind readers.
 
-const SCALES = {
-  light: {
-    amount: [
-      [0.985, 0.005, 210],
-      [0.87, 0.075, 200],
-      [0.68, 0.12, 215],
-      [0.48, 0.13, 255],
-      [0.28, 0.11, 285],
-    ],
-    sign: [
-      [0.4, 0.14, 258],
-      [0.68, 0.11, 250],
-      [0.975, 0, 0],
-      [0.74, 0.13, 55],
-      [0.48, 0.14, 40],
-    ],
-  },
-  dark: {
-    amount: [
-      [0.21, 0.012, 260],
-      [0.38, 0.1, 275],
-      [0.55, 0.13, 230],
-      [0.76, 0.13, 175],
-      [0.96, 0.09, 105],
-    ],
-    sign: [
-      [0.86, 0.1, 235],
-      [0.56, 0.13, 252],
-      [0.25, 0.005, 260],
-      [0.6, 0.14, 45],
-      [0.88, 0.11, 75],
-    ],
-  },
-};
+import { page } from "./state.js";
+
 const SHADES = 256;
 
 function toRGB([lightness, chroma, hue]) {
@@ -67,7 +35,7 @@ const tables = new Map();
 function table(kind, theme) {
   const key = `${kind} ${theme}`;
   if (!tables.has(key)) {
-    const stops = SCALES[theme][kind].map(toLab);
+    const stops = page().palette[theme][kind].map(toLab);
     const colors = [];
     for (let step = 0; step < SHADES; step++) {
       const place = (step / (SHADES - 1)) * (stops.length - 1);
