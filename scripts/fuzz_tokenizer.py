@@ -2,6 +2,8 @@
 
     python scripts/fuzz_tokenizer.py --count 200000 --seed 0     adversarial strings over real vocabularies
     python scripts/fuzz_tokenizer.py --code-points               every Unicode code point, alone and between letters
+    python scripts/fuzz_tokenizer.py --added --count 200000      random sets of added tokens in adversarial strings
+    python scripts/fuzz_tokenizer.py --added --code-points       every code point beside added tokens of all 32 kinds
     python scripts/fuzz_tokenizer.py --tables                    print minibert/tokenizer/unicode_tables.py anew
 
 Needs the ``tokenizers`` package (the "test" extra); the real vocabularies are looked for in ../shared/vocab and a small
@@ -15,16 +17,17 @@ import textwrap
 import time
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken as TheirToken
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from minibert.tokenizer import BertTokenizer  # noqa: E402
+from minibert.tokenizer import AddedToken, BertTokenizer  # noqa: E402
 from minibert.tokenizer import characters as ch  # noqa: E402
 from minibert.tokenizer import unicode_tables as tables  # noqa: E402
 from minibert.tokenizer.files import read_vocab  # noqa: E402
@@ -242,6 +245,137 @@ def _with_end(items: Iterable[str]) -> Iterator[str | None]:
     yield None
 
 
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+KINDS = [dict(zip(FLAGS, values, strict=True)) for values in product((False, True), repeat=len(FLAGS))]
+
+
+def with_added_kinds(vocab: dict[str, int], rules: Rules) -> tuple[BertTokenizer, Tokenizer, list[str]]:
+    """Both tokenizers with one added token of each of the 32 kinds, and the contents of these tokens."""
+    ours, oracle = ours_of(vocab, rules), oracle_of(vocab, rules)
+    contents = [f"<K{number:x}>" for number in range(len(KINDS))]
+    ours.add_tokens([AddedToken(c, **kind) for c, kind in zip(contents, KINDS, strict=True)])
+    oracle.add_tokens([TheirToken(c, **kind) for c, kind in zip(contents, KINDS, strict=True)])
+    return ours, oracle, contents
+
+
+def added_texts(codes: Iterable[int], contents: list[str], beside: int) -> Iterator[str]:
+    """Each code point before, after and between ``beside`` added tokens; the kinds take turns."""
+    number = 0
+    remaining = iter(codes)
+    while group := list(islice(remaining, max(1, 64 // beside))):
+        stretches = []
+        for c in map(chr, group):
+            for _ in range(beside):
+                first, second = contents[number % len(contents)], contents[number * 7 % len(contents)]
+                stretches.append(f"{c}{first}{c}{second} {c}")
+                number += 1
+        yield " b".join(stretches)
+
+
+def sweep_added(codes: Iterable[int], beside: int, rules: Iterable[Rules], show: int = 10) -> int:
+    """Every code point of ``codes`` beside added tokens; returns the number of texts that differ."""
+    codes, mismatches = list(codes), 0
+    for number, rule in enumerate(rules):
+        ours, oracle, contents = with_added_kinds(small_vocabulary(), rule)
+        oracle.encode_special_tokens = ours.split_special_tokens = number % 2 == 1
+        texts = added_texts(codes, contents, beside)
+        while batch := list(islice(texts, 1000)):
+            for line in differences(ours, oracle, batch):
+                mismatches += 1
+                if mismatches <= show:
+                    print(f"{rule}: {line}")
+        print(f"{len(codes)} code points, {mismatches} mismatches: {rule}", file=sys.stderr)
+    return mismatches
+
+
+class AddedTokens:
+    """Random sets of added tokens, added in several steps, the same content under other flags too."""
+
+    CONTENTS = ("<x>", "x", "X", "é", "a", "ab", "[MASK]", "hello", "Hello world", " <s>", "<s> ", " ", "##a", "가")
+    CONTENTS += ("ß", "İ", ".", "..", "中", "<x> <x>", "\u0301", "a\u0301", "किताब", "\n", "<y>", "x<", "[X]", "\u200d")
+    BETWEEN = (" ", "  ", "\t", "\x85", "\x1c", "\u3000", "_", "\u0903", "१", "b", "É", " <x>", "<X>", "बें", "\x00")
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def flags(self) -> dict[str, bool]:
+        """One of the 32 kinds, each flag set in a third of them so that plain ones are met, too."""
+        return {flag: self.random.random() < 0.35 for flag in FLAGS}
+
+    def add(self, ours: BertTokenizer, oracle: Tokenizer) -> list[Any]:
+        """Add the same tokens to both; returns what was added.
+
+        Left out is what the library gives no steady answer to: a token that is normalized to nothing, which it finds
+        between the bytes of characters, and two that are normalized to the same, of which its hashing picks one.
+        """
+        history, forms = [], dict[str, str]()
+        for _ in range(self.random.randint(1, 4)):
+            tokens = [(self.random.choice(self.CONTENTS), self.flags()) for _ in range(self.random.randint(1, 3))]
+            tokens = [(content, flags) for content, flags in tokens if self._steady(ours, content, flags, forms)]
+            mine, theirs = [AddedToken(c, **f) for c, f in tokens], [TheirToken(c, **f) for c, f in tokens]
+            special = self.random.random() < 0.3
+            counts = (
+                ours.add_tokens(mine, special),
+                (oracle.add_special_tokens if special else oracle.add_tokens)(theirs),
+            )
+            assert counts[0] == counts[1], (counts, tokens)
+            history.append((tokens, special))
+        assert ours.vocab == oracle.get_vocab(with_added_tokens=True)
+        return history
+
+    @staticmethod
+    def _steady(ours: BertTokenizer, content: str, flags: dict[str, bool], forms: dict[str, str]) -> bool:
+        form = ours._encoder._normalize(content)
+        return not flags["normalized"] or bool(form and forms.setdefault(form, content) == content)
+
+    def text(self) -> str:
+        """Up to nine of the contents and of what may stand between."""
+        return "".join(self.random.choice(self.CONTENTS + self.BETWEEN) for _ in range(self.random.randint(0, 9)))
+
+
+def fuzz_added(count: int, seed: int, show: int = 10) -> int:
+    """Random sets of added tokens, 30 texts each; returns the number of texts that differ."""
+    mismatches, vocab, source = 0, small_vocabulary(), AddedTokens(seed)
+    for _ in range(max(1, count // 30)):
+        rules = source.random.choice(RULES)
+        ours, oracle = ours_of(vocab, rules), oracle_of(vocab, rules)
+        history = source.add(ours, oracle)
+        oracle.encode_special_tokens = ours.split_special_tokens = source.random.random() < 0.3
+        texts = [text for text in (source.text() for _ in range(30)) if not panics(oracle, text)]
+        for line in differences(ours, oracle, texts):
+            mismatches += 1
+            if mismatches <= show:
+                print(f"{rules} {history}: {line}")
+    return mismatches
+
+
+def panics(oracle: Tokenizer, text: str) -> bool:
+    """Whether the library fails on ``text``: it does where an added token that is a space was already taken."""
+    try:
+        oracle.encode(text)
+    except BaseException as error:  # its panics are not Exceptions
+        if type(error).__name__ != "PanicException":
+            raise
+        return True
+    return False
+
+
+def single_word_table() -> set[int]:
+    """The word characters beside an added token with single_word, asked one code point at a time."""
+    oracle = Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    oracle.add_tokens([TheirToken("<x>", single_word=True, normalized=False)])
+    encodings = oracle.encode_batch([f"<x>{chr(code)}" for code in CODE_POINTS])
+    return {code for code, encoding in zip(CODE_POINTS, encodings, strict=True) if 1 not in encoding.ids}
+
+
+def white_space_table() -> set[int]:
+    """What an added token with rstrip takes along."""
+    oracle = Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
+    oracle.add_tokens([TheirToken("<x>", rstrip=True, normalized=False)])
+    encodings = oracle.encode_batch([f"<x>{chr(code)}" for code in CODE_POINTS])
+    return {code for code, encoding in zip(CODE_POINTS, encodings, strict=True) if encoding.offsets[0] == (0, 4)}
+
+
 def measured_tables() -> dict[str, Any]:
     """What the library does to each code point, as sets and mappings."""
 
@@ -296,6 +430,8 @@ def print_tables() -> None:
         "INERT": ranges(table["inert"]),
         "KEPT_MARKS": ranges(table["kept"]),
         "NEWER_LOWERCASE": steps(table["lower"]),
+        "WHITE_SPACE": ranges(white_space_table()),
+        "WORD": ranges(single_word_table()),
     }
     present = Path(tables.__file__).read_text(encoding="utf-8")
     for name, body in bodies.items():
@@ -333,12 +469,18 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=20_000, help="how many strings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--code-points", action="store_true", help="every code point instead of random strings")
+    parser.add_argument("--added", action="store_true", help="with added tokens of every kind")
     parser.add_argument("--tables", action="store_true", help="print unicode_tables.py as measured now")
     arguments = parser.parse_args()
     if arguments.tables:
         print_tables()
         return 0
-    mismatches = fuzz(arguments.count, arguments.seed, arguments.code_points)
+    if not arguments.added:
+        mismatches = fuzz(arguments.count, arguments.seed, arguments.code_points)
+    elif arguments.code_points:
+        mismatches = sweep_added(CODE_POINTS, len(KINDS), RULES[:4])
+    else:
+        mismatches = fuzz_added(arguments.count, arguments.seed)
     version = f"Python {sys.version.split()[0]}, Unicode {unicodedata.unidata_version}"
     print(f"{mismatches} mismatches ({version})")
     return 1 if mismatches else 0

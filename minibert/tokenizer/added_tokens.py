@@ -7,14 +7,11 @@ A token with ``normalized=True`` is looked for later, in the normalized text.  L
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_WORD_CHARACTER = re.compile(r"\w")
-# Rust's \s is the Unicode property White_Space; Python's \s also takes the four separators U+001C..U+001F.
-_SPACES = r"[^\S\x1c-\x1f]*"
-_SPACES_AFTER = re.compile(_SPACES)
-_SPACES_BEFORE = re.compile(_SPACES + r"\Z")
+from minibert.tokenizer.characters import is_white_space, is_word_character
 
 
 @dataclass(frozen=True)
@@ -57,9 +54,15 @@ Part = tuple[AddedToken | None, int, int]  # an added token or None for text bet
 
 
 class Finder:
-    """Finds a set of added tokens in texts; ``written`` gives the form in which a token is looked for."""
+    """Finds a set of added tokens in texts.
 
-    def __init__(self, tokens: Iterable[AddedToken], written: Callable[[str], str] = str) -> None:
+    ``special`` holds the contents that count as special tokens, ``written`` gives the form a token is looked for in.
+    """
+
+    def __init__(
+        self, tokens: Iterable[AddedToken], special: AbstractSet[str] = frozenset(), written: Callable[[str], str] = str
+    ) -> None:
+        self._special = special
         self._by_form = {form: token for token in tokens if (form := written(token.content))}
         # Python's alternation takes the first that fits: longest first makes it the left-most longest.
         forms = sorted(self._by_form, key=len, reverse=True)
@@ -74,31 +77,30 @@ class Finder:
     def split(self, text: str, ignore_special: bool = False) -> Iterator[Part]:
         """``text`` cut into added tokens and the stretches between them, in order, nothing empty.
 
-        With ``ignore_special`` special tokens are passed over and end up in the stretches.
+        With ``ignore_special`` special tokens are passed over and end up in the stretches.  A token that was ever
+        added as special stays so, whatever it was added as later: the library keeps the set.
         """
         position = 0
         for match in self._pattern.finditer(text) if self._pattern and self.may_find(text) else ():
             token = self._by_form[match.group()]
             start, end = match.span()
-            if ignore_special and token.special:
+            if ignore_special and token.content in self._special:
                 continue
-            if token.single_word and (_ends_in_word(text[:start]) or _begins_with_word(text[end:])):
+            if token.single_word and (
+                is_word_character(text[start - 1 : start]) or is_word_character(text[end : end + 1])
+            ):
                 continue
-            if token.lstrip and (spaces := _SPACES_BEFORE.search(text, position, start)):
-                start = spaces.start()
-            if token.rstrip and (spaces := _SPACES_AFTER.match(text, end)):
-                end = spaces.end()
+            if token.lstrip:
+                while start > position and is_white_space(text[start - 1]):
+                    start -= 1
+                start = max(start, position)  # the token before may have taken the spaces that this one begins with
+            if token.rstrip:
+                while end < len(text) and is_white_space(text[end]):
+                    end += 1
             if position < start:
                 yield None, position, start
-            yield token, start, end
+            if start < end:  # nothing is left of a token that is all spaces, taken by the one before
+                yield token, start, end
             position = end
         if position < len(text):
             yield None, position, len(text)
-
-
-def _ends_in_word(text: str) -> bool:
-    return bool(text) and _WORD_CHARACTER.match(text[-1]) is not None
-
-
-def _begins_with_word(text: str) -> bool:
-    return _WORD_CHARACTER.match(text) is not None

@@ -63,9 +63,10 @@ class TextEncoder:
     def find(self, vocabulary: Vocabulary) -> None:
         """Set which added tokens are looked for, and in what form."""
         added = vocabulary.added.values()
-        self._as_written = Finder(token for token in added if not token.normalized)
+        special = frozenset(vocabulary.special)
+        self._as_written = Finder((token for token in added if not token.normalized), special)
         normalized = [token for token in added if token.normalized]
-        self._normalized = Finder(normalized, self._normalize)
+        self._normalized = Finder(normalized, special, self._normalize)
         vocabulary.write_added(self._normalize)
         self._has_normalized = bool(normalized)
 
@@ -94,7 +95,7 @@ class TextEncoder:
             for word in words:
                 for token_id, span in word:
                     detail.ids.append(token_id)
-                    detail.tokens.append(added or self._vocabulary.id_to_token(token_id) or "")
+                    detail.tokens.append(added or self._vocabulary.piece(token_id))
                     detail.offsets.append(span)
                     detail.word_ids.append(word_id)
                 word_id += 1

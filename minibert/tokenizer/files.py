@@ -27,14 +27,13 @@ from minibert.source import (
     write_text,
 )
 from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.characters import is_white_space
 from minibert.tokenizer.special_tokens import NAMES
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
 VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
-# Rust's line.trim_end(), which the library reads vocab.txt with: the property White_Space.
-_WHITE_SPACE = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
-)
+# Rust's line.trim_end(), which the library reads vocab.txt with.
+_WHITE_SPACE = "".join(filter(is_white_space, map(chr, range(0x3001))))
 _TRAILING_SPACE = re.compile(f"[{_WHITE_SPACE.replace(chr(10), '')}]$", re.MULTILINE)
 
 

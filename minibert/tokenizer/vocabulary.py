@@ -34,6 +34,10 @@ class Vocabulary:
         written = self._written.get(token_id)
         return self._base_tokens.get(token_id) if written is None else written
 
+    def piece(self, token_id: int) -> str:
+        """The text of ``token_id`` as WordPiece found it, which an added token of the same id may be written unlike."""
+        return self._base_tokens[token_id]
+
     @cached_property
     def _base_tokens(self) -> dict[int, str]:
         return {token_id: token for token, token_id in self.base.items()}
