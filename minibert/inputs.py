@@ -5,6 +5,8 @@ cost nothing); the ids themselves are never scanned: when one is outside a table
 and :func:`explain_lookup_failure` finds out which.
 """
 
+import operator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -131,3 +133,21 @@ def explain_lookup_failure(
 def shape_of(tensor: Tensor) -> str:
     """A shape as people write it."""
     return str(tuple(tensor.shape))
+
+
+def whole_number(name: str, value: object) -> int:
+    """``value`` as an int, also NumPy's or a tensor's; InputError, naming the argument, for anything else."""
+    try:
+        if type(value) is not bool:
+            return operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise InputError(f"{name} is {value!r:.80}; expected a whole number.")
+
+
+def whole_numbers(name: str, values: object) -> list[int]:
+    """One whole number or several, as a list; InputError, naming the argument, for anything else."""
+    several = values.tolist() if isinstance(values, Tensor) else values
+    if not isinstance(several, Iterable) or isinstance(several, str | bytes):
+        several = [several]
+    return [whole_number(name, value) for value in several]

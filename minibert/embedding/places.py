@@ -20,7 +20,7 @@ def find_places(text: str, word: str, words: Sequence[Span], ignore_case: bool) 
     ``ignore_case``; where nothing is found so, it does not.  Several words, such as "New York", are looked for as
     they stand.  Raises InputError when ``word`` is empty.
     """
-    if not word.strip():
+    if not isinstance(word, str) or not word.strip():
         raise InputError("The word to look for is empty; give at least one letter.")
     starts, ends = {start for start, _ in words}, {end for _, end in words}
     as_written = [] if ignore_case else spans_of(text, word.strip(), 0)

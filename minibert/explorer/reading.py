@@ -50,7 +50,7 @@ class Reading:
 
 def read(model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str) -> Reading:
     """Tokenize ``text``, cut to what ``model`` reads.  Raises InputError for a text with nothing in it."""
-    if not text.strip():
+    if not isinstance(text, str) or not text.strip():
         raise InputError("The text is empty: there is nothing to look at.")
     whole = tokenizer(text, verbose=False)["input_ids"]
     longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)

@@ -30,7 +30,8 @@ def ablate_heads(
         how: ``"zero"``: the head writes nothing.  ``"mean"``: it writes, at every token, its mean over the tokens of
             this batch (padding does not count), so that what it writes anyway stays.
 
-    Runs the model L · N + 1 times, without gradients.  Raises InputError for another ``how``.
+    Runs the model L · N + 1 times, without gradients.  Raises InputError for another ``how``
+    and for a ``metric`` that gives no number.
     """
     if how not in ("zero", "mean"):
         raise InputError(f"how is {how!r}; heads are ablated by 'zero' or by 'mean'.")
@@ -43,11 +44,25 @@ def ablate_heads(
     table = torch.zeros(len(layers), heads, dtype=torch.float64)
     with torch.no_grad(), tqdm(total=table.numel(), desc="heads", unit="head", disable=None) as progress:
         with Watch(model, lambda _name, value: value, ()):  # written-out attention here as there
-            whole = float(metric(model(**arguments, return_dict=True)))
+            whole = measured(metric, model(**arguments, return_dict=True))
         for layer, point in enumerate(layers):
             for head in range(heads):
                 change = zero_head(head) if how == "zero" else mean_head(head, attention_mask=padding)
                 with edit(model, point, change):
-                    table[layer, head] = float(metric(model(**arguments, return_dict=True))) - whole
+                    table[layer, head] = measured(metric, model(**arguments, return_dict=True)) - whole
                 progress.update()
     return table
+
+
+def measured(metric: Callable[[Any], float | Tensor], outputs: Any) -> float:
+    """What ``metric`` says of the outputs; InputError unless it is one number."""
+    if not callable(metric):
+        raise InputError(f"metric is {metric!r:.80}; expected a function of the model's outputs.")
+    number = metric(outputs)
+    if isinstance(number, Tensor) and number.numel() == 1:
+        return float(number)
+    if isinstance(number, Tensor):
+        raise InputError(f"metric gave a tensor of shape {tuple(number.shape)}; expected one number.")
+    if not isinstance(number, int | float):
+        raise InputError(f"metric gave {number!r:.80}; expected one number.")
+    return float(number)

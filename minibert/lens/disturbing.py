@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.lens.points import select
+from minibert.inputs import whole_numbers
+from minibert.lens.points import names_in, select
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
 from minibert.points import Watch
 from minibert.pretrained import BertPreTrainedModel
@@ -47,6 +48,8 @@ class Disturbed:
         ):
             raise InputError("In training mode dropout moves every value; call model.eval() before you disturb one.")
         self.arguments = as_arguments(self.model, inputs)
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise InputError(f"dtype is {dtype!r}; expected a floating-point one such as torch.float64, or None.")
         self.tensors: dict[str, Tensor] = {}
         if dtype not in (None, self.model.dtype):
             self.tensors = {
@@ -78,17 +81,18 @@ class Disturbed:
 
     def rows_at_once(self, given: int | None) -> int:
         """How many disturbed copies to compute together: as given, or as many as TOKENS_AT_ONCE allows."""
-        if given is not None and (not isinstance(given, int) or given < 1):
+        if given is not None and (type(given) is not int or given < 1):
             raise InputError(f"chunk is {given!r}; expected a whole number of at least 1, or None.")
         return given or max(1, TOKENS_AT_ONCE // (self.B * self.T))
 
     def groups(self, positions: Positions | None) -> tuple[tuple[int, ...], ...]:
         """The R sets of positions to disturb, each sorted; InputError for one that is nowhere a token."""
-        given = range(self.T) if positions is None else [positions] if isinstance(positions, int) else positions
+        given: Any = range(self.T) if positions is None else positions
+        given = given.tolist() if isinstance(given, Tensor) else given
         groups = []
-        for entry in given:
-            group = [entry] if isinstance(entry, int) else list(entry)
-            outside = [i for i in group if not isinstance(i, int) or not -self.T <= i < self.T]
+        for entry in given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]:
+            group = whole_numbers("A position", entry)
+            outside = [i for i in group if not -self.T <= i < self.T]
             if outside or not group:
                 wrong = outside[0] if outside else entry
                 raise InputError(f"There is no position {wrong}: the text has 0 to {self.T - 1}.")
@@ -160,8 +164,7 @@ def _plan(
     count = model.config.num_hidden_layers
     layers = [f"{prefix}encoder.layer.{number}" for number in range(count)]
     start = _only(model, prefix, at)
-    given = [points] if isinstance(points, str) else points
-    watched = None if given is None else select(model, [_known(model, prefix, name) for name in given])
+    watched = None if points is None else select(model, [_known(model, prefix, name) for name in names_in(points)])
     if mode == "afresh":
         if start != f"{prefix}embeddings":
             raise InputError("In mode 'afresh' the input of each layer is disturbed; at is for mode 'once'.")
@@ -190,7 +193,7 @@ def _known(model: BertPreTrainedModel, prefix: str, name: str) -> str:
 
 
 def _only(model: BertPreTrainedModel, prefix: str, name: str) -> str:
-    found = select(model, _known(model, prefix, name))
+    found = [point for one in names_in(name) for point in select(model, _known(model, prefix, one))]
     if len(found) > 1:
         raise InputError(f"{name!r} names {len(found)} points; noise goes in at one.")
     (point,) = [point for point in model.points() if point.name == found[0]]

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.lens.points import select
+from minibert.inputs import whole_numbers
+from minibert.lens.points import names_in, select
 from minibert.lens.tracing import watchable
 from minibert.points import Watch
 
@@ -48,6 +49,8 @@ def edit(
     for names, given in (point if isinstance(point, Mapping) else {_key(point): change}).items():
         if given is None:
             raise InputError(f"There is no change given for {names}: edit(model, point, change).")
+        if not isinstance(given, Tensor) and not callable(given):
+            raise InputError(f"The change given for {names} is {given!r:.80}; expected a tensor or a function of one.")
         for name in select(model, names):
             changes.setdefault(name, []).append(given)
     missed = set(changes)
@@ -71,7 +74,7 @@ def edit(
 
 
 def _key(point: str | Iterable[str]) -> str | tuple[str, ...]:
-    return point if isinstance(point, str) else tuple(point)
+    return point if isinstance(point, str) else tuple(names_in(point))
 
 
 def fitting(name: str, value: Tensor, new: object) -> Tensor:
@@ -119,6 +122,8 @@ def patch(
     ``value`` has the shape of what it replaces, or one that stretches to it (1 where it is the same for all).  Tokens
     are the second to last dimension: of (B, N, T, T), those that ask.
     """
+    if not isinstance(value, Tensor):
+        raise InputError(f"A patch is {value!r:.80}; expected a tensor.")
 
     def change(old: Tensor) -> Tensor:
         try:
@@ -132,6 +137,10 @@ def patch(
 
 def force_attention(pattern: Tensor, *, heads: int | Sequence[int] | None = None) -> Callable[[Tensor], Tensor]:
     """At ``attention.self.probabilities``: who looks at whom, (T, T), (N, T, T) or (B, N, T, T); each row sums to 1."""
+    if not isinstance(pattern, Tensor) or pattern.dim() < 2 or not pattern.is_floating_point():
+        raise InputError(
+            f"An attention pattern is {pattern!r:.80}; expected a tensor (T, T), (N, T, T) or (B, N, T, T)."
+        )
     if not torch.allclose(pattern.sum(-1), pattern.new_ones(()), atol=1e-3):
         raise InputError("Each row of an attention pattern sums to 1: it is how a token's attention is shared out.")
     return patch(pattern, heads=heads)
@@ -145,7 +154,7 @@ def _chosen(value: Tensor, tokens: int | Sequence[int] | None, heads: int | Sequ
             continue
         if value.dim() < expected:
             raise InputError(f"A value of shape {tuple(value.shape)} has no {what}s to choose from.")
-        size, rows = value.shape[dim], [numbers] if isinstance(numbers, int) else list(numbers)
+        size, rows = value.shape[dim], whole_numbers(f"{what}s", numbers)
         outside = [number for number in rows if not -size <= number < size]
         if outside:
             raise InputError(f"There is no {what} {outside[0]}: the value has {what}s 0 to {size - 1}.")

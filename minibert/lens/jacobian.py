@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minibert.errors import InputError
+from minibert.inputs import whole_number
 from minibert.lens.disturbing import Disturbed, Mode, Positions, wide
 from minibert.lens.noise import Sensitivity, fit
 from minibert.lens.tracing import Inputs
@@ -84,7 +85,8 @@ def jacobian_block(
     passes.  Raises InputError.
     """
     run = Disturbed(model, inputs, at, "once", point, dtype)
-    i, j = run.groups(i)[0][0], run.groups(j)[0][0]
+    i, j = run.groups(whole_number("i", i))[0][0], run.groups(whole_number("j", j))[0][0]
+    text = whole_number("text", text)
     if len(run.points) > 1 or not 0 <= text < run.B or not run.real[text, [i, j]].all():
         raise InputError(f"A block is of one point and two tokens of one text; text {text} of {run.B} lacks them.")
     return torch.cat([c[0][:, text, j] for c in _columns(run, i, run.rows_at_once(chunk))]).T.contiguous()

@@ -114,8 +114,12 @@ def sensitivity(
     """
     if not (isinstance(deviation, int | float) and 0 < deviation < math.inf):
         raise InputError(f"deviation is {deviation!r}; expected a number above 0: noise without spread moves nothing.")
-    if not isinstance(samples, int) or samples < 1:
+    if type(samples) is not int or samples < 1:
         raise InputError(f"samples is {samples!r}; expected a whole number of at least 1.")
+    if type(relative) is not bool:
+        raise InputError(f"relative is {relative!r:.80}; expected True or False.")
+    if type(seed) is not int or not -(1 << 63) <= seed < 1 << 64:
+        raise InputError(f"seed is {seed!r}; expected a whole number of at most 64 bits.")
     run = Disturbed(model, inputs, at, mode, points)
     groups = run.groups(positions)
     scales = _scales(run, deviation, relative)  # P of (B, 1, 1)

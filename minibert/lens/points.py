@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from torch import nn
 
@@ -202,13 +203,25 @@ def select(model: BertPreTrainedModel, wanted: str | Iterable[str]) -> list[str]
     """
     known = [point.name for point in model.points()]
     found: set[str] = set()
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    for name in names_in(wanted):
         pattern = re.escape(name).replace(r"\*\*", ".*").replace(r"\*", "[^./]*")
         matches = [point for point in known if re.fullmatch(pattern, point)]
         if not matches:
             raise InputError(_unknown(model, name, known))
         found.update(matches)
     return [name for name in known if name in found]
+
+
+def names_in(wanted: str | Iterable[str]) -> list[str]:
+    """One name, or several; InputError for anything else."""
+    several = isinstance(wanted, list | tuple | set | frozenset | dict | Iterator)
+    names: list[Any] = list(wanted) if several else [wanted]
+    if not names:
+        raise InputError("There is no name of a point here; give at least one.")
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} is no name of a point; expected a text such as 'encoder.layer.0.output'.")
+    return names
 
 
 def _unknown(model: BertPreTrainedModel, name: str, known: list[str]) -> str:

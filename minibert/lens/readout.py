@@ -56,7 +56,7 @@ def readout(model: nn.Module, inputs: Inputs, k: int = 5, *, targets: Tensor | S
             f"{type(model).__name__} has no masked-language-modelling head to read with; load the checkpoint as "
             "BertForMaskedLM, if it has one."
         )
-    if not isinstance(k, int) or not 1 <= k <= model.config.vocab_size:
+    if type(k) is not int or not 1 <= k <= model.config.vocab_size:
         raise InputError(f"k is {k!r}; expected 1 to {model.config.vocab_size}, the size of the vocabulary.")
     states = _hidden_states(model, inputs)
     followed = _target_ids(predictions, states, targets, model.config.vocab_size)
@@ -81,7 +81,12 @@ def _target_ids(
         with torch.no_grad():
             ids: Tensor = predictions(states[-1]).argmax(dim=-1)
         return ids
-    given = torch.as_tensor(targets, device=states[-1].device)
+    try:
+        given = torch.as_tensor(targets, device=states[-1].device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"targets is {targets!r:.80}; expected the id of a piece for each token.") from error
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise InputError(f"targets holds {given.dtype}; expected whole numbers, the id of a piece for each token.")
     if given.shape not in ((T,), (B, T)):
         raise InputError(f"targets has shape {tuple(given.shape)}, expected ({T},) or ({B}, {T}): a piece a token.")
     outside = given[(given < 0) | (given >= size)]
