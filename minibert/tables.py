@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from minibert.terminal import text_width
 
 GAP = 2  # cells between two columns
-NARROWEST = 12  # cells that a wrapped column keeps
+NARROWEST = 8  # cells that a wrapped column keeps
 # Where a cell may be broken: after a space, and after what joins the parts of a name or a path.
 PARTS = re.compile(r"[^\s./,_|]*[\s./,_|]?")
 
