@@ -14,7 +14,7 @@ import pytest
 
 from minibert.cli import main
 from minibert.commands import finetune as command
-from minibert.finetuning import TASKS
+from minibert.finetuning import TASKS, MultiLabel
 from minibert.training.journal import Journal, read_journal
 from tests.finetuning.toys import TINY, class_rows, write_jsonl, write_toy
 
@@ -47,9 +47,10 @@ def complaint(capsys, typed: list[str]) -> str:
 def test_the_options_are_those_of_the_tasks() -> None:
     assert tuple(TASKS) == command.TASKS
     options = {*command.OF_TEXTS, *command.OF_LABELS, *command.OTHERS}
-    choices = {field.name for task in TASKS.values() for field in fields(task)}
+    choices = {field.name for task in (*TASKS.values(), MultiLabel) for field in fields(task)}
     assert options <= choices
-    assert choices - options == {"best", "longest_answer", "masks_padding"}  # for programs
+    for_programs = {"best", "longest_answer", "masks_padding", "activation", "prompt", "threshold"}
+    assert choices - options == for_programs
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -244,6 +245,13 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capsys) -> None:
         (["--warmup", "7"], "warmup is 7.0; it must lie between 0 and 1"),
         (["--column", "body"], "no column called 'body' for the texts; it has text, label"),
         (["--model", "no/such/folder"], "'no/such/folder'"),
+        (["--separator", ";"], "--separator is for texts with several labels each: give --multi-label, too"),
+        (["--class-weights", "about pear=0"], "class_weights of 'about pear' is 0.0; expected a number above 0"),
+        (["--class-weights", "pear=2"], "class_weights names 'pear'; the data has 'about pear', 'about river'"),
+        (
+            ["--class-weights", "1,2,3"],
+            "class_weights has 3 numbers, and the data 2 labels: 'about pear', 'ab",
+        ),
     ],
 )
 def test_slips_of_finetune(more: list[str], part: str, tmp_path, capsys) -> None:

@@ -33,7 +33,7 @@ OF_LABELS = {
     "answer_column": "of the answers (answers)",
     "start_column": "of where they start, in characters",
 }
-OTHERS = ("label_names", "max_length", "stride", "skip_bad")
+OTHERS = ("label_names", "class_weights", "separator", "max_length", "stride", "skip_bad")
 
 
 def add(verbs: Any) -> None:
@@ -57,6 +57,11 @@ def add(verbs: Any) -> None:
     data = add_columns(verb, {**OF_TEXTS, **OF_LABELS})
     data.add_argument(
         "--labels", dest="label_names", type=names, metavar="A,B,…", help="of labels that are numbers (entities)"
+    )
+    data.add_argument("--multi-label", action="store_true", help="a text has any number of labels (classify)")
+    data.add_argument("--separator", metavar="SEP", help="between the labels of a row; default | (--multi-label)")
+    data.add_argument(
+        "--class-weights", type=weights, metavar="W", help="balanced; or NAME=NUMBER,…; or numbers, one a label"
     )
     data.add_argument("--max-length", type=positive, metavar="T", help="tokens of a row; default: all the model reads")
     data.add_argument("--stride", type=positive, metavar="N", help="tokens shared by two windows of a long text")
@@ -112,11 +117,18 @@ def options_of(known: set[str]) -> str:
 def finetune(options: argparse.Namespace) -> int:
     """``minibert finetune``."""
     from minibert.devices import find_device
-    from minibert.finetuning import TASKS
+    from minibert.finetuning import TASKS, MultiLabel
     from minibert.finetuning import finetune as run
+    from minibert.finetuning.texts import Classify
     from minibert.training.workers import gather_workers
 
     kind = TASKS[options.task]
+    if options.multi_label:
+        if options.task != Classify.name:
+            raise InputError(f"--multi-label is not for the task {options.task}; it is for {Classify.name}.")
+        kind = MultiLabel
+    elif options.separator is not None:
+        raise InputError("--separator is for texts with several labels each: give --multi-label, too.")
     task = kind(**choices_of(options, kind))
     settings = asdict(settings_of(options))
     del settings["keep_best"]  # the task knows its score
@@ -192,7 +204,11 @@ def predict_texts(predictor: "Predictor", options: argparse.Namespace) -> int:
 
 def shown(line: dict[str, Any]) -> tuple[object, ...]:
     """The cells of a line."""
-    return tuple(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())
+    return tuple(
+        ", ".join(f"{name} {chance:.4f}" for name, chance in value.items()) if isinstance(value, dict)
+        else f"{value:.4f}" if isinstance(value, float) else value
+        for value in line.values()
+    )  # fmt: skip
 
 
 def items_of(texts: list[str], *, pairs: bool) -> list[Any]:
@@ -207,3 +223,18 @@ def items_of(texts: list[str], *, pairs: bool) -> list[Any]:
 def names(text: str) -> tuple[str, ...]:
     """``O,B-PER,I-PER``."""
     return tuple(part.strip() for part in text.split(","))
+
+
+def weights(text: str) -> "str | dict[str, float] | tuple[float, ...]":
+    """``balanced``, ``pos=2,neg=1`` or ``2,1``."""
+    if text == "balanced":
+        return text
+    parts = [part.rpartition("=") for part in text.split(",")]
+    try:
+        numbers = tuple(float(number) for _, _, number in parts)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not balanced, NAME=NUMBER,… or NUMBER,…") from None
+    named = {name.strip(): number for (name, _, _), number in zip(parts, numbers, strict=True) if name}
+    if named and len(named) < len(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} has numbers with and without names, or a name twice")
+    return named or numbers

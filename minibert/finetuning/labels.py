@@ -5,6 +5,7 @@ data (dev data, scores, predictions) takes the names from there.  Start with :fu
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,16 +18,26 @@ from minibert.errors import InputError
 from minibert.finetuning.rows import Values, logger
 
 SHOWN = 8  # names in a sentence
+SINGLE = "single_label_classification"
+HEADS = {"regression": "to predict a number", "multi_label_classification": "for any number of {count} labels"}
+ASKED = {"regression": "one number", "multi_label_classification": "any number of {count} labels a text ({names})"}
+SEPARATORS = ("|", ";", ",")
+UNEVEN = 10  # the largest class against the smallest, from which on it is said
 
 
 def label_in(columns: Values, name: str, known: Sequence[str] | None) -> str:
-    """The label in a column as a name: ``1``, ``"1"`` and ``" 1"`` are the same.
+    """The label in a column as a name: ``1``, ``1.0``, ``"1"`` and ``" 1"`` are the same.
 
-    Raises Unreadable for what is none, and for one that is not among the ``known``.
+    Raises Unreadable for what is none (NaN is how tables write a missing one), and for one that is not among the
+    ``known``.
     """
     found = value(columns, name)
-    if isinstance(found, bool | int | float):
-        found = json.dumps(found)  # true, as it stands in the file
+    if isinstance(found, float) and not math.isfinite(found):
+        raise Unreadable(f"has no label in {name!r} ({found})")
+    if isinstance(found, bool | int | float):  # true, as it stands in the file; whole numbers without their ".0"
+        found = json.dumps(int(found) if isinstance(found, float) and found.is_integer() else found)
+    if isinstance(found, list):
+        raise Unreadable(f"has {shortened(found)} in {name!r}, expected one label; for several a text: --multi-label")
     if not isinstance(found, str):
         raise Unreadable(f"has {shortened(found)} in {name!r}, expected a label: text or a number")
     label = found.strip()
@@ -105,6 +116,37 @@ def check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
         )
 
 
+def say_joined(path: Path, column: str, labels: Sequence[str]) -> None:
+    """Say when labels look like several with a separator between: ``fun|long`` would be a class of its own."""
+    counts = Counter(labels)
+    for separator in SEPARATORS:
+        joined = {name: name.split(separator) for name in counts if separator in name.strip(separator)}
+        parts = Counter(part.strip() for some in joined.values() for part in some)
+        # A comma may belong to a name: then its halves stand nowhere else.
+        known = all(part in counts or parts[part] > 1 for part in parts)
+        if joined and (separator == "|" or known):
+            logger.warning(
+                "%s: %d of %d rows have several labels in %r, such as %r; each such combination is learned as a class "
+                "of its own. For several labels a text: --multi-label%s.",
+                path, sum(counts[name] for name in joined), len(labels), column, next(iter(joined)),
+                "" if separator == "|" else f" --separator {separator!r}",
+            )  # fmt: skip
+            return
+
+
+def say_imbalance(path: Path, column: str, labels: Sequence[str]) -> None:
+    """Say when one class has many times as many rows as another."""
+    ordered = Counter(labels).most_common()
+    (most, many), (least, few) = ordered[0], ordered[-1]
+    if many >= UNEVEN * few:
+        logger.warning(
+            "%s: in %r %s has %d of %d rows, %s has %d. A model that always says %s is right in %.1f %%: look at macro "
+            "F1, and at --class-weights balanced.",
+            path, column, shortened(most), many, len(labels), shortened(least), few, shortened(most),
+            100 * many / len(labels),
+        )  # fmt: skip
+
+
 def listed(names: Sequence[str]) -> str:
     """Some names, for a sentence."""
     shown = ", ".join(map(shortened, names[:SHOWN]))
@@ -119,15 +161,16 @@ def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[
     """
     own = label_names(config)
     names = list(wanted["id2label"].values())
-    if wanted.get("problem_type") == "regression" and len(own) == 1 and config.problem_type in (None, "regression"):
+    kind, asked = config.problem_type or SINGLE, wanted.get("problem_type") or SINGLE
+    if asked == "regression" and len(own) == 1 and config.problem_type in (None, "regression"):
         return {**wanted, **label_settings([own[0]])}
     unknown = [name for name in names if name not in own]
-    if unknown or (wanted.get("problem_type") == "regression") != (config.problem_type == "regression"):
-        task = "to predict a number" if config.problem_type == "regression" else f"for {len(own)} labels"
-        asks = "one number" if wanted.get("problem_type") == "regression" else f"{len(names)} ({listed(names)})"
+    if unknown or kind != asked:
+        has = HEADS.get(kind, "for {count} labels").format(count=len(own))
+        asks = ASKED.get(asked, "{count} ({names})").format(count=len(names), names=listed(names))
         raise InputError(
-            f"{source} has a head {task} ({listed(own)}), but the data asks for {asks}. To put a new "
-            "head in its place, ask for a fresh one (--fresh-head)."
+            f"{source} has a head {has} ({listed(own)}), but the data asks for {asks}. To put a new head in its place, "
+            "ask for a fresh one (--fresh-head)."
         )
     if len(names) < len(own):
         logger.warning(

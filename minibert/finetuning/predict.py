@@ -21,7 +21,7 @@ from minibert.finetuning.crossencoder import read_cross_encoder
 from minibert.finetuning.rows import Make, Values, logger
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
-from minibert.finetuning.texts import Classify
+from minibert.finetuning.texts import TextTask
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
@@ -83,7 +83,7 @@ class Predictor:
         where = take_where(choices)
         config = BertConfig.from_pretrained(source, **where)
         task, tokenizer = task_of(config), BertTokenizer.from_pretrained(source, **where)
-        if isinstance(task, Classify) and (found := read_cross_encoder(source, config, where)):
+        if isinstance(task, TextTask) and (found := read_cross_encoder(source, config, where)):
             if found.lower_case and not lower_cases(tokenizer):
                 raise CheckpointError(
                     f"{source}: sentence_bert_config.json says do_lower_case, and the tokenizer's own settings do not; "
@@ -183,7 +183,13 @@ class Writer:
         if self.table is None:
             self.table = csv.DictWriter(self.file, [*known, *task.fields(row.item)], lineterminator="\n")
             self.table.writeheader()
-        self.table.writerows({**known, **line} for line in task.lines(row.item, prediction))
+        lines = ({**known, **line} for line in task.lines(row.item, prediction))
+        self.table.writerows({name: in_a_cell(value) for name, value in line.items()} for line in lines)
+
+
+def in_a_cell(value: Any) -> Any:
+    """A value as a table holds it: lists and objects as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
 
 
 def lower_cases(tokenizer: BertTokenizer) -> bool:

@@ -24,6 +24,7 @@ from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
+from minibert.finetuning.multilabel import MultiLabel
 from minibert.finetuning.rows import logger
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
@@ -96,7 +97,7 @@ def finetune(
 
     Args:
         task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, or such a task with choices of its own:
-            ``Classify(column="review", label_column="stars", max_length=128)``.
+            ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``.
         model: the checkpoint to begin with: a folder, or a name on the hub.
         train_file: what to learn from.  Its labels are those of the model.
         output: a folder: of an earlier call with the same arguments, or new.
@@ -116,7 +117,7 @@ def finetune(
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
         rows = chosen.read(train_file)
         tokenizer = BertTokenizer.from_pretrained(model, **where)
-        found = chosen.settings(rows)
+        found, chosen = chosen.settings(rows), chosen.fitted(rows)
         ready = prepare_model(chosen, model, found, where, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
         dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
         chosen = fix_length(chosen, tokenizer, ready.config)
@@ -250,14 +251,14 @@ def task_of(config: BertConfig) -> Task[Any, Any]:
     name = named_architecture(config)
     fitting = [task for task in TASKS.values() if task.model_class.__name__ == name]
     if name == "BertForSequenceClassification":
-        if config.problem_type == "multi_label_classification" or (
-            config.problem_type == "regression" and config.num_labels > 1
-        ):
+        if config.problem_type == "regression" and config.num_labels > 1:
             raise InputError(
                 f"This checkpoint's problem_type is {config.problem_type!r} with {config.num_labels} labels; the tasks "
-                "here have one class, or one number, a text."
+                "here have one number a text."
             )
         check_labels(config)
+        if config.problem_type == "multi_label_classification":
+            return MultiLabel(activation=activation_in(config))
         is_score = config.problem_type == "regression" or config.num_labels == 1
         return (Score if is_score else Classify)(activation=activation_in(config))
     if name == "BertForTokenClassification":

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from torch import Tensor
+
 from minibert.errors import MissingExtraError
 from minibert.finetuning.overlap import overlap, unit_of
 
@@ -31,6 +33,20 @@ def class_scores(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, flo
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
         "macro_f1": float(metrics.f1_score(gold, predicted, average="macro", zero_division=0)),
     }
+
+
+def label_scores(gold: Tensor, predicted: Tensor) -> dict[str, float]:
+    """Of (texts, labels) 0 or 1: F1 over all labels, F1 of each label averaged, and texts whose labels are all right.
+
+    Labels that are in neither do not count in the average.
+    """
+    metrics = need("sklearn.metrics", "scikit-learn")
+    there = [int(number) for number in (gold + predicted).sum(dim=0).nonzero()]
+    right, found = gold.numpy(), predicted.numpy()
+    micro = metrics.f1_score(right, found, average="micro", zero_division=0)
+    macro = metrics.f1_score(right, found, average="macro", zero_division=0, labels=there) if there else 0.0
+    exact = (gold == predicted).all(dim=1).double().mean()
+    return {"micro_f1": float(micro), "macro_f1": float(macro), "exact_match": float(exact)}
 
 
 def number_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ fine-tuned model is all that a prediction needs.  ``texts.py`` is the simplest t
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from minibert.config import BertConfig
 from minibert.corpus.rows import File
@@ -51,6 +51,10 @@ class Task(ABC, Generic[Row, Made]):
     @abstractmethod
     def settings(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The fields of a config that the training data decides: the labels, the kind of problem."""
+
+    def fitted(self, rows: Sequence[Row]) -> Self:
+        """The task with the choices that the training data decides, such as weights of classes."""
+        return self
 
     @abstractmethod
     def examples(

@@ -1,14 +1,18 @@
 """Documents and sentence pairs: to classes, or to a number (paper, section 4.1; figure 4 a and b).
 
 [CLS] text [SEP], or [CLS] first [SEP] second [SEP]; the vector of [CLS] goes through the pooler to the classifier.
-:class:`Score` differs from :class:`Classify` in its loss (squared error) and its scores.  Texts longer than the model
-reads are cut at the end, as everywhere; how many is said.
+:class:`TextTask` is what the tasks share; :class:`Classify` and :class:`Score` differ in their labels, losses and
+scores (so does ``multilabel.py``).  Texts longer than the model reads are cut at the end, as everywhere; how many is
+said.
 """
 
+import math
+from abc import abstractmethod
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +38,8 @@ from minibert.finetuning.labels import (
     label_names,
     label_numbers,
     label_settings,
+    say_imbalance,
+    say_joined,
     sorted_labels,
 )
 from minibert.finetuning.rows import (
@@ -48,6 +54,7 @@ from minibert.finetuning.rows import (
 )
 from minibert.finetuning.scores import class_scores, number_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
+from minibert.finetuning.weights import Weights, class_weights, in_order
 from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
@@ -67,7 +74,7 @@ class TextRow(NamedTuple):
     """One row of the data."""
 
     text: Text
-    label: str | float
+    label: Any  # a class's name, a number, or several names
 
 
 class ClassPrediction(NamedTuple):
@@ -86,48 +93,66 @@ class ScorePrediction(NamedTuple):
 
 
 class TextExamples(TaskExamples):
-    """Rows with a class's number, or a number, each."""
+    """Rows with a class's number, a number, or a 0 or 1 for each label."""
 
-    def __init__(self, rows: Sequence[TokenRow], labels: Sequence[float], *arguments: Any) -> None:
+    def __init__(self, rows: Sequence[TokenRow], labels: Sequence[Any], *arguments: Any) -> None:
         super().__init__(rows, *arguments)
         self.labels = labels
 
     def targets(self, numbers: Sequence[int], T: int) -> Batch:
-        """``labels`` (B,): int64 classes, or float32 numbers."""
+        """``labels``: (B,) int64 classes or float32 numbers, (B, labels) float32 for several labels a text."""
         return {"labels": torch.tensor([self.labels[number] for number in numbers])}
 
 
 class TextObjective(Objective):
-    """Cross-entropy, or squared error: a term a text."""
+    """Cross-entropy, squared error, or a binary cross-entropy for each label.
+
+    ``weights``: (labels,) of the classes, as torch's losses have them.  A text of a class with weight w counts w times
+    in the mean (``weight`` of CrossEntropyLoss); where a text has several labels, a label that applies does
+    (``pos_weight`` of BCEWithLogitsLoss).
+    """
+
+    KEYS: ClassVar[dict[str, str]] = {"regression": "score", "multi_label_classification": "labels"}
+
+    def __init__(self, model: BertPreTrainedModel, weights: Sequence[float] | None = None) -> None:
+        super().__init__(model)
+        self.weights = weights
 
     @property
     def key(self) -> str:
         """What the loss is called in the journal."""
-        return "score" if self.model.config.problem_type == "regression" else "class"
+        return self.KEYS.get(self.model.config.problem_type or "", "class")
 
-    def counts(self, batch: Batch) -> dict[str, int]:
-        """As many terms as texts."""
-        return {self.key: len(batch["labels"])}
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """As many terms as texts, each with its weight; for several labels as many as texts and labels."""
+        labels = batch["labels"]
+        if self.key == "class" and self.weights is not None:
+            return {"class": math.fsum(self.weights[label] for label in labels.tolist())}
+        return {self.key: labels.numel()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over the batch."""
         logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, labels)
+        labels, weights = batch["labels"], None
+        if self.weights is not None:
+            weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device)
         if self.key == "class":
-            return {"class": F.cross_entropy(logits, batch["labels"], reduction="sum")}
-        return {"score": F.mse_loss(logits.squeeze(-1), batch["labels"].to(logits.dtype), reduction="sum")}
+            return {"class": F.cross_entropy(logits, labels, weight=weights, reduction="sum")}
+        labels = labels.to(logits.dtype)
+        if self.key == "labels":
+            loss = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="sum")
+            return {"labels": loss}
+        return {"score": F.mse_loss(logits.squeeze(-1), labels, reduction="sum")}
 
 
 @dataclass(frozen=True)
-class Classify(Task[TextRow, TextExamples]):
-    """Texts or pairs of texts, each of one class."""
+class TextTask(Task[TextRow, TextExamples]):
+    """Texts or pairs of texts, each with what is to be learned of it."""
 
-    name: ClassVar[str] = "classify"
-    main_score: ClassVar[str] = "accuracy"
     model_class: ClassVar[type[BertPreTrainedModel]] = BertForSequenceClassification
-    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn.metrics", "scikit-learn"),)
     items: ClassVar[str] = "a text, or a pair (text, text)"
-    usual_labels: ClassVar[tuple[str, ...]] = CLASSES
-    found: ClassVar[tuple[str, ...]] = ("label", "probability")
+    usual_labels: ClassVar[tuple[str, ...]]
+    found: ClassVar[tuple[str, ...]]  # what a prediction adds to the columns of a table
 
     column: str | None = None  # of the texts
     pair_column: str | None = None  # of the second texts, where there are pairs
@@ -165,18 +190,17 @@ class Classify(Task[TextRow, TextExamples]):
             self.check(rows, file.path, chosen["label"])
         return rows
 
-    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> str | float:
-        """What is to be learned of a row."""
-        return label_in(columns, name, known)
+    @abstractmethod
+    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> Any:
+        """What is to be learned of a row; raises Unreadable."""
 
+    @abstractmethod
     def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
         """Raise InputError when there is nothing to tell apart."""
-        check_classes(path, column, [str(row.label) for row in rows])
 
-    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
-        """A name for each class."""
-        names = sorted_labels(str(row.label) for row in rows)
-        return {"problem_type": "single_label_classification", **label_settings(names)}
+    @abstractmethod
+    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[Any]:
+        """The labels as the loss wants them."""
 
     def examples(
         self, rows: Sequence[TextRow], tokenizer: BertTokenizer, config: BertConfig, batch_size: int = 32, seed: int = 0
@@ -186,11 +210,6 @@ class Classify(Task[TextRow, TextExamples]):
         if cut:
             logger.warning("%d of %d texts are longer than the model reads, and are cut at the end.", cut, len(rows))
         return TextExamples(token_rows, self.targets(rows, config), tokenizer.pad_token_id or 0, batch_size, seed)
-
-    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
-        """The labels as the loss wants them."""
-        numbers = label_numbers(config)
-        return [numbers[str(row.label)] for row in rows]
 
     def token_rows(
         self, texts: Sequence[Text], tokenizer: BertTokenizer, config: BertConfig
@@ -212,13 +231,8 @@ class Classify(Task[TextRow, TextExamples]):
         return rows, cut
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
-        """Cross-entropy."""
+        """The loss that ``problem_type`` names."""
         return TextObjective(model)
-
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """Accuracy and macro F1."""
-        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return class_scores([int(label) for label in examples.labels], logits.argmax(dim=-1).tolist())
 
     def open(self, source: Source) -> tuple[File, Make[Text]]:
         """A file with a column of texts, perhaps of pairs; or a .txt, a text a line."""
@@ -229,17 +243,6 @@ class Classify(Task[TextRow, TextExamples]):
     def is_item(self, item: Any) -> bool:
         """Whether ``item`` is a text or a pair."""
         return isinstance(item, str) or is_pair(item)
-
-    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
-        """The class of each text or pair."""
-        logits, cut = self.logits_for(model, tokenizer, items)
-        scores = None if self.activation is None else activate(self.activation, logits)
-        probabilities = scores if scores is not None and self.activation in PROBABILITIES else logits.softmax(dim=-1)
-        found = by_label(model.config, probabilities)
-        given = [None] * len(found) if scores is None else by_label(model.config, scores)
-        best = [max(row, key=row.__getitem__) for row in found]
-        pairs = zip(best, found, given, strict=True)
-        return [ClassPrediction(name, row[name], row, own) for name, row, own in pairs], cut
 
     def logits_for(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]
@@ -266,7 +269,66 @@ class Classify(Task[TextRow, TextExamples]):
 
 
 @dataclass(frozen=True)
-class Score(Classify):
+class Classify(TextTask):
+    """Texts or pairs of texts, each of one class."""
+
+    name: ClassVar[str] = "classify"
+    main_score: ClassVar[str] = "accuracy"
+    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn.metrics", "scikit-learn"),)
+    usual_labels: ClassVar[tuple[str, ...]] = CLASSES
+    found: ClassVar[tuple[str, ...]] = ("label", "probability")
+
+    class_weights: Weights = None  # in the loss: "balanced", numbers by name, or in the order of the labels
+
+    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> str:
+        """The name of a class."""
+        return label_in(columns, name, known)
+
+    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+        """Raise InputError when there is nothing to tell apart; say what may not be as it looks."""
+        labels = [row.label for row in rows]
+        check_classes(path, column, labels)
+        say_joined(path, column, labels)
+        if self.class_weights is None:
+            say_imbalance(path, column, labels)
+
+    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+        """A name for each class."""
+        names = sorted_labels(row.label for row in rows)
+        return {"problem_type": "single_label_classification", **label_settings(names)}
+
+    def fitted(self, rows: Sequence[TextRow]) -> Self:
+        """With the weights of the classes as numbers."""
+        return replace(self, class_weights=class_weights(self.class_weights, Counter(row.label for row in rows)))
+
+    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[int]:
+        """The numbers of the classes."""
+        numbers = label_numbers(config)
+        return [numbers[row.label] for row in rows]
+
+    def objective(self, model: BertPreTrainedModel) -> Objective:
+        """Cross-entropy."""
+        return TextObjective(model, in_order(self.class_weights, label_names(model.config)))
+
+    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
+        """Accuracy and macro F1."""
+        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
+        return class_scores([int(label) for label in examples.labels], logits.argmax(dim=-1).tolist())
+
+    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
+        """The class of each text or pair."""
+        logits, cut = self.logits_for(model, tokenizer, items)
+        scores = None if self.activation is None else activate(self.activation, logits)
+        probabilities = scores if scores is not None and self.activation in PROBABILITIES else logits.softmax(dim=-1)
+        found = by_label(model.config, probabilities)
+        given = [None] * len(found) if scores is None else by_label(model.config, scores)
+        best = [max(row, key=row.__getitem__) for row in found]
+        pairs = zip(best, found, given, strict=True)
+        return [ClassPrediction(name, row[name], row, own) for name, row, own in pairs], cut
+
+
+@dataclass(frozen=True)
+class Score(TextTask):
     """Texts or pairs of texts, each with a number: how alike two sentences are, how many stars."""
 
     name: ClassVar[str] = "score"

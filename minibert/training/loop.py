@@ -150,7 +150,7 @@ class Run:
         for number, (batch, weight) in enumerate(batches, start=1):
             with workers.gathering(self.wrapped, number == len(batches)):
                 found = self.forward(batch)
-                loss = torch.stack([found[key] / max(1, count) for key, count in counts.items()]).sum()
+                loss = torch.stack([found[key] / (count or 1) for key, count in counts.items()]).sum()
                 # Both ways of working together give the mean of the workers' gradients, and it is the sum we want.
                 loss = loss if weight * workers.count == 1 else loss * (weight * workers.count)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -192,15 +192,17 @@ class Run:
         batch = self.examples.collate(numbers, self.position.epoch)
         return {name: tensor.to(self.workers.device) for name, tensor in batch.items()}, weight
 
-    def counts(self, batches: list[tuple[Batch, int]], stop: bool) -> tuple[dict[str, int], bool]:
+    def counts(self, batches: list[tuple[Batch, int]], stop: bool) -> tuple[dict[str, float], bool]:
         """How many terms each loss of this step has, all workers together; and whether one of them is to stop."""
         found = [self.objective.counts(batch) for batch, _ in batches]
         weights = [weight for _, weight in batches]
         mine = [sum(counts[key] * weight for counts, weight in zip(found, weights, strict=True)) for key in found[0]]
-        total = self.workers.total(torch.tensor([*mine, int(stop)], device=self.workers.device)).tolist()
+        kind = torch.int64 if all(isinstance(count, int) for count in mine) else torch.float64  # sums of weights
+        place = self.workers.device if self.workers.count > 1 else "cpu"
+        total = self.workers.total(torch.tensor([*mine, int(stop)], dtype=kind, device=place)).tolist()
         return dict(zip(found[0], total[:-1], strict=True)), total[-1] > 0
 
-    def means(self, sums: Tensor, counts: dict[str, int]) -> dict[str, float]:
+    def means(self, sums: Tensor, counts: dict[str, float]) -> dict[str, float]:
         """The mean of each loss over the whole step; of those that have any term in it."""
         total = self.workers.total(sums)
         return {name: float(value / count) for value, (name, count) in zip(total, counts.items(), strict=True) if count}

@@ -6,7 +6,7 @@ number of the whole step (the mean that one large batch would have had).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -25,8 +25,11 @@ class Objective(nn.Module, ABC):
         self.model = model
 
     @abstractmethod
-    def counts(self, batch: Batch) -> dict[str, int]:
-        """How many terms each sum of :meth:`forward` will have, read off the labels.  The same keys for every batch."""
+    def counts(self, batch: Batch) -> Mapping[str, float]:
+        """How many terms each sum of :meth:`forward` will have, read off the labels.  The same keys for every batch.
+
+        Where terms have weights, the sum of these.
+        """
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:

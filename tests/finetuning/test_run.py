@@ -215,13 +215,13 @@ def test_arguments_that_are_none(tmp_path, arguments: dict, sentence: str) -> No
 def test_a_checkpoint_for_no_task(tmp_path) -> None:
     with pytest.raises(InputError, match="is a BertForPreTraining and was fine-tuned for none of the tasks"):
         task_of(BertConfig.from_pretrained(TINY))
-    config = BertConfig(num_labels=3, problem_type="multi_label_classification")
+    config = BertConfig(num_labels=3, problem_type="regression")
     config.architectures = ["BertForSequenceClassification"]
     words = BertConfig(**label_settings(["NOUN", "VERB"]))
     words.architectures = ["BertForTokenClassification"]
     with pytest.raises(InputError, match="labels words with .NOUN., .VERB.; expected the labels of entities"):
         task_of(words)
-    with pytest.raises(InputError, match="problem_type is 'multi_label_classification' with 3 labels"):
+    with pytest.raises(InputError, match="problem_type is 'regression' with 3 labels"):
         task_of(config)
     with pytest.raises(CheckpointError):
         finetune("classify", tmp_path / "none", write_toy("classify", tmp_path / "x"), tmp_path / "out", **FAST)
