@@ -39,5 +39,9 @@ class TrainingError(MinibertError, ArithmeticError):
     """A run whose numbers are none any more."""
 
 
+class StoppedElsewhereError(MinibertError):
+    """In a worker of torchrun: the first one ended and has said why, so that nobody else needs to."""
+
+
 class MissingExtraError(MinibertError, ImportError):
     """A feature that needs an optional package; the message names the extra that brings it."""

@@ -8,11 +8,13 @@ from minibert.checkpoint.report import LoadReport
 from minibert.checkpoint.save import save_pretrained
 from minibert.checkpoint.weights import open_weights
 from minibert.errors import CheckpointError
+from minibert.lock import NAME, alone_in
 from minibert.source import Source, find_file
 
 VOCABULARY = ("vocab.txt", "tokenizer.json")
 
 
+@alone_in("folder")
 def convert(source: Source, folder: Source, head: str | None = None) -> tuple[LoadReport, list[str]]:
     """Write ``source`` into ``folder``; returns what became of every tensor, and the names of the files written.
 
@@ -27,4 +29,4 @@ def convert(source: Source, folder: Source, head: str | None = None) -> tuple[Lo
     if any(find_file(source, name) for name in VOCABULARY):
         minibert.BertTokenizer.from_pretrained(source).save_pretrained(folder)
     assert model.load_report is not None
-    return model.load_report, sorted(path.name for path in folder.iterdir())
+    return model.load_report, sorted(path.name for path in folder.iterdir() if path.name != NAME)

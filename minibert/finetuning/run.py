@@ -29,6 +29,7 @@ from minibert.finetuning.rows import logger
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import Classify, Score
+from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, Where, as_path, same_commit, take_where
 from minibert.tokenizer import BertTokenizer
@@ -80,6 +81,7 @@ class Finetuned:
         return f"{sentence}; on the dev data {scores} (step {self.kept_step:,})"
 
 
+@alone_in("output")
 def finetune(
     task: str | Task[Any, Any],
     model: Source,

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError, TrainingError
+from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path, read_json, write_text
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
@@ -50,6 +51,7 @@ class Result:
         return self.steps < self.total and not self.stopped
 
 
+@alone_in("folder")
 def train(
     objective: Objective,
     examples: Examples,
@@ -76,13 +78,14 @@ def train(
 
     The weights are those of the last step, or of the evaluation with the highest ``settings.keep_best``.
 
-    Raises TrainingError when the loss is no number any more, InputError when the folder holds another run,
+    Raises TrainingError when the loss is no number any more, InputError when the folder holds another run or a run at
+    work,
     CheckpointError when the disk is full; the last snapshot is there then, and the next call goes on from it.
     """
-    if workers.is_first:
-        sweep(as_path(folder))
-        check_identity(as_path(folder), {"settings": settings.lasting(), **(identity or {})})
-    workers.wait()
+    with workers.first_alone():
+        if workers.is_first:
+            sweep(as_path(folder))
+            check_identity(as_path(folder), {"settings": settings.lasting(), **(identity or {})})
     run = Run(objective, examples, settings, as_path(folder), evaluate, workers)
     return run.go(name)
 

@@ -15,6 +15,7 @@ import torch
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.heads import BertForPreTraining
+from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path, is_file, write_text
 from minibert.tokenizer import BertTokenizer
@@ -72,6 +73,7 @@ class Start:
     dropout: float | None = None  # of hidden states and of attention; None: what the config or the checkpoint says
 
 
+@alone_in("output")
 def pretrain(
     text: Text,
     output: Source,

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from minibert.errors import InputError
+from minibert.errors import InputError, StoppedElsewhereError
 from minibert.model import BertEncoder
 from minibert.training.objective import Objective
 
@@ -47,12 +47,24 @@ class Workers:
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The first worker goes through the block alone, making files; the others follow and find them."""
-        if not self.is_first:
-            self.wait()
-        yield
+        """The first worker goes through the block alone, making files; the others follow and find them.
+
+        Where it fails, its error is raised there, and StoppedElsewhereError in the others, which would wait for ever.
+        """
+        if not self.is_first and self.failed(False):
+            raise StoppedElsewhereError("The first worker stopped; it says why.")
+        try:
+            yield
+        except BaseException:
+            if self.is_first:
+                self.failed(True)
+            raise
         if self.is_first:
-            self.wait()
+            self.failed(False)
+
+    def failed(self, me: bool) -> bool:
+        """Whether any worker failed; all must call."""
+        return bool(self.total(torch.tensor([int(me)], device=self.device)))
 
     def wrap(self, objective: Objective) -> nn.Module:
         """What is called in place of ``objective``, so that the gradients of all workers come together."""
