@@ -12,7 +12,7 @@ from contextlib import suppress
 from minibert import __version__
 from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
 from minibert.commands.verb import Command, Parser, say_own
-from minibert.errors import MinibertError
+from minibert.errors import MinibertError, StoppedElsewhereError
 from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return run(arguments)
             finally:
                 sys.stdout.flush()  # here, where a full disk, or a reader that has gone away, can be noticed
+        except StoppedElsewhereError:  # of several processes one speaks
+            return 2
         except MinibertError as error:
             complain(str(error))
             return 2

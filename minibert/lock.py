@@ -106,8 +106,8 @@ def take(path: Path) -> int:
                 holder = holder_of(file)
                 os.close(file)
                 raise InputError(
-                    f"{path.parent} belongs to a run that is still at work: {holder}. Wait until it ends, or stop it and "
-                    "run again, or name another folder."
+                    f"{path.parent} belongs to a run that is still at work: {holder}. Wait until it ends, or "
+                    "stop it and run again, or name another folder."
                 ) from error
             logger.warning(
                 "The file system of %s has no locks (%s): see to it that no second run writes into this folder.",
