@@ -94,11 +94,11 @@ def test_a_killed_run_is_not_in_the_way(tmp_path) -> None:
 
 @posix
 def test_two_runs_at_the_same_moment(tmp_path) -> None:
-    """Ten times two processes begin together: one does the work, the other is refused."""
+    """Four times two processes begin together: one does the work, the other is refused."""
     torch.set_num_threads(1)
     run(tmp_path / "alone")
     expected = files(tmp_path / "alone")
-    for number in range(10):
+    for number in range(4):
         processes = []
         for _ in range(2):
             if not (process := os.fork()):
