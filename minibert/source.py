@@ -256,8 +256,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the final name only when the block ends well and the disk has it.
 
     So ``path`` holds either its old content or all of the new, never a half.  Raises CheckpointError when it cannot
-    be written: no such place, no permission, a full disk.
+    be written: no such place, no permission, a full disk; and for a device or a pipe, which a file would replace.
     """
+    if is_kind(path, lambda mode: not stat.S_ISREG(mode)):
+        what = "a folder" if is_kind(path, stat.S_ISDIR) else "a pipe or a device"
+        raise CheckpointError(f"{str(path)!r} is {what}; give the name of a file to write.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

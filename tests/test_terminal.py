@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -195,3 +196,13 @@ def test_a_slip_is_one_sentence_with_what_was_meant(capsys, arguments: str, sent
     assert err.startswith("minibert: ") and err.count("\n") == 1
     assert sentence in err
     assert "--help lists the " in err
+
+
+def test_an_output_file_replaces_no_device(tmp_path, capsys) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert main(["golden", FOLDER, "-o", str(pipe)]) == 2
+    assert "is a pipe or a device; give the name of a file to write" in capsys.readouterr().err
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+    assert main(["golden", FOLDER, "-o", str(tmp_path)]) == 2
+    assert "is a folder; give the name of a file to write" in capsys.readouterr().err
