@@ -1,6 +1,7 @@
 """``minibert finetune`` and ``minibert predict`` as they are typed: each task to its end, each mistake a sentence."""
 
 import csv
+import io
 import json
 import re
 import resource
@@ -118,6 +119,36 @@ def test_columns_and_pairs_by_name(tmp_path, capsys) -> None:
     assert main(["predict", str(tmp_path / "run"), "a bank", "she sat", "--pairs", "--json"]) == 0
     (record,) = json.loads(capsys.readouterr().out)
     assert (record["text"], record["pair"]) == ("a bank", "she sat")
+
+
+def test_standard_input(tmp_path, capsys, monkeypatch) -> None:
+    assert main(arguments("classify", tmp_path, "--steps", "1")) == 0
+    run = str(tmp_path / "run")
+
+    def typed(content: bytes, *more: str) -> int:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return main(["predict", run, *more])
+
+    assert typed("by the river\n서울 pear\n".encode(), "-", "--json") == 0
+    assert [record["text"] for record in json.loads(capsys.readouterr().out)] == ["by the river", "서울 pear"]
+    assert typed(b"by the river\n", "-") == 0
+    assert "by the river" in capsys.readouterr().out
+    assert typed(b"so\tshe\n", "--input", "-", "--pairs", "--json") == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert (record["text"], record["pair"]) == ("so", "she")
+    output = str(tmp_path / "out.csv")
+    assert typed(b"by the river\n", "--input", "-", "--output", output) == 0
+    assert capsys.readouterr().out == f"{output}: 1 rows\n"
+    for content, more, part in (
+        (b"", ["-"], "standard input has no lines; there is nothing to predict"),
+        (b"a\n", ["-", "a text"], "not both"),
+        (b"a\n", ["-", "--column", "x"], "--column is for a whole file"),
+        (b"a\xff\n", ["-"], "standard input: row 1 is not UTF-8 (byte 2 is 0xff)"),
+        (b"a\n", ["-", "--pairs"], "row 1 has 1 fields, expected two texts with a tab between"),
+    ):
+        assert typed(content, *more) == 2
+        assert part in capsys.readouterr().err
 
 
 def test_interrupted_the_same_command_goes_on(tmp_path, capsys, monkeypatch) -> None:

@@ -17,6 +17,7 @@ from minibert.tables import table
 
 if TYPE_CHECKING:
     from minibert.finetuning import Finetuned, Predictor, Task
+    from minibert.finetuning.predict import FileReport
 
 TASKS = ("classify", "score", "entities", "answers")  # here too: importing the tasks takes a second
 # Fields of the tasks that are options, and what they name.
@@ -70,13 +71,22 @@ def add(verbs: Any) -> None:
 
     verb = add_verb(verbs, "predict", predict, "use a fine-tuned checkpoint on texts, or on a whole file of them")
     verb.add_argument("folder", metavar="FOLDER", help="what finetune wrote, or a hub name; it knows its task")
-    verb.add_argument("texts", nargs="*", metavar="TEXT", help="each in quotes; for answers a question, then its text")
-    verb.add_argument("--pairs", action="store_true", help="two TEXTs belong together (always so for answers)")
+    verb.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="each in quotes; for answers a question, then its text; -: the lines of standard input",
+    )
+    verb.add_argument(
+        "--pairs", action="store_true", help="two TEXTs, or fields of a line, belong together (always for answers)"
+    )
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
     file = add_columns(verb, OF_TEXTS)
-    file.add_argument("--input", metavar="FILE", help=".txt (a text a line), .csv, .tsv, .jsonl or .parquet")
-    file.add_argument("--output", metavar="FILE", help=".jsonl or .csv; is written whole or not at all")
-    file.add_argument("--id-column", metavar="NAME", help="is kept beside the row's number")
+    file.add_argument("--input", metavar="FILE", help=".txt (a text a line), .csv, .tsv, .jsonl, .parquet; - as above")
+    file.add_argument(
+        "--output", metavar="FILE", help=".jsonl, .csv or .tsv, with the input's columns; whole or not at all"
+    )
+    file.add_argument("--id-column", metavar="NAME", help="is called id in the output")
     verb.epilog = (
         'example: minibert predict my-classifier "A film to see twice."; or: '
         "minibert predict my-classifier --input reviews.csv --output predictions.jsonl"
@@ -156,23 +166,34 @@ def predict(options: argparse.Namespace) -> int:
     """``minibert predict``."""
     from minibert.finetuning import Predictor
 
-    if bool(options.texts) == bool(options.input):
+    is_stream = "-" in (options.input, *options.texts)
+    if options.input == "-":
+        options.input, options.texts = None, [*options.texts, "-"]
+    if bool(options.texts) == bool(options.input) or (is_stream and len(options.texts) > 1):
         what = "not both" if options.texts else "there is nothing to predict for"
-        raise InputError(f"Give texts, or --input FILE with --output FILE; {what}.")
+        raise InputError(f"Give texts, or --input FILE with --output FILE, or - for standard input; {what}.")
     if options.input and not options.output:
-        raise InputError("Say where the predictions go: --output FILE, ending in .jsonl or .csv.")
+        raise InputError("Say where the predictions go: --output FILE, ending in .jsonl, .csv or .tsv.")
     if options.texts:
-        for name in (*OF_TEXTS, "output", "id_column", "skip_bad"):
+        for name in (*OF_TEXTS, "id_column", *(() if is_stream else ("output", "skip_bad"))):
             if getattr(options, name) is not None:
                 raise InputError(f"{option_of(name)} is for a whole file: give one with --input FILE.")
     predictor = Predictor.from_pretrained(options.folder, device=options.device)
-    return predict_file(predictor, options) if options.input else predict_texts(predictor, options)
+    pairs = options.pairs or predictor.task.name == "answers"
+    if is_stream and options.output:
+        skip_bad = bool(options.skip_bad)
+        return tell(predictor.predict_lines(sys.stdin.buffer, options.output, pairs=pairs, skip_bad=skip_bad), options)
+    if is_stream:
+        return predict_texts(predictor, lines_of_input(pairs, bool(options.skip_bad)), options)
+    if options.input:
+        choices = choices_of(options, type(predictor.task))
+        found = predictor.predict_file(options.input, options.output, id_column=options.id_column, **choices)
+        return tell(found, options)
+    return predict_texts(predictor, items_of(options.texts, pairs=pairs), options)
 
 
-def predict_file(predictor: "Predictor", options: argparse.Namespace) -> int:
-    """The predictions for a file, in a file."""
-    choices = choices_of(options, type(predictor.task))
-    found = predictor.predict_file(options.input, options.output, id_column=options.id_column, **choices)
+def tell(found: "FileReport", options: argparse.Namespace) -> int:
+    """What became of a file."""
     if options.json:
         print_json(found.to_dict())
     else:
@@ -180,10 +201,20 @@ def predict_file(predictor: "Predictor", options: argparse.Namespace) -> int:
     return 0
 
 
-def predict_texts(predictor: "Predictor", options: argparse.Namespace) -> int:
+def lines_of_input(pairs: bool, skip_bad: bool) -> list[Any]:
+    """The texts, or pairs of them, of standard input."""
+    from minibert.finetuning.predict import Rows, Stream
+
+    file = Stream(sys.stdin.buffer, pairs)
+    items = list(Rows(file, lambda number, line, columns: columns["text"], skip_bad))
+    if not items:
+        raise InputError(f"{file.path} has no lines; there is nothing to predict.")
+    return items
+
+
+def predict_texts(predictor: "Predictor", items: list[Any], options: argparse.Namespace) -> int:
     """The predictions for a few texts, printed."""
     task = predictor.task
-    items = items_of(options.texts, pairs=options.pairs or task.name == "answers")
     found = predictor(items)
     if predictor.truncated:
         print(f"minibert: {predictor.truncated} were longer than the model reads and were cut", file=sys.stderr)

@@ -4,21 +4,21 @@ The folder says everything: the task is read off its config, labels and all.  A 
 what comes out is there whole or not at all.  Start with :class:`Predictor`.
 """
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any, NamedTuple, Self, TextIO
+from pathlib import Path
+from typing import Any, BinaryIO, Self
 
 from tqdm import tqdm
 
 from minibert.config import BertConfig
-from minibert.corpus.rows import BadRow, File, Unreadable, value
+from minibert.corpus.rows import BYTE_ORDER_MARK, BadRow, File, TextLines, Unreadable, decoded, value
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.finetuning.crossencoder import read_cross_encoder
-from minibert.finetuning.rows import Make, Values, logger
+from minibert.finetuning.output import Numbered, Writer, check_output, numbered, other_names
+from minibert.finetuning.rows import Make, logger
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
@@ -27,15 +27,6 @@ from minibert.source import Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
 
 ROWS_TOGETHER = 1024  # sorted by length together
-FORMATS = (".jsonl", ".csv")
-
-
-class Numbered(NamedTuple):
-    """A row of a file."""
-
-    number: int
-    id: Any  # of the id column; None without one
-    item: Any
 
 
 @dataclass(frozen=True)
@@ -111,25 +102,44 @@ class Predictor:
     def predict_file(
         self, input: Source, output: Source, *, id_column: str | None = None, skip_bad: bool = False, **choices: Any
     ) -> FileReport:
-        """The predictions for a file, as .jsonl (a row a line) or .csv (for entities, an entity a line).
+        """The predictions for a file, as .jsonl (a row a line), .csv or .tsv (for entities, an entity a line).
 
         Args:
             input: .txt (one text a line), .csv, .tsv, .jsonl or .parquet; for ``answers`` SQuAD's .json too.
-            output: is written whole or not at all.  Each line has the number of its row, from 1.
-            id_column: whose content is kept beside the numbers.
+            output: is written whole or not at all.  Each line has the number of its row, from 1, and the columns of
+                the input (``input_label`` for one called ``label``, as a prediction is).
+            id_column: whose content is called ``id``.
             skip_bad: leave rows out that cannot be read, and count them, instead of refusing the file.
             choices: which columns (``column=``, ``pair_column=``, ``question_column=`` …), as in the task.
 
         Raises InputError for a file that cannot be read, CheckpointError for one that cannot be written.
         """
         task, path = with_choices(self.task, choices), as_path(output)
-        if path.suffix.lower() not in FORMATS:
-            raise InputError(f"{path} ends in {path.suffix!r}; predictions are written as {' or '.join(FORMATS)}.")
         file, make = task.open(input)
-        rows = Rows(file, with_id(file, make, id_column), skip_bad)
+        return self.predict_rows(task, file, numbered(file, make, id_column), path, id_column is not None, skip_bad)
+
+    def predict_lines(
+        self, stream: BinaryIO, output: Source, *, pairs: bool = False, skip_bad: bool = False
+    ) -> FileReport:
+        """The predictions for lines of text, such as standard input's, as in :meth:`predict_file`.
+
+        ``pairs``: each line has two texts with a tab between.
+        """
+        file = Stream(stream, pairs)
+        make = numbered(file, lambda number, line, columns: columns["text"], None)
+        return self.predict_rows(self.task, file, make, as_path(output), False, skip_bad)
+
+    def predict_rows(
+        self, task: Task[Any, Any], file: File, make: Make[Numbered], path: Path, has_ids: bool, skip_bad: bool
+    ) -> FileReport:
+        """The predictions for rows, in the file ``path``."""
+        check_output(path, file.path)
+        others = [] if path.suffix.lower() == ".jsonl" or isinstance(file, TextLines) else other_names(file, make)
+        rows = Rows(file, make, skip_bad)
         self.truncated = 0
-        with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as target:
-            writer = Writer(target, path.suffix.lower() == ".csv", id_column)
+        how: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
+        with written_whole(path) as temporary, temporary.open("w", **how) as target:
+            writer = Writer(target, path, has_ids, others)
             while block := list(islice(rows, ROWS_TOGETHER)):
                 found, cut = task.predict(self.model, self.tokenizer, [row.item for row in block])
                 self.truncated += cut
@@ -140,20 +150,41 @@ class Predictor:
         return FileReport(str(path), rows.read, rows.skipped, self.truncated)
 
 
+class Stream(TextLines):
+    """Lines of text that are read once: standard input."""
+
+    def __init__(self, stream: BinaryIO, pairs: bool) -> None:
+        super().__init__(Path("standard input"))
+        self.stream, self.pairs = stream, pairs
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line, empty ones too."""
+        for number, line in enumerate(self.stream, start=1):
+            yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+
+    def parse(self, record: bytes) -> dict[str, Any]:
+        """The line is a text; or two, with a tab between."""
+        text = value({"text": decoded(record)}, "text")
+        if not self.pairs:
+            return {"text": text}
+        parts = text.split("\t")
+        if len(parts) != 2:
+            raise Unreadable(f"has {len(parts)} fields, expected two texts with a tab between")
+        return {"text": (parts[0], parts[1])}
+
+
 class Rows:
     """The rows of a file that can be read, one after the other, and how many there were."""
 
-    def __init__(self, file: File, make: Make[Numbered], skip_bad: bool) -> None:
+    def __init__(self, file: File, make: Make[Any], skip_bad: bool) -> None:
         self.file, self.skip_bad = file, skip_bad
-        self.found: Iterator[Numbered | BadRow] = iter(
-            tqdm(file.rows(make), desc="predicting", unit=" rows", disable=None)
-        )
+        self.found: Iterator[Any] = iter(tqdm(file.rows(make), desc="predicting", unit=" rows", disable=None))
         self.read = self.skipped = 0
 
-    def __iter__(self) -> Iterator[Numbered]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Numbered:
+    def __next__(self) -> Any:
         for row in self.found:
             if not isinstance(row, BadRow):
                 self.read += 1
@@ -164,32 +195,6 @@ class Rows:
             if self.skipped == 1:
                 logger.warning("%s: %s; such rows are left out.", self.file.path, row)
         raise StopIteration
-
-
-class Writer:
-    """Lines of JSON, or of a table whose columns the first row decides."""
-
-    def __init__(self, file: TextIO, is_table: bool, id_column: str | None) -> None:
-        self.file, self.is_table, self.has_ids = file, is_table, id_column is not None
-        self.table: Any = None
-
-    def write(self, task: Task[Any, Any], row: Numbered, prediction: Any) -> None:
-        """The prediction for one row."""
-        known = {"row": row.number, **({"id": row.id} if self.has_ids else {})}
-        if not self.is_table:
-            record = {**known, **task.record(row.item, prediction)}
-            self.file.write(json.dumps(record, ensure_ascii=False) + "\n")
-            return
-        if self.table is None:
-            self.table = csv.DictWriter(self.file, [*known, *task.fields(row.item)], lineterminator="\n")
-            self.table.writeheader()
-        lines = ({**known, **line} for line in task.lines(row.item, prediction))
-        self.table.writerows({name: in_a_cell(value) for name, value in line.items()} for line in lines)
-
-
-def in_a_cell(value: Any) -> Any:
-    """A value as a table holds it: lists and objects as JSON."""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
 
 
 def lower_cases(tokenizer: BertTokenizer) -> bool:
@@ -204,23 +209,3 @@ def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any
         return replace(task, **choices) if choices else task
     except TypeError as error:
         raise InputError(f"The task {task.name!r} has no such choice ({error}).") from error
-
-
-def with_id(file: File, make: Make[Any], id_column: str | None) -> Make[Numbered]:
-    """``make`` with the number of the row, and its id."""
-    if id_column is not None:
-        names = file.names()
-        if names is not None and id_column not in names:
-            raise InputError(f"{file.path} has no column called {id_column!r}; it has {', '.join(names)}.")
-        if file.wanted is not None:
-            file.wanted = list(dict.fromkeys([*file.wanted, id_column]))
-
-    def row(number: int, line: int | None, columns: Values) -> Numbered:
-        identity = None
-        if id_column is not None:
-            identity = value(columns, id_column)
-            if type(identity) not in (str, int):
-                raise Unreadable(f"has {identity!r:.30} in {id_column!r}, expected text or a whole number")
-        return Numbered(number, identity, make(number, line, columns))
-
-    return row

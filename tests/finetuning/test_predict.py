@@ -1,6 +1,8 @@
 """Predictions: of a few texts, with exact places; of files, which stream through and are whole or not there."""
 
 import csv
+import datetime
+import io
 import json
 from collections import Counter
 
@@ -141,7 +143,7 @@ def test_a_file_of_texts(predictors, tmp_path) -> None:
     assert sum(line["label"] == row["label"] for line, row in zip(found, rows, strict=True)) > 2990
     predictors["classify"].predict_file(source, tmp_path / "y.csv")
     table = table_of(tmp_path / "y.csv")
-    assert list(table[0]) == ["row", "text", "label", "probability"]
+    assert list(table[0]) == ["row", "input_label", "key", "text", "label", "probability"]
     assert [line["label"] for line in table] == [line["label"] for line in found]
 
 
@@ -160,9 +162,9 @@ def test_a_file_of_lines(predictors, tmp_path) -> None:
 def test_files_of_pairs_and_questions(predictors, tmp_path) -> None:
     source = write_jsonl(tmp_path / "pairs.jsonl", score_rows(5))
     predictors["score"].predict_file(source, tmp_path / "y.csv")
-    assert list(table_of(tmp_path / "y.csv")[0]) == ["row", "text", "pair", "score"]
+    assert list(table_of(tmp_path / "y.csv")[0]) == ["row", "input_score", "text", "pair", "score"]
     predictors["score"].predict_file(source, tmp_path / "z.csv", column="sentence2")
-    assert list(table_of(tmp_path / "z.csv")[0]) == ["row", "text", "score"]
+    assert list(table_of(tmp_path / "z.csv")[0]) == ["row", "sentence1", "input_score", "text", "score"]
     source = write_jsonl(tmp_path / "questions.jsonl", question_rows(5))
     predictors["answers"].predict_file(source, tmp_path / "y.jsonl")
     found = lines_of(tmp_path / "y.jsonl")
@@ -173,6 +175,74 @@ def test_files_of_pairs_and_questions(predictors, tmp_path) -> None:
     predictors["answers"].predict_file(tmp_path / "squad.json", tmp_path / "y.csv", id_column="id")
     (line,) = table_of(tmp_path / "y.csv")
     assert (line["id"], line["answer"], line["start"], line["end"]) == ("q1", "pear tree", "4", "13")
+
+
+def test_the_other_columns_of_a_file_are_kept(predictors, tmp_path) -> None:
+    predictor = predictors["classify"]
+    (tmp_path / "x.csv").write_text("when,text,label,row\nmay,by the river,gold,7\n,a pear,,\n")
+    predictor.predict_file(tmp_path / "x.csv", tmp_path / "y.csv")
+    first, second = table_of(tmp_path / "y.csv")
+    assert list(first) == ["row", "when", "input_label", "input_row", "text", "label", "probability"]
+    assert (first["when"], first["input_label"], first["label"]) == ("may", "gold", "about river")
+    assert (first["row"], first["input_row"], second["when"]) == ("1", "7", "")
+    rows = [{"text": "by the river", "label": "gold", "tags": ["a"]}, {"text": "a pear", "n": None, "odd": "\ud800"}]
+    source = tmp_path / "x.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predictor.predict_file(source, tmp_path / "y.jsonl")
+    first, second = lines_of(tmp_path / "y.jsonl")
+    assert (first["input_label"], first["label"], first["tags"]) == ("gold", "about river", ["a"])
+    assert (second["n"], second["odd"], second["label"]) == (None, "\ud800", "about pear")
+    assert "n" not in first
+    predictor.predict_file(source, tmp_path / "z.csv")  # rows that name their own columns: all of them
+    first, second = table_of(tmp_path / "z.csv")
+    assert list(first) == ["row", "input_label", "tags", "n", "odd", "text", "label", "probability"]
+    assert (first["tags"], first["n"], second["tags"]) == ('["a"]', "", "")
+
+
+def test_the_other_columns_of_parquet_and_of_entities(predictors, tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    when = datetime.date(2024, 5, 1)
+    table = pyarrow.table({"text": ["a pear by the river bank"], "when": [when], "entities": ["old"], "n": [[1, 2]]})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    predictors["entities"].predict_file(tmp_path / "x.parquet", tmp_path / "y.jsonl")
+    (found,) = lines_of(tmp_path / "y.jsonl")
+    assert (found["when"], found["input_entities"], found["n"]) == ("2024-05-01", "old", [1, 2])
+    assert [one["text"] for one in found["entities"]] == ["pear", "river bank"]
+    predictors["entities"].predict_file(tmp_path / "x.parquet", tmp_path / "y.csv")
+    found = table_of(tmp_path / "y.csv")
+    assert [(one["when"], one["entities"], one["text"]) for one in found] == [
+        ("2024-05-01", "old", "pear"), ("2024-05-01", "old", "river bank"),
+    ]  # fmt: skip
+
+
+def test_a_tsv_and_what_it_cannot_hold(predictors, tmp_path) -> None:
+    (tmp_path / "x.csv").write_text('text,note\nby the river,"a ""b"""\n')
+    predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "y.tsv")
+    header, line = (tmp_path / "y.tsv").read_text().splitlines()
+    assert header == "row\tnote\ttext\tlabel\tprobability"
+    assert line.startswith('1\ta "b"\tby the river\tabout river\t0.')
+    (tmp_path / "x.csv").write_text('text,note\nby the river,"a\tb"\n')
+    with pytest.raises(InputError, match=r"y\.tsv: row 1 has a tab or a line break in 'note', which no \.tsv can hold"):
+        predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "y.tsv")
+    with pytest.raises(InputError, match="is the input itself, which would be lost"):
+        predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "x.csv")
+
+
+def test_lines_of_a_stream(predictors, tmp_path) -> None:
+    stream = io.BytesIO(b"\xef\xbb\xbfby the river\r\n\na pear")
+    report = predictors["classify"].predict_lines(stream, tmp_path / "y.jsonl")
+    assert report.rows == 3
+    assert [(line["row"], line["text"]) for line in lines_of(tmp_path / "y.jsonl")] == [
+        (1, "by the river"), (2, ""), (3, "a pear"),
+    ]  # fmt: skip
+    assert list(lines_of(tmp_path / "y.jsonl")[0]) == ["row", "text", "label", "probability", "probabilities"]
+    predictors["score"].predict_lines(io.BytesIO(b"a tree\tby the tree\n"), tmp_path / "y.csv", pairs=True)
+    assert list(table_of(tmp_path / "y.csv")[0]) == ["row", "text", "pair", "score"]
+    with pytest.raises(InputError, match="standard input: row 2 has 1 fields, expected two texts with a tab between"):
+        predictors["score"].predict_lines(io.BytesIO(b"a\tb\na b\n"), tmp_path / "y.csv", pairs=True)
+    with pytest.raises(InputError, match="standard input has no rows; there is nothing to predict"):
+        predictors["score"].predict_lines(io.BytesIO(b""), tmp_path / "z.csv")
 
 
 def test_bad_rows_refuse_the_file_or_are_left_out(predictors, tmp_path, caplog) -> None:
@@ -190,7 +260,7 @@ def test_bad_rows_refuse_the_file_or_are_left_out(predictors, tmp_path, caplog) 
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [
-        ("y.txt", {}, r"y\.txt ends in '\.txt'; predictions are written as \.jsonl or \.csv"),
+        ("y.txt", {}, r"y\.txt ends in '\.txt'; predictions are written as \.jsonl, \.csv, \.tsv"),
         ("y.csv", {"column": "b"}, "has no column called 'b' for the texts; it has text"),
         ("y.csv", {"id_column": "b"}, "has no column called 'b'; it has text"),
         ("y.csv", {"colour": "b"}, "The task 'classify' has no such choice"),
