@@ -53,13 +53,25 @@ def find_file(source: Source, name: str, where: Where | None = None) -> Path | N
     """
     folder = local_folder(source)
     if folder is not None:
-        return next((path for path in (folder / name, transformer_folder(folder) / name) if is_file(path)), None)
+        return next((path for path in (transformer_folder(folder) / name, folder / name) if is_file(path)), None)
     if is_hub_name(source):
         return find_on_hub(os.fspath(source), name, where or {})
     raise CheckpointError(
         f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the path "
         "of a folder that holds config.json, the weights and vocab.txt."
     )
+
+
+def find_listed_file(source: Source, name: str, where: Where) -> Path | None:
+    """The file ``name``, a path within ``source``, and no other; None when there is none."""
+    folder = local_folder(source)
+    if folder is not None:
+        return folder / name if is_file(folder / name) else None
+    if not is_hub_name(source):
+        return None
+    from minibert.hub import hub_file
+
+    return hub_file(os.fspath(source), name, **where)
 
 
 def find_on_hub(repository: str, name: str, where: Where) -> Path | None:
@@ -166,9 +178,12 @@ def is_file(path: Path) -> bool:
 
 
 def transformer_folder(folder: Path) -> Path:
-    """Where a sentence-transformers folder keeps its BERT (often ``0_Transformer``); elsewhere ``folder`` itself."""
+    """Where a sentence-transformers folder keeps its BERT (often ``0_Transformer``); elsewhere ``folder`` itself.
+
+    ``modules.json`` decides, as for that library: its releases before 2.0 put a config.json of their own beside it.
+    """
     listing = folder / "modules.json"
-    if is_kind(folder / "config.json", stat.S_ISREG) or not is_file(listing):
+    if not is_file(listing):
         return folder
     inner = folder / transformer_path(listing)
     if not is_inside(inner, folder):

@@ -1,24 +1,38 @@
 """Embedder: texts in, vectors out, by the name of what you want.
 
 Texts are sorted by their number of tokens and run packed (packed.py): no padding is computed, and a text's vector does
-not depend on what else is in the batch.  A sentence-transformers folder brings its own pooling, normalisation and
-maximum length.  Look at :meth:`Embedder.encode` first.
+not depend on what else is in the batch.  A sentence-transformers folder brings its own pooling, prompts, further steps
+and maximum length (sentence_transformers.py).  Look at :meth:`Embedder.encode` first.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from tqdm import tqdm
 
 from minibert.devices import find_device
+from minibert.embedding.arguments import (
+    check_choice,
+    check_flag,
+    check_long,
+    check_prompts,
+    check_text,
+    check_whole,
+    described,
+    read_texts,
+    refuse_unsupported,
+)
 from minibert.embedding.columns import Columns, Optimized
 from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
 from minibert.embedding.packed import Buffers, Packed, packed_hidden_states
-from minibert.embedding.pooling import POOLINGS, pool_packed
+from minibert.embedding.pooling import POOLINGS, TOKEN_POOLINGS, pool_packed
+from minibert.embedding.scores import SIMILARITIES, similarity
 from minibert.embedding.sentence_transformers import read_sentence_settings
+from minibert.embedding.steps import output_width
 from minibert.errors import InputError, MissingExtraError
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
@@ -33,6 +47,7 @@ TOKENS_ON_AN_ACCELERATOR = 16384
 TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
 
 Row = tuple[list[int], list[int]]  # ids, segments
+Pooling = LayerChoice | Sequence[str]
 
 
 class Embedder:
@@ -43,20 +58,58 @@ class Embedder:
         model: BertPreTrainedModel,
         tokenizer: BertTokenizer,
         *,
-        pooling: str = "mean",
+        pooling: Pooling = "mean",
         normalize: bool = False,
         max_length: int | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        include_prompt: bool = True,
+        truncate_dim: int | None = None,
+        similarity_fn_name: str = "cosine",
+        steps: Iterable[nn.Module] = (),
     ) -> None:
-        """``max_length`` (tokens, default the model's positions) and the other defaults can be overridden per call."""
+        """The defaults of :meth:`encode`, and what belongs to the model.
+
+        Args:
+            model: a BertModel, or a model with a head, which is not used.
+            tokenizer: of that model.
+            pooling: as in :meth:`encode`.
+            normalize: whether the model ends with unit length, before ``truncate_dim``.
+            max_length: tokens of a text, [CLS] and [SEP] included; default what the tokenizer says, and never more than
+                the model has positions.
+            prompts: by name, each put before a text as it is; ``query`` and ``document`` are there, empty.
+            default_prompt_name: which prompt :meth:`encode` takes by itself; default none.
+            include_prompt: whether a prompt's tokens, [CLS] among them, count in the pooling.
+            truncate_dim: how many numbers of a vector are kept; default all.
+            similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``, see :meth:`similarity`.
+            steps: modules that pooled vectors go through, (texts, W) to (texts, W'), as LaBSE's Dense.
+
+        Raises InputError for values that are none.
+        """
+        if not isinstance(model, BertPreTrainedModel):
+            raise InputError(f"model is {described(model)}; expected a model of minibert's.")
+        if not isinstance(tokenizer, BertTokenizer):
+            raise InputError(f"tokenizer is {described(tokenizer)}; expected a BertTokenizer.")
         base = model.base_model
         assert isinstance(base, BertModel)
         self.model = base.eval()
         self.tokenizer = tokenizer
-        self.pooling, self.normalize = pooling, normalize
+        self.steps = as_steps(steps).to(base.device, base.dtype).eval()
+        self.pooling, self.normalize = pooling, check_flag("normalize", normalize)
         positions = model.config.max_position_embeddings
-        self.max_length = min(max_length or positions, positions)
+        asked = tokenizer.model_max_length if max_length is None else check_whole("max_length", max_length, 2)
+        self.max_length = min(asked, positions)
+        self.prompts = {"query": "", "document": "", **check_prompts({} if prompts is None else prompts)}
+        if default_prompt_name is not None:
+            check_choice("default_prompt_name", default_prompt_name, self.prompts)
+        self.default_prompt_name = default_prompt_name
+        self.include_prompt = check_flag("include_prompt", include_prompt)
+        self.truncate_dim = None if truncate_dim is None else check_whole("truncate_dim", truncate_dim, 1)
+        self.similarity_fn_name = check_choice("similarity_fn_name", similarity_fn_name, SIMILARITIES)
         self.truncated = 0  # how many texts the last call cut
         self.columns: Columns | None = None  # see optimize
+        poolings, layers = self.resolve(pooling, "last", None)
+        self.pooled_width(poolings, layers)  # refuses steps of another width
 
     @classmethod
     def from_pretrained(cls, source: Source, *, device: str | torch.device | None = None, **settings: Any) -> Self:
@@ -64,59 +117,106 @@ class Embedder:
 
         ``device``: where it runs, such as ``"cuda"`` or ``"mps"``; ``"auto"`` takes what is there.  Default: the CPU.
         ``settings``: the constructor's, ``dtype=`` (``torch.bfloat16``, for a device that is good at it), and where on
-        the hub (``revision=`` …).  Raises CheckpointError, and InputError for a device that is not there.
+        the hub (``revision=`` …).  What is given counts more than what the folder says, ``prompts`` one by one.  Raises
+        CheckpointError, and InputError for a device that is not there.
         """
         where = take_where(settings)
         dtype = settings.pop("dtype", None)
         model = BertModel.from_pretrained(source, dtype=dtype, **where)
         tokenizer = BertTokenizer.from_pretrained(source, **where)
-        return cls(model.to(find_device(device)), tokenizer, **{**read_sentence_settings(source, where), **settings})
+        found = read_sentence_settings(source, where)
+        if found.pop("do_lower_case", False) and not tokenizer.do_lower_case:
+            # The library puts lower-casing before what the tokenizer does; accents stay, or not, as they did.
+            accents = bool(tokenizer.strip_accents)
+            tokenizer = BertTokenizer.from_pretrained(source, do_lower_case=True, strip_accents=accents, **where)
+        if "prompts" in found and settings.get("prompts") is not None:
+            settings["prompts"] = {**found["prompts"], **check_prompts(settings["prompts"])}
+        return cls(model.to(find_device(device)), tokenizer, **{**found, **settings})
 
     @torch.inference_mode()
     def encode(
         self,
-        texts: str | Sequence[str],
-        pooling: LayerChoice | None = None,
+        texts: str | Iterable[str],
+        pooling: Pooling | None = None,
         *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
         layers: LayerChoice = "last",
         weights: Sequence[float] | None = None,
         normalize: bool | None = None,
+        truncate_dim: int | None = None,
         include_special_tokens: bool = True,
         long: str = "truncate",
         stride: int = 64,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
         convert_to_numpy: bool = False,
+        convert_to_tensor: bool | None = None,
+        normalize_embeddings: bool = False,
+        device: str | torch.device | None = None,
+        **others: Any,
     ) -> Any:
         """One vector a text: (len(texts), W) in the order given, on the CPU; for a single string (W,).
 
         Args:
             texts: a text or several.
-            pooling: ``mean``, ``max``, ``cls``, ``pooler``; or a choice of ``layers``, which then are averaged over the
-                tokens (``"concat_last4"``, ``5``, ``[1, 6]``).  Default: the checkpoint's, else ``mean``.
+            pooling: ``mean``, ``max``, ``cls``, ``mean_sqrt_len_tokens``, ``weightedmean``, ``lasttoken``, a list of
+                these (side by side), ``pooler``; or a choice of ``layers``, which then are averaged over the tokens
+                (``"concat_last4"``, ``5``, ``[1, 6]``).  Default: the checkpoint's, else ``mean``.
+            prompt: put before each text as it is, ``"query: "``; ``""`` for none.  Default: the one of ``prompt_name``,
+                else of ``default_prompt_name``.
+            prompt_name: one of ``self.prompts``.
             layers: which hidden states, see :func:`minibert.embedding.layers.choose_layers`.
             weights: of a weighted sum of layers.
-            normalize: to unit length.  Default: the checkpoint's, else no.
-            include_special_tokens: whether [CLS] and [SEP] count in ``mean`` and ``max``, as they do elsewhere.
+            normalize: to unit length, at the very end.  Default: as the checkpoint does, before ``truncate_dim``.
+            truncate_dim: how many numbers of a vector are kept, the first ones.  Default: the checkpoint's, else all.
+            include_special_tokens: whether [CLS] and [SEP] count in the pooling, as they do elsewhere.
             long: a text of more tokens than the model reads is cut (``"truncate"``; ``self.truncated`` counts them)
                 or read in overlapping ``"windows"``, whose vectors are averaged.
             stride: how many tokens two windows share.
-            convert_to_numpy: a numpy array instead of a tensor.
+            batch_size: how many texts run together at most.  Default: as many as have some 1,500 tokens (on a CPU).
+            show_progress_bar: on stderr.
+            convert_to_numpy: a numpy array instead of a tensor, unless ``convert_to_tensor``.
+            convert_to_tensor: a tensor, as is the default here.
+            normalize_embeddings: sentence-transformers' name for ``normalize=True``.
+            device: the embedder's own; :meth:`from_pretrained` chooses it.
+            others: sentence-transformers' ``output_value``, ``precision``, ``pool``, ``chunk_size``, ``task``,
+                ``processing_kwargs``, as long as they ask for nothing else.
 
-        Raises InputError for choices that are none.
+        Raises InputError for choices that are none, and for a vector that is not finite.
         """
-        single = isinstance(texts, str)
-        chosen = [texts] if isinstance(texts, str) else list(texts)
-        how, which = self.resolve(self.pooling if pooling is None else pooling, layers, weights)
-        if long not in ("truncate", "windows"):
-            raise InputError(f"long is {long!r}; a long text is either 'truncate'd or read in 'windows'.")
+        refuse_unsupported(others)
+        self.check_device(device)
+        normalize = check_normalize(normalize, normalize_embeddings)
+        chosen, single = read_texts(texts)
+        poolings, which = self.resolve(self.pooling if pooling is None else pooling, layers, weights)
+        width = self.pooled_width(poolings, which)
+        kept = self.truncate_dim if truncate_dim is None else check_whole("truncate_dim", truncate_dim, 1)
+        special = check_flag("include_special_tokens", include_special_tokens)
+        check_long(long, stride)
+        most = None if batch_size is None else check_whole("batch_size", batch_size, 1)
+        before = self.find_prompt(prompt, prompt_name)
+        skipped = self.prompt_length(before) if before and not self.include_prompt else 0
+        if skipped and long == "windows":
+            raise InputError("A prompt that does not count in the pooling goes with long='truncate', not 'windows'.")
+        to_numpy = check_flag("convert_to_numpy", convert_to_numpy)
+        as_tensor = convert_to_tensor is not None and check_flag("convert_to_tensor", convert_to_tensor)
+        shows = show_progress_bar is not None and check_flag("show_progress_bar", show_progress_bar)
         self.truncated = 0
         blocks = []
-        for start in range(0, len(chosen), TEXTS_A_WINDOW):
-            rows, owners = self.rows_of(chosen[start : start + TEXTS_A_WINDOW], long, stride)
-            vectors = self.vectors_of(rows, how, which, include_special_tokens)
-            blocks.append(average_by_owner(vectors, owners))
-        width = which.width * self.model.config.hidden_size
+        with tqdm(total=len(chosen), desc="embedding", unit=" texts", disable=not shows) as bar:
+            for start in range(0, len(chosen), TEXTS_A_WINDOW):
+                block = [before + text for text in chosen[start : start + TEXTS_A_WINDOW]]
+                rows, owners = self.rows_of(block, long, stride)
+                vectors = self.vectors_of(rows, poolings, which, special, skipped, most)
+                blocks.append(average_by_owner(vectors, owners))
+                bar.update(len(block))
         result = torch.cat(blocks) if blocks else torch.empty(0, width)
-        if self.normalize if normalize is None else normalize:
+        check_finite(result)
+        if self.normalize and normalize is None:
+            result = F.normalize(result, dim=-1)
+        result = result[:, :kept]
+        if normalize:
             result = F.normalize(result, dim=-1)
         if self.truncated:
             logger.warning(
@@ -126,7 +226,50 @@ class Embedder:
                 self.max_length,
             )
         result = result[0] if single else result
-        return as_numpy(result) if convert_to_numpy else result
+        return as_numpy(result) if to_numpy and not as_tensor else result
+
+    def encode_query(
+        self, texts: str | Iterable[str], *, prompt: str | None = None, prompt_name: str | None = None, **arguments: Any
+    ) -> Any:
+        """:meth:`encode` with the prompt ``query``, unless another is given: for what is looked for."""
+        name = "query" if prompt is None and prompt_name is None else prompt_name
+        return self.encode(texts, prompt=prompt, prompt_name=name, **arguments)
+
+    def encode_document(
+        self, texts: str | Iterable[str], *, prompt: str | None = None, prompt_name: str | None = None, **arguments: Any
+    ) -> Any:
+        """:meth:`encode` with the prompt ``document``, unless another is given: for what is looked through."""
+        name = "document" if prompt is None and prompt_name is None else prompt_name
+        return self.encode(texts, prompt=prompt, prompt_name=name, **arguments)
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """How alike the vectors are by the checkpoint's ``similarity_fn_name``, (n, m); see :mod:`.scores`."""
+        return similarity(self.similarity_fn_name, embeddings1, embeddings2)
+
+    def find_prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
+        """The text that these arguments put before each text, ``""`` for none; InputError for a name that is none."""
+        name = self.default_prompt_name if prompt_name is None else prompt_name
+        if prompt is not None:
+            return check_text("prompt", prompt)
+        return "" if name is None else self.prompts[check_choice("prompt_name", name, self.prompts)]
+
+    def prompt_length(self, prompt: str) -> int:
+        """How many tokens of a text with ``prompt`` are the prompt's: [CLS] too, but not [SEP]."""
+        ((row, _),), _ = self.rows_of([prompt], "truncate", 0)
+        return len(row) - 1
+
+    def check_device(self, device: str | torch.device | None) -> None:
+        """Raise InputError for another device than the model's."""
+        if device is None:
+            return
+        if not isinstance(device, str | torch.device):
+            raise InputError(f"device is {described(device)}; an Embedder runs on one device, {self.device}.")
+        wanted = find_device(device)
+        if wanted.type != self.device.type or wanted.index not in (None, self.device.index):
+            raise InputError(
+                f"The model is on {self.device}; encode does not move it to {str(device)!r}. Give device= to "
+                "Embedder.from_pretrained."
+            )
 
     def words(
         self,
@@ -182,21 +325,34 @@ class Embedder:
         """Where the model is; asked of one tensor, since looking through all of them takes a while for one text."""
         return self.model.embeddings.word_embeddings.weight.device
 
-    def resolve(self, pooling: LayerChoice, layers: LayerChoice, weights: Sequence[float] | None) -> tuple[str, Layers]:
-        """The kind of pooling and the layers that the arguments of :meth:`encode` mean."""
+    def resolve(
+        self, pooling: Pooling, layers: LayerChoice, weights: Sequence[float] | None
+    ) -> tuple[tuple[str, ...], Layers]:
+        """The poolings and the layers that the arguments of :meth:`encode` mean."""
         depth = self.model.config.num_hidden_layers
+        if isinstance(pooling, list | tuple) and pooling and all(isinstance(name, str) for name in pooling):
+            if unknown := [name for name in pooling if name not in TOKEN_POOLINGS]:
+                raise InputError(
+                    f"{unknown[0]!r} is no pooling to put beside others; there are {', '.join(TOKEN_POOLINGS)}."
+                )
+            return tuple(map(str, pooling)), choose_layers(layers, depth, weights)
         if not isinstance(pooling, str) or pooling in NAMES:
-            return "mean", choose_layers(pooling, depth, weights)
+            return ("mean",), choose_layers(pooling, depth, weights)  # type: ignore[arg-type]
         if pooling not in POOLINGS:
             raise InputError(
                 f"{pooling!r} is no pooling; there are {', '.join((*POOLINGS, *NAMES))}, or layer numbers."
             )
+        which = choose_layers(layers, depth, weights)
         if pooling == "pooler":
             if self.model.pooler is None:
                 raise InputError("This checkpoint has no pooler; choose another pooling, such as 'mean' or 'cls'.")
-            if layers not in ("last", -1, depth):
+            if which.numbers != (depth,) or which.weights != (1.0,):
                 raise InputError("The pooler reads the last layer and no other; leave layers out.")
-        return pooling, choose_layers(layers, depth, weights)
+        return (pooling,), which
+
+    def pooled_width(self, poolings: tuple[str, ...], layers: Layers) -> int:
+        """How many numbers a vector has before ``truncate_dim``; InputError where ``steps`` take another width."""
+        return output_width(self.steps, len(poolings) * layers.width * self.model.config.hidden_size)
 
     def rows_of(self, texts: list[str], long: str, stride: int) -> tuple[list[Row], list[int]]:
         """Token rows no longer than the model reads, and for each the number of its text."""
@@ -218,9 +374,15 @@ class Embedder:
         for row, kinds in zip(ids, segments, strict=True):
             if len(row) > self.max_length:
                 self.truncated += 1
-                row, kinds = [*row[: self.max_length - 1], row[-1]], kinds[: self.max_length]  # noqa: PLW2901
+                row, kinds = self.cut(row), kinds[: self.max_length]  # noqa: PLW2901
             rows.append((row, kinds))
         return rows, list(range(len(rows)))
+
+    def cut(self, row: list[int]) -> list[int]:
+        """``row`` without what is beyond ``max_length``: its end, or its beginning where the tokenizer says so."""
+        if self.tokenizer.truncation_side == "left":
+            return [row[0], *row[len(row) - self.max_length + 1 :]]
+        return [*row[: self.max_length - 1], row[-1]]
 
     def hidden_states(self, packed: Packed, wanted: set[int], buffers: Buffers | None = None) -> dict[int, Tensor]:
         """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up.
@@ -236,12 +398,20 @@ class Embedder:
             return self.columns.hidden_states(packed, wanted)
         return packed_hidden_states(self.model, packed, wanted, buffers)
 
-    def vectors_of(self, rows: list[Row], pooling: str, layers: Layers, include_special_tokens: bool) -> Tensor:
+    def vectors_of(
+        self,
+        rows: list[Row],
+        poolings: tuple[str, ...],
+        layers: Layers,
+        include_special_tokens: bool,
+        skipped: int,
+        batch_size: int | None,
+    ) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
         order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
         found = []
         lengths = [len(row) for row, _ in rows]
-        parts = list(batches(order, lengths, self.tokens_a_batch))
+        parts = list(batches(order, lengths, self.tokens_a_batch, batch_size))
         most = max(sum(lengths[number] for number in numbers) for numbers in parts)
         buffers = Buffers(self.model, most) if len(parts) > 1 else None
         for numbers in parts:
@@ -249,12 +419,12 @@ class Embedder:
             packed = Packed.of(ids, segments, self.device)
             hidden = self.hidden_states(packed, set(layers.numbers), buffers)
             values = layers.combine([hidden[number] for number in layers.numbers])
-            first = "cls" if pooling == "pooler" else pooling
-            vectors = pool_packed(values, packed, first, include_special_tokens)
-            if pooling == "pooler":
+            if poolings == ("pooler",):
                 assert self.model.pooler is not None
-                vectors = self.model.pooler(vectors[:, None])
-            found.append(vectors.float())
+                vectors = self.model.pooler(pool_packed(values, packed, ("cls",), True)[:, None])
+            else:
+                vectors = pool_packed(values, packed, poolings, include_special_tokens, skipped)
+            found.append(self.steps(vectors).float())
         together = (torch.cat(found) if len(found) > 1 else found[0]).cpu()
         if len(rows) == 1:
             return together
@@ -263,12 +433,15 @@ class Embedder:
         return result
 
 
-def batches(order: list[int], lengths: list[int], most: int) -> Iterator[list[int]]:
-    """``order`` cut into batches of at most ``most`` tokens, or one text where that alone has more."""
+def batches(order: list[int], lengths: list[int], most: int, batch_size: int | None = None) -> Iterator[list[int]]:
+    """``order`` cut into batches of at most ``most`` tokens, or one text where that alone has more.
+
+    ``batch_size``: how many texts at most.
+    """
     batch: list[int] = []
     tokens = 0
     for number in order:
-        if batch and tokens + lengths[number] > most:
+        if batch and (tokens + lengths[number] > most or len(batch) == batch_size):
             yield batch
             batch, tokens = [], 0
         batch.append(number)
@@ -284,6 +457,36 @@ def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:
     counts = torch.bincount(torch.tensor(owners)).tolist()
     windows = torch.split(vectors, counts)
     return torch.stack([window.mean(dim=0) for window in windows])
+
+
+def as_steps(steps: Any) -> nn.Sequential:
+    """``steps`` as one module."""
+    found = list(steps) if isinstance(steps, Iterable) else [steps]
+    if wrong := [step for step in found if not isinstance(step, nn.Module)]:
+        raise InputError(f"steps holds {described(wrong[0])}; expected modules of torch.")
+    return nn.Sequential(*found)
+
+
+def check_normalize(normalize: Any, normalize_embeddings: Any) -> bool | None:
+    """What two names for one thing say; InputError where they contradict each other."""
+    if normalize is not None:
+        check_flag("normalize", normalize)
+    if not check_flag("normalize_embeddings", normalize_embeddings):
+        return None if normalize is None else bool(normalize)
+    if normalize is False:
+        raise InputError("normalize is False and normalize_embeddings is True; give one of them.")
+    return True
+
+
+def check_finite(vectors: Tensor) -> None:
+    """Raise InputError where a vector, (texts, W), holds NaN or infinity: it would be near to everything or nothing."""
+    finite = torch.isfinite(vectors).all(dim=1)
+    if not finite.all():
+        number = int((~finite).nonzero()[0])
+        raise InputError(
+            f"The vector of text {number + 1} of {len(vectors)} holds NaN or infinity. Either the weights do, or "
+            "float16 is too narrow for this model: give dtype='bfloat16' or 'float32'."
+        )
 
 
 def as_numpy(vectors: Tensor) -> Any:

