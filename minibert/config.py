@@ -8,17 +8,22 @@ Start with the fields; a reason stands beside each one that has cost somebody a 
 
 import copy
 import json
+import logging
 import os
 from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
-from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, object_of, optional
+from minibert.families import family_of_settings, is_class_of_another_family
+from minibert.foreign import what_lies_in
+from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import (
     LARGEST_SETTINGS,
     Source,
     Where,
+    as_path,
     find_file,
     local_file,
     local_folder,
@@ -26,6 +31,9 @@ from minibert.source import (
     take_where,
     write_text,
 )
+from minibert.switches import take_source, take_switches
+
+logger = logging.getLogger(__name__)
 
 CONFIG_FILES = ("config.json", "bert_config.json")  # the second is Google's own
 MOST_LABELS = 100_000  # more cannot be meant, and a name for each of a billion would fill the memory
@@ -112,17 +120,17 @@ class BertConfig:
     # ── reading and writing ──────────────────────────────────────────────────────────────────────
 
     @classmethod
-    def from_pretrained(cls, source: Source, **overrides: Any) -> Self:
+    def from_pretrained(cls, source: Source | None = None, **overrides: Any) -> Self:
         """The config of a checkpoint (folder or config file) or of a known architecture (``"bert-tiny"``).
 
         ``overrides`` win over the file; ``revision=`` and the like say where on the hub.  Raises CheckpointError when
-        there is no such source, ConfigError when the file describes another kind of model or one that cannot be.
+        there is no such source, ConfigError when the file describes another kind of model, one that cannot be, or two.
         """
+        source = take_source(source, overrides)
         path = find_config(source, take_where(overrides))
+        take_switches(overrides)
         settings = read_json(path, largest=LARGEST_SETTINGS)
-        model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
-        if model_type != "bert":
-            raise ConfigError(f"{path} says model_type {model_type!r}; minibert runs 'bert' models only.")
+        check_file(settings, path)
         try:
             config = cls(**{**settings, **overrides})  # nobody else has these settings: no copy needed
             config.validate()
@@ -138,7 +146,9 @@ class BertConfig:
     @classmethod
     def from_json_file(cls, path: Source) -> Self:
         """A config from one JSON file."""
-        return cls.from_dict(read_json(Path(path), largest=LARGEST_SETTINGS))
+        settings = read_json(as_path(path), largest=LARGEST_SETTINGS)
+        check_file(settings, as_path(path))
+        return cls.from_dict(settings)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything a config.json holds, unknown keys included."""
@@ -151,7 +161,7 @@ class BertConfig:
 
     def save_pretrained(self, folder: Source) -> None:
         """Write ``config.json`` into ``folder``, which is made if it is not there."""
-        write_text(Path(folder) / "config.json", self.to_json_string())
+        write_text(as_path(folder) / "config.json", self.to_json_string())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
@@ -203,6 +213,62 @@ SCHEMA: dict[str, Kind] = {
 }
 
 
+# What only files have, beside the fields: said about the checkpoint, not about the arithmetic.
+FILE_SCHEMA: dict[str, Kind] = {
+    "architectures": optional(list_of(NAME)),
+    "tokenizer_class": optional(NAME),
+    "embedding_size": optional(SIZE),
+    "is_encoder_decoder": optional(FLAG),
+}
+
+
+def check_file(settings: dict[str, Any], path: Path) -> None:
+    """Raise ConfigError when the content of a config.json describes another model than BERT, or contradicts itself.
+
+    What contradicts itself and is commonly read past gets a warning.
+    """
+    model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
+    if model_type != "bert":
+        raise ConfigError(f"{path} says model_type {model_type!r}; minibert runs 'bert' models only.")
+    check_settings(settings, FILE_SCHEMA, path, ConfigError)
+    others = [name for name in settings.get("architectures") or () if is_class_of_another_family(name)]
+    if others:
+        raise ConfigError(
+            f"{path} says model_type 'bert' and architectures {', '.join(others)}, a class of another family. One of "
+            "the two is wrong; minibert runs 'bert' models only."
+        )
+    if family := family_of_settings(settings):
+        raise ConfigError(
+            f"{path} says model_type 'bert', but {family[1]}: that is {family[0]}. minibert runs 'bert' models only."
+        )
+    names, count = settings.get("id2label"), settings.get("num_labels")
+    if isinstance(names, dict) and type(count) is int and count != len(names):
+        raise ConfigError(
+            f"{path} says num_labels {count} and names {len(names)} labels in id2label. Leave num_labels out, or name "
+            "as many labels."
+        )
+    numbers = settings.get("label2id")
+    if isinstance(names, dict) and isinstance(numbers, dict):
+        for number, name in names.items():
+            if isinstance(name, str) and name in numbers and str(numbers[name]) != str(number):
+                warn_once(
+                    f"{path}: id2label calls {number} {name!r}, label2id numbers it {shown(numbers[name])}. id2label "
+                    "is used."
+                )
+                break
+    if settings.get("auto_map"):
+        warn_once(
+            f"{path} asks for code of its own (auto_map), which is never run here: the weights are read as a plain "
+            "BERT. Where that code computes something else, so does this model."
+        )
+
+
+@cache
+def warn_once(sentence: str) -> None:
+    """A warning, which one load may come to several times."""
+    logger.warning("%s", sentence)
+
+
 def find_config(source: Source, where: Where | None = None) -> Path:
     """The config file that ``source`` means: a JSON file, a folder's, a known architecture's, or the hub's."""
     named = local_file(source)
@@ -216,7 +282,7 @@ def find_config(source: Source, where: Where | None = None) -> Path:
             return found
     raise CheckpointError(
         f"{os.fspath(source)} holds no config.json. Put the one that belongs to the weights beside them. "
-        f"Architectures known by name are {', '.join(sorted(known))}."
+        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(source)}"
     )
 
 

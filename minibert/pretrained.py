@@ -59,7 +59,7 @@ class BertPreTrainedModel(Observable):
         return {}
 
     @classmethod
-    def from_pretrained(cls, source: Source, **settings: Any) -> Self:
+    def from_pretrained(cls, source: Source | None = None, **settings: Any) -> Self:
         """A model with the weights of ``source``, in eval mode; see :func:`minibert.checkpoint.load_pretrained`."""
         from minibert.checkpoint import load_pretrained
 

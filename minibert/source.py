@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from minibert.errors import CheckpointError, MinibertError
+from minibert.errors import CheckpointError, InputError, MinibertError
+from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
 
 Source = str | os.PathLike[str]
 DEMO = "minibert-demo"  # the name of the checkpoint that comes with minibert
@@ -24,6 +25,8 @@ DEMO_FOLDER = Path(__file__).parent / "demo"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
 LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsed, a byte can become forty
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+LARGEST_POINTER = 1024  # bytes, as Git LFS says itself
 DEEPEST_JSON = 32  # lists and objects inside each other; a tokenizer.json has 7
 
 
@@ -37,9 +40,21 @@ class Where(TypedDict, total=False):
     force_download: bool
 
 
+WHERE: dict[str, Kind] = {
+    "revision": optional(NAME),
+    "cache_dir": optional(Kind(lambda x: isinstance(x, str | os.PathLike), "the path of a folder")),
+    "local_files_only": FLAG,
+    "token": optional(either(NAME, FLAG)),
+    "force_download": FLAG,
+}
+
+
 def take_where(settings: dict[str, Any]) -> Where:
-    """Remove the options of :class:`Where` from ``settings`` and return them."""
+    """Remove the options of :class:`Where` from ``settings`` and return them; InputError for a wrong kind."""
     where: Where = {}
+    if "use_auth_token" in settings:  # the older spelling
+        settings.setdefault("token", settings.pop("use_auth_token"))
+    check_settings(settings, WHERE, "from_pretrained", InputError)
     for name in Where.__annotations__:
         if name in settings:
             where[name] = settings.pop(name)  # type: ignore[literal-required]
@@ -144,9 +159,19 @@ def local_file(source: Source) -> Path | None:
 
 
 def as_path(source: Source) -> Path:
-    """``source`` as a path, ``~`` for the user's folder."""
+    """``source`` as a path, ``~`` for the user's folder; InputError for what is no path: None, a number, bytes, …"""
     try:
-        return Path(source).expanduser()
+        path = os.fspath(source)
+    except TypeError:
+        path = ""
+    if not isinstance(path, str) or not path:  # "" would be the folder one happens to be in
+        hint = " (os.fsdecode makes a path of bytes)" if isinstance(source, bytes) else ""
+        raise InputError(
+            f"{shown(source)} is no source; expected the path of a folder or file, or a name on the hub (owner/name)"
+            f"{hint}."
+        )
+    try:
+        return Path(path).expanduser()
     except RuntimeError:  # ~somebody, whom this machine does not know
         return Path(source)
 
@@ -163,9 +188,10 @@ def is_file(path: Path) -> bool:
     """Whether there is a file ``path``.
 
     Raises CheckpointError when something else has that name.  Opening a pipe waits for ever, and a device such as
-    /dev/zero, or a link to it, never ends.
+    /dev/zero, or a link to it, never ends.  A Git-LFS pointer is not the file it stands for either.
     """
     if is_kind(path, stat.S_ISREG):
+        refuse_pointer(path)
         return True
     try:
         path.lstat()
@@ -175,6 +201,23 @@ def is_file(path: Path) -> bool:
         raise CheckpointError(f"{path} cannot be opened ({error.strerror}).") from error
     kind = "a folder" if is_kind(path, stat.S_ISDIR) else "a link to nothing, a pipe or a device"
     raise CheckpointError(f"{path} is {kind}, expected a file. Put the file itself there.")
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise CheckpointError when the file ``path`` is what Git LFS puts in the place of one that was not fetched."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_POINTER:
+            return
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+    except OSError:  # whoever reads the file says why it cannot be read
+        return
+    if start == LFS_POINTER:
+        raise CheckpointError(
+            f"{path} is a Git-LFS pointer of {size} bytes, not the file it stands for. Fetch the files (git lfs pull, "
+            "in the cloned repository), or download this one by itself."
+        )
 
 
 def transformer_folder(folder: Path) -> Path:

@@ -1,56 +1,97 @@
-"""Which class a checkpoint is for: what its config names, or else what its tensors can only be for."""
+"""Which class a checkpoint is for: decided here, once, for every verb.
 
+What config.json names counts where the weights hold that head; else what their tensors can only be for.  A choice that
+neither settles is a guess, which is said and never written down.  Start with :func:`architecture_of`.
+"""
+
+import re
 from typing import TYPE_CHECKING, Any
 
 import minibert
 from minibert.checkpoint.load import load_pretrained
-from minibert.checkpoint.names import read_name
+from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights, open_weights
-from minibert.config import BertConfig, find_config
+from minibert.config import BertConfig, find_config, warn_once
 from minibert.errors import ConfigError
-from minibert.source import Source, same_commit, take_where
+from minibert.source import Source, Where, same_commit, take_where
+from minibert.switches import take_source
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
 
+PREDICTIONS, RELATIONSHIP = "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"
+CLASSIFIER, POOLER = "classifier.weight", "bert.pooler.dense.weight"
+# The classes, and the tensors of a head without which there is none.
+HEADS = {
+    "BertModel": (),
+    "BertForPreTraining": (PREDICTIONS, RELATIONSHIP),
+    "BertForMaskedLM": (PREDICTIONS,),
+    "BertForNextSentencePrediction": (RELATIONSHIP,),
+    "BertForSequenceClassification": (CLASSIFIER,),
+    "BertForTokenClassification": (CLASSIFIER,),
+    "BertForMultipleChoice": (CLASSIFIER,),
+    "BertForQuestionAnswering": ("qa_outputs.weight",),
+}
+BIO = re.compile(r"[BI]-.+")
 
-def load_architecture(source: Source, *, architecture: str | None = None, **settings: Any) -> "BertPreTrainedModel":
-    """A model of the class ``architecture``, by default the one that fits the checkpoint, with its weights.
+
+def load_architecture(
+    source: Source | None = None, *, architecture: str | None = None, **settings: Any
+) -> "BertPreTrainedModel":
+    """A model of the class ``architecture``, by default the one that the checkpoint is for, with its weights.
 
     Raises ConfigError for a class that is not here, and whatever :func:`load_pretrained` raises.
     """
+    source = take_source(source, settings)
     where = take_where(settings)
     path = find_config(source, where)
     where = same_commit(where, path)
     config = BertConfig.from_pretrained(path)
-    name = architecture or named_architecture(config) or fitting_architecture(open_weights(source, where))
-    if not (name.startswith("Bert") and hasattr(getattr(minibert, name, None), "from_pretrained")):
-        raise ConfigError(f"{name} is no model here; there are BertModel, BertForMaskedLM and the other heads.")
+    name = architecture or architecture_of(config, source, where)
+    if name not in HEADS:
+        raise ConfigError(f"{name} is no model here; there are {', '.join(HEADS)}.")
     model_class: type[BertPreTrainedModel] = getattr(minibert, name)
     return load_pretrained(model_class, source, config=config, **where, **settings)
 
 
+def architecture_of(config: BertConfig, source: Source, where: Where | None = None) -> str:
+    """The class that a checkpoint is for.  Warns where config.json contradicts the weights, or nothing settles it."""
+    weights = open_weights(source, where)
+    named, fitting = named_architecture(config), fitting_architectures(config, weights)
+    if named is not None and set(HEADS[named]) <= our_names(weights):
+        return named
+    if names := getattr(config, "architectures", None):
+        reason = f"whose head {weights.where} does not hold" if named else "which is no class here"
+        warn_once(f"config.json names {named or ', '.join(map(str, names))}, {reason}; it is read as {fitting[0]}.")
+    elif len(fitting) > 1:
+        warn_once(
+            f"{weights.where} may be a {' or a '.join(fitting)}, and config.json names no architectures; it is read as "
+            f"{fitting[0]}. To settle it, write the class into config.json."
+        )
+    return fitting[0]
+
+
 def named_architecture(config: BertConfig) -> str | None:
-    """The first of the config's ``architectures`` that is here."""
-    named = getattr(config, "architectures", None)
-    if not isinstance(named, list):
-        return None
-    return next((name for name in named if name == "BertModel" or str(name).startswith("BertFor")), None)
+    """The first of the config's ``architectures`` that is here; ``TF`` and ``Flax`` in front do not count."""
+    named = (str(name).removeprefix("TF").removeprefix("Flax") for name in getattr(config, "architectures", None) or ())
+    return next((name for name in named if name in HEADS), None)
 
 
-def fitting_architecture(weights: Weights) -> str:
-    """The class that uses the most of a checkpoint's tensors."""
-    names = {read_name(name).ours for name in weights.names()}
+def fitting_architectures(config: BertConfig, weights: Weights) -> list[str]:
+    """The classes that use the most of a checkpoint's tensors: one, or those between which only a config can tell."""
+    names = our_names(weights)
     if "qa_outputs.weight" in names:
-        return "BertForQuestionAnswering"
-    if "classifier.weight" in names:
-        return "BertForSequenceClassification" if "bert.pooler.dense.weight" in names else "BertForTokenClassification"
-    predictions, relationship = (
-        "cls.predictions.transform.dense.weight" in names,
-        "cls.seq_relationship.weight" in names,
-    )
-    if predictions and relationship:
-        return "BertForPreTraining"
-    if predictions:
-        return "BertForMaskedLM"
-    return "BertForNextSentencePrediction" if relationship else "BertModel"
+        return ["BertForQuestionAnswering"]
+    if CLASSIFIER in names:
+        labels = [name for name in config.id2label.values() if name != "O"]
+        if POOLER not in names or (labels and all(BIO.fullmatch(name) for name in labels)):
+            return ["BertForTokenClassification"]
+        several = ["BertForSequenceClassification", "BertForTokenClassification"]
+        return [*several, "BertForMultipleChoice"] if config.num_labels == 1 else several
+    heads = {PREDICTIONS, RELATIONSHIP} & names
+    return [next(name for name, own in HEADS.items() if set(own) == heads)]
+
+
+def our_names(weights: Weights) -> set[str]:
+    """The tensors of a checkpoint, by our names."""
+    return {reading.ours for reading in read_names(weights.names()).values()}

@@ -1,32 +1,100 @@
-"""Any source in, a modern folder out: config.json, model.safetensors, and the vocabulary when there is one."""
+"""Any source in, a modern folder out: config.json, model.safetensors, and the tokenizer's files when there are some.
 
+Nothing is written down that the source does not say, or its tensors show: a guess, once it stands in a file, is a fact
+for everybody who reads it.
+"""
+
+import json
+import shutil
 from pathlib import Path
 
-import minibert
-from minibert.checkpoint.architecture import fitting_architecture, load_architecture
+from minibert.checkpoint.architecture import fitting_architectures, load_architecture, named_architecture
 from minibert.checkpoint.report import LoadReport
 from minibert.checkpoint.save import save_pretrained
 from minibert.checkpoint.weights import open_weights
-from minibert.errors import CheckpointError
+from minibert.config import BertConfig
+from minibert.errors import CheckpointError, InputError
 from minibert.lock import NAME, alone_in
-from minibert.source import Source, find_file
+from minibert.source import Source, as_path, find_file, read_json, write_text, written_whole
 
 VOCABULARY = ("vocab.txt", "tokenizer.json")
+SETTINGS = "tokenizer_config.json"
+TOKENIZER_FILES = (*VOCABULARY, SETTINGS, "special_tokens_map.json", "added_tokens.json")
 
 
 @alone_in("folder")
-def convert(source: Source, folder: Source, head: str | None = None) -> tuple[LoadReport, list[str]]:
+def convert(
+    source: Source, folder: Source, head: str | None = None, *, lower_case: bool | None = None
+) -> tuple[LoadReport, list[str]]:
     """Write ``source`` into ``folder``; returns what became of every tensor, and the names of the files written.
 
-    ``head`` names the class to convert as, by default the one that uses the most of the file's tensors.  Raises
-    CheckpointError when the folder holds a checkpoint already.
+    Args:
+        source: a folder, a weight file, or a hub name.
+        folder: which must hold no checkpoint yet.
+        head: the class to convert as, by default the one that uses the most of the file's tensors.
+        lower_case: whether the vocabulary is of lower-cased text, for a source that does not say.
+
+    Raises CheckpointError when the folder holds a checkpoint already, InputError when ``head`` or ``lower_case`` is
+    needed, or contradicts the source.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if (folder / "model.safetensors").exists() or (folder / "config.json").exists():
         raise CheckpointError(f"{folder} holds a checkpoint already. Choose another folder, or remove that one first.")
-    model = load_architecture(source, architecture=head or fitting_architecture(open_weights(source)))
+    files = {name: path for name in TOKENIZER_FILES if (path := find_file(source, name)) is not None}
+    settings = lower_casing(source, files, lower_case)
+    model = load_architecture(source, architecture=head or surely_fitting(source))
     save_pretrained(model, folder)
-    if any(find_file(source, name) for name in VOCABULARY):
-        minibert.BertTokenizer.from_pretrained(source).save_pretrained(folder)
+    for name, path in files.items():  # as they are: reading and writing them would fill in defaults
+        with written_whole(folder / name) as temporary:
+            shutil.copyfile(path, temporary)
+    if settings is not None:
+        write_text(folder / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
     assert model.load_report is not None
     return model.load_report, sorted(path.name for path in folder.iterdir() if path.name != NAME)
+
+
+def surely_fitting(source: Source) -> str:
+    """The class that uses the most of the tensors; InputError where that may be several and config.json names none."""
+    config = BertConfig.from_pretrained(source)
+    weights = open_weights(source)
+    fitting, named = fitting_architectures(config, weights), named_architecture(config)
+    if named in fitting:
+        return named
+    if len(fitting) > 1:
+        raise InputError(
+            f"{weights.where} has a classifier, which {' and '.join(fitting)} have, and config.json does not say which "
+            "it is. Name it: --head CLASS (head=, from Python)."
+        )
+    return fitting[0]
+
+
+def lower_casing(source: Source, files: dict[str, Path], asked: bool | None) -> dict[str, object] | None:
+    """The content of a tokenizer_config.json to write where ``asked`` settles what the files leave open, else None.
+
+    Raises InputError when the files say the opposite.
+    """
+    if not any(name in files for name in VOCABULARY):
+        if asked is not None:
+            raise InputError(f"{source} brings no vocabulary, so there is nothing to lower-case text for.")
+        return None
+    settings: dict[str, object] = read_json(files[SETTINGS]) if SETTINGS in files else {}
+    said = settings.get("do_lower_case")
+    if said is None and "tokenizer.json" in files:
+        normalizer = read_json(files["tokenizer.json"]).get("normalizer")
+        said = normalizer.get("lowercase") if isinstance(normalizer, dict) else None
+    if asked is None or said is asked:
+        return None
+    if said is not None:
+        raise InputError(
+            f"{source} says do_lower_case {said}, and {asked} was asked for. Leave the choice out, or mend "
+            "tokenizer_config.json."
+        )
+    return {**settings, "do_lower_case": asked}
+
+
+def says_nothing_of_case(folder: Source) -> bool:
+    """Whether a converted folder has a vocabulary, and no file that says whether it is of lower-cased text."""
+    path = as_path(folder)
+    if (path / "tokenizer.json").is_file() or not (path / "vocab.txt").is_file():
+        return False
+    return not (path / SETTINGS).is_file() or "do_lower_case" not in read_json(path / SETTINGS)

@@ -6,6 +6,7 @@ Start with :func:`load_pretrained`.
 """
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from minibert.checkpoint.names import Reading, read_name, why_unused
+from minibert.checkpoint.names import Names, read_names, why_unused
 from minibert.checkpoint.report import LoadReport, TensorRecord
-from minibert.checkpoint.weights import Weights, open_weights
+from minibert.checkpoint.weights import GivenWeights, Weights, open_weights, within_bounds
 from minibert.config import BertConfig, find_config
-from minibert.errors import CheckpointError, ConfigError
+from minibert.devices import find_device
+from minibert.errors import CheckpointError, ConfigError, InputError
+from minibert.families import family_of_tensors
 from minibert.source import Source, same_commit, take_where
+from minibert.switches import device_of, take_source, take_switches
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -26,45 +30,71 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BertPreTrainedModel")
 POOLER = "pooler."
 HEAD_SIZES = {"num_labels", "id2label"}  # whoever says how many labels there are asks for a head that has them
-# Switches of transformers that have nothing to choose here: memory is never doubled, safetensors come first, and no
-# code that a checkpoint brings is ever run.
-ALWAYS_SO = ("low_cpu_mem_usage", "use_safetensors", "trust_remote_code")
+# A table with more rows than the vocabulary has pieces: programs round up to such numbers, for speed.
+MULTIPLES = (8, 16, 32, 64, 128)
+ROW_PER_PIECE = (
+    "embeddings.word_embeddings.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
+    "cls.predictions.bias",
+)  # fmt: skip
+UNMERGED = ("lora_A.", "lora_B.", ".base_layer.", ".modules_to_save.", "lora_embedding_A.", "ia3_l.")  # PEFT's names
+NAMES_SHOWN = 3
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def load_pretrained(
     model_class: type[Model],
-    source: Source,
+    source: Source | None = None,
     *,
-    config: BertConfig | None = None,
+    config: BertConfig | Source | None = None,
+    state_dict: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | str | None = None,
     fresh_head: bool = False,
+    ignore_mismatched_sizes: bool = False,
     add_pooling_layer: bool | None = None,
+    device_map: Any = None,
+    use_safetensors: bool | None = None,
     **settings: Any,
 ) -> Model:
     """A ``model_class`` with the weights of ``source``, in eval mode.
 
     Args:
         model_class: BertModel or a head.
-        source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name.
-        config: used instead of the source's own.
+        source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name; None
+            with ``config`` and ``state_dict``.
+        config: used instead of the source's own; or where it is.
+        state_dict: used instead of the source's weights; copied.
         dtype: of the parameters, default float32 whatever the file has; ``"auto"`` is what the config's ``dtype`` says,
             where it says nothing the file's.
         fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
+        ignore_mismatched_sizes: initialise anew what of the head the file lacks or has in another shape, and only that.
         add_pooling_layer: for BertModel; False leaves the pooler out.
+        device_map: one device, ``"cuda"`` or ``"auto"``, on which the model then is; default the CPU.
+        use_safetensors: True reads no other format, False every other.
         settings: ``revision=``, ``cache_dir=``, ``local_files_only=``, ``token=`` and ``force_download=`` for the hub;
             and fields of the config to override, such as ``num_labels=3`` (which also allows a new head where the
-            file has none), ``attn_implementation="eager"``, ``output_hidden_states=True``.
+            file has none), ``attn_implementation="eager"``, ``output_hidden_states=True``.  Further arguments of
+            transformers are taken or refused in a sentence (minibert/switches.py).
 
-    Raises CheckpointError, in a sentence, when any parameter would not come from the file.
+    Raises CheckpointError, in a sentence, when any parameter would not come from the file, or is not a number in it.
     """
-    dtype = settings.pop("torch_dtype", None) if dtype is None else dtype  # the older spelling
+    older = settings.pop("torch_dtype", None)  # the older spelling
+    dtype = older if dtype is None else dtype
+    source = take_source(source, settings)
     where = take_where(settings)
-    for name in ALWAYS_SO:
-        settings.pop(name, None)
-    if config is None:
-        path = find_config(source, where)
-        where = same_commit(where, path)
+    take_switches(settings)
+    if settings.get("attn_implementation", "") is None:  # transformers' word for its default, which is sdpa too
+        del settings["attn_implementation"]
+    device = device_of(device_map)
+    if source is None and (state_dict is None or config is None):
+        raise InputError(
+            "from_pretrained got no source; expected the path of a folder or file, a name on the hub (owner/name), or "
+            "both config= and state_dict=."
+        )
+    if not isinstance(config, BertConfig | str | os.PathLike | None):
+        raise ConfigError(f"config is a {type(config).__name__}; expected a minibert.BertConfig, or where one lies.")
+    if not isinstance(config, BertConfig):
+        path = find_config(config if config is not None else source, where)
+        where = where if config is not None else same_commit(where, path)
         config = BertConfig.from_pretrained(path)
     unknown = [name for name in settings if name != "num_labels" and not hasattr(config, name)]
     if unknown:
@@ -72,38 +102,68 @@ def load_pretrained(
     if settings:
         config = BertConfig.from_dict({**vars(config), **settings})
     arguments = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
-    weights = open_weights(source, where)
-    check_depth(config, weights)
+    if state_dict is not None:
+        weights = within_bounds(GivenWeights(state_dict))
+    else:
+        assert source is not None
+        weights = open_weights(source, where, use_safetensors=use_safetensors)
+    names = read_names(weights.names())
+    check_names(config, weights, names)
+    origin = weights.where if state_dict is not None else str(source)
     try:
         with torch.device("meta"), _NoInitialisation():
             model = model_class(config, **arguments)
     except ConfigError as error:
-        raise ConfigError(f"{os.fspath(source)}: {error}") from error
-    plan = _Plan(model, weights, source, fresh_head, may_add_head=fresh_head or bool(HEAD_SIZES & set(settings)))
+        raise ConfigError(f"{origin}: {error}") from error
+    head_asked_for = fresh_head or ignore_mismatched_sizes or bool(HEAD_SIZES & set(settings))
+    plan = _Plan(model, weights, names, origin, fresh_head, ignore_mismatched_sizes, may_add_head=head_asked_for)
     plan.check()
     plan.carry_out(_as_dtype(dtype, config))
-    return model.eval()
+    return model.eval() if device is None else model.to(find_device(device)).eval()
 
 
-def check_depth(config: BertConfig, weights: Weights) -> None:
-    """Raise CheckpointError unless the file has as many layers as the config says.
+def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
+    """Raise CheckpointError unless the names are those of one BERT with as many layers as the config says.
 
     Before the model is built: a config that asks for a billion layers is to cost nothing.
     """
-    where = ", ".join(map(str, weights.files))
-    in_layers = [parts[3] for name in weights.names() if len(parts := read_name(name).ours.split(".")) > 4
+    where = weights.where
+    if family := family_of_tensors(names, names.prefix):
+        raise CheckpointError(
+            f"{where} has the weights of {family[0]} ({family[1]}), not of BERT, whatever config.json says. minibert "
+            "runs BERT only; load them with the library that made them."
+        )
+    if unmerged := [name for name in names if any(part in name for part in UNMERGED)]:
+        raise CheckpointError(
+            f"{where} has an adapter of PEFT beside the weights ({unmerged[0]}). Merge it before the model is saved: "
+            "model.merge_and_unload().save_pretrained(FOLDER)."
+        )
+    if len(names.prefixes) > 1:
+        raise CheckpointError(
+            f"{where} holds {len(names.prefixes)} BERTs, whose names begin with {', '.join(names.prefixes[:8])}. Save "
+            "the state dict of the one that is meant."
+        )
+    in_layers = [parts[3] for reading in names.values() if len(parts := reading.ours.split(".")) > 4
                  and parts[:3] == ["bert", "encoder", "layer"]]  # fmt: skip
     layers = set(in_layers)
     # Counted, not the highest number taken: one tensor called layer.999999999 would make a billion of them.
     if len(layers) != config.num_hidden_layers:
+        unknown = [] if layers else [name for name, reading in names.items() if not reading.ours.startswith("bert.")]
+        listed = ", ".join(unknown[:NAMES_SHOWN]) + (", …" if len(unknown) > NAMES_SHOWN else "")
         raise CheckpointError(
             f"{where} has {len(layers)} layers, but config.json says num_hidden_layers {config.num_hidden_layers}. "
-            "They do not belong together."
+            + (f"Its names are not BERT's: {listed}." if unknown else "They do not belong together.")
         )
     if len(in_layers) < 8 * len(layers):  # those that lack a few are told which, later
         raise CheckpointError(
             f"{where} has {len(in_layers)} tensors in {len(layers)} layers, but every layer of a BERT has 16."
         )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
+    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return bool(tensor.sum(dtype=kind).isfinite()) or bool(tensor.isfinite().all())
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -138,11 +198,12 @@ class _Plan:
 
     model: "BertPreTrainedModel"
     weights: Weights
-    source: Source
+    readings: Names  # tensor of the file: what the table makes of it
+    source: str
     fresh_head: bool
+    ignore_mismatched_sizes: bool
     may_add_head: bool
     taken: dict[str, str] = field(default_factory=dict)  # parameter: tensor of the file
-    readings: dict[str, Reading] = field(default_factory=dict)  # tensor of the file: what the table makes of it
     records: list[TensorRecord] = field(default_factory=list)
     absent: dict[str, str] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
@@ -156,8 +217,7 @@ class _Plan:
 
     def place(self, name: str) -> None:
         """Decide what becomes of the tensor called ``name`` in the file."""
-        reading = read_name(name)
-        self.readings[name] = reading
+        reading = self.readings[name]
         parameter = reading.ours if self.is_head else reading.ours.removeprefix("bert.")
         shape, kind = self.weights.describe(name)
         reason = why_unused(reading.ours)
@@ -165,6 +225,10 @@ class _Plan:
             reason = self.why_not_in_model(reading.ours)
         elif reason is None and self.fresh_head and self.belongs_to_head(parameter):
             reason = "a fresh head was asked for"
+        elif reason is None and self.ignore_mismatched_sizes and self.belongs_to_head(parameter):
+            wanted = self.shapes[parameter]
+            if (shape[::-1] if reading.transposed else shape) != wanted:
+                reason = f"it does not have shape {wanted}, and ignore_mismatched_sizes was given"
         if reason is not None:
             self.records.append(TensorRecord(name, None, shape, kind, reason))
             return
@@ -174,8 +238,18 @@ class _Plan:
                 "Only one of them can be the model's."
             )
         self.taken[parameter] = name
-        note = "" if name == parameter else "; ".join(reading.dialects) or "bert. prefix"
+        notes = [] if name == parameter else list(reading.dialects) or ["bert. prefix"]
+        if self.is_padded(parameter, shape):
+            notes.append(f"its first {self.shapes[parameter][0]:,} of {shape[0]:,} rows")
+        note = "; ".join(notes)
         self.records.append(TensorRecord(name, parameter, shape, kind, note))
+
+    def is_padded(self, parameter: str, shape: tuple[int, ...]) -> bool:
+        """Whether a table has a row for every piece of the vocabulary, and more up to a round number."""
+        wanted = self.shapes[parameter]
+        if not parameter.endswith(ROW_PER_PIECE) or shape[1:] != wanted[1:] or not shape or shape[0] <= wanted[0]:
+            return False
+        return any(shape[0] == -(-wanted[0] // multiple) * multiple for multiple in MULTIPLES)
 
     def why_not_in_model(self, ours: str) -> str:
         """The reason why the model has no parameter for ``ours``."""
@@ -191,7 +265,7 @@ class _Plan:
 
     def where(self) -> str:
         """The files, for sentences."""
-        return ", ".join(str(path) for path in self.weights.files)
+        return self.weights.where
 
     def check(self) -> None:
         """Raise CheckpointError unless every parameter has its tensor, of the right shape, or a reason not to."""
@@ -231,9 +305,9 @@ class _Plan:
                 raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected floating-point weights.")
             if self.readings[name].transposed:
                 shape = shape[::-1]
-            if shape != self.shapes[parameter]:
+            if shape != self.shapes[parameter] and not self.is_padded(parameter, shape):
                 advice = (
-                    "To replace the head, pass fresh_head=True."
+                    "To replace the head, pass fresh_head=True (or ignore_mismatched_sizes=True)."
                     if self.belongs_to_head(parameter)
                     else "config.json and the weights do not belong together."
                 )
@@ -248,7 +322,24 @@ class _Plan:
         tensor = self.weights.tensor(name)
         if self.readings[name].transposed:
             tensor = tensor.T.contiguous()
-        return tensor if dtype is None else tensor.to(dtype)
+        if self.is_padded(parameter, tuple(tensor.shape)):
+            tensor = tensor[: self.shapes[parameter][0]]
+        converted = tensor if dtype is None else tensor.to(dtype)
+        if not is_finite(converted):
+            raise CheckpointError(f"{self.where()}: {name} {self.not_finite(tensor, converted)}")
+        return converted
+
+    def not_finite(self, tensor: Tensor, converted: Tensor) -> str:
+        """What is wrong with a tensor whose numbers are not all finite, as the end of a sentence."""
+        bad = ~converted.isfinite()
+        first = tuple(bad.nonzero()[0].tolist())
+        if tensor.isfinite().all():
+            kind = str(converted.dtype).removeprefix("torch.")
+            return f"holds {tensor[first].item():g} at {first}, more than {kind} can. Load it with dtype=torch.float32."
+        return (
+            f"holds {int(bad.sum()):,} NaN or infinite numbers, first at {first}: every output would be NaN. The "
+            "training that wrote it diverged, or the file is damaged; use an earlier checkpoint."
+        )
 
     def carry_out(self, dtype: torch.dtype | None) -> None:
         """Give the model its tensors, tie what is tied, and write the report."""
@@ -270,13 +361,25 @@ class _Plan:
             model._init_weights(model.get_submodule(module_name))
         model.load_report = LoadReport(
             model=type(model).__name__,
-            source=str(self.source),
+            source=self.source,
             files=tuple(str(path) for path in self.weights.files),
             tensors=tuple(self.records),
             tied=dict(self.tied),
             fresh=tuple(self.fresh),
             absent=self.absent,
+            notes=tuple(self.notes()),
         )
+
+    def notes(self) -> Iterator[str]:
+        """How the file was read, where that is not plain."""
+        if self.weights.holder:
+            yield f"a training checkpoint: its state dict is what it holds as {self.weights.holder!r}"
+        if self.readings.prefix:
+            yield f"the prefix {self.readings.prefix!r} was taken off the names"
+        for record in self.records:
+            if record.parameter is not None and self.is_padded(record.parameter, record.shape):
+                rows = self.shapes[record.parameter][0]
+                yield f"{record.name} is padded to {record.shape[0]:,} rows; its first {rows:,} are the vocabulary's"
 
     def check_positions(self) -> None:
         """Raise CheckpointError for a saved ``position_ids`` that does not simply count: it would be another model."""

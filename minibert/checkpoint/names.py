@@ -10,6 +10,7 @@ those marked one-way cannot be, since what they drop cannot be known again.  Sou
 """
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -117,6 +118,15 @@ TABLE = (
     Rule("gamma/beta", "*LayerNorm.beta", "*LayerNorm.bias"),
 )
 
+# Modules that torch puts around another anywhere in a tree, not only at its root.
+WRAPPED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+# Every BERT has these two tensors; what stands before their names is what a program put before all names.
+LANDMARK = re.compile(
+    r"(?P<prefix>(?:.*?[./])??)(?:bert[./])?"
+    r"(?:embeddings[./]word_embeddings(?:\.weight)?|encoder[./]layer[._]0[./]attention[./]self[./]query[./](?:weight|kernel))"
+)
+LANDMARK_ENDS = ("word_embeddings.weight", "word_embeddings", "self.query.weight", "self/query/kernel")
+
 # Tensors that are known and of no use to a model, with the reason that the report gives.
 UNUSED = (
     ("bert.embeddings.position_ids", "a constant (0, 1, 2, …), not a weight"),
@@ -151,6 +161,64 @@ def read_name(name: str) -> Reading:
             name, transposed = ours, transposed or rule.transposed
             dialects.append(rule.dialect)
     return Reading(name, tuple(dict.fromkeys(dialects)), transposed)
+
+
+@dataclass(frozen=True)
+class Names(Mapping[str, Reading]):
+    """What the table makes of all names of a checkpoint: each name with its reading, in the file's order."""
+
+    readings: dict[str, Reading]
+    prefixes: tuple[str, ...]  # before BERT's names in this file; one, taken off: several are several models
+
+    @property
+    def prefix(self) -> str:
+        """What was taken off names before they were read, ``"model."``; "" for nothing."""
+        return self.prefixes[0] if len(self.prefixes) == 1 else ""
+
+    def __getitem__(self, name: str) -> Reading:
+        return self.readings[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.readings)
+
+    def __len__(self) -> int:
+        return len(self.readings)
+
+
+def read_names(names: Iterable[str]) -> Names:
+    """Read all names of a checkpoint, a prefix that a program put before BERT's own taken off."""
+    bare = {name: without_wrappers(name) for name in names}
+    prefixes = sorted({found for name in bare.values() if (found := prefix_of(name)) is not None})
+    if "" in prefixes:  # a BERT by its own names; others in the file are beside it
+        prefixes = []
+    readings = {}
+    for name, own in bare.items():
+        inner = own.removeprefix(prefixes[0]) if len(prefixes) == 1 else own
+        reading = read_name(inner)
+        dialects = (f"{prefixes[0]} prefix", *reading.dialects) if inner != own else reading.dialects
+        if own != name:
+            dialects = (*dialects, "a wrapper of torch inside")
+        readings[name] = Reading(reading.ours, dialects, reading.transposed)
+    return Names(readings, tuple(prefixes))
+
+
+def prefix_of(name: str) -> str | None:
+    """What stands before BERT's own name in ``name``, None for a name that is no landmark."""
+    match = LANDMARK.fullmatch(name) if name.endswith(LANDMARK_ENDS) else None
+    if match is None:
+        return None
+    by_table = re.fullmatch(r"(?:module\.|_orig_mod\.)*", match["prefix"])  # the table takes these off by itself
+    return "" if by_table else match["prefix"]
+
+
+def without_wrappers(name: str) -> str:
+    """``name`` without the modules that torch puts around others inside a tree; at its root the table knows them."""
+    root = next((wrapper for wrapper in WRAPPED[:1] if name.startswith(wrapper)), "")
+    inner = name.removeprefix(root)
+    for wrapper in WRAPPED:
+        if wrapper in inner:
+            inner = inner.replace(f".{wrapper}", ".").removeprefix(wrapper)
+    return root + inner
 
 
 def write_name(name: str, dialect: str) -> str:

@@ -31,6 +31,7 @@ class LoadReport:
     tied: dict[str, str] = field(default_factory=dict)  # parameter: the parameter it is
     fresh: tuple[str, ...] = ()  # parameters that were initialised at random because the caller asked
     absent: dict[str, str] = field(default_factory=dict)  # parts left out: what that means
+    notes: tuple[str, ...] = ()  # how the file was read, where that is not plain
 
     @property
     def loaded(self) -> tuple[TensorRecord, ...]:
@@ -56,6 +57,7 @@ class LoadReport:
         if self.renamed:
             ways = sorted({tensor.note for tensor in self.renamed})
             lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(ways)})"
+        lines += [visible(note) for note in self.notes]
         for reason in dict.fromkeys(tensor.note for tensor in self.unused):
             names = [visible(tensor.name) for tensor in self.unused if tensor.note == reason]
             others = f" and {len(names) - 1} more" if len(names) > 1 else ""

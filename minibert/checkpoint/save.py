@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from torch import Tensor
 
-from minibert.source import Source, written_whole
+from minibert.source import Source, as_path, written_whole
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -29,7 +29,7 @@ def save_pretrained(model: "BertPreTrainedModel", folder: Source, *, dtype: torc
 
     Raises CheckpointError when the folder cannot be written.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     tied = model.tied_names()
     state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in model.state_dict().items() if name not in tied}
     settings = model.config.to_dict()

@@ -1,15 +1,15 @@
-"""A look through a .bin file before torch opens it: is it a plain state dict, and nothing else?
+"""A .bin file read without torch's or Python's pickle: where the state dict in it is, and where its numbers lie.
 
 A pickle is a program for a small machine with a stack: "push this string, push that number, call this function".
-Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list.
-Nothing is executed then, but the list holds ``bytearray`` (a hundred bytes that fill the memory), and a few dozen
-tuples of which each holds the one before twice take for ever to hash or to print.  A state dict needs about thirty
-instructions and no function at all, so here is a machine that has just these: what it "calls" are three words that it
-knows, and what comes out is a description of where each tensor's numbers lie in the file.  Only a file that passes is
-given to ``torch.load(weights_only=True)``.
+Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list,
+which holds ``bytearray`` (a hundred bytes that fill the memory).  Here is a machine that calls nothing at all: it knows
+the three words that build a tensor, and whatever else a program asks for stays a name (:class:`_Foreign`) that nobody
+looks up.  So a training checkpoint can be read past its optimizer, its hyper-parameters and the classes of a program
+that is not installed; what comes out is a description of the tensors, whose numbers are then mapped from the file.
 
-Look at :class:`_Machine`, then at :func:`read_zip` (since torch 1.6) and :func:`read_legacy`.  Sources:
-Lib/pickletools.py of Python; torch/serialization.py, ``_save`` and ``_legacy_save``.
+A file holds one state dict, or a mapping with one inside (:data:`HOLDERS`).  Look at :class:`_Machine`, then at
+:func:`read_zip` (since torch 1.6) and :func:`read_legacy`.  Sources: Lib/pickletools.py of Python;
+torch/serialization.py, ``_save`` and ``_legacy_save``.
 """
 
 import io
@@ -36,6 +36,19 @@ STORAGES = {
 TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 MAPPING = "collections.OrderedDict"
+# Under which keys training programs keep the state dict of the model, the surest first.
+HOLDERS = (
+    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params", "state",
+    "checkpoint",
+)  # fmt: skip
+DEEPEST_HOLDER = 3
+# No class of anybody's lies there, only what starts programs and opens files.  Nothing is called here, whatever a file
+# names; but a file that wants such things called is not one to tell a user that it is fine.
+DENIED = (
+    "os", "posix", "nt", "subprocess", "sys", "socket", "shutil", "runpy", "importlib", "ctypes", "pty", "_io", "io",
+    "pickle", "torch.serialization",
+)  # fmt: skip
+DENIED_BUILTINS = ("eval", "exec", "execfile", "compile", "open", "__import__", "getattr", "input")
 
 
 class BadPickle(Exception):
@@ -47,6 +60,19 @@ class _Word:
     """A name that a program asks for; nothing is imported or looked up for it."""
 
     name: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Foreign:
+    """Something that no tensor is built of, by the name of its class or function; it is never made."""
+
+    name: str
+
+
+class _Mapping(dict[str, Any]):
+    """The items of a dict whose keys are texts, and the kind of the first key that is none."""
+
+    odd = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +107,7 @@ class StoredTensor:
 
 
 class _Machine:
-    """Runs one pickle.  Values are None, booleans, numbers, strings, tuples, lists, dicts and the classes above.
+    """Runs one pickle.  Values are None, booleans, numbers, strings, tuples, lists and the classes above.
 
     None of them is ever hashed (but strings), compared or printed: shared parts can make a value astronomically large.
     """
@@ -90,8 +116,9 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, _Storage] = {}
 
-    def run(self, program: io.BytesIO) -> Any:  # noqa: PLR0912 – one case an instruction
+    def run(self, program: io.BytesIO) -> Any:  # noqa: PLR0912, PLR0915 – one case an instruction
         """The value that ``program`` leaves on the stack."""
         stack = self.stack
         argument: Any
@@ -110,7 +137,7 @@ class _Machine:
                 case "NONE" | "NEWTRUE" | "NEWFALSE":
                     stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[instruction.name])
                 case "EMPTY_TUPLE" | "EMPTY_LIST" | "EMPTY_DICT":
-                    stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[instruction.name]())
+                    stack.append({"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": _Mapping}[instruction.name]())
                 case "TUPLE1" | "TUPLE2" | "TUPLE3":
                     size = int(instruction.name[-1])
                     stack[-size:] = [tuple(stack[-size:])]
@@ -118,10 +145,12 @@ class _Machine:
                     stack.append(tuple(self.since_mark()))
                 case "APPEND" | "APPENDS":
                     items = [stack.pop()] if instruction.name == "APPEND" else self.since_mark()
-                    self.top(list).extend(items)
+                    if (target := self.top(list)) is not None:
+                        target.extend(items)
                 case "SETITEM" | "SETITEMS":
                     items = [stack.pop(-2), stack.pop()] if instruction.name == "SETITEM" else self.since_mark()
-                    self.fill(self.top(dict), zip(items[::2], items[1::2], strict=True))
+                    if (target := self.top(_Mapping)) is not None:
+                        self.fill(target, zip(items[::2], items[1::2], strict=True))
                 case "BINPUT" | "LONG_BINPUT":
                     self.memo[argument] = stack[-1]
                 case "BINGET" | "LONG_BINGET":
@@ -133,9 +162,13 @@ class _Machine:
                 case "REDUCE":
                     arguments = stack.pop()
                     stack.append(self.call(stack.pop(), arguments))
+                case "NEWOBJ":
+                    stack.pop()
+                    if not isinstance(stack[-1], _Foreign):
+                        raise BadPickle("uses the instruction NEWOBJ, which no state dict needs")
                 case "BUILD":  # attributes of a dict: torch keeps the versions of modules there
                     stack.pop()
-                    self.top(dict)
+                    self.top(_Mapping)
                 case other:
                     raise BadPickle(f"uses the instruction {other}, which no state dict needs")
         raise BadPickle("ends too early")
@@ -148,75 +181,110 @@ class _Machine:
         return items
 
     def top(self, kind: type) -> Any:
-        """What lies on top of the stack, which must be a ``kind``."""
+        """What lies on top of the stack, which must be a ``kind``; None for something foreign, which takes anything."""
+        if isinstance(self.stack[-1], _Foreign):
+            return None
         if type(self.stack[-1]) is not kind:
-            raise BadPickle(f"changes a {type(self.stack[-1]).__name__.strip('_')} where a {kind.__name__} should be")
+            raise BadPickle(f"changes a {kind_of(self.stack[-1])} where a {kind_of(kind())} should be")
         return self.stack[-1]
 
     @staticmethod
-    def fill(target: dict[str, Any], items: Any) -> None:
-        """Put ``items`` into ``target``."""
+    def fill(target: _Mapping, items: Any) -> None:
+        """Put ``items`` into ``target``; those whose keys are no texts are left out, unseen."""
         for key, value in items:
             if type(key) is not str:
-                raise BadPickle(f"has a {type(key).__name__.strip('_')} where the name of a tensor should be")
-            if key in target:
+                target.odd = target.odd or kind_of(key)
+            elif key in target:
                 raise BadPickle(f"holds {key!r} twice")
-            target[key] = value
+            else:
+                target[key] = value
 
     @staticmethod
-    def word(name: str) -> _Word:
-        """The word that a program may ask for under ``name``."""
-        if name not in (MAPPING, *PARAMETERS, *TENSORS, *STORAGES):
-            raise BadPickle(f"asks for {name}, which no state dict needs. Save model.state_dict() and nothing else")
-        return _Word(name)
+    def word(name: str) -> _Word | _Foreign:
+        """The word that a program asks for under ``name``."""
+        if name in (MAPPING, *PARAMETERS, *TENSORS, *STORAGES):
+            return _Word(name)
+        module, _, last = name.rpartition(".")
+        if module in DENIED or module.partition(".")[0] in DENIED:
+            raise BadPickle(asks_for(name))
+        if module in ("builtins", "__builtin__") and last in DENIED_BUILTINS:
+            raise BadPickle(asks_for(name))
+        return _Foreign(name)
 
-    @staticmethod
-    def storage(described: Any) -> _Storage:
+    def storage(self, described: Any) -> _Storage | _Foreign:
         """The run of numbers called ``("storage", kind, key, device, count)``."""
         match described:
-            case ("storage", _Word(name), str(key), str(), int(count)) if name in STORAGES and count >= 0:
-                return _Storage(key, STORAGES[name], count)
-            case ("storage", _Word(name), str(key), str(), int(count), None) if name in STORAGES and count >= 0:
-                return _Storage(key, STORAGES[name], count)  # the legacy format: None, or what it is a view of
+            # The legacy format has one more: None, or what it is a view of.
+            case ("storage", _Word(name), str(key), str(), int(count), *rest) if (
+                name in STORAGES and count >= 0 and rest in ([], [None])
+            ):
+                return self.storages.setdefault(key, _Storage(key, STORAGES[name], count))
+            case ("storage", _Foreign() as kind, str(), str(), int(), *_):
+                return kind
         raise BadPickle("describes a storage in a way that torch does not")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What "calling" one of the three words gives."""
+        """What "calling" one of the three words gives; something foreign stays what it is."""
         match function, arguments:
+            case _Foreign(), _:
+                return function
             case _Word(name), (_Storage() as storage, int(offset), tuple(shape), tuple(stride), *_) if name in TENSORS:
                 return StoredTensor(storage, offset, shape, stride)
-            case _Word(name), (StoredTensor() as tensor, *_) if name in PARAMETERS:
+            case _Word(name), (_Foreign() as storage, *_) if name in TENSORS:
+                return storage
+            case _Word(name), (StoredTensor() | _Foreign() as tensor, *_) if name in PARAMETERS:
                 return tensor
             case _Word(name), () if name == MAPPING:
-                return {}
+                return _Mapping()
             case _Word(name), (list(pairs),) if name == MAPPING:  # as Python 2 wrote it
-                target: dict[str, Any] = {}
+                target = _Mapping()
                 self.fill(target, pairs)
                 return target
         raise BadPickle("calls something that no state dict needs")
 
 
+def kind_of(value: Any) -> str:
+    """The kind of a value for a sentence."""
+    return "dict" if isinstance(value, _Mapping) else type(value).__name__.strip("_")
+
+
+def asks_for(name: str) -> str:
+    """The middle of a sentence about a name that a program asks for."""
+    return f"asks for {name}, which no state dict needs. Save model.state_dict() and nothing else"
+
+
 Described = dict[str, StoredTensor]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a .bin file holds."""
+
+    holder: str  # the keys that lead to the state dict, "model" or "state.model"; "" when the file is one
+    tensors: Described
+    places: "Places"
+
+
 Places = dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
 
 
-def describe_pickle(path: Path) -> Described:
+def describe_pickle(path: Path) -> Description:
     """The tensors that the .bin file ``path`` describes, in either of torch's two formats; nothing is built.
 
-    Raises BadPickle when it is no plain, whole state dict.
+    Raises BadPickle when it neither is nor holds a whole state dict.
     """
     with path.open("rb") as file:
         start = file.read(4)
     try:
-        tensors, places = read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
-        check_places(path, tensors, places)
+        found = read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
+        check_places(path, found.tensors, found.places)
     except (BadPickle, OSError):
         raise
     except zipfile.BadZipFile as error:
         raise BadPickle(f"is no whole zip archive: {error}") from error
     except Exception as error:  # a broken program can fail in any way: a stack that is empty, a memo that was not made
         raise BadPickle(f"is broken: {type(error).__name__}") from error
-    return tensors
+    return found
 
 
 def check_places(path: Path, tensors: Described, places: Places) -> None:
@@ -245,7 +313,7 @@ class _ShortReads(io.FileIO):
         return super().read(size)
 
 
-def read_zip(path: Path) -> tuple[Described, Places]:
+def read_zip(path: Path) -> Description:
     """The format since torch 1.6: ``NAME/data.pkl`` is the program, ``NAME/data/KEY`` each run of numbers."""
     with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -258,6 +326,8 @@ def read_zip(path: Path) -> tuple[Described, Places]:
             raise BadPickle("claims more bytes than it has")
         if min((entry.header_offset for entry in entries.values()), default=0):
             raise BadPickle("has other bytes before its first entry")
+        if any("/code/" in name for name in entries):
+            raise BadPickle("is a program of TorchScript. Save the state dict of the model that it was made from")
         programs = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(programs) != 1:
             raise BadPickle(f"holds {len(programs)} entries NAME/data.pkl, expected one")
@@ -266,7 +336,7 @@ def read_zip(path: Path) -> tuple[Described, Places]:
             raise BadPickle("was saved on a big-endian machine")
         if entries[programs[0]].file_size > LARGEST_PICKLE:
             raise BadPickle(f"holds a description of more than {LARGEST_PICKLE:,} bytes")
-        tensors = state_dict(_Machine().run(io.BytesIO(archive.read(programs[0]))))
+        holder, tensors = find_state(_Machine().run(io.BytesIO(archive.read(programs[0]))))
         places = {}
         for key in {tensor.storage.key for tensor in tensors.values()} & {
             n.removeprefix(f"{root}data/") for n in entries
@@ -278,10 +348,10 @@ def read_zip(path: Path) -> tuple[Described, Places]:
             if header[:4] != b"PK\x03\x04" or start + entry.file_size > path.stat().st_size:
                 raise BadPickle(f"has no numbers where its table of contents says ({entry.filename!r})")
             places[key] = (start, entry.file_size)
-    return tensors, places
+    return Description(holder, tensors, places)
 
 
-def read_legacy(path: Path) -> tuple[Described, Places]:
+def read_legacy(path: Path) -> Description:
     """The format before torch 1.6: five pickles one after the other, then the numbers, each run after its length."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -291,32 +361,59 @@ def read_legacy(path: Path) -> tuple[Described, Places]:
         _Machine().run(head)  # the version of the format, 1001 ever since
         if _Machine().run(head).get("little_endian") is not True:
             raise BadPickle("was saved on a big-endian machine")
-        tensors = state_dict(_Machine().run(head))
-        storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+        machine = _Machine()
+        holder, tensors = find_state(machine.run(head))
         places, position = {}, head.tell()
         for key in _Machine().run(head):
             if type(key) is not str:  # looked at before it is looked up: hashing it might take for ever
                 raise BadPickle("names its storages in a way that torch does not")
             position = max(position, head.tell())
             file.seek(position)
-            bytes_ = int.from_bytes(file.read(8), "little") * storages[key].dtype.itemsize
+            bytes_ = int.from_bytes(file.read(8), "little") * machine.storages[key].dtype.itemsize
             places[key] = (position + 8, bytes_)
             position += 8 + bytes_
             if position > size:
                 raise BadPickle(f"has {size:,} bytes, expected at least {position:,}: it is cut off")
     if position != size:
         raise BadPickle(f"has {size - position:,} bytes after its end")
-    return tensors, places
+    return Description(holder, tensors, places)
 
 
-def state_dict(value: Any) -> dict[str, StoredTensor]:
+def find_state(value: Any, depth: int = DEEPEST_HOLDER) -> tuple[str, Described]:
+    """The state dict that ``value`` is or holds, and the keys that lead to it; BadPickle when there is none, or none
+    that is surely the model's.
+    """
+    if not isinstance(value, _Mapping) or is_state(value):
+        return "", state_dict(value)
+    inner = {key: held for key, held in value.items() if isinstance(held, _Mapping) and held}
+    states = [key for key, held in inner.items() if is_state(held)]
+    ways = [key for key in HOLDERS if key in states] or (states if len(states) == 1 else [])
+    if depth and not states:
+        ways = [key for key in HOLDERS if key in inner]
+    for key in ways[:1]:
+        below, tensors = find_state(inner[key], depth - 1)
+        return f"{key}.{below}".rstrip("."), tensors
+    if states:
+        raise BadPickle(f"holds {len(states)} state dicts ({', '.join(states[:8])}). Save the one that is BERT's alone")
+    return "", state_dict(value)
+
+
+def is_state(value: _Mapping) -> bool:
+    """Whether these are names with their tensors and nothing else."""
+    return bool(value) and not value.odd and all(isinstance(held, StoredTensor) for held in value.values())
+
+
+def state_dict(value: Any) -> Described:
     """``value``, which must be names with their tensors."""
-    if type(value) is not dict:
-        raise BadPickle(
-            f"holds a {type(value).__name__.strip('_')}, not a state dict, that is names with their tensors"
-        )
+    if isinstance(value, _Foreign):
+        raise BadPickle(asks_for(value.name))
+    if not isinstance(value, _Mapping):
+        raise BadPickle(f"holds a {kind_of(value)}, not a state dict, that is names with their tensors")
     for name, tensor in value.items():
+        if isinstance(tensor, _Foreign):
+            raise BadPickle(asks_for(tensor.name))
         if not isinstance(tensor, StoredTensor):
-            kind = type(tensor).__name__.strip("_")
-            raise BadPickle(f"is not a state dict, that is names with their tensors: {name!r} is a {kind}")
+            raise BadPickle(f"is not a state dict, that is names with their tensors: {name!r} is a {kind_of(tensor)}")
+    if value.odd:
+        raise BadPickle(f"has a {value.odd} where the name of a tensor should be")
     return value

@@ -20,6 +20,7 @@ from minibert.checkpoint.bundle_index import TensorEntry, read_index
 from minibert.checkpoint.crc32c import crc32c, unmask
 from minibert.checkpoint.sstable import MAX_TABLE_BYTES
 from minibert.errors import CheckpointError
+from minibert.source import refuse_pointer
 
 
 class TensorBundle(Mapping[str, Tensor]):
@@ -158,6 +159,7 @@ def _file_size(path: Path) -> int:
             f"{path} does not exist or is not a file. A TensorFlow checkpoint is an .index file and all its .data "
             "files side by side; fetch the missing one."
         )
+    refuse_pointer(path)
     try:
         return path.stat().st_size
     except OSError as error:

@@ -1,15 +1,15 @@
 """Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is opened by torch's restricted
-reader (``weights_only=True``) after state_pickle.py has looked it through, and Google's bundles are read by
-tensor_bundle.py.
+Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by state_pickle.py, which
+knows no way to call anything, and Google's bundles are read by tensor_bundle.py.
 Start with :func:`open_weights`.
 """
 
 import json
+import mmap
 import os
-import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,15 @@ from torch import Tensor
 
 from minibert.checkpoint.state_pickle import BadPickle, describe_pickle
 from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
-from minibert.errors import CheckpointError
+from minibert.errors import CheckpointError, InputError
+from minibert.foreign import what_is, what_lies_in
+from minibert.schema import shown
 from minibert.source import (
     LARGEST_SETTINGS,
     Source,
     Where,
     find_file,
+    is_file,
     local_file,
     local_folder,
     offline_note,
@@ -34,7 +37,7 @@ from minibert.source import (
     without_repetition,
 )
 
-MINIMUM_TORCH = (2, 6)  # before it, weights_only=True could be made to execute code (CVE-2025-32434)
+ALIGNMENT = 64  # bytes, torch's own: numbers that lie otherwise are rounded otherwise in some products
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
 MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
@@ -48,6 +51,12 @@ class Weights(ABC):
     """The tensors of one checkpoint, by the names its files give them."""
 
     files: tuple[Path, ...]
+    holder = ""  # the keys of a training checkpoint that lead to its state dict, "model"; "" for plain weights
+
+    @property
+    def where(self) -> str:
+        """The files, for sentences."""
+        return ", ".join(map(str, self.files))
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -69,13 +78,13 @@ class SafetensorsWeights(Weights):
         self.files = (path,)
         try:
             check_header(path)
-            file: Any = safe_open(path, framework="pt")
+            file: Any = open_safetensors(path)
             self._names: list[str] = list(file.keys())
             self._file = file
         except (SafetensorError, OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(
-                f"{path} is not a whole safetensors file ({error}). Download or copy it again."
-            ) from error
+            known = what_is(path)
+            advice = f"It is {known}" if known else "Download or copy it again."
+            raise CheckpointError(f"{path} is not a whole safetensors file ({error}). {advice}") from error
 
     def names(self) -> list[str]:
         """Names of all tensors, in the file's order."""
@@ -93,6 +102,16 @@ class SafetensorsWeights(Weights):
         return tensor
 
 
+def open_safetensors(path: Path) -> Any:
+    """The library's handle on a .safetensors file, whatever bytes its path is of: the library takes UTF-8 only."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            return safe_open(f"/proc/self/fd/{file.fileno()}", framework="pt")
+    return safe_open(path, framework="pt")
+
+
 def check_header(path: Path) -> None:
     """Raise ValueError for what the safetensors library lets pass: headers of any length, names that stand twice."""
     size = path.stat().st_size
@@ -106,50 +125,85 @@ def check_header(path: Path) -> None:
 
 
 class PickleWeights(Weights):
-    """One .bin file, as torch.save wrote it."""
+    """One .bin file, as torch.save wrote it: a state dict, or a training checkpoint that holds one."""
 
     def __init__(self, path: Path) -> None:
         self.files = (path,)
-        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MINIMUM_TORCH:
-            raise CheckpointError(
-                f"{path} is a pickle; torch {torch.__version__} cannot read one safely. Update torch to 2.6 or newer, "
-                "or use a safetensors file."
-            )
         try:
-            self._described = describe_pickle(path)
+            self._found = describe_pickle(path)
         except BadPickle as error:
-            raise CheckpointError(
-                f"{path} cannot be used as a state dict: it {error}. Nothing in it was executed."
-            ) from error
+            known = what_is(path)
+            advice = f"It is {known}" if known else "Nothing in it was executed."
+            raise CheckpointError(f"{path} cannot be used as a state dict: it {error}. {advice}") from error
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+        self.holder = self._found.holder
 
     @cached_property
-    def _state(self) -> dict[str, Tensor]:
-        """What torch's restricted reader makes of a file that was looked through."""
+    def _mapped(self) -> mmap.mmap:
+        """The file's bytes; what is changed in memory stays there."""
         (path,) = self.files
         try:
-            state: dict[str, Tensor] = torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-        except Exception as error:  # the file may have changed since it was looked through
-            raise CheckpointError(
-                f"{path} cannot be read ({type(error).__name__}). Copy or download it again."
-            ) from error
-        return state
+            with path.open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}). Copy or download it again.") from error
 
     def names(self) -> list[str]:
         """Names of all tensors, in the file's order."""
-        return list(self._described)
+        return list(self._found.tensors)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
         """Shape and kind of number of a tensor."""
-        stored = self._described[name]
+        stored = self._found.tensors[name]
         return stored.shape, str(stored.storage.dtype).removeprefix("torch.")
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, memory-mapped unless torch before 1.6 wrote the file."""
-        return self._state[name]
+        """The tensor, memory-mapped where its numbers lie as torch aligns them, as it has since version 2.1."""
+        stored = self._found.tensors[name]
+        start, size = self._found.places[stored.storage.key]
+        if not size:
+            return torch.empty(stored.shape, dtype=stored.storage.dtype)
+        if start + size > len(self._mapped):
+            raise CheckpointError(f"{self.where} became shorter while it was read. Copy or download it again.")
+        numbers = torch.frombuffer(self._mapped, dtype=stored.storage.dtype, count=stored.storage.count, offset=start)
+        tensor = numbers.as_strided(stored.shape, stored.stride, stored.offset)
+        return tensor if start % ALIGNMENT == 0 else tensor.clone()
+
+
+class GivenWeights(Weights):
+    """A state dict in memory, as ``from_pretrained(state_dict=…)`` is given one.  Its tensors are copied."""
+
+    files = ()
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        if not isinstance(state, Mapping):
+            raise InputError(f"state_dict is a {type(state).__name__}; expected names with their tensors.")
+        for name, tensor in state.items():
+            if not isinstance(name, str) or not isinstance(tensor, Tensor):
+                found = f"{shown(name)} with a {type(tensor).__name__}"
+                raise InputError(f"state_dict holds {found:.200}; expected names with their tensors.")
+            if tensor.layout is not torch.strided or tensor.is_quantized:
+                raise InputError(f"state_dict holds {name} as a {tensor.layout} tensor; expected dense numbers.")
+        self._state = dict(state)
+
+    @property
+    def where(self) -> str:
+        """For sentences."""
+        return "the state_dict that was given"
+
+    def names(self) -> list[str]:
+        """Names of all tensors, in the order given."""
+        return list(self._state)
+
+    def describe(self, name: str) -> tuple[tuple[int, ...], str]:
+        """Shape and kind of number of a tensor."""
+        tensor = self._state[name]
+        return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+
+    def tensor(self, name: str) -> Tensor:
+        """A copy of the tensor on the CPU, without its history."""
+        return self._state[name].detach().to("cpu", copy=True)
 
 
 class BundleWeights(Weights):
@@ -181,6 +235,7 @@ class ShardedWeights(Weights):
     def __init__(self, index: Path, shards: dict[str, Weights], weight_map: dict[str, str]) -> None:
         self.files = (index, *(path for shard in shards.values() for path in shard.files))
         self._shards, self._weight_map = shards, weight_map
+        self.holder = next((shard.holder for shard in shards.values()), "")
         names_of: dict[str, set[str]] = {file: set() for file in shards}
         for name, file in weight_map.items():
             names_of[file].add(name)
@@ -206,55 +261,71 @@ class ShardedWeights(Weights):
         return self._shards[self._weight_map[name]].tensor(name)
 
 
+PICKLES = (".bin", ".pt", ".pth", ".tar", ".th")
 SINGLE = {"model.safetensors": SafetensorsWeights, "pytorch_model.bin": PickleWeights}
 # In order of preference: plain data before pickles.
 NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def open_weights(source: Source, where: Where | None = None) -> Weights:
+def open_weights(source: Source, where: Where | None = None, *, use_safetensors: bool | None = None) -> Weights:
     """The weights of a source: safetensors first, then .bin, whole or in shards, then Google's own format.
 
-    Raises CheckpointError when there are none, or when a file is broken.
+    ``use_safetensors``: True takes no other format, False all others.  Raises CheckpointError when there are none, or
+    when a file is broken.
     """
-    weights = find_weights(source, where)
+    return within_bounds(find_weights(source, where, use_safetensors))
+
+
+def within_bounds(weights: Weights) -> Weights:
+    """``weights``; CheckpointError when they have more names, or longer ones, than any BERT."""
     names = weights.names()
     if len(names) > MOST_TENSORS or max(map(len, names), default=0) > LONGEST_NAME:
         raise CheckpointError(
-            f"{weights.files[0]} holds {len(names):,} tensors, the longest name of {max(map(len, names)):,} letters; "
+            f"{weights.where} holds {len(names):,} tensors, the longest name of {max(map(len, names)):,} letters; "
             f"expected at most {MOST_TENSORS:,} and {LONGEST_NAME:,}: this is no checkpoint of a BERT."
         )
     return weights
 
 
-def find_weights(source: Source, where: Where | None) -> Weights:
+def find_weights(source: Source, where: Where | None, use_safetensors: bool | None) -> Weights:
     """What :func:`open_weights` opens."""
     named = local_file(source)
     if named is not None and named.suffix != ".json":
         return open_file(named)
-    for name in NAMES:
+    names = [
+        name for name in NAMES if use_safetensors is None or name.startswith("model.safetensors") is use_safetensors
+    ]
+    for name in names:
         path = find_file(source, name, where)
         if path is not None:
             return open_shards(path, source, where) if name.endswith(".json") else SINGLE[name](path)
     folder = local_folder(source)
     prefix = None if folder is None else find_bundle_prefix(transformer_folder(folder))
-    if prefix is not None:
+    if prefix is not None and not use_safetensors:
         return BundleWeights(prefix)
+    google = "" if use_safetensors else " and TensorFlow's *.ckpt.index"
     raise CheckpointError(
-        f"{os.fspath(source)} holds no weights; looked for {', '.join(NAMES)} and TensorFlow's *.ckpt.index."
-        f"{offline_note(source, where)}"
+        f"{os.fspath(source)} holds no weights; looked for {', '.join(names)}{google}."
+        f"{what_lies_in(source)}{offline_note(source, where)}"
     )
 
 
 def open_file(path: Path) -> Weights:
     """The weights in one file, whose name says of which format they are."""
+    is_there = is_file(path)  # a bundle is named by the part that its files have in common
     if path.name.endswith(".safetensors"):
         return SafetensorsWeights(path)
-    if path.suffix in (".bin", ".pt", ".pth"):
-        return PickleWeights(path)
     prefix = find_bundle_prefix(path)
     if prefix is not None:
         return BundleWeights(prefix)
-    raise CheckpointError(f"{path} is of no format that holds weights: .safetensors, .bin, or a TensorFlow *.ckpt.")
+    if path.suffix in PICKLES or (is_there and path.suffix == ".ckpt"):
+        return PickleWeights(path)
+    if known := what_is(path):
+        raise CheckpointError(f"{path} is {known}")
+    raise CheckpointError(
+        f"{path} is of no format that holds weights: .safetensors, {', '.join(PICKLES)} or .ckpt of torch, or a "
+        "TensorFlow *.ckpt."
+    )
 
 
 def open_shards(index: Path, source: Source, where: Where | None) -> Weights:

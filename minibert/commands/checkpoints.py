@@ -1,6 +1,7 @@
 """The verbs about a checkpoint: what it holds, what it computes, another form of it."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def add(verbs: Any) -> None:
     verb.add_argument("-o", "--output", required=True, metavar="FOLDER", help="the folder to write")
     verb.add_argument(
         "--head", metavar="CLASS", help="for example BertForMaskedLM; default: what fits most of its tensors"
+    )
+    verb.add_argument(
+        "--lower-case",
+        action=argparse.BooleanOptionalAction,
+        help="whether the vocabulary is of lower-cased text (an uncased model), where the checkpoint does not say",
     )
     verb.epilog = "example: minibert convert uncased_L-12_H-768_A-12/bert_model.ckpt -o bert-base-uncased"
 
@@ -158,8 +164,15 @@ def golden(options: argparse.Namespace) -> int:
 def convert(options: argparse.Namespace) -> int:
     """``minibert convert``."""
     from minibert.checkpoint.convert import convert as write
+    from minibert.checkpoint.convert import says_nothing_of_case
 
-    report, files = write(options.checkpoint, options.output, options.head)
+    report, files = write(options.checkpoint, options.output, options.head, lower_case=options.lower_case)
+    if says_nothing_of_case(options.output):
+        print(
+            f"minibert: {options.checkpoint} does not say whether its vocabulary is of lower-cased text, so neither "
+            f"does {options.output}; a tokenizer lower-cases by default. Say it: --lower-case or --no-lower-case.",
+            file=sys.stderr,
+        )
     if options.json:
         print_json(report.to_dict() | {"written": files})
     else:

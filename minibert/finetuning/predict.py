@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 from tqdm import tqdm
 
+from minibert.checkpoint.architecture import architecture_of
 from minibert.config import BertConfig
 from minibert.corpus.rows import BYTE_ORDER_MARK, BadRow, File, TextLines, Unreadable, decoded, value
 from minibert.devices import find_device
@@ -73,6 +74,7 @@ class Predictor:
         """
         where = take_where(choices)
         config = BertConfig.from_pretrained(source, **where)
+        config = BertConfig.from_dict({**vars(config), "architectures": [architecture_of(config, source, where)]})
         task, tokenizer = task_of(config), BertTokenizer.from_pretrained(source, **where)
         if isinstance(task, TextTask) and (found := read_cross_encoder(source, config, where)):
             if found.lower_case and not lower_cases(tokenizer):

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from minibert.checkpoint.architecture import fitting_architecture, named_architecture
-from minibert.checkpoint.weights import open_weights
+from minibert.checkpoint.architecture import architecture_of, named_architecture
 from minibert.checksum import file_digest
 from minibert.config import BertConfig, find_config
 from minibert.errors import InputError
@@ -222,11 +221,6 @@ def prepare_model(
             source, ", ".join(model.load_report.fresh), seed,
         )  # fmt: skip
     return model
-
-
-def architecture_of(config: BertConfig, source: Source, where: Where) -> str:
-    """Which class a checkpoint was saved from."""
-    return named_architecture(config) or fitting_architecture(open_weights(source, where))
 
 
 @contextmanager

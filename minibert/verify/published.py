@@ -19,7 +19,7 @@ from torch import Tensor
 
 import minibert
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.names import read_name
+from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights
 from minibert.embedding import embed_texts
 from minibert.errors import CheckpointError
@@ -115,8 +115,8 @@ def recognise(source: Source, known: Iterable[str], fingerprints: dict[str, int]
 
 def fingerprint(weights: Weights) -> int | None:
     """The CRC-32 of the embeddings' LayerNorm weight: a few hundred trained numbers tell checkpoints apart."""
-    for name in weights.names():
-        if read_name(name).ours == "bert.embeddings.LayerNorm.weight":
+    for name, reading in read_names(weights.names()).items():
+        if reading.ours == "bert.embeddings.LayerNorm.weight":
             tensor = weights.tensor(name).float().contiguous()
             return zlib.crc32(ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size()))
     return None

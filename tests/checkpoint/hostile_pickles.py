@@ -82,7 +82,7 @@ for form, how in (("zip", {}), ("legacy", {"_use_new_zipfile_serialization": Fal
         ("list", lambda: [torch.zeros(2)], "holds a list"),
         ("number", lambda: 7, "holds a int"),
         ("none", lambda: None, "holds a NoneType"),
-        ("training-state", lambda: {"model": {WORD: torch.zeros(2)}, "epoch": 3}, "'model' is a dict"),
+        ("training-state", lambda: {"model": {WORD: torch.zeros(2)}, "epoch": 3}, "0 layers"),
         ("number-inside", lambda: {WORD: torch.zeros(11, 8), "epoch": 3}, "'epoch' is a int"),
         ("names-are-numbers", lambda: {0: torch.zeros(2)}, "name of a tensor"),
         ("names-are-tuples", lambda: {("a",): torch.zeros(2)}, "name of a tensor"),
@@ -117,7 +117,7 @@ def flipped(content: bytes, seed: int) -> bytes:
 for seed in range(8):
     add(f"bin-flip-{seed}", "bin", change(FILE, lambda c, seed=seed: flipped(c, seed)), FILE, "CRC")
 add("bin-empty", "bin", write(FILE, b""), FILE, REASON)
-add("bin-text", "bin", write(FILE, b"version https://git-lfs.github.com/spec/v1\n"), FILE, "neither a zip")
+add("bin-text", "bin", write(FILE, b"version https://git-lfs.github.com/spec/v1\n"), FILE, "Git-LFS pointer")
 add("bin-zeros-1-GB", "bin", sparse(FILE, 1 << 30), FILE, "neither a zip")
 add("bin-pickle-1-GB", "bin", sparse(FILE, 1 << 30, b"\x80\x02"), FILE, REASON)
 add("bin-a-folder", "bin", directory(FILE), FILE, "is a folder")

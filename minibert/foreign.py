@@ -1,0 +1,114 @@
+"""Files and folders that are no checkpoint minibert reads: what they are, and what to do about them.
+
+Asked only after nothing readable was found, so that the sentence which ends a load says what lies there instead.
+Start with :func:`what_lies_in`.
+"""
+
+import json
+import stat
+from pathlib import Path
+
+from minibert.source import Source, is_kind, local_folder, transformer_folder
+
+ADAPTER = "adapter_config.json"
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that are read, under any name
+ORIGINAL = "It was exported for running; use the checkpoint that it was made from"
+BY_TRANSFORMERS = (
+    "transformers before version 5 converts it: BertForPreTraining.from_pretrained(FOLDER, {}=True)"
+    ".save_pretrained(NEW_FOLDER), with the class that the config names"
+)
+# The ends of their names, what they are, what to do.
+FORMATS = (
+    ((".h5", ".hdf5", ".keras"), "weights of Keras (TensorFlow 2)", BY_TRANSFORMERS.format("from_tf")),
+    ((".msgpack",), "weights of Flax", BY_TRANSFORMERS.format("from_flax")),
+    ((".onnx", ".onnx_data", ".ort"), "a graph of ONNX", ORIGINAL),
+    ((".gguf", ".ggml"), "weights of llama.cpp (GGUF)", ORIGINAL),
+    ((".ot",), "weights of rust-bert", "Use the pytorch_model.bin or model.safetensors that it was made from"),
+    (("openvino_model.xml", "openvino_model.bin"), "a graph of OpenVINO", ORIGINAL),
+    ((".tflite", ".pb", ".mlmodel", ".mlpackage", ".engine", ".plan", ".xml", ".pt2"), "a graph", ORIGINAL),
+    ((".npz", ".npy"), "arrays of NumPy", "Save a state dict with torch.save or safetensors"),
+    ((".distcp",), "a shard of a distributed torch checkpoint", "Join it: python -m torch.distributed.checkpoint."
+     "format_utils dcp_to_torch FOLDER pytorch_model.bin"),
+)  # fmt: skip
+STARTS = (  # of files, whatever their name says
+    (b"\x89HDF", "weights of Keras (HDF5)", BY_TRANSFORMERS.format("from_tf")),
+    (b"GGUF", "weights of llama.cpp (GGUF)", ORIGINAL),
+    (b"<?xml", "XML", "It is no file of weights"),
+    (b"<!DOCTYPE", "a web page", "The download went to a page about the file: download the file itself"),
+    (b"<html", "a web page", "The download went to a page about the file: download the file itself"),
+)
+
+
+def what_lies_in(source: Source) -> str:
+    """Sentences about what a local ``source`` holds instead of a checkpoint that is read; "" when it is nothing known.
+
+    They begin with a space, to stand after the sentence that says what is missing.
+    """
+    folder = local_folder(source)
+    if folder is None:
+        return ""
+    folder = transformer_folder(folder)
+    if is_kind(folder / ADAPTER, stat.S_ISREG):
+        return f" {about_adapter(folder)}"
+    files = files_of(folder)
+    for path in files:
+        if described := what_is_by_name(path):
+            return f" It holds {path.relative_to(folder)}: {described}"
+    readable = [path for path in files if path.parent == folder and path.name.endswith(WEIGHTS)]
+    if readable:
+        return f" It holds {readable[0].name}: if those are the weights, give the path of that file."
+    return ""
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files in ``folder`` and one folder down, at most a thousand; none where it cannot be listed."""
+    try:
+        inner = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")][:1000]
+        deeper = [path for one in inner if is_kind(one, stat.S_ISDIR) for path in sorted(one.iterdir())[:100]]
+        return [path for path in (*inner, *deeper) if is_kind(path, stat.S_ISREG)][:1000]
+    except OSError:
+        return []
+
+
+def about_adapter(folder: Path) -> str:
+    """What to do with a folder of PEFT's."""
+    try:
+        base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = f" for {base}" if isinstance(base, str) else ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        base = ""
+    return (
+        f"{folder} is an adapter of PEFT{base} ({ADAPTER}), not a whole model. Merge it into the model it belongs to: "
+        "peft.AutoPeftModel….from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER)."
+    )
+
+
+def what_is_by_name(path: Path) -> str:
+    """What the name of a file says that it is, and what to do; "" for a name that says nothing here."""
+    name = path.name.lower()
+    return next((as_told(kind, advice) for ends, kind, advice in FORMATS if name.endswith(ends)), "")
+
+
+def what_is(path: Path) -> str:
+    """What a file is, by its name or its first bytes, and what to do; "" when it is nothing known."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        start = b""
+    by_start = (as_told(kind, advice) for mark, kind, advice in STARTS if start.startswith(mark))
+    return what_is_by_name(path) or next(by_start, "") or under_a_wrong_name(path, start)
+
+
+def under_a_wrong_name(path: Path, start: bytes) -> str:
+    """What to do with weights of a format that is read, under the name of another; "" for others."""
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")) and path.suffix == ".safetensors":
+        return "a file of torch.save under another name. Rename it to pytorch_model.bin."
+    if start[8:10] == b'{"' and path.suffix != ".safetensors":
+        return "a safetensors file under another name. Rename it to model.safetensors."
+    return ""
+
+
+def as_told(kind: str, advice: str) -> str:
+    """The middle and the end of a sentence about a file."""
+    return f"{kind}, which minibert does not read. {advice}."
