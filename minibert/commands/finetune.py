@@ -31,6 +31,7 @@ OF_LABELS = {
     "label_column": "of the labels or numbers (classify, score)",
     "words_column": "of the lists of words (entities in .jsonl or .parquet)",
     "labels_column": "of the lists of their labels",
+    "spans_column": "of the lists of start, end, label (entities of texts, in .jsonl or .parquet)",
     "answer_column": "of the answers (answers)",
     "start_column": "of where they start, in characters",
 }

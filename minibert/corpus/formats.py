@@ -4,8 +4,8 @@
 ending                    pretrain                    embed, predict             finetune
 ========================  ==========================  =========================  ==================================
 .txt                      sentences or prose          a text per line            entities: a word and its label
-.csv .tsv .jsonl          the text column's cells     the text column's cells    columns; entities: lists in .jsonl,
-.parquet                  are documents                                          .parquet; a word and its label in .tsv
+.csv .tsv .jsonl          the text column's cells     the text column's cells    columns; entities: lists or spans
+.parquet                  are documents                                          (.jsonl, .parquet), words in .tsv
 .json                     –                           questions: SQuAD           answers: SQuAD
 .conll and others         as .txt                     –                          entities: a word and its label
 ========================  ==========================  =========================  ==================================

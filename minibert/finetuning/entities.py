@@ -94,7 +94,7 @@ class EntityObjective(Objective):
 
 @dataclass(frozen=True)
 class Entities(Task[Sentence, EntityExamples]):
-    """Sentences with a BIO label for each word."""
+    """Sentences with a BIO label for each word, or texts with their entities as spans."""
 
     name: ClassVar[str] = "entities"
     main_score: ClassVar[str] = "f1"
@@ -106,12 +106,16 @@ class Entities(Task[Sentence, EntityExamples]):
     labels_column: str | None = None
     label_names: tuple[str, ...] | None = None  # of labels that are numbers
     stride: int = 64  # tokens that the windows of a long sentence share
-    column: str | None = None  # of the texts to predict for
+    column: str | None = None  # of the texts: with spans, or to predict for
+    spans_column: str | None = None  # of lists of spans in .jsonl and .parquet: start, end, label
 
     def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
         """All sentences of a file; of dev data with the ``config``, whose labels it must have."""
         known = None if config is None else label_names(config)
-        choices = Choices(self.words_column, self.labels_column, self.label_names, known, self.skip_bad)
+        choices = Choices(
+            self.words_column, self.labels_column, self.label_names, known, self.skip_bad, self.column,
+            self.spans_column,
+        )  # fmt: skip
         sentences = read_sentences(source, choices)
         if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
             raise InputError(f"{source}: every word has the label O; there is no entity to learn from.")
@@ -122,7 +126,12 @@ class Entities(Task[Sentence, EntityExamples]):
 
     def settings(self, rows: Sequence[Sentence]) -> dict[str, Any]:
         """A name for each label, and what is labelled."""
-        names = sorted_labels(label for sentence in rows for label in sentence.labels)
+        labels = {label for sentence in rows for label in sentence.labels}
+        if any(
+            sentence.by_character for sentence in rows
+        ):  # where an entity has one piece here, it may have more there
+            labels |= {f"I-{label[2:]}" for label in labels if label != "O"}
+        names = sorted_labels(labels)
         return {
             **label_settings(names),
             "problem_type": None,

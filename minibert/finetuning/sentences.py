@@ -1,4 +1,4 @@
-"""Sentences whose words are labelled: two columns (CoNLL), or lists in .jsonl and .parquet.
+"""Sentences whose words are labelled: two columns (CoNLL), or lists or spans in .jsonl and .parquet.
 
 CoNLL: a word a line, its label in the last column, a blank line between sentences; tabs or spaces between columns.
 Labels are BIO (Ramshaw and Marcus 1995, as CoNLL-2003 and later: IOB2): B-X begins an entity of kind X, I-X goes on
@@ -14,11 +14,12 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.formats import check_format, data_path
-from minibert.corpus.rows import File, Unreadable, decoded, lines, open_rows, value
+from minibert.corpus.formats import TEXTS, check_format, data_path, usual_name
+from minibert.corpus.rows import File, Unreadable, decoded, lines, names_of, open_rows, value
 from minibert.errors import InputError
 from minibert.finetuning.labels import listed
-from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, read_all
+from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, read_all, text_in
+from minibert.finetuning.spans import SPANS, has_spans, labels_of_characters, spans_in
 from minibert.source import Source
 
 WORDS = ("words", "tokens")
@@ -33,6 +34,7 @@ class Sentence(NamedTuple):
     words: list[str]
     labels: list[str]
     line: int | None
+    by_character: bool = False  # whether the "words" are known to be characters
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Choices:
     names: Sequence[str] | None  # of labels that are numbers
     known: Sequence[str] | None  # labels that there may be; None: any
     skip_bad: bool
+    text_column: str | None = None  # of texts with spans
+    spans_column: str | None = None
 
 
 class Conll(File):
@@ -101,7 +105,13 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
     """All sentences of a file that have words; raises InputError for bad ones, naming the line."""
     file = open_sentences(source)
     if isinstance(file, Conll):
+        if choices.spans_column is not None:
+            raise InputError(
+                f"{file.path} has a word and its label a line, and no spans; these are in .jsonl or .parquet."
+            )
         words, labels = "words", "labels"
+    elif wants_spans(file, choices):
+        return read_spans(file, choices)
     else:
         columns = {
             "words": Column("the words", "--words-column", choices.words_column, WORDS),
@@ -120,6 +130,40 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
     if not found:
         raise InputError(f"{file.path} has no words; there is nothing to learn from.")
     return in_iob2(file.path, found)
+
+
+def wants_spans(file: File, choices: Choices) -> bool:
+    """Whether a file of rows is read as texts with spans: as asked, else by the names of its columns."""
+    if choices.spans_column is not None or choices.words_column is not None or choices.labels_column is not None:
+        return choices.spans_column is not None
+    names = names_of(file)
+    has_words = usual_name(names, WORDS) is not None and usual_name(names, LABELS) is not None
+    return has_spans(names) and not has_words
+
+
+def read_spans(file: File, choices: Choices) -> list[Sentence]:
+    """All texts of a file with their entities as labels of characters; raises InputError for bad ones."""
+    columns = {
+        "text": Column("the texts", "--column", choices.text_column, TEXTS),
+        "spans": Column("the spans of their entities", "--spans-column", choices.spans_column, SPANS),
+    }
+    text_name, name = choose_columns(file, columns).values()
+    known = None if choices.known is None else {label[2:] for label in choices.known if label != "O"}
+    with_spaces = 0
+
+    def sentence(number: int, line: int | None, values: Values) -> Sentence:
+        nonlocal with_spaces
+        text = text_in(values, text_name)
+        spans, spaced = spans_in(values, name, text, choices.names, known)
+        with_spaces += spaced
+        return Sentence(list(text), labels_of_characters(text, spans), line, by_character=True)
+
+    found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
+    if not found:
+        raise InputError(f"{file.path} has no text; there is nothing to learn from.")
+    if with_spaces:
+        logger.warning("%s: %d entities begin or end with white space, which is left out.", file.path, with_spaces)
+    return found
 
 
 def open_sentences(source: Source) -> File:
@@ -209,7 +253,7 @@ def with_beginnings(labels: Sequence[str]) -> list[str]:
 
 def is_by_character(sentences: Iterable[Sentence]) -> bool:
     """Whether the "words" are the characters of a text: then spaces are among them."""
-    return any(not word.strip() for sentence in sentences for word in sentence.words)
+    return any(one.by_character or not all(word.strip() for word in one.words) for one in sentences)
 
 
 def entities_of(labels: Sequence[str]) -> list[tuple[str, int, int]]:
