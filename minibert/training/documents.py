@@ -1,21 +1,25 @@
-"""Text files as documents of sentences, which is what sentence pairs are made from.
+"""Files as documents of sentences, which is what sentence pairs are made from.
 
-Two kinds of file.  One sentence a line and a blank line between documents, as Google's create_pretraining_data.py reads
-them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  Nothing is
-held but one document.  Start with :func:`read_documents`.
+Two kinds of text.  One sentence a line and a blank line between documents, as Google's create_pretraining_data.py reads
+them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  It stands in
+plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), each of whose cells is a document.  Nothing
+is held but one document.  Start with :func:`read_documents`.
 """
 
 import hashlib
 import os
 import re
+import unicodedata
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
-from minibert.corpus.rows import lines
+from minibert.corpus.formats import ROWS, check_format, data_path
+from minibert.corpus.rows import BadRow, Input, lines, open_rows
 from minibert.errors import InputError
-from minibert.source import Source, as_path, is_file
+from minibert.source import Source
 from minibert.training.sentences import join_lines
 from minibert.training.sentences import split_sentences as sentences_of
 
@@ -39,41 +43,56 @@ def read_documents(
     document: str | None = None,
     heading: str | None = None,
     encoding: str = "utf-8",
+    column: str | None = None,
 ) -> Iterator[Document]:
-    """The documents of text files, in order.
+    """The documents of files, in order.
 
     Args:
-        paths: one file, or several.
+        paths: one file, or several: plain text, or tables (:mod:`minibert.corpus.formats`).
         split_sentences: whether lines are prose that is to be split; else every line is a sentence.
-        document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
-            file when ``split_sentences``, else a paragraph.
+        document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: of a
+            table a cell, of plain text a file when ``split_sentences``, else a paragraph.
         heading: a regular expression; a document also begins at each line that it matches from its start, such as
             ``"CHAPTER "``.
-        encoding: of the files; older ones may be ``"latin-1"``.
+        encoding: of plain text; older files may be ``"latin-1"``.
+        column: which column of a table holds the texts; by default one with a usual name.
 
     Raises InputError, naming file and line, for what is not in that encoding and for a file without text;
     CheckpointError for a path that is no file.
     """
+    check_reading(document, heading, encoding)
+    for path in (paths,) if isinstance(paths, str | os.PathLike) else paths:
+        file = data_path(path)
+        unit, parts = document or ("file" if split_sentences else "paragraph"), iter([text_lines(file, encoding)])
+        if check_format(file, "documents") in ROWS:
+            parts = cells(file, column, encoding)
+            if document == "file":
+                parts = iter([chain.from_iterable(parts)])
+            unit = document or "file"  # a cell, that is: parts are read one by one
+        yield from documents_of_file(file, parts, split_sentences, unit, heading)
+
+
+def check_reading(document: str | None = None, heading: str | None = None, encoding: str = "utf-8") -> None:
+    """Raise InputError for arguments of :func:`read_documents` that are none."""
     try:
         "".encode(encoding)
     except LookupError as error:
         raise InputError(
             f"encoding is {encoding!r}, which Python does not know; there are utf-8, latin-1, cp949 …"
         ) from error
-    unit = document or ("file" if split_sentences else "paragraph")
-    if unit not in UNITS:
-        raise InputError(f"document is {unit!r}; there are {', '.join(map(repr, UNITS))}.")
-    pattern = None if heading is None else compiled(heading)
-    for path in (paths,) if isinstance(paths, str | os.PathLike) else paths:
-        yield from documents_of_file(as_path(path), split_sentences, unit, pattern, encoding)
+    if document not in (None, *UNITS):
+        raise InputError(f"document is {document!r}; there are {', '.join(map(repr, UNITS))}.")
+    if heading is not None:
+        compiled(heading)
 
 
 def documents_of_file(
-    path: Path, split: bool, unit: str, heading: re.Pattern[str] | None, encoding: str
+    path: Path, parts: Iterator[Iterator[Line]], split: bool, unit: str, heading: str | None
 ) -> Iterator[Document]:
-    """The documents of one file."""
+    """The documents of the parts of one file."""
+    pattern = None if heading is None else compiled(heading)
     found = False
-    for block in blocks(text_lines(path, encoding), unit, heading):
+    for block in chain.from_iterable(blocks(part, unit, pattern) for part in parts):
         sentences = list(prose_sentences(block)) if split else [text for _, text in block if text]
         if sentences:
             found = True
@@ -86,8 +105,6 @@ def documents_of_file(
 
 def text_lines(path: Path, encoding: str) -> Iterator[Line]:
     """The lines of a file; raises InputError for the first that is no text."""
-    if not is_file(path):
-        raise InputError(f"{path} does not exist; expected a text file.")
     try:
         for number, line in lines(path):
             try:
@@ -104,8 +121,19 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
                     "it to UTF-8."
                 )
             yield number, text.strip()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read to its end ({error.strerror or error}).") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read to its end ({reason}).") from error
+
+
+def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Line]]:
+    """The lines of each cell in the text column of a table, with the line, or the row, where the cell begins."""
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise InputError(f"encoding is {encoding!r}, and {path} is read as UTF-8 always. Convert it to UTF-8.")
+    for row in Input(open_rows(path, (column,)), column, None):
+        if isinstance(row, BadRow):
+            raise InputError(f"{path}: {row}. Mend the file.")
+        yield ((row.number, line.strip()) for line in row.text.split("\n"))
 
 
 def blocks(content: Iterator[Line], unit: str, heading: re.Pattern[str] | None) -> Iterator[list[Line]]:
@@ -143,5 +171,15 @@ def is_held_out(document: Document, share: float) -> bool:
     About ``share`` of them are.  It depends on the text alone, so that two copies are on the same side, and nothing
     that is added or left out changes the side of another.
     """
-    digest = hashlib.sha256("\n".join(document.sentences).encode()).digest()
-    return int.from_bytes(digest[:8], "big") < share * 2**64
+    return place_of(document) < share
+
+
+def place_of(document: Document) -> float:
+    """Where a document stands between 0 and 1 in an order that its text alone decides; those up to a share are held
+    out."""
+    return int.from_bytes(hashlib.sha256("\n".join(document.sentences).encode()).digest()[:8], "big") / 2**64
+
+
+def letters_of(sentence: str) -> str:
+    """A sentence without white space and as NFC: what copies have in common, however their lines are broken."""
+    return unicodedata.normalize("NFC", "".join(sentence.split()))
