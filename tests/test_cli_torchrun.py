@@ -56,9 +56,11 @@ def test_pretrain(tmp_path) -> None:
     text.write_text(
         "\n\n".join(f"{' '.join(ENGLISH[n:])}.\n{' '.join(ENGLISH[:n])}." for n in range(1, len(ENGLISH))) * 5
     )
+    kept = tmp_path / "kept.txt"
+    kept.write_text(f"{' '.join(reversed(ENGLISH))}.\n{' '.join(ENGLISH[::2])}.\n")
     config = toy_checkpoint(tmp_path / "model") / "config.json"
     command = ["pretrain", str(text), "--config", str(config), "--vocab-size", "100", "--max-length", "32"]
-    command += ["--step-tokens", "256", "--steps", "6", "--heldout", str(text)]
+    command += ["--step-tokens", "256", "--steps", "6", "--heldout", str(kept)]
     one, two = tmp_path / "one", tmp_path / "two"
     alone, together = typed(1, *command, "--output", str(one)), typed(2, *command, "--output", str(two))
     assert together["steps"] == alone["steps"] == 6

@@ -1,16 +1,21 @@
 """``minibert pretrain``, and the options that it shares with ``finetune``: how long, how fast, on what."""
 
 import argparse
+import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.commands.verb import add_verb, positive, print_json
-from minibert.errors import MissingExtraError
+from minibert.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from minibert.training.loop import Result
+    from minibert.training.pretrain import Start, Text
     from minibert.training.settings import Settings
 
 INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
@@ -25,7 +30,11 @@ def add(verbs: Any) -> None:
         "(Ctrl-C, kill), the same command goes on where it was, bit for bit. Several processes: torchrun "
         "--nproc-per-node 2 -m minibert pretrain …"
     )
-    verb.add_argument("texts", nargs="+", metavar="TEXT", help="UTF-8 files, or folders of .txt files")
+    verb.add_argument(
+        "texts", nargs="+", metavar="TEXT",
+        help="UTF-8 text, or .csv, .tsv, .jsonl, .parquet with a column of texts; or folders of such, looked into "
+        "with their sub-folders",
+    )  # fmt: skip
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     text = verb.add_argument_group("the text")
     text.add_argument(
@@ -33,11 +42,16 @@ def add(verbs: Any) -> None:
     )
     text.add_argument(
         "--document", choices=("paragraph", "line", "file"),
-        help="what belongs together; default: a file of --prose, else what stands between blank lines",
+        help="what belongs together; default: a cell of a table, a file of --prose, else lines up to a blank one",
     )  # fmt: skip
     text.add_argument("--heading", metavar="REGEX", help="lines that begin a new document too, such as 'CHAPTER '")
-    text.add_argument("--encoding", default="utf-8", metavar="NAME", help="of the files (default utf-8)")
-    text.add_argument("--heldout", nargs="+", metavar="FILE", help="kept for scores; default: 1 %% of the documents")
+    text.add_argument("--encoding", default="utf-8", metavar="NAME", help="of plain text (default utf-8)")
+    text.add_argument("--column", metavar="NAME", help="of the texts in tables; default: one with a usual name")
+    text.add_argument(
+        "--heldout", nargs="+", metavar="FILE",
+        help="kept for scores, and taken out of TEXT if it is there; default: 1 %% of the documents",
+    )  # fmt: skip
+    text.add_argument("--heldout-share", type=float, metavar="SHARE", help="of the documents (default 0.01)")
     text.add_argument(
         "--max-length", type=positive, default=128, metavar="T", help="tokens of an example (default 128)"
     )
@@ -48,13 +62,14 @@ def add(verbs: Any) -> None:
     )
     text.add_argument("--task", choices=("mlm", "nsp"), help="masked words or next sentences alone (default: both)")
     model = verb.add_argument_group("the model")
-    model.add_argument(
-        "--config", default="bert-mini", metavar="NAME", help="bert-tiny, bert-mini (default), …, or a config.json"
-    )
-    model.add_argument("--vocab-size", type=positive, default=8000, metavar="V", help="pieces (default 8000)")
+    model.add_argument("--config", metavar="NAME", help="bert-tiny, bert-mini (default), …, or a config.json")
+    model.add_argument("--vocab-size", type=positive, metavar="V", help="pieces (default 8000)")
     model.add_argument("--lowercase", action="store_true", help="an uncased vocabulary")
     model.add_argument("--tokenizer", metavar="CHECKPOINT", help="use its vocabulary instead of training one")
     model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="go on from its weights and vocabulary")
+    model.add_argument(
+        "--fresh-head", action="store_true", help="with --from: begin its heads anew, also where it has none"
+    )
     model.add_argument("--dropout", type=float, metavar="P", help="default: what the config or the checkpoint says")
     model.add_argument("--no-gather", action="store_true", help="project every position to the vocabulary: slower")
     add_settings(verb, learning_rate=5e-4, epochs=5)
@@ -97,27 +112,70 @@ def settings_of(options: argparse.Namespace, **more: Any) -> "Settings":
 def pretrain(options: argparse.Namespace) -> int:
     """``minibert pretrain``."""
     from minibert.devices import find_device
-    from minibert.training.pretrain import Start, Text, files_of
     from minibert.training.pretrain import pretrain as run
     from minibert.training.workers import gather_workers
 
+    device = find_device(options.device)
+    with gather_workers(device, sharded=options.fsdp) as workers, saying("minibert.training", "minibert.corpus"):
+        text, start = text_of(options), start_of(options)
+        gather = not options.no_gather
+        result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)
+        return report(result, options) if workers.is_first else 0
+
+
+def text_of(options: argparse.Namespace) -> "Text":
+    """Which text, and how it is laid out."""
+    from minibert.training.files import files_of
+    from minibert.training.pretrain import Text
+
+    if options.heldout and options.heldout_share is not None:
+        raise InputError("--heldout names what is kept for scores, --heldout-share how much; give one of them.")
     reading = {"split_sentences": options.prose, "document": options.document, "heading": options.heading}
-    text = Text(
-        files_of(options.texts),
-        files_of(options.heldout or ()),
-        reading={**reading, "encoding": options.encoding},
+    share = {} if options.heldout_share is None else {"heldout_share": options.heldout_share}
+    return Text(
+        files_of(options.texts, options.output),
+        files_of(options.heldout or (), options.output),
+        **share,
+        reading={**reading, "encoding": options.encoding, "column": options.column},
         max_length=options.max_length,
         step_tokens=options.step_tokens,
         whole_word=options.whole_word,
         shortest=options.shortest,
         task=options.task,
     )
-    given = ("config", "vocab_size", "lowercase", "tokenizer", "checkpoint", "dropout")
-    start = Start(**{name: getattr(options, name) for name in given})
-    with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:
-        gather = not options.no_gather
-        result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)
-        return report(result, options) if workers.is_first else 0
+
+
+def start_of(options: argparse.Namespace) -> "Start":
+    """What the run starts from."""
+    from minibert.training.pretrain import Start
+
+    source = "--from" if options.checkpoint else "--tokenizer" if options.tokenizer else None
+    unused = {"--config": options.config if options.checkpoint else None, "--vocab-size": options.vocab_size}
+    for option, value in unused.items():
+        if source is not None and value is not None:
+            raise InputError(f"{source} {options.checkpoint or options.tokenizer} decides that; leave {option} out.")
+    names = ("config", "vocab_size", "lowercase", "tokenizer", "checkpoint", "dropout", "fresh_head")
+    given = {name: getattr(options, name) for name in names}
+    return Start(**{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def saying(*rooms: str) -> Iterator[None]:
+    """What these loggers say, also what is no warning, goes to stderr; of several processes the first speaks."""
+    handler = logging.StreamHandler(sys.stderr)
+    loggers = [logging.getLogger(room) for room in rooms]
+    before = [(one, one.level, one.propagate) for one in loggers]
+    for one in loggers:
+        one.addHandler(handler)
+        one.propagate = False
+        one.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    try:
+        yield
+    finally:
+        for one, level, propagate in before:
+            one.removeHandler(handler)
+            one.setLevel(level)
+            one.propagate = propagate
 
 
 def report(result: "Result", options: argparse.Namespace) -> int:

@@ -5,13 +5,12 @@ letters, whatever stands around it: a cell of a table, another encoding, other l
 :func:`without_heldout` and :class:`HeldOut`.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from minibert.checksum import file_digest
 from minibert.corpus.formats import data_path
-from minibert.corpus.shards import file_digest
 from minibert.errors import InputError
 from minibert.source import Source
 from minibert.training.documents import Document, letters_of
@@ -47,7 +46,7 @@ def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple
 
 def is_same(one: Path, other: Path) -> bool:
     """Whether two paths are one file (links and spellings of the path do not matter), or two with the same bytes."""
-    if os.path.samefile(one, other):
+    if one.samefile(other):
         return True
     return one.stat().st_size == other.stat().st_size and file_digest(one) == file_digest(other)
 
@@ -79,4 +78,3 @@ class HeldOut:
         """How many long sentences of a document stand in held-out text, too."""
         found = (letters_of(sentence) for sentence in document.sentences if len(sentence) >= LONG)
         return sum(len(letters) >= LONG and letters in self.places for letters in found)
-

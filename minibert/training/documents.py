@@ -1,9 +1,9 @@
 """Files as documents of sentences, which is what sentence pairs are made from.
 
 Two kinds of text.  One sentence a line and a blank line between documents, as Google's create_pretraining_data.py reads
-them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  It stands in
-plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), each of whose cells is a document.  Nothing
-is held but one document.  Start with :func:`read_documents`.
+them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  It stands
+in plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), each of whose cells is a document.
+Nothing is held but one document.  Start with :func:`read_documents`.
 """
 
 import hashlib
@@ -50,8 +50,8 @@ def read_documents(
     Args:
         paths: one file, or several: plain text, or tables (:mod:`minibert.corpus.formats`).
         split_sentences: whether lines are prose that is to be split; else every line is a sentence.
-        document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: of a
-            table a cell, of plain text a file when ``split_sentences``, else a paragraph.
+        document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
+            cell of a table; of plain text a file when ``split_sentences``, else a paragraph.
         heading: a regular expression; a document also begins at each line that it matches from its start, such as
             ``"CHAPTER "``.
         encoding: of plain text; older files may be ``"latin-1"``.
@@ -175,8 +175,7 @@ def is_held_out(document: Document, share: float) -> bool:
 
 
 def place_of(document: Document) -> float:
-    """Where a document stands between 0 and 1 in an order that its text alone decides; those up to a share are held
-    out."""
+    """A number from 0 to 1 that depends on a document's text alone; where it is less than the share, it is held out."""
     return int.from_bytes(hashlib.sha256("\n".join(document.sentences).encode()).digest()[:8], "big") / 2**64
 
 

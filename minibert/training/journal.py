@@ -95,13 +95,18 @@ def open_board(folder: Path, step: int) -> Any:
 
     Raises MissingExtraError without the extra.
     """
+    return need_tensorboard()(str(folder), purge_step=step + 1)
+
+
+def need_tensorboard() -> Any:
+    """The class SummaryWriter; MissingExtraError when the package is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError(
             "TensorBoard logs need the package tensorboard: pip install 'minibert[tensorboard]'."
         ) from error
-    return SummaryWriter(str(folder), purge_step=step + 1)
+    return SummaryWriter
 
 
 class Progress:

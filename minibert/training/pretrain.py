@@ -1,34 +1,51 @@
 """From plain text to a checkpoint: a vocabulary, passages, a model, a run (paper, section 3.1).
 
 Everything a run needs stands in its folder: the vocabulary and the tokenized text are made once, the rest is a function
-of the settings.  So the same call goes on with a run that was interrupted.  Start with :func:`pretrain`.
+of the settings.  So the same call goes on with a run that was interrupted.  What can be wrong is checked before any of
+it is made.  Start with :func:`pretrain`.
 """
 
+import logging
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from minibert.checkpoint.names import read_name
+from minibert.checkpoint.weights import open_weights
 from minibert.config import BertConfig
+from minibert.corpus.formats import ROWS, check_format, data_path
+from minibert.destination import check_folder
 from minibert.errors import InputError
-from minibert.heads import BertForPreTraining
+from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source, as_path, is_file, write_text
+from minibert.source import Source, is_file, write_text
 from minibert.tokenizer import BertTokenizer
-from minibert.training.documents import Document, is_held_out, read_documents
+from minibert.training.apart import HeldOut, without_heldout
+from minibert.training.documents import Document, check_reading, is_held_out, read_documents
 from minibert.training.heldout import heldout_scores
+from minibert.training.journal import need_tensorboard
 from minibert.training.loop import Result, train
-from minibert.training.pretraining import Pretraining, PretrainingExamples
+from minibert.training.passages import SPECIAL_TOKENS
+from minibert.training.pretraining import TASKS, Pretraining, PretrainingExamples, heads_of
 from minibert.training.settings import Settings
+from minibert.training.survey import survey
 from minibert.training.tokenized import TokenizedText, origin_of
-from minibert.training.vocabulary import train_vocabulary
+from minibert.training.vocabulary import need_tokenizers, train_vocabulary
 from minibert.training.workers import ALONE, Workers, whole
 
+logger = logging.getLogger("minibert.training")
 VOCABULARY, TRAINING, HELD_OUT = "vocab.txt", "data/training.safetensors", "data/heldout.safetensors"
+# The tensors that each task trains besides the encoder's, and the class that has no other head.
+HEADS: dict[str, tuple[str, str, type[BertPreTrainedModel]]] = {
+    "mlm": ("masked words", "cls.predictions.transform.dense.weight", BertForMaskedLM),
+    "nsp": ("next sentences", "cls.seq_relationship.weight", BertForNextSentencePrediction),
+}
 
 
 @dataclass(frozen=True)
@@ -46,10 +63,29 @@ class Text:
     shortest: int | None = None  # pieces of A and of B, at least, where next-sentence prediction is asked
     task: str | None = None  # "mlm" or "nsp" alone; None: both.  Scores on held-out text are of both
 
+    def __post_init__(self) -> None:
+        """Raises InputError for files that are no paths."""
+        for name in ("files", "heldout_files"):
+            given = getattr(self, name)
+            paths = (given,) if isinstance(given, str | os.PathLike) else given
+            if not isinstance(paths, Iterable):
+                raise InputError(f"{name} is {given!r}; expected the paths of files.")
+            object.__setattr__(self, name, tuple(paths))
+            for path in getattr(self, name):
+                data_path(path, f"one of {name}")
+        if not self.files:
+            raise InputError("files is empty; name at least one file to learn from.")
+
     def documents(self, held_out: bool) -> Iterator[Document]:
-        """Those to learn from, or those that are kept for scores."""
+        """Those to learn from, or those that are kept for scores; none of ``heldout_files`` is among the former."""
         if self.heldout_files:
-            yield from read_documents(self.heldout_files if held_out else self.files, **self.reading)
+            if held_out:
+                yield from read_documents(self.heldout_files, **self.reading)
+                return
+            known = HeldOut(read_documents(self.heldout_files, **self.reading))
+            yield from (
+                document for document in read_documents(self.files, **self.reading) if not known.holds(document)
+            )
             return
         for document in read_documents(self.files, **self.reading):
             if is_held_out(document, self.heldout_share) == held_out:
@@ -63,7 +99,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from: nothing but a shape, or a checkpoint."""
+    """What a run starts from: nothing but a shape, or a checkpoint.
+
+    A checkpoint must have the heads that the task asks for, both or one, unless ``fresh_head``.
+    """
 
     config: Source | BertConfig = "bert-mini"  # a name, a file, a folder, or the thing itself; but for vocab_size
     vocab_size: int = 8000
@@ -71,6 +110,7 @@ class Start:
     tokenizer: Source | None = None  # whose vocabulary is used; None: one is trained on the text
     checkpoint: Source | None = None  # whose weights are trained further, with its vocabulary
     dropout: float | None = None  # of hidden states and of attention; None: what the config or the checkpoint says
+    fresh_head: bool = False  # begin the checkpoint's heads anew
 
 
 @alone_in("output")
@@ -97,8 +137,15 @@ def pretrain(
     Raises what :func:`minibert.training.loop.train` raises, InputError for text that cannot be used, and
     MissingExtraError when a vocabulary is to be trained without the extra.
     """
-    start, folder = start or Start(), as_path(output)
+    start, folder = start or Start(), check_folder(output)
+    check(text, start, settings, folder)
+    text, taken = apart(text)
+    model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
     with workers.first_alone():
+        if not all(is_file(folder / name) for name in (TRAINING, HELD_OUT)):
+            found = survey(text.files, text.heldout_files, text.heldout_share, text.reading)
+            found.say(taken)
+            found.check(text.task, text.reading)
         tokenizer = prepare_tokenizer(text, start, folder)
         layout: dict[str, Any] = {"max_length": text.max_length, "step_tokens": text.step_tokens, "seed": settings.seed}
         layout |= {"mask_share": text.mask_share, "whole_word": text.whole_word, "shortest": text.shortest}
@@ -106,7 +153,9 @@ def pretrain(
             PretrainingExamples(tokenized(text, tokenizer, folder, held_out), tokenizer, **layout, task=task)
             for held_out, task in ((False, text.task), (True, None))
         )
-    model = prepare_model(start, len(tokenizer), text.max_length, settings.seed)
+        if workers.is_first:
+            tell(training)
+    model = model or prepare_model(start, len(tokenizer), text, settings.seed)
     counts = training.text.piece_counts(len(tokenizer))
 
     def evaluate(model: BertPreTrainedModel) -> dict[str, float]:
@@ -131,8 +180,59 @@ def pretrain(
         name="pre-training",
     )
     if not result.interrupted:
-        save_whole(model, folder, workers)
+        save_whole(model, folder, workers, kind=trained_class(model, text.task))
     return result
+
+
+def check(text: Text, start: Start, settings: Settings, folder: Path) -> None:
+    """Raise what is wrong with the arguments and can be known without reading the text."""
+    if text.task not in TASKS:
+        raise InputError(f"task is {text.task!r}; there are 'mlm' and 'nsp', and None for both.")
+    if text.max_length < SPECIAL_TOKENS + 2:
+        raise InputError(f"max_length is {text.max_length}; [CLS] A [SEP] B [SEP] needs at least 5 tokens.")
+    if not 0 < text.heldout_share < 1 and not text.heldout_files:
+        raise InputError(f"heldout_share is {text.heldout_share}; it must lie between 0 and 1, and be neither.")
+    if start.checkpoint is not None and start.tokenizer is not None:
+        raise InputError(
+            f"{start.checkpoint} brings its own vocabulary (--from), so that of {start.tokenizer} (--tokenizer) cannot "
+            "be used. Leave one of them out."
+        )
+    source = start.checkpoint if start.checkpoint is not None else start.tokenizer
+    if start.lowercase and source is not None:
+        raise InputError(f"The vocabulary of {source} decides about capitals; leave lowercase (--lowercase) out.")
+    if start.fresh_head and start.checkpoint is None:
+        raise InputError("A fresh head (--fresh-head) is for a checkpoint to go on from: --from CHECKPOINT.")
+    formats = {check_format(data_path(path), "documents") for path in (*text.files, *text.heldout_files)}
+    reading = text.reading
+    check_reading(reading.get("document"), reading.get("heading"), reading.get("encoding", "utf-8"))
+    if reading.get("heading") is not None and reading.get("document") == "line":
+        raise InputError("Every line is a document (--document line), so --heading has nothing to do. Leave one out.")
+    if reading.get("column") is not None and not formats & {*ROWS}:
+        raise InputError("A column (--column) is for tables (.csv, .tsv, .jsonl, .parquet), and none is given.")
+    if start.checkpoint is None:
+        config_of(start, start.vocab_size, text)
+    if source is None and not is_file(folder / VOCABULARY):
+        need_tokenizers()
+    if settings.tensorboard:
+        need_tensorboard()
+    settings.warn()
+
+
+def apart(text: Text) -> tuple[Text, list[str]]:
+    """The text without held-out files among those to learn from, and what these were."""
+    if not text.heldout_files:
+        return text, []
+    files, taken = without_heldout(text.files, text.heldout_files)
+    return replace(text, files=files), taken
+
+
+def tell(training: PretrainingExamples) -> None:
+    """Say what an epoch shows."""
+    found = training.summary()
+    logger.info(
+        "An epoch: %s passages shown twice, %s pairs of which half are true, %s tokens.",
+        f"{found['passages']:,}", f"{found['true_pairs'] + found['random_pairs']:,}", f"{found['tokens']:,}",
+    )  # fmt: skip
 
 
 def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
@@ -156,54 +256,97 @@ def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool
     """The text in pieces, which the folder holds from then on."""
     path, origin = folder / (HELD_OUT if held_out else TRAINING), text.origin(tokenizer)
     if not is_file(path):
-        try:
-            TokenizedText.of(text.documents(held_out), tokenizer).save(path, origin)
-        except InputError as error:
-            if not held_out or text.heldout_files:
-                raise
-            raise InputError(
-                f"No document fell among the {text.heldout_share:.1%} that are kept for scores, as happens "
-                "where there are few. Name a file that is kept instead: --heldout FILE (from Python heldout_files, or "
-                "a larger heldout_share)."
-            ) from error
+        TokenizedText.of(text.documents(held_out), tokenizer).save(path, origin)
     return TokenizedText.load(path, origin)
 
 
-def prepare_model(start: Start, vocab_size: int, max_length: int, seed: int) -> BertForPreTraining:
+def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertForPreTraining:
     """A model with weights drawn from ``seed``, or with those of the checkpoint."""
-    names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    dropout = {} if start.dropout is None else dict.fromkeys(names, start.dropout)
-    if start.checkpoint is not None:
-        model = BertForPreTraining.from_pretrained(start.checkpoint, **dropout)
-    else:
-        known = start.config if isinstance(start.config, BertConfig) else BertConfig.from_pretrained(start.config)
-        torch.manual_seed(seed)
-        model = BertForPreTraining(BertConfig(**{**known.to_dict(), **dropout, "vocab_size": vocab_size}))
-    if max_length > model.config.max_position_embeddings:
+    torch.manual_seed(seed)
+    if start.checkpoint is None:
+        return BertForPreTraining(config_of(start, vocab_size, text))
+    names = {read_name(name).ours for name in open_weights(start.checkpoint).names()}
+    lacking = {task for task, (_, tensor, _) in HEADS.items() if tensor not in names}
+    needed = {text.task} if text.task else set(HEADS)
+    if lacking & needed and not start.fresh_head:
+        what = " and ".join(HEADS[task][0] for task in HEADS if task in lacking & needed)
+        left = needed - lacking
+        other = f", or train the task alone whose head it has (--task {min(left)})" if left else ""
         raise InputError(
-            f"max_length is {max_length}, and the model has {model.config.max_position_embeddings} positions."
+            f"{start.checkpoint} has no head for {what}. To begin one anew, add --fresh-head (from Python "
+            f"Start(fresh_head=True)){other}."
         )
+    config = BertConfig.from_pretrained(start.checkpoint)
+    # num_labels, though neither head has labels: whoever names it allows a head that the file lacks, and keeps others.
+    allowed = {"num_labels": config.num_labels} if lacking else {}
+    model = BertForPreTraining.from_pretrained(start.checkpoint, **dropout_of(start), **allowed)
+    check_positions(model.config, text)
+    fresh = [] if model.load_report is None else list(model.load_report.fresh)
+    if start.fresh_head:
+        fresh += [name for task in sorted(needed - lacking) for name in begin_anew(model, task)]
+    if fresh:
+        unused = sorted(HEADS[task][0] for task in lacking - needed)
+        aside = f"; a head for {' and '.join(unused)} is neither trained nor saved" if unused else ""
+        logger.warning("%s: %s begin at random (seed %d)%s.", start.checkpoint, ", ".join(fresh), seed, aside)
     return model
 
 
-def save_whole(model: BertPreTrainedModel, folder: Path, workers: Workers) -> None:
-    """Save the model, which may be shared out among the workers."""
-    if not workers.sharded:
+def begin_anew(model: BertForPreTraining, task: str) -> list[str]:
+    """Draw the weights of one task's head, which the checkpoint brought, anew; returns their names."""
+    name = HEADS[task][1].removesuffix(".weight").removesuffix(".transform.dense")
+    names = []
+    for inner, module in model.get_submodule(name).named_modules(prefix=name):
+        if getattr(module, "weight", None) is model.get_input_embeddings().weight:
+            continue  # the tied decoder is the encoder's
+        model._init_weights(module)
+        names += [f"{inner}.{one}" for one, _ in module.named_parameters(recurse=False)]
+    if task == "mlm":
+        torch.nn.init.zeros_(heads_of(model).predictions.bias)
+    return names
+
+
+def config_of(start: Start, vocab_size: int, text: Text) -> BertConfig:
+    """The shape of a model that begins at random."""
+    known = start.config if isinstance(start.config, BertConfig) else BertConfig.from_pretrained(start.config)
+    config = BertConfig(**{**known.to_dict(), **dropout_of(start), "vocab_size": vocab_size})
+    config.validate()
+    check_positions(config, text)
+    return config
+
+
+def dropout_of(start: Start) -> dict[str, float]:
+    """The fields of a config that the dropout decides."""
+    names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    return {} if start.dropout is None else dict.fromkeys(names, start.dropout)
+
+
+def check_positions(config: BertConfig, text: Text) -> None:
+    """Raise InputError for a text that is laid out longer than the model reads."""
+    if text.max_length > config.max_position_embeddings:
+        raise InputError(
+            f"max_length is {text.max_length}, and the model has {config.max_position_embeddings} positions."
+        )
+
+
+def trained_class(model: BertForPreTraining, task: str | None) -> type[BertPreTrainedModel]:
+    """The class to save as: without a head that began at random and was not trained; nobody is to take it for one."""
+    fresh = () if model.load_report is None else model.load_report.fresh
+    other = {"mlm": "nsp", "nsp": "mlm"}.get(task or "")
+    if task is None or other is None or HEADS[other][1] not in fresh:
+        return type(model)
+    return HEADS[task][2]
+
+
+def save_whole(
+    model: BertPreTrainedModel, folder: Path, workers: Workers, kind: type[BertPreTrainedModel] | None = None
+) -> None:
+    """Save the model, which may be shared out among the workers; ``kind``: as this class, which has fewer heads."""
+    if not workers.sharded and kind in (None, type(model)):
         if workers.is_first:
             model.save_pretrained(folder)
         return
     weights = {name: whole(parameter) for name, parameter in model.named_parameters()}
     if workers.is_first:
-        copy = type(model)(model.config)
+        copy = (kind or type(model))(model.config)
         copy.load_state_dict(weights, strict=False)  # a tied tensor has one name here, and two there
         copy.save_pretrained(folder)
-
-
-def files_of(paths: Iterable[Source]) -> tuple[Source, ...]:
-    """``paths``, with the .txt files of a folder in the place of the folder, by name."""
-    found: list[Source] = []
-    for path in map(as_path, paths):
-        found += sorted(path.glob("*.txt")) if path.is_dir() else [path]
-        if path.is_dir() and not any(path.glob("*.txt")):
-            raise InputError(f"The folder {path} holds no .txt file.")
-    return tuple(found)

@@ -1,10 +1,14 @@
 """How a run is trained: one flat record, with the paper's values as defaults (appendix A.2) and a reason where due."""
 
 import dataclasses
+import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from minibert.errors import InputError
+
+logger = logging.getLogger("minibert.training")
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,14 @@ class Settings:
         """Raises InputError for a value that makes no sense."""
         for name, least, most in BOUNDS:
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and least <= value <= most):
-                raise InputError(f"{name} is {value!r}; it must lie between {least} and {most}.")
+            if value is None and name in OPTIONAL:
+                continue
+            is_number = type(value) is int or (type(value) is float and name not in WHOLE and math.isfinite(value))
+            if not is_number or not least <= value <= most:
+                kind = "a whole number" if name in WHOLE else "a number"
+                raise InputError(f"{name} is {value!r}; it must lie between {least} and {most}, and be {kind}.")
+        if self.learning_rate == 0:
+            raise InputError(f"learning_rate is {self.learning_rate!r}; it must be above 0, or nothing is learned.")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; there are 'float32' and 'bfloat16'.")
 
@@ -44,13 +54,27 @@ class Settings:
         fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in FREE}
         return {**fields, "betas": list(self.betas)}
 
+    def warn(self) -> None:
+        """Say what can hardly be meant."""
+        if self.learning_rate > HIGHEST_RATE:
+            logger.warning(
+                "learning_rate is %g; Adam moves every weight by about that much in a step, and BERT's weights are "
+                "about 0.02 in size. Usual are 1e-5 to 1e-3; above %g hardly anything is learned.",
+                self.learning_rate, HIGHEST_RATE,
+            )  # fmt: skip
 
+
+HIGHEST_RATE = 0.01  # half of initializer_range, 0.02
 # May differ in a resumed run; what they change is memory, time and the last bits.
 FREE = ("micro_tokens", "recompute", "save_every", "keep_snapshots", "tensorboard", "stop_after")
 ENDLESS = float("inf")
+OPTIONAL = ("steps", "micro_tokens", "stop_after")
+WHOLE = (
+    "epochs", "steps", "evaluate_every", "micro_tokens", "save_every", "keep_snapshots", "stop_after", "seed",
+)  # fmt: skip
 BOUNDS = (
     ("learning_rate", 0, ENDLESS), ("epochs", 1, ENDLESS), ("steps", 1, ENDLESS), ("warmup", 0, 1),
     ("weight_decay", 0, ENDLESS), ("eps", 0, 1), ("clip", 0, ENDLESS), ("evaluate_every", 0, ENDLESS),
     ("micro_tokens", 1, ENDLESS), ("save_every", 1, ENDLESS), ("keep_snapshots", 1, ENDLESS),
-    ("stop_after", 1, ENDLESS),
+    ("stop_after", 1, ENDLESS), ("seed", -ENDLESS, ENDLESS),
 )  # fmt: skip

@@ -5,16 +5,19 @@ held-out documents in seconds, not after the vocabulary.  Start with :func:`surv
 """
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from minibert.corpus.formats import data_path
 from minibert.errors import InputError
 from minibert.source import Source
-from minibert.training.apart import LONG, HeldOut
+from minibert.training.apart import LONG, HeldOut, is_same
 from minibert.training.documents import UNITS, Document, place_of, read_documents
 
 logger = logging.getLogger("minibert.training")
@@ -97,7 +100,9 @@ class Survey:
 
     def say(self, files: Sequence[str]) -> None:
         """Say what was found; ``files``: those taken out of the training text."""
-        twins = [f"{count:,} {'document' if count == 1 else 'documents'} of {file}" for file, count in self.twins.items()]
+        twins = [
+            f"{count:,} {'document' if count == 1 else 'documents'} of {file}" for file, count in self.twins.items()
+        ]
         if files or twins:
             logger.warning(
                 "Held out, and so taken out of the training text and the vocabulary: %s.", ", ".join([*files, *twins])
@@ -129,8 +134,8 @@ def survey(files: Sequence[Source], heldout: Sequence[Source], share: float, rea
         )
     if not found.training.documents:
         raise InputError(
-            f"All {len(places):,} documents fell among the {share:.1%} that are kept for scores, so there is nothing to "
-            "learn from. Name a file that is kept instead: --heldout FILE, or ask for a smaller --heldout-share."
+            f"All {len(places):,} documents fell among the {share:.1%} that are kept for scores, so there is nothing "
+            "to learn from. Name a file that is kept instead: --heldout FILE, or ask for a smaller --heldout-share."
         )
     return found
 
@@ -138,12 +143,12 @@ def survey(files: Sequence[Source], heldout: Sequence[Source], share: float, rea
 def advice(files: Sequence[Source], share: float, reading: dict[str, Any], places: list[float]) -> str:
     """What to add to the command so that a document is held out and one is left; each has been tried here."""
     if len(files) > 1:
-        smallest = min(files, key=size_of)
-        if any(size_of(file) > 0 for file in files if file != smallest):
-            return f"Keep a file instead: --heldout {smallest}"
+        smallest = min(map(data_path, files), key=size_of)
+        if not all(is_same(data_path(file), smallest) for file in files):
+            return f"Keep a file instead: --heldout {shlex.quote(str(smallest))}"
     if (enough := least_share(places)) is not None:
         return f"Ask for more of them: --heldout-share {enough}, or keep another file: --heldout FILE"
-    for unit in UNITS[:2]:
+    for unit in UNITS[: 1 if reading.get("heading") else 2]:
         finer = [place_of(document) for document in read_documents(files, **{**reading, "document": unit})]
         if (enough := least_share(finer)) is not None:
             more = "" if min(finer) < share else f" --heldout-share {enough}"
@@ -153,19 +158,17 @@ def advice(files: Sequence[Source], share: float, reading: dict[str, Any], place
 
 def least_share(places: Sequence[float]) -> float | None:
     """A short number that is above the first of these places and not above the last; None where there is none."""
-    first, last = min(places), max(places)
+    first, last = min(places, default=1.0), max(places, default=0.0)
     for digits in range(2, 12):
-        enough = round(first + 0.5 * 10**-digits, digits)
+        enough = float(round(first + 0.5 * 10**-digits, digits))
         if first < enough <= last:
             return enough
     return None
 
 
-def size_of(path: Source) -> int:
+def size_of(path: Path) -> int:
     """The bytes of a file."""
-    from minibert.corpus.formats import data_path
-
-    return data_path(path).stat().st_size
+    return path.stat().st_size
 
 
 def counted(documents: Iterable[Document], count: Count) -> Iterable[Document]:
@@ -177,5 +180,7 @@ def counted(documents: Iterable[Document], count: Count) -> Iterable[Document]:
 
 def progress(documents: Iterable[Document]) -> Iterable[Document]:
     """The documents with a bar, where stderr is a terminal."""
-    bar: Iterable[Document] = tqdm(documents, desc="looking the text through", unit=" documents", leave=False, disable=None)
+    bar: Iterable[Document] = tqdm(
+        documents, desc="looking the text through", unit=" documents", leave=False, disable=None
+    )
     return bar

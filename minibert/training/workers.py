@@ -5,6 +5,7 @@ train as one does.  Two ways: each holds the whole model (DDP), or a part of it,
 it is its turn (FSDP2; Rajbhandari et al. 2020), for models that do not fit.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -82,7 +83,11 @@ class Workers:
             return objective
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(objective, gradient_as_bucket_view=True, broadcast_buffers=False)
+        # No buffer changes in training, so none is sent around; newer torch warns of the older name.
+        names = ("forward_sync_buffers", "broadcast_buffers")
+        known = inspect.signature(DistributedDataParallel.__init__).parameters
+        unsent: dict[str, Any] = {next(name for name in names if name in known): False}
+        return DistributedDataParallel(objective, gradient_as_bucket_view=True, **unsent)
 
     def gathering(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Around a backward pass: the workers exchange gradients after the last one of a step, not before."""

@@ -72,10 +72,10 @@ def run(files, output: Path, config: BertConfig = TINY, **settings):
 
 
 def command(files, output: Path, *options: str) -> list[str]:
+    shape = [] if "--from" in options else ["--config", str(files["config"]), "--vocab-size", "80"]
     return [
-        "pretrain", str(files["text"]), "--heldout", str(files["heldout"]), "--output", str(output),
-        "--config", str(files["config"]), "--vocab-size", "80", "--max-length", "48", "--step-tokens", "512",
-        "--epochs", "2", "--learning-rate", "5e-3", *options,
+        "pretrain", str(files["text"]), "--heldout", str(files["heldout"]), "--output", str(output), *shape,
+        "--max-length", "48", "--step-tokens", "512", "--epochs", "2", "--learning-rate", "5e-3", *options,
     ]  # fmt: skip
 
 
