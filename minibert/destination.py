@@ -7,50 +7,52 @@ import os
 import stat
 from pathlib import Path
 
-from minibert.errors import InputError
+from minibert.errors import CheckpointError, InputError
 from minibert.source import Source, as_path, is_kind
 
 
 def check_folder(path: Source, name: str = "output") -> Path:
-    """``path`` as a folder that files can be written into; it may be new.  Raises InputError when they cannot."""
+    """``path`` as a folder that files can be written into; it may be new.  Raises CheckpointError when they cannot."""
     folder = destination(path, name)
     if not is_kind(folder, stat.S_ISDIR) and there_is(folder):
-        raise InputError(f"{name} is {folder}, which is a file; give the path of a folder, new or existing.")
+        raise CheckpointError(f"{name} is {folder}, which is a file; give the path of a folder, new or existing.")
     check_writable(folder, name)
     return folder
 
 
 def check_file(path: Source, name: str = "output") -> Path:
-    """``path`` as a file that can be written, its folder perhaps new.  Raises InputError when it cannot."""
+    """``path`` as a file that can be written, its folder perhaps new.  Raises CheckpointError when it cannot."""
     file = destination(path, name)
     if is_kind(file, stat.S_ISDIR):
-        raise InputError(f"{name} is {file}, which is a folder; give the path of a file in it.")
+        raise CheckpointError(f"{name} is {file}, which is a folder; give the path of a file in it.")
     if is_kind(file, stat.S_ISREG) and not os.access(file, os.W_OK):
-        raise InputError(f"{name} is {file}, which may not be written (permissions). Choose another path.")
+        raise CheckpointError(f"{name} is {file}, which may not be written (permissions). Choose another path.")
     check_writable(file.absolute().parent, name)
     return file
 
 
 def destination(path: Source, name: str) -> Path:
-    """``path`` as a path; InputError for what is none."""
+    """``path`` as a path; InputError for what is none, CheckpointError for one that no file can have."""
     try:
         found = as_path(path)
     except TypeError as error:
         raise InputError(f"{name} is a {type(path).__name__}; expected a path.") from error
     if "\0" in str(found):
-        raise InputError(f"{name} is {str(found)!r}; a path holds no NUL (U+0000).")
+        raise CheckpointError(f"{name} is {str(found)!r}; a path holds no NUL (U+0000).")
     return found
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Raise InputError unless ``folder``, or where it will be made, is a folder that may be written into."""
+    """Raise CheckpointError unless ``folder``, or where it will be made, is a folder that may be written into."""
     here = folder.absolute()
     while not there_is(here) and here != here.parent:
         here = here.parent
     if not is_kind(here, stat.S_ISDIR):
-        raise InputError(f"{name} is {folder}, and {here} is no folder. Choose another path.")
+        raise CheckpointError(f"{name} is {folder}, and {here} is no folder. Choose another path.")
     if not os.access(here, os.W_OK | os.X_OK):
-        raise InputError(f"{name} is {folder}, and {here} may not be written into (permissions). Choose another path.")
+        raise CheckpointError(
+            f"{name} is {folder}, and {here} may not be written into (permissions). Choose another path."
+        )
 
 
 def there_is(path: Path) -> bool:

@@ -18,8 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError, MinibertError
-from minibert.source import as_path
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +47,7 @@ def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 given = signature.bind(*args, **kwargs)
             except TypeError:
                 return run(*args, **kwargs)  # whose own message names the function
-            folder, workers = as_path(given.arguments[argument]), given.arguments.get("workers")
+            folder, workers = check_folder(given.arguments[argument], argument), given.arguments.get("workers")
             with ExitStack() as until_the_end:
                 if workers is None:
                     until_the_end.enter_context(locked(folder))

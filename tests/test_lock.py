@@ -194,14 +194,13 @@ def test_folders_that_are_none(tmp_path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "a" / NAME).mkdir(parents=True)
     for folder, reason in (
-        ("file", "File exists"),
-        ("file/out", "Not a directory|File exists"),
-        ("a", "Is a directory"),
+        ("file", "folder is .*file, which is a file"),
+        ("file/out", "file is no folder"),
+        ("a", r"\.lock' cannot be written \(Is a directory\)"),
+        ("nul\0", "a path holds no NUL"),
     ):
-        with pytest.raises(CheckpointError, match=rf"\.lock' cannot be written \({reason}\)"):
+        with pytest.raises(CheckpointError, match=reason):
             run(tmp_path / folder)
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        run(tmp_path / "nul\0")
 
 
 def test_a_call_that_fails_leaves_no_folder(tmp_path) -> None:
