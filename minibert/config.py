@@ -102,7 +102,7 @@ class BertConfig:
         self.id2label = named
         if names_alone and NAMES.holds(named):
             self.label2id = {name: number for number, name in named.items()}
-        if num_labels is not None and num_labels != self.num_labels:
+        if num_labels is not None and (type(num_labels) is not int or num_labels != self.num_labels):
             self.num_labels = num_labels
 
     @property

@@ -1,18 +1,21 @@
 """What stands on the tree: the two heads of pre-training and the four of fine-tuning (paper, sections 3.1 and 4).
 
-Each head is the encoder, one or two dense layers, and a loss when labels are given.  All take what BertModel takes
-(``input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds`` and the ``output_…`` switches) and add
-``labels``.  Start with BertForMaskedLM; the others differ from it in a few lines.
+Each head is the encoder, one or two dense layers, and a loss (losses.py) when labels are given.  All take what
+BertModel takes (``input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds`` and, among ``options``,
+``output_attentions``, ``output_hidden_states``, ``return_dict``) and add ``labels``.  Those with one mean as their loss
+take ``num_items_in_batch``, too: the sum over the labels is divided by it, so that micro-batches add up to their whole
+batch; transformers' Trainer gives it.  Start with BertForMaskedLM; the others differ from it in a few lines.
 """
 
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
+from minibert.inputs import check_choices
+from minibert.losses import Count, classification_loss, cross_entropy, position_loss
 from minibert.model import BertModel, activation
 from minibert.outputs import BertModelOutput, HeadOutput, PreTrainingOutput, QuestionAnsweringOutput
 from minibert.points import Observable
@@ -90,6 +93,7 @@ class BertHead(BertPreTrainedModel):
     """The part every head shares: how it runs the encoder under it."""
 
     bert: BertModel
+    accepts_loss_kwargs = True  # transformers' Trainer asks: whether forward divides by num_items_in_batch itself
 
     def encode(self, inputs: tuple[Tensor | None, ...], options: dict[str, Any]) -> BertModelOutput:
         """The encoder's output as a record, whatever ``return_dict`` says: the head reads it by name."""
@@ -124,9 +128,26 @@ class BertMLMBase(BertHead):
             module_name, _, attribute = name.rpartition(".")
             setattr(self.get_submodule(module_name), attribute, self.get_parameter(source))
 
+    def get_output_embeddings(self) -> nn.Linear:
+        """The decoder: its rows are the word embeddings, unless ``tie_word_embeddings`` is off."""
+        decoder: nn.Linear = self.cls.get_submodule("predictions.decoder")  # type: ignore[assignment]
+        return decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Put another decoder, with a bias, in its place; ``tie_weights`` makes its weight the word embeddings again.
+
+        Raises InputError for anything but an ``nn.Linear`` with a bias.
+        """
+        if not isinstance(new_embeddings, nn.Linear) or new_embeddings.bias is None:
+            raise InputError("set_output_embeddings takes an nn.Linear with a bias: H inputs, a score for every piece.")
+        predictions: Any = self.cls.get_submodule("predictions")
+        predictions.decoder, predictions.bias = new_embeddings, new_embeddings.bias
+
 
 class BertForPreTraining(BertMLMBase):
     """Both tasks of pre-training at once (paper, section 3.1)."""
+
+    accepts_loss_kwargs = False  # two means over two numbers of labels
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -150,8 +171,8 @@ class BertForPreTraining(BertMLMBase):
         prediction_logits, relationship_logits = self.cls(outputs.last_hidden_state, outputs.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            masked_lm_loss = F.cross_entropy(prediction_logits.view(-1, self.config.vocab_size), labels.view(-1))
-            loss = masked_lm_loss + F.cross_entropy(relationship_logits.view(-1, 2), next_sentence_label.view(-1))
+            masked_lm_loss = cross_entropy(prediction_logits, labels)
+            loss = masked_lm_loss + cross_entropy(relationship_logits, next_sentence_label, name="next_sentence_label")
         return self.finish(PreTrainingOutput(loss, prediction_logits, relationship_logits), outputs, options)
 
 
@@ -172,14 +193,13 @@ class BertForMaskedLM(BertMLMBase):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,  # (B, T), -100 where there is nothing to guess
+        num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, T, V) and, with labels, the mean cross-entropy over the masked positions, in nats."""
         outputs = self.encode((input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds), options)
         logits = self.cls(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            loss = F.cross_entropy(logits.view(-1, self.config.vocab_size), labels.view(-1))
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return self.finish(HeadOutput(loss, logits), outputs, options)
 
 
@@ -200,12 +220,13 @@ class BertForNextSentencePrediction(BertHead):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,  # (B,): 0 when B follows A, 1 when B is random
+        num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, 2) and, with labels, the mean cross-entropy."""
         outputs = self.encode((input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds), options)
         logits = self.cls(outputs.pooler_output)
-        loss = None if labels is None else F.cross_entropy(logits.view(-1, 2), labels.view(-1))
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return self.finish(HeadOutput(loss, logits), outputs, options)
 
 
@@ -228,6 +249,7 @@ class BertForSequenceClassification(BertHead):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,  # (B,) int64; several at once: (B, labels) float; a number: (B,) float
+        num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, labels) and, with labels, the loss that ``config.problem_type`` names.
@@ -236,24 +258,10 @@ class BertForSequenceClassification(BertHead):
         """
         outputs = self.encode((input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds), options)
         logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None if labels is None else self.loss(logits, labels)
+        loss = None
+        if labels is not None:
+            loss = classification_loss(logits, labels, self.config.problem_type, num_items_in_batch)
         return self.finish(HeadOutput(loss, logits), outputs, options)
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean squared error, cross-entropy, or one binary cross-entropy a label."""
-        problem = self.config.problem_type
-        if problem == "regression" or (problem is None and self.num_labels == 1):
-            if self.num_labels == 1:
-                return F.mse_loss(logits.squeeze(), labels.squeeze())
-            return F.mse_loss(logits, labels)
-        if problem == "single_label_classification" or (problem is None and labels.dtype in (torch.long, torch.int)):
-            return F.cross_entropy(logits.view(-1, self.num_labels), labels.view(-1))
-        if problem in ("multi_label_classification", None):
-            return F.binary_cross_entropy_with_logits(logits, labels)
-        raise ConfigError(
-            f"problem_type is {problem!r}; expected 'regression', 'single_label_classification' or "
-            "'multi_label_classification'."
-        )
 
 
 class BertForMultipleChoice(BertHead):
@@ -274,20 +282,16 @@ class BertForMultipleChoice(BertHead):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,  # (B, C, T, H)
         labels: Tensor | None = None,  # (B,): the number of the right choice
+        num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, C) and, with labels, the mean cross-entropy."""
-        given = input_ids if input_ids is not None else inputs_embeds
-        expected = 3 if given is input_ids else 4
-        if given is None or given.dim() != expected:
-            found = "neither of them" if given is None else f"shape {tuple(given.shape)}"
-            raise InputError(f"Multiple choice reads input_ids (B, C, T) or inputs_embeds (B, C, T, H); found {found}.")
-        C = given.shape[1]
         inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        C = check_choices(inputs)
         flat = tuple(None if x is None else x.flatten(0, 1) for x in inputs)  # (B · C, T)
         outputs = self.encode(flat, options)
         logits = self.classifier(self.dropout(outputs.pooler_output)).view(-1, C)
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return self.finish(HeadOutput(loss, logits), outputs, options)
 
 
@@ -310,17 +314,20 @@ class BertForTokenClassification(BertHead):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,  # (B, T), -100 for tokens that do not count
+        num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, T, labels) and, with labels, the mean cross-entropy."""
         outputs = self.encode((input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds), options)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        loss = None if labels is None else F.cross_entropy(logits.view(-1, self.num_labels), labels.view(-1))
+        loss = None if labels is None else cross_entropy(logits, labels, num_items_in_batch)
         return self.finish(HeadOutput(loss, logits), outputs, options)
 
 
 class BertForQuestionAnswering(BertHead):
     """Where the answer starts and ends (paper, section 4.2)."""
+
+    accepts_loss_kwargs = False  # its labels are two
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -347,15 +354,9 @@ class BertForQuestionAnswering(BertHead):
         start_logits, end_logits = (scores.squeeze(-1).contiguous() for scores in logits.split(1, dim=-1))
         loss = None
         if start_positions is not None and end_positions is not None:
-            start_loss = position_loss(start_logits, start_positions)
-            loss = (start_loss + position_loss(end_logits, end_positions)) / 2
+            start_loss = position_loss(start_logits, start_positions, "start_positions")
+            loss = (start_loss + position_loss(end_logits, end_positions, "end_positions")) / 2
         return self.finish(QuestionAnsweringOutput(loss, start_logits, end_logits), outputs, options)
-
-
-def position_loss(logits: Tensor, positions: Tensor) -> Tensor:
-    """Cross-entropy of (B, T) scores against (B,) positions; answers that were cut off do not count."""
-    T = logits.shape[1]
-    return F.cross_entropy(logits, positions.view(-1).clamp(0, T), ignore_index=T)
 
 
 def classifier_dropout(config: BertConfig) -> nn.Dropout:

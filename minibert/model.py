@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import ConfigError
-from minibert.inputs import check_inputs, explain_lookup_failure, refuse_unsupported
+from minibert.inputs import check_inputs, explain_lookup_failure, has_values, refuse_unsupported
 from minibert.outputs import BertModelOutput
 from minibert.points import Observable
 from minibert.pretrained import BertPreTrainedModel
@@ -301,16 +301,17 @@ class BertModel(BertPreTrainedModel):
 
         Raises InputError, in a sentence, for shapes, lengths and ids that do not fit this model.
         """
-        refuse_unsupported(unsupported)
-        check_inputs(self.config, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
+        refuse_unsupported(unsupported, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
+        check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
 
         try:
             embeddings = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # (B, T, H)
-        except IndexError as error:  # ids are not scanned in every call: the lookup itself notices
-            raise explain_lookup_failure(self.config, input_ids, token_type_ids, position_ids) from error
+        except (IndexError, RuntimeError) as error:  # ids are not scanned in every call: the lookup itself notices
+            explain_lookup_failure(self, error, input_ids, token_type_ids, position_ids, inputs_embeds)
+            raise
 
         eager = output_attentions or self.config.attn_implementation == "eager" or self.is_watched()
         mask = expand_attention_mask(attention_mask, embeddings, additive=eager)
@@ -331,7 +332,7 @@ def expand_attention_mask(mask: Tensor | None, embeddings: Tensor, *, additive: 
     mask = mask.to(embeddings.device)
     if mask.dim() == 2:
         mask = mask.to(torch.bool)
-        if not torch.compiler.is_compiling() and mask.all():
+        if has_values(mask) and mask.all():
             return None  # nothing to hide, and the fused attention is faster without a mask
         mask = mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
     elif mask.dim() == 3:
