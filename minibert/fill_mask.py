@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from minibert.errors import InputError
+from minibert.inputs import kind_of, whole_number
 
 if TYPE_CHECKING:
-    from minibert.heads import BertForMaskedLM
+    from minibert.heads import BertForMaskedLM, BertForPreTraining
     from minibert.tokenizer import BertTokenizer
 
 
@@ -22,14 +23,32 @@ class Guess:
 
 
 def fill_mask(
-    model: "BertForMaskedLM", tokenizer: "BertTokenizer", text: str, top_k: int = 5, *, max_length: int | None = None
+    model: "BertForMaskedLM | BertForPreTraining",
+    tokenizer: "BertTokenizer",
+    text: str,
+    top_k: int = 5,
+    *,
+    max_length: int | None = None,
 ) -> list[list[Guess]]:
     """For every [MASK] in ``text``, in order, the ``top_k`` likeliest pieces of the vocabulary.
 
     ``max_length``: tokens to cut the text to; default all of it.
 
-    Raises InputError when the text has no mask, or more tokens than the model reads.
+    Raises InputError when the text has no mask, or more tokens than the model reads; and for a model without a
+    masked-language-modelling head, a tokenizer that is none, several texts at once, or a ``top_k`` below 1.
     """
+    if not callable(getattr(model, "get_output_embeddings", None)) or model.get_output_embeddings() is None:
+        raise InputError(
+            f"fill_mask needs a model with a vocabulary at its end, BertForMaskedLM or BertForPreTraining; got a "
+            f"{kind_of(model)}."
+        )
+    if not callable(tokenizer) or not hasattr(tokenizer, "mask_token_id"):
+        raise InputError(f"tokenizer is a {kind_of(tokenizer)}; expected the BertTokenizer of the model.")
+    if not isinstance(text, str):
+        raise InputError(f"text is a {kind_of(text)}; expected one text. For several, call fill_mask for each.")
+    top_k = whole_number("top_k", top_k)
+    if top_k < 1:
+        raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1.")
     inputs = tokenizer(text, return_tensors="pt", truncation=max_length is not None, max_length=max_length)
     inputs = inputs.to(model.device)
     gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
@@ -38,7 +57,9 @@ def fill_mask(
             f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing."
         )
     with torch.inference_mode():
-        logits = model(**inputs).logits[0, gaps]  # (gaps, V)
+        outputs = model(**inputs, return_dict=True)
+        scores = outputs["logits" if "logits" in outputs else "prediction_logits"]
+        logits = scores[0, gaps]  # (gaps, V)
     probabilities, ids = logits.softmax(dim=-1).topk(min(top_k, logits.shape[-1]))
     return [
         [

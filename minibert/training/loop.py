@@ -26,7 +26,7 @@ from minibert.source import Source, as_path, read_json, write_text
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
 from minibert.training.journal import Journal, Progress
 from minibert.training.objective import Objective
-from minibert.training.optimizer import learning_rate, make_optimizer, recompute_layers
+from minibert.training.optimizer import learning_rate, make_optimizer
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot
 from minibert.training.workers import ALONE, Workers, whole
@@ -105,7 +105,7 @@ class Run:
         self.objective, self.examples, self.settings = objective, examples, settings
         self.folder, self.evaluate, self.workers = folder, evaluate, workers
         if settings.recompute:
-            recompute_layers(objective.model.base_model.get_submodule("encoder.layer"))  # type: ignore[arg-type]
+            objective.model.gradient_checkpointing_enable()
         self.wrapped = workers.wrap(objective)
         self.optimizer = make_optimizer(objective.model, settings)
         self.position = load_snapshot(folder, objective.model, self.optimizer) or Position()

@@ -32,13 +32,3 @@ def learning_rate(settings: Settings, done: int, total: int) -> float:
     if done < rising:
         return settings.learning_rate * (done / rising)
     return settings.learning_rate * max(0.0, (total - done) / max(1, total - rising))
-
-
-def recompute_layers(layers: nn.ModuleList) -> None:
-    """Gradient checkpointing (Chen et al. 2016): keep a layer's input, compute the rest again when needed."""
-    from functools import partial
-
-    from torch.utils.checkpoint import checkpoint
-
-    for layer in layers:
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
