@@ -22,7 +22,7 @@ def add(verbs: Any) -> None:
         "--pooling",
         type=layers,
         metavar="NAME",
-        help="mean, max, cls, pooler, concat_last4, … or a layer; default the checkpoint's",
+        help="mean, max, cls, pooler, concat_last4, … or a layer, or cls,mean; default the checkpoint's",
     )
     verb.add_argument(
         "--layers", type=layers, metavar="WHICH", help="that are pooled: a name, a number, or 1,6; default last"
@@ -32,6 +32,15 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument(
         "--long", choices=("truncate", "windows"), help="cut what the model cannot read (default), or average windows"
+    )
+    verb.add_argument("--prompt", metavar="TEXT", help="put before each text as it is, such as 'query: '")
+    verb.add_argument(
+        "--prompt-name",
+        metavar="NAME",
+        help="one of the checkpoint's prompts; default its default one, for a whole file first its document prompt",
+    )
+    verb.add_argument(
+        "--truncate-dim", type=positive, metavar="N", help="keep the first N numbers of a vector (default all)"
     )
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, cuda:1, … or auto, the best there is; default cpu")
     verb.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default float32")
@@ -79,7 +88,7 @@ def embed(options: argparse.Namespace) -> int:
 
 def encoding(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Embedder.encode`` that were given."""
-    names = ("pooling", "layers", "normalize", "long")
+    names = ("pooling", "layers", "normalize", "long", "prompt", "prompt_name", "truncate_dim")
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
@@ -131,11 +140,11 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     return 0
 
 
-def layers(text: str) -> str | int | list[int]:
-    """A name, a number, or numbers with commas between: ``mean``, ``-1``, ``1,6``."""
+def layers(text: str) -> str | int | list[int] | list[str]:
+    """A name, a number, or several with commas between: ``mean``, ``-1``, ``1,6``, ``cls,mean``."""
     parts = text.split(",")
     if not all(part.strip().lstrip("-").isdecimal() for part in parts):
-        return text
+        return [part.strip() for part in parts] if len(parts) > 1 else text
     numbers = [int(part) for part in parts]
     return numbers if len(numbers) > 1 else numbers[0]
 

@@ -47,6 +47,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--in", dest="folder", metavar="DIR", help="a folder that minibert embed wrote: search there")
     verb.add_argument("-k", "--top-k", type=positive, metavar="K", help="with --in: how many texts (default 10)")
+    verb.add_argument("--prompt", metavar="TEXT", help="with --in: put before QUERY; default the model's query prompt")
     verb.epilog = (
         'example: minibert similar bank "He sat on the bank of the river." "He borrowed from the bank to buy a car."'
     )
@@ -58,6 +59,8 @@ def similar(options: argparse.Namespace) -> int:
         return search(options)
     if options.top_k is not None:
         raise InputError("-k says how many texts of a corpus to show; give the corpus with --in DIR.")
+    if options.prompt is not None:
+        raise InputError("--prompt goes before a text to look for in a corpus; give the corpus with --in DIR.")
     if not options.texts:
         raise InputError(
             f"There is no text to compare {options.word!r} in: give some behind it, or a corpus with --in DIR."
@@ -75,7 +78,7 @@ def search(options: argparse.Namespace) -> int:
         raise InputError("--pooling is of a word's pieces; a corpus is searched with the pooling it was embedded with.")
     from minibert.corpus import nearest
 
-    hits = nearest(options.folder, options.word, options.top_k or 10, options.model)
+    hits = nearest(options.folder, options.word, options.top_k or 10, options.model, prompt=options.prompt)
     if options.json:
         print_json({"query": options.word, "hits": [hit.to_dict() for hit in hits]})
         return 0

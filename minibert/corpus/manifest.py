@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from minibert import __version__
 from minibert.checksum import file_digest, json_digest, read_sealed, write_sealed
 from minibert.corpus.rows import Input, Survey
@@ -22,6 +24,7 @@ from minibert.corpus.shards import Record, read_record, write_lines
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
 from minibert.hub import commit_of
+from minibert.model import BertModel
 from minibert.source import is_demo, is_file, local_folder, write_text
 
 logger = logging.getLogger("minibert.corpus")
@@ -63,25 +66,40 @@ def make_plan(
 
 
 def describe_model(embedder: Embedder) -> Plan:
-    """Which model this is: where it came from, and a checksum of what it computes with."""
+    """Which model this is: where it came from, and a checksum of what it computes with.
+
+    ``steps_sha256``, ``include_prompt`` and ``query_prompt``, the prompt for what is looked for in the corpus, stand
+    there for a sentence-transformers model that has them.
+    """
     report = embedder.model.load_report
     source = None if report is None else report.source
     folder = None if source is None or is_demo(source) else local_folder(source)
-    return {
+    query_prompt = embedder.find_prompt(None, "query" if embedder.prompts["query"] else None)
+    found = {
         "source": source if folder is None else str(Path(str(source)).expanduser().resolve()),
         "revision": None if report is None or folder is not None else commit_of(Path(report.files[0])),
-        "sha256": weights_digest(embedder),
+        "sha256": weights_digest(embedder.model, settings_of(embedder.model)),
         "dtype": str(embedder.model.dtype).removeprefix("torch."),
         "max_length": embedder.max_length,
         "tokenizer_sha256": tokenizer_digest(embedder),
     }
+    if len(embedder.steps):
+        found["steps_sha256"] = weights_digest(embedder.steps, repr(embedder.steps))
+    if not embedder.include_prompt:
+        found["include_prompt"] = False
+    return found | ({"query_prompt": query_prompt} if query_prompt else {})
 
 
-def weights_digest(embedder: Embedder) -> str:
-    """The SHA-256 of every parameter, and of the settings that no parameter's shape tells."""
-    config = embedder.model.config
-    digest = hashlib.sha256(repr((config.hidden_act, config.layer_norm_eps, config.num_attention_heads)).encode())
-    for name, tensor in embedder.model.state_dict().items():
+def settings_of(model: BertModel) -> str:
+    """The settings that no parameter's shape tells."""
+    config = model.config
+    return repr((config.hidden_act, config.layer_norm_eps, config.num_attention_heads))
+
+
+def weights_digest(module: nn.Module, settings: str) -> str:
+    """The SHA-256 of ``settings`` and of every parameter."""
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in module.state_dict().items():
         flat = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
         if flat.numel():

@@ -42,7 +42,7 @@ from minibert.source import Source, as_path, is_file
 logger = logging.getLogger("minibert.corpus")
 ENCODING: dict[str, Any] = {
     "pooling": None, "layers": "last", "weights": None, "normalize": None, "include_special_tokens": True,
-    "long": "truncate", "stride": 64,
+    "long": "truncate", "stride": 64, "prompt": None, "prompt_name": None, "truncate_dim": None,
 }  # fmt: skip
 SHARD_ROWS = 4096  # as many as encode sorts together; a killed run loses no more work than this
 
@@ -107,8 +107,9 @@ def embed_corpus(
         keep_text: whether the texts are kept beside the vectors.
         skip_bad: whether rows that cannot be read are left out, counted and listed, instead of refused.
         worker: ``(1, 4)`` takes every fourth shard from shard 1; the others are for other processes.
-        encoding: ``pooling``, ``layers``, ``weights``, ``normalize``, ``include_special_tokens``, ``long``, ``stride``
-            of :meth:`Embedder.encode`.
+        encoding: ``pooling``, ``layers``, ``weights``, ``normalize``, ``include_special_tokens``, ``long``, ``stride``,
+            ``prompt``, ``prompt_name``, ``truncate_dim`` of :meth:`Embedder.encode`; without a prompt, the model's
+            ``document`` prompt, else its default one.
 
     Raises InputError for arguments and rows that cannot be honoured, CheckpointError for a folder that cannot be
     written, both in a sentence and without a loss of what is done.
@@ -144,9 +145,20 @@ def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:
     if unknown := sorted(set(encoding) - set(ENCODING)):
         raise InputError(f"embed_corpus has no argument {unknown[0]!r}; encode's are {', '.join(ENCODING)}.")
     settings = {**ENCODING, **encoding}
-    for name in ("pooling", "normalize"):
-        if settings[name] is None:
-            settings[name] = getattr(embedder, name)
+    prompt, name = settings.pop("prompt"), settings.pop("prompt_name")
+    if prompt is None and name is None and embedder.prompts["document"]:
+        name = "document"
+    prompt = embedder.find_prompt(prompt, name)
+    if prompt or embedder.default_prompt_name is not None:
+        settings["prompt"] = prompt
+    if settings["pooling"] is None:
+        settings["pooling"] = embedder.pooling
+    if settings["truncate_dim"] is None:
+        settings["truncate_dim"] = embedder.truncate_dim
+    if settings["truncate_dim"] is None:
+        del settings["truncate_dim"]
+        if settings["normalize"] is None:  # else None is kept: unit length before the vectors are cut
+            settings["normalize"] = embedder.normalize
     return settings
 
 

@@ -3,16 +3,21 @@
 No index: every vector is looked at, so that nothing is missed.  Look first at :func:`best`.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.checksum import file_digest
 from minibert.corpus.manifest import FILE, Plan, describe_model, read_manifest, shard_count
-from minibert.corpus.shards import file_names, read_row, vector_blocks
+from minibert.corpus.shards import damaged, file_names, read_row, vector_blocks
 from minibert.embedding import Embedder
+from minibert.embedding.arguments import check_whole, described
 from minibert.errors import CheckpointError, InputError
 from minibert.source import Source, as_path
 
@@ -31,7 +36,15 @@ class Hit:
         return asdict(self)
 
 
-def nearest(folder: Source, query: str | Tensor, count: int = 10, model: Source | Embedder | None = None) -> list[Hit]:
+def nearest(
+    folder: Source,
+    query: str | Tensor,
+    count: int = 10,
+    model: Source | Embedder | None = None,
+    *,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+) -> list[Hit]:
     """The ``count`` rows of a corpus nearest to ``query``, nearest first; equal ones in input order.
 
     Args:
@@ -40,35 +53,72 @@ def nearest(folder: Source, query: str | Tensor, count: int = 10, model: Source 
         count: how many; fewer come where there are fewer.
         model: embeds the query, in just the way the corpus was: an Embedder, or where it is loaded from.  Default: the
             one that the manifest names.
+        prompt: put before a query that is a text.  Default: the one of ``prompt_name``, else the model's ``query``
+            prompt, else its default one, as the manifest has it.
+        prompt_name: one of the model's prompts.
 
-    Raises InputError for another model or a vector of another width, CheckpointError for a damaged folder.
+    The files of the shards are compared with their checksums, once in a process.  Raises InputError for another model
+    or a vector of another width, CheckpointError for a damaged folder.
     """
     place = as_path(folder)
     manifest = read_manifest(place)
-    if count < 1:
-        raise InputError(f"count is {count}; ask for at least 1 row.")
+    check_whole("count, how many rows are asked for,", count, 1)
     if not manifest.get("complete"):
         raise InputError(f"{place} is not complete yet. Run its embed command again: it goes on where it stopped.")
     try:
-        wanted = vector_of(query, manifest, place, model)
+        if isinstance(query, str):
+            embedder = embedder_for(manifest, place, model)
+            chosen = manifest["model"].get("query_prompt", "")
+            if prompt is not None or prompt_name is not None:
+                chosen = embedder.find_prompt(prompt, prompt_name)
+            vector: Any = embedder.encode(query, **{**manifest["encoding"], "prompt": chosen})
+        elif prompt is not None or prompt_name is not None:
+            raise InputError("A prompt goes before a text; the query is a vector.")
+        else:
+            vector = query
+        wanted = unit_vector(vector, manifest["output"]["width"], place)
         found = best(place, manifest, wanted, count)
         output = manifest["output"]
+        for shard in {shard for _, shard, _ in found}:
+            check_digests(place, manifest, shard, file_names(shard, output["format"])[1:])
         return [Hit(score, **read_row(place, shard, output["format"], where)) for score, shard, where in found]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{place / FILE} is damaged ({error!r}). Embed the corpus anew.") from error
 
 
-def vector_of(query: str | Tensor, manifest: Plan, place: Path, model: Source | Embedder | None) -> Tensor:
-    """The query as (W,) float64 of unit length, embedded as the manifest says."""
-    given: Tensor
-    if isinstance(query, str):
-        given = embedder_for(manifest, place, model).encode(query, **manifest["encoding"])
-    else:
-        given = query.detach().cpu()
-    width = manifest["output"]["width"]
-    if tuple(given.shape) != (width,):
-        raise InputError(f"The query has the shape {tuple(given.shape)}, expected ({width},), a vector of {place}.")
-    return F.normalize(given.double(), dim=0)
+def unit_vector(query: Any, width: int, place: Path) -> Tensor:
+    """A query's vector, (width,) of any floating point, as float64 of unit length; InputError for anything else."""
+    if not isinstance(query, Tensor):
+        raise InputError(f"The query is {described(query)}; expected a text (str) or its vector, a tensor.")
+    if tuple(query.shape) != (width,) or not query.is_floating_point():
+        raise InputError(
+            f"The query has the shape {tuple(query.shape)}, expected ({width},), a vector of {place}; its kind is "
+            f"{query.dtype}, expected floating point."
+        )
+    if not torch.isfinite(query).all():
+        raise InputError("The query's vector holds NaN or infinity; nothing is near to it.")
+    return F.normalize(query.detach().cpu().double(), dim=0)
+
+
+def check_digests(place: Path, manifest: Plan, number: int, names: Sequence[str]) -> None:
+    """Compare files of a shard with the manifest's checksums; CheckpointError for damaged and for exchanged ones."""
+    for name in names:
+        path = place / name
+        try:
+            status = path.stat()
+            if has_digest(
+                path, status.st_size, status.st_mtime_ns, manifest["shards"][number]["files"][name]["sha256"]
+            ):
+                continue
+        except OSError as error:
+            raise damaged(path, error.strerror or error) from error
+        raise damaged(path, f"its SHA-256 is not the one in {FILE}")
+
+
+@lru_cache(maxsize=1 << 16)
+def has_digest(path: Path, size: int, changed: int, digest: str) -> bool:
+    """Whether a file has that SHA-256; asked once for each state of the file, in a process."""
+    return file_digest(path) == digest
 
 
 def embedder_for(manifest: Plan, place: Path, model: Source | Embedder | None) -> Embedder:
@@ -76,9 +126,9 @@ def embedder_for(manifest: Plan, place: Path, model: Source | Embedder | None) -
     said = manifest["model"]
     embedder = model if isinstance(model, Embedder) else load(said, place, model)
     found = describe_model(embedder)
-    decisive = ("sha256", "tokenizer_sha256", "dtype", "max_length")
-    if differing := [name for name in decisive if found[name] != said[name]]:
-        listed = ", ".join(f"{name} {said[name]} there, {found[name]} here" for name in differing)
+    decisive = ("sha256", "tokenizer_sha256", "dtype", "max_length", "steps_sha256", "include_prompt")
+    if differing := [name for name in decisive if found.get(name) != said.get(name)]:
+        listed = ", ".join(f"{name} {said.get(name)} there, {found.get(name)} here" for name in differing)
         raise InputError(
             f"{place} was made by another model ({said['source']}): {listed}. Vectors of two models cannot be compared."
         )
@@ -110,7 +160,9 @@ def best(place: Path, manifest: Plan, wanted: Tensor, count: int) -> list[tuple[
     found: list[tuple[float, int, int]] = []
     for number, shard in enumerate(shards):
         start = 0
-        for block in vector_blocks(place / file_names(number, output["format"])[0], shard["vectors"], output["width"]):
+        name = file_names(number, output["format"])[0]
+        check_digests(place, manifest, number, [name])
+        for block in vector_blocks(place / name, shard["vectors"], output["width"]):
             wide = block.double()
             # In float64 and then rounded: equal vectors score the same wherever they stand.
             scores = (wide @ wanted / wide.norm(dim=1).clamp(min=1e-12)).float()

@@ -113,8 +113,11 @@ def vector_blocks(path: Path, rows: int, width: int) -> Iterator[Tensor]:
         for vectors in read_vectors(path, rows, width):
             if vectors.dtype != torch.float32 or vectors.ndim != 2 or vectors.shape[1] != width:
                 raise ValueError(f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {width} float32 a row")
+            for block in torch.split(vectors, ROWS_A_BLOCK):
+                if not torch.isfinite(block).all():
+                    raise ValueError("it holds NaN or infinity, which no vector has")
+                yield block
             found += len(vectors)
-            yield from torch.split(vectors, ROWS_A_BLOCK)
         if found != rows:
             raise ValueError(f"it holds {found} vectors, expected {rows}")
     except (OSError, ValueError) as error:

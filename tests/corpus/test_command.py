@@ -11,11 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
+from minibert import Embedder
 from minibert.cli import main
 from minibert.commands.embed import layers
 from tests.checkpoint.hub_server import HubServer
 from tests.corpus.conftest import FOLDER, contents, make_texts
+from tests.embedding.folders import plain, write
 
 ROOT = Path(__file__).parents[2]
 MODEL = ["--model", str(FOLDER)]
@@ -27,6 +30,42 @@ def source(tmp_path) -> Path:
     path = tmp_path / "rows.csv"
     path.write_text(ROWS, encoding="utf-8")
     return path
+
+
+def test_prompts(source, tmp_path, capsys) -> None:
+    prompts = {"prompts": {"query": "the bank: ", "document": "she sat "}, "default_prompt_name": "query"}
+    folder = write(tmp_path / "model", plain() | {"config_sentence_transformers.json": prompts})
+    embedder = Embedder.from_pretrained(folder, default_prompt_name=None)
+
+    def cosine_of(*arguments: str) -> float:
+        assert main([*arguments, "--json"]) == 0
+        (hit,) = json.loads(capsys.readouterr().out)["hits"]
+        return hit["score"]
+
+    def expected(query: str, document: str) -> float:
+        return torch.cosine_similarity(*embedder.encode([query, document]).double(), dim=0).item()
+
+    model = ["--model", str(folder)]
+    out = str(tmp_path / "out")
+    (tmp_path / "one.txt").write_text("the river\n")
+    assert main(["embed", "--input", str(tmp_path / "one.txt"), "--output", out, *model]) == 0
+    capsys.readouterr()
+    found = cosine_of("similar", "home", "--in", out)
+    assert found == pytest.approx(expected("the bank: home", "she sat the river"), abs=1e-6)
+    found = cosine_of("similar", "home", "--in", out, "--prompt", "of ")
+    assert found == pytest.approx(expected("of home", "she sat the river"), abs=1e-6)
+    for options, text in (
+        ([], "the bank: home"),
+        (["--prompt", ""], "home"),
+        (["--prompt-name", "document"], "she sat home"),
+    ):
+        assert main(["embed", "home", *model, *options, "--truncate-dim", "5", "--json"]) == 0
+        vector = torch.tensor(json.loads(capsys.readouterr().out)[0]["vector"])
+        assert torch.allclose(vector, embedder.encode(text, truncate_dim=5, normalize=True), atol=1e-6)
+    assert main(["similar", "home", "the home", "--prompt", "x"]) == 2
+    assert "--prompt goes before a text to look for in a corpus" in capsys.readouterr().err
+    assert main(["embed", "home", *model, "--prompt-name", "y"]) == 2
+    assert "prompt_name is 'y', a str; expected one of query, document." in capsys.readouterr().err
 
 
 def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:

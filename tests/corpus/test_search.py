@@ -1,7 +1,11 @@
 """The nearest texts of a corpus: equal to brute force, and a sentence for every folder that cannot answer."""
 
+import copy
 import json
+import math
+import random
 import shutil
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -9,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from minibert import CheckpointError, Embedder, InputError, embed_corpus, nearest
-from minibert.checksum import write_sealed
+from minibert.checksum import file_digest, read_sealed, write_sealed
+from minibert.corpus import search
 from minibert.corpus.shards import FORMATS
 from tests.corpus.conftest import FOLDER, make_texts
+from tests.embedding.folders import with_dense, write
 
 TEXTS = make_texts(500)
 QUERY = "the bank of the river"
@@ -94,7 +101,7 @@ def test_another_model_is_refused(corpora, embedder, minilm) -> None:
         nearest(corpora("npy"), QUERY, 3, str(minilm))
     with pytest.raises(InputError, match=r"The query has the shape \(384,\), expected \(16,\)"):
         nearest(corpora("npy"), torch.zeros(384), 3)
-    with pytest.raises(InputError, match="ask for at least 1 row"):
+    with pytest.raises(InputError, match="count, .* is 0, a int; expected a whole number of at least 1"):
         nearest(corpora("npy"), QUERY, 0)
 
 
@@ -133,6 +140,15 @@ def without(key: str):
     return change
 
 
+def put_digest(folder: Path, name: str) -> None:
+    """Make the manifest's checksum of a shard's file that of its content, so that the content itself is looked at."""
+    manifest, _ = read_sealed(folder / "manifest.json")
+    for shard in manifest["shards"]:
+        if name in shard["files"]:
+            shard["files"][name]["sha256"] = file_digest(folder / name)
+    write_sealed(folder / "manifest.json", manifest)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
@@ -163,6 +179,10 @@ def test_damaged_folders(corpora, embedder, tmp_path, name: str, change, sentenc
     ending = Path(name).suffix[1:]
     folder = Path(shutil.copytree(corpora(ending if ending in FORMATS else "npy"), tmp_path / "corpus"))
     damage(folder, name, change)
+    if name.startswith("shard") and (folder / name).exists():
+        with pytest.raises(CheckpointError, match=rf"{name} is missing or damaged \(its SHA-256 is not the one in"):
+            nearest(folder, QUERY, 500, embedder)
+        put_digest(folder, name)
     with pytest.raises(CheckpointError, match=sentence):
         nearest(folder, QUERY, 500, embedder)
 
@@ -171,3 +191,96 @@ def test_a_folder_that_is_not_complete(embedder, source, tmp_path) -> None:
     embed_corpus(embedder, source, tmp_path / "out", shard_rows=64, skip_bad=True, worker=(0, 2))
     with pytest.raises(InputError, match="out is not complete yet. Run its embed command again"):
         nearest(tmp_path / "out", QUERY, 5, embedder)
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_flipped_bit_never_changes_an_answer_in_silence(corpora, embedder, tmp_path, file_format: str) -> None:
+    folder = Path(shutil.copytree(corpora(file_format), tmp_path / "corpus"))
+    query = embedder.encode(QUERY, "max")
+    expected = nearest(folder, query, 30)
+    paths = sorted(path for path in folder.iterdir() if path.name.startswith("shard") and path.suffix != ".json")
+    generator, refused = random.Random(1), 0
+    for _ in range(100):
+        path = generator.choice(paths)
+        content = path.read_bytes()
+        place, bit = generator.randrange(len(content)), generator.randrange(8)
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        try:
+            assert nearest(folder, query, 30) == expected
+        except CheckpointError as error:
+            refused += 1
+            assert f"{path.name} is missing or damaged" in str(error)
+        path.write_bytes(content)
+    assert refused >= 50  # the texts of shards without a hit are not read
+    assert nearest(folder, query, 30) == expected
+
+
+def test_exchanged_shards(corpora, embedder, tmp_path) -> None:
+    folder = Path(shutil.copytree(corpora("npy"), tmp_path / "corpus"))
+    for ending in ("npy", "jsonl"):
+        first, second = (folder / f"shard-0000{number}.{ending}" for number in (2, 5))
+        first.rename(folder / "between")
+        second.rename(first)
+        (folder / "between").rename(second)
+        with pytest.raises(CheckpointError, match=r"shard-0000[25]\.\w+ is missing or damaged \(its SHA-256 is not"):
+            nearest(folder, QUERY, 500, embedder)
+
+
+def test_a_shard_is_hashed_once_in_a_process(corpora, embedder, monkeypatch) -> None:
+    hashed: list[str] = []
+    search.has_digest.cache_clear()
+    monkeypatch.setattr(search, "file_digest", lambda path: hashed.append(path.name) or file_digest(path))
+    for _ in range(3):
+        nearest(corpora("npy"), embedder.encode(QUERY, "max"), 500)
+    assert sorted(hashed) == sorted(
+        f"shard-0000{number}.{ending}" for number in range(8) for ending in ("npy", "jsonl")
+    )
+
+
+def test_vectors_that_are_not_finite(corpora, embedder, tmp_path) -> None:
+    folder = Path(shutil.copytree(corpora("npy"), tmp_path / "corpus"))
+    path = folder / "shard-00003.npy"
+    for value in (math.nan, math.inf):
+        path.write_bytes(path.read_bytes()[:-4] + struct.pack("<f", value))
+        put_digest(folder, path.name)
+        with pytest.raises(CheckpointError, match="shard-00003.npy .*holds NaN or infinity, which no vector has"):
+            nearest(folder, QUERY, 3, embedder)
+    with pytest.raises(InputError, match="The query's vector holds NaN or infinity"):
+        nearest(corpora("npy"), torch.full((16,), math.nan), 3)
+    sick = copy.deepcopy(embedder)
+    with torch.no_grad():
+        sick.model.embeddings.word_embeddings.weight[sick.tokenizer.convert_tokens_to_ids("river")] = math.nan
+    (tmp_path / "x.txt").write_text("she sat\nthe river\n")
+    with pytest.raises(InputError, match="The vector of text 2 of 2 holds NaN or infinity"):
+        embed_corpus(sick, tmp_path / "x.txt", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("shard*"))
+
+
+def test_a_query_has_the_query_prompt(tmp_path) -> None:
+    prompts = {"query": "the bank: ", "document": "she sat ", "x": "home, "}
+    settings = {"prompts": prompts, "default_prompt_name": "x"}
+    dense = with_dense() | {"config_sentence_transformers.json": settings | {"truncate_dim": 9}}
+    folder = write(tmp_path / "model", dense)
+    embedder = Embedder.from_pretrained(folder)
+    (tmp_path / "x.txt").write_text("\n".join(TEXTS[:50]))
+    embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["encoding"]["prompt"] == "she sat "
+    assert (manifest["encoding"]["truncate_dim"], manifest["output"]["width"]) == (9, 9)
+    assert manifest["model"]["query_prompt"] == "the bank: "
+    documents = embedder.encode_document(TEXTS[:50])
+    for given, query in (
+        ({}, embedder.encode_query(QUERY)),
+        ({"prompt": ""}, embedder.encode(QUERY, prompt="")),
+        ({"prompt_name": "x"}, embedder.encode(QUERY)),
+    ):
+        for hit in nearest(tmp_path / "out", QUERY, 50, **given):
+            cosine = torch.cosine_similarity(documents[hit.row - 1].double(), query.double(), dim=0).item()
+            assert hit.score == pytest.approx(cosine, abs=1e-6)
+    embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "other", prompt_name="x", truncate_dim=4)
+    first = load_file(tmp_path / "other" / "shard-00000.safetensors")["vectors"]
+    assert torch.allclose(first, embedder.encode(TEXTS[:50], truncate_dim=4), atol=1e-6)
+    with pytest.raises(InputError, match="made by another model .*: steps_sha256 .* there, None here"):
+        nearest(tmp_path / "out", QUERY, 3, Embedder.from_pretrained(folder, steps=()))
+    with pytest.raises(InputError, match=r"begun with something else: encoding.prompt was 'she sat ' and is now ''"):
+        embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", prompt="")
