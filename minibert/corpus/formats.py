@@ -175,6 +175,9 @@ def opened(path: Path) -> BinaryIO:
 
 
 def usual_name(names: Sequence[str], usual: Sequence[str] = TEXTS) -> str | None:
-    """The column among ``names`` that has one of the ``usual`` names, whatever their case; the likeliest, or None."""
-    by_small_letters = {name.casefold(): name for name in reversed(names)}
+    """The column among ``names`` that has one of the ``usual`` names; the likeliest, or None.
+
+    Case and spaces around a name do not count.
+    """
+    by_small_letters = {name.strip().casefold(): name for name in reversed(names)}
     return next((by_small_letters[name] for name in usual if name in by_small_letters), None)

@@ -97,7 +97,7 @@ def activation_in(config: BertConfig) -> str | None:
         named = old
     if named is not None:
         return activation_named(named, f"config.json ({OLD if named is old else f'{NEW}.activation_fn'})")
-    if new is None and (config.problem_type is not None or config.num_labels > 1):
+    if new is None and (config.problem_type == "regression" or config.num_labels > 1):
         return None
     return usual_activation(config)
 

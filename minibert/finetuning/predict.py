@@ -4,7 +4,7 @@ The folder says everything: the task is read off its config, labels and all.  A 
 what comes out is there whole or not at all.  Start with :class:`Predictor`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,10 +24,12 @@ from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
 from minibert.pretrained import BertPreTrainedModel
+from minibert.schema import FLAG, NAME, check_settings, optional, shown
 from minibert.source import Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
 
 ROWS_TOGETHER = 1024  # sorted by length together
+KINDS = {"id_column": optional(NAME), "skip_bad": FLAG}
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Predictor:
         for ``answers`` always a pair (question, context).  Several items come in a list, a pair is a tuple.
         """
         single = isinstance(items, str | tuple)
+        if not isinstance(items, Iterable) or isinstance(items, Mapping | bytes):
+            raise InputError(f"The items are {shown(items)}; expected {self.task.items}, or a list of such.")
         given = [items] if single else list(items)
         for number, item in enumerate(given):
             if not self.task.is_item(item):
@@ -116,6 +120,7 @@ class Predictor:
 
         Raises InputError for a file that cannot be read, CheckpointError for one that cannot be written.
         """
+        check_settings({"id_column": id_column, "skip_bad": skip_bad}, KINDS, "predict_file", InputError)
         task, path = with_choices(self.task, choices), as_path(output)
         file, make = task.open(input)
         return self.predict_rows(task, file, numbered(file, make, id_column), path, id_column is not None, skip_bad)

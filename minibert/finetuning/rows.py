@@ -60,6 +60,9 @@ def choose(path: Path, names: list[str], column: Column) -> str | None:
     if column.given is not None:
         if names.count(column.given) == 1:
             return column.given
+        like = [name for name in names if name.strip() == column.given.strip()]  # "text, label" has spaces in its names
+        if len(like) == 1:
+            return like[0]
         found = "two columns" if column.given in names else "no column"
         raise InputError(f"{path} has {found} called {column.given!r} for {column.holds}; it has {listed}.")
     found_name = usual_name(names, column.usual)

@@ -30,6 +30,7 @@ from minibert.finetuning.task import Task
 from minibert.finetuning.texts import Classify, Score
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
+from minibert.schema import SIZE, check_settings, shown
 from minibert.source import Source, Where, as_path, same_commit, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.training.examples import seed_of
@@ -114,6 +115,7 @@ def finetune(
     and what :func:`minibert.training.loop.train` raises.
     """
     chosen, where = choose_task(task), take_where(settings)
+    check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
     with quiet(not workers.is_first):
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
         rows = chosen.read(train_file)
@@ -162,10 +164,10 @@ def finetune(
 
 def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
     """The task of that name, with its usual choices."""
-    if not isinstance(task, str):
+    if isinstance(task, Task):
         return task
-    if task not in TASKS:
-        raise InputError(f"{task!r} is no task; there are {', '.join(TASKS)}.")
+    if not isinstance(task, str) or task not in TASKS:
+        raise InputError(f"{shown(task)} is no task; there are {', '.join(map(repr, TASKS))}, or one made: Classify().")
     return TASKS[task]()
 
 

@@ -6,19 +6,42 @@ fine-tuned model is all that a prediction needs.  ``texts.py`` is the simplest t
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from minibert.config import BertConfig
 from minibert.corpus.rows import File
+from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.labels import check_head
 from minibert.finetuning.rows import Make
 from minibert.pretrained import BertPreTrainedModel
+from minibert.schema import COUNT, FLAG, NAME, RATE, SIZE, TEXT, Kind, check_settings, list_of, optional
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.training.objective import Objective
+
+A_COLUMN = optional(Kind(lambda x: isinstance(x, str) and bool(x), "the name of a column, or its number as text"))
+CHOICES: dict[str, Kind] = {  # the fields of all tasks
+    **dict.fromkeys(
+        ("column", "pair_column", "label_column", "words_column", "labels_column", "spans_column"), A_COLUMN
+    ),
+    **dict.fromkeys(("question_column", "context_column", "answer_column", "start_column"), A_COLUMN),
+    **dict.fromkeys(("skip_bad", "masks_padding"), FLAG),
+    **dict.fromkeys(("best", "longest_answer"), SIZE),
+    "max_length": optional(SIZE),
+    "stride": COUNT,
+    "threshold": RATE,
+    "separator": optional(Kind(lambda x: isinstance(x, str) and bool(x), "the text between two labels")),
+    "label_names": optional(list_of(NAME)),
+    "class_weights": Kind(
+        lambda x: x is None or isinstance(x, str | list | tuple | Mapping) or hasattr(x, "tolist"),
+        "'balanced', numbers by the names of labels, or a list of numbers",
+    ),
+    "activation": optional(NAME),
+    "prompt": optional(TEXT),
+}
 
 Row = TypeVar("Row")
 Made = TypeVar("Made", bound=TaskExamples)
@@ -40,6 +63,10 @@ class Task(ABC, Generic[Row, Made]):
 
     max_length: int | None = None  # tokens of a row; default what model and tokenizer allow
     skip_bad: bool = False  # leave bad rows out, and say how many, instead of refusing them
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a choice of a wrong kind."""
+        check_settings(vars(self), CHOICES, type(self).__name__, InputError)
 
     @abstractmethod
     def read(self, source: Source, config: BertConfig | None = None) -> list[Row]:

@@ -6,6 +6,7 @@ A text of a class with weight w counts w times in the mean of a step, as with ``
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from reprlib import repr as shortened
 
 from minibert.errors import InputError
@@ -37,6 +38,9 @@ def given_weights(given: Weights, labels: Sequence[str]) -> dict[str, float] | N
             f"({listed(names)}), or numbers by name ({names[0]}=2)."
         )
     if not isinstance(given, Mapping):
+        given = given.tolist() if hasattr(given, "tolist") else given  # NumPy's and torch's
+        if not isinstance(given, list | tuple):
+            raise InputError(f"class_weights is {given!r}; expected a number for each label: {listed(names)}.")
         if len(given) != len(names):
             raise InputError(
                 f"class_weights has {len(given)} numbers, and the data {len(names)} labels: {listed(names)}. Give one "
@@ -46,7 +50,7 @@ def given_weights(given: Weights, labels: Sequence[str]) -> dict[str, float] | N
     for name, weight in given.items():
         if name not in names:
             raise InputError(f"class_weights names {shortened(name)}; the data has {listed(names)}.")
-        if type(weight) not in (int, float) or not math.isfinite(weight) or weight <= 0:
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not math.isfinite(weight) or weight <= 0:
             raise InputError(f"class_weights of {shortened(name)} is {weight!r}; expected a number above 0.")
     return {name: float(given.get(name, 1.0)) for name in names}
 

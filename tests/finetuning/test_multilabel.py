@@ -200,6 +200,9 @@ def test_balanced_weights_and_wrong_ones() -> None:
     assert class_weights((2, 1), {"b": 6, "a": 2}) == {"a": 2.0, "b": 1.0}
     assert class_weights({"b": 2}, {"b": 6, "a": 2}) == {"a": 1.0, "b": 2.0}
     assert class_weights(None, {"a": 1}) is None
+    assert class_weights(torch.tensor([2.0, 0.5]), {"a": 2, "b": 6}) == {"a": 2.0, "b": 0.5}
+    numpy = pytest.importorskip("numpy")
+    assert class_weights({"a": numpy.float32(2)}, {"a": 2, "b": 6}) == {"a": 2.0, "b": 1.0}
     for wrong, said in (
         ("even", "expected 'balanced', a number for each label in their order .'a', 'b'."),
         ((1,), "has 1 numbers, and the data 2 labels: 'a', 'b'"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minibert import BertForSequenceClassification, BertTokenizer, InputError
-from minibert.errors import CheckpointError
+from minibert.errors import CheckpointError, MinibertError
 from minibert.finetuning import Predictor
 from minibert.finetuning.sentences import entities_of
 from minibert.finetuning.texts import ClassPrediction, ScorePrediction
@@ -108,6 +108,19 @@ def test_answers_with_their_places(predictors) -> None:
 def test_items_that_are_none(predictors, task: str, item, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         predictors[task](item)
+
+
+@pytest.mark.parametrize("items", [None, 5, True, 1.5, b"x", {"a": 1}, object(), torch.nn.Linear(1, 1), Predictor])
+def test_what_is_no_list_of_items(predictors, items, tmp_path) -> None:
+    with pytest.raises(InputError, match="The items are .*; expected a text, or a pair .*, or a list of such"):
+        predictors["classify"](items)
+    (tmp_path / "x.txt").write_text("river\n")
+    if items is not None:
+        with pytest.raises(InputError, match="predict_file: id_column is .*; expected a name"):
+            predictors["classify"].predict_file(tmp_path / "x.txt", tmp_path / "y.csv", id_column=items)
+    if not isinstance(items, bytes):
+        with pytest.raises(MinibertError, match="expected the path of a"):
+            predictors["classify"].predict_file(tmp_path / "x.txt", items)
 
 
 def test_texts_that_were_cut_are_counted(predictors) -> None:

@@ -27,6 +27,7 @@ def write(path: Path, content: str | bytes) -> Path:
         ("x.csv", "label\ttext\n1\ta, b\n0\tc\n"),  # tabs in a .csv
         ("x.jsonl", '{"text": "a, b", "label": 1}\n{"text": "c", "label": "0"}\n'),
         ("x.csv", 'Label,id,Document\n 1,9,"a, b"\n0,8,c\n'),
+        ("x.csv", 'id, label , text\n9, 1,"a, b"\n8, 0,c\n'),
     ],
 )
 def test_columns_are_found_by_their_names(tmp_path, name: str, content: str) -> None:

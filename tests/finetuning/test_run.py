@@ -1,5 +1,6 @@
 """Fine-tuning from a file to a folder: what is learned, that transformers reads it, which head is taken, bad data."""
 
+import dataclasses
 import json
 import logging
 
@@ -8,8 +9,8 @@ import torch
 
 import minibert
 from minibert import BertConfig, BertTokenizer, InputError
-from minibert.errors import CheckpointError
-from minibert.finetuning import TASKS, finetune
+from minibert.errors import CheckpointError, MinibertError
+from minibert.finetuning import TASKS, MultiLabel, finetune
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.run import prepare_model, task_of
 from minibert.finetuning.texts import Classify
@@ -197,19 +198,46 @@ def test_a_run_goes_on_and_another_one_is_refused(toy, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"task": "parse"}, "'parse' is no task; there are classify, score, entities, answers"),
-        ({"rate": 1}, "There is no setting 'rate'; there are batch"),
+        ({"task": "parse"}, "\"parse\" is no task; there are 'classify', 'score', 'entities', 'answers'"),
+        ({"rate": 1}, "There is no setting 'rate'; there are betas"),
         ({"task": Classify(max_length=64)}, "max_length is 64; this model reads rows of 8 to 32 tokens"),
         ({"task": Classify(max_length=4)}, "max_length is 4; this model reads rows of 8 to 32 tokens"),
         ({"learning_rate": -1}, "learning_rate is -1"),
+        ({"task": Classify}, "is no task; there are 'classify', .* or one made: Classify()"),
+        ({"task": None}, "null is no task"),
+        ({"batch_size": 0}, "finetune: batch_size is 0; expected a whole number of at least 1"),
+        ({"batch_size": "8"}, 'finetune: batch_size is "8"; expected a whole number'),
+        ({"train_file": [{"text": "a"}]}, "expected the path of a"),
     ],
 )
 def test_arguments_that_are_none(tmp_path, arguments: dict, sentence: str) -> None:
     train = write_toy("classify", tmp_path / "train")
-    sentence = sentence.replace("batch", "betas")
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(MinibertError, match=sentence):
         finetune(**{"task": "classify", "model": TINY, "train_file": train, "output": tmp_path / "out", **arguments})
     assert not (tmp_path / "out").exists()
+
+
+WRONG = (5, -1, 1.5, float("nan"), True, b"x", [1], {"a": []}, object(), torch.nn.Linear(1, 1), Classify)
+ALLOWED = {  # of these, where a choice may be such
+    "skip_bad": (True,), "masks_padding": (True,), "best": (5,), "longest_answer": (5,), "max_length": (5,),
+    "stride": (5,), "class_weights": ([1], {"a": []}),  # compared with the labels later
+}  # fmt: skip
+
+
+def test_choices_of_a_wrong_kind_are_sentences() -> None:
+    count = 0
+    for task in (*TASKS.values(), MultiLabel):
+        for field in dataclasses.fields(task):
+            for wrong in WRONG:
+                if any(
+                    wrong is one or (type(wrong) is type(one) and wrong == one) for one in ALLOWED.get(field.name, ())
+                ):
+                    task(**{field.name: wrong})
+                    continue
+                with pytest.raises(InputError, match=f"{task.__name__}: {field.name} is .*; expected "):
+                    task(**{field.name: wrong})
+                count += 1
+    assert count > 400
 
 
 def test_a_checkpoint_for_no_task(tmp_path) -> None:
