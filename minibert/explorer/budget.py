@@ -61,5 +61,5 @@ def size_of(config: BertConfig, detail: Detail) -> int:
     maps = L * N * T * T * (2 if detail.scores else 1) + (L + 1 + 2 * L) * T * T
     statistics = 2 * (4 + (L + 1) + 9 * L) * T * 3  # float32, which is two of float16
     neurons = L * T * HIGHEST * 3
-    pieces = (L + 1) * T * 5 * 12  # what each layer would predict, as text
+    pieces = 2 * (L + 1) * T * 5 * 15  # what each layer would predict, the token masked or not: text and numbers
     return packed_size(vectors + maps + statistics + neurons) + pieces

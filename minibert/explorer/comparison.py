@@ -1,7 +1,10 @@
 """Two texts beside each other: every token of one against every token of the other, and the words they share.
 
-A word that stands in both texts begins as one vector (but for its position) and is told apart by what stands around
-it; how fast, layer by layer, is what teachers show first.  A word of several pieces is their mean.
+A word that stands in both texts has one word embedding; at another position it has another position embedding, too,
+which mixes into every cosine.  So a word whose positions differ is compared once more with matched positions: the text
+in which it comes earlier is run with ``position_ids`` moved so far that both words stand at the same position ([CLS]
+stays at 0), as :func:`minibert.word_similarity` does.  What then differs comes from the texts around the word.  A word
+of several pieces is their mean.
 """
 
 from typing import Any
@@ -12,12 +15,19 @@ from torch import Tensor
 
 from minibert.explorer.numbers import pack
 from minibert.explorer.reading import Reading
+from minibert.explorer.walks import hidden_states
+from minibert.pretrained import BertPreTrainedModel
 
+MATCHED = 16  # runs with positions moved; the longest words come first
 Word = tuple[str, tuple[int, ...]]  # its name, and the positions of its pieces
 
 
 def compare(
-    readings: tuple[Reading, Reading], hidden: tuple[Tensor, Tensor], shown: tuple[int, int], kind: str
+    model: BertPreTrainedModel,
+    readings: tuple[Reading, Reading],
+    hidden: tuple[Tensor, Tensor],
+    shown: tuple[int, int],
+    kind: str,
 ) -> dict[str, Any]:
     """Cosines of the hidden states (L + 1, T, H) of two runs; of the ``shown`` first tokens of each."""
     first, second = (F.normalize(states[:, :tokens], dim=-1) for states, tokens in zip(hidden, shown, strict=True))
@@ -28,7 +38,34 @@ def compare(
                 ours, theirs = hidden[0][:, positions].mean(dim=1), hidden[1][:, others].mean(dim=1)
                 values = F.cosine_similarity(ours, theirs, dim=-1).tolist()
                 found.append({"word": name, "first": positions, "second": others, "cosines": values})
+    add_matched(model, readings, hidden, found)
     return {"words": found, "tensors": {"across": pack(torch.matmul(first, second.transpose(1, 2)), kind)}}
+
+
+def add_matched(
+    model: BertPreTrainedModel,
+    readings: tuple[Reading, Reading],
+    hidden: tuple[Tensor, Tensor],
+    found: list[dict[str, Any]],
+) -> None:
+    """To each word its cosines with matched positions: of the MATCHED longest words, where the model has room for it.
+
+    None where there are none; the cosines as they are, where the positions are the same already.
+    """
+    longest = model.config.max_position_embeddings
+    moved: dict[int, tuple[Tensor, Tensor]] = {0: hidden}
+    for entry in sorted(found, key=lambda entry: -len(entry["word"])):
+        offset = entry["first"][0] - entry["second"][0]  # text 2 moves by it; below 0, text 1 by its size
+        later = readings[1] if offset > 0 else readings[0]
+        entry["matched"] = None
+        if offset not in moved:
+            if len(moved) > MATCHED or later.length + abs(offset) > longest:
+                continue
+            other = hidden_states(model, later.inputs, abs(offset))
+            moved[offset] = (hidden[0], other) if offset > 0 else (other, hidden[1])
+        ours, theirs = moved[offset]
+        pair = ours[:, entry["first"]].mean(dim=1), theirs[:, entry["second"]].mean(dim=1)
+        entry["matched"] = F.cosine_similarity(*pair, dim=-1).tolist()
 
 
 def words(reading: Reading, shown: int) -> list[Word]:

@@ -10,7 +10,7 @@ from typing import Any
 from minibert.errors import InputError
 from minibert.explorer.budget import SENTENCE_LIMIT, Detail, choose_detail
 from minibert.explorer.comparison import compare
-from minibert.explorer.extras import predictions, sensitivity_maps
+from minibert.explorer.extras import predictions, predictions_when_masked, sensitivity_maps
 from minibert.explorer.geometry import Plane
 from minibert.explorer.reading import Reading, read
 from minibert.explorer.walks import Run, describe_model, encoder_of, run, tokens_of, walk_of
@@ -33,11 +33,17 @@ class Sample:
     plane: Plane
 
 
-def sample_of(model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str, limit: int = LETTERS) -> Sample:
-    """Tokenize and run ``text``; ``limit``: letters that its numbers may take in the page."""
+def sample_of(
+    model: BertPreTrainedModel,
+    tokenizer: BertTokenizer,
+    text: str,
+    limit: int = LETTERS,
+    masked: tuple[int, ...] = (),
+) -> Sample:
+    """Tokenize and run ``text``, some positions masked; ``limit``: letters that its numbers may take in the page."""
     if model.training:
         raise InputError("The model is in training mode, where dropout changes every value: call model.eval() first.")
-    reading = read(model, tokenizer, text)
+    reading = read(model, tokenizer, text, masked)
     detail = choose_detail(model.config, reading.length, limit)
     found = run(model, reading.inputs)
     return Sample(reading, found, detail, Plane.of(found.hidden))
@@ -61,6 +67,7 @@ def content_of(
     content = content_of_samples(model, tokenizer, found, name=name)
     for walk, sample in zip(content["walks"], found, strict=True):
         walk["sensitivity"] = sensitivity_of(model, sample, samples, deviation)
+        walk["predictions_when_masked"] = masked_of(model, tokenizer, sample)
     return content
 
 
@@ -73,7 +80,7 @@ def content_of_samples(
         "palette": SCALES,
         "model": describe_model(model, name),
         "walks": [described_walk(model, tokenizer, sample, kind) for sample in found],
-        "comparison": comparison_of(found, kind),
+        "comparison": comparison_of(model, found, kind),
     }
 
 
@@ -97,10 +104,17 @@ def sensitivity_of(model: BertPreTrainedModel, sample: Sample, samples: int | No
     return sensitivity_maps(model, sample.reading, shown, deviation, samples)
 
 
-def comparison_of(found: Sequence[Sample], kind: str) -> dict[str, Any] | None:
+def masked_of(model: BertPreTrainedModel, tokenizer: BertTokenizer, sample: Sample) -> dict[str, Any] | None:
+    """What each layer would predict at each token if it alone were masked; None where that cannot be made."""
+    if sample.reading.length > SENTENCE_LIMIT:
+        return None
+    return predictions_when_masked(model, tokenizer, sample.reading, sample.detail.tokens)
+
+
+def comparison_of(model: BertPreTrainedModel, found: Sequence[Sample], kind: str) -> dict[str, Any] | None:
     """What two texts have in common; None for one."""
     if len(found) < 2:
         return None
     first, second = found
     readings, hidden = (first.reading, second.reading), (first.run.hidden, second.run.hidden)
-    return compare(readings, hidden, (first.detail.tokens, second.detail.tokens), kind)
+    return compare(model, readings, hidden, (first.detail.tokens, second.detail.tokens), kind)

@@ -21,11 +21,12 @@ from minibert.pretrained import BertPreTrainedModel
 
 LARGEST_DEVIATION = 100.0
 LARGEST_SEED = 2**31
+LARGEST_TEXT = 100_000  # positions; far above what any model reads
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of ``deviation`` on the vector of one token: of the embeddings (depth 0) or after a layer."""
+    """Gaussian noise of ``deviation`` on the vector of one token in hidden state ``depth``; 0: the embeddings."""
 
     deviation: float
     position: int
@@ -85,6 +86,16 @@ def parse_heads(config: BertConfig, heads: Any) -> tuple[tuple[int, int], ...]:
         layer = whole_number("layer", pair[0], config.num_hidden_layers)
         found.append((layer, whole_number("head", pair[1], config.num_attention_heads)))
     return tuple(found)
+
+
+def parse_masked(masked: Any, texts: int) -> list[tuple[int, ...]]:
+    """``[[position, …], …]`` of a question, a list for each text; whether the positions are there, reading.py says."""
+    if not (isinstance(masked, list) and len(masked) == texts and all(isinstance(each, list) for each in masked)):
+        raise InputError("masked is a list of positions for each text.")
+    for each in masked:
+        if len(each) > LARGEST_TEXT or not all(isinstance(p, int) and not isinstance(p, bool) for p in each):
+            raise InputError("masked is a list of positions for each text.")
+    return [tuple(sorted(set(each))) for each in masked]
 
 
 def parse_noise(config: BertConfig, noise: Any, length: int) -> Noise | None:

@@ -18,7 +18,7 @@ from minibert.explorer.content import (
     content_of_samples,
     sample_of,
 )
-from minibert.explorer.edits import Edits, parse_heads, parse_noise
+from minibert.explorer.edits import Edits, parse_heads, parse_masked, parse_noise
 from minibert.explorer.extras import predictions, sensitivity_maps
 from minibert.explorer.page import page_html
 from minibert.explorer.questions import Dropped
@@ -30,6 +30,8 @@ LONGEST_TEXT = 20_000  # characters
 LETTERS_LIVE = 24_000_000  # of all numbers of an answer
 REMEMBERED = 200_000_000  # bytes of runs that edits of several pages start from; 512 tokens of bert-base take 390 MB
 
+Asked = tuple[str, tuple[int, ...]]  # a text, and which of its positions are masked
+
 
 class Live:
     """One model with its tokenizer, and the page about it."""
@@ -40,7 +42,7 @@ class Live:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.samples = SAMPLES if samples is None else samples
         self._lock = Lock()
-        self._known: dict[str, Sample] = {}  # of the texts that are on the page
+        self._known: dict[Asked, Sample] = {}  # of the texts that are on the page
         self.answers: dict[str, Callable[..., dict[str, Any]]] = {
             "walks": self.walks,
             "edits": self.edits,
@@ -63,14 +65,17 @@ class Live:
         return self.answers[question](given)
 
     def walks(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"texts": […]}``: all about one or two texts, but for the sensitivity maps."""
+        """``{"texts": […], "masked": [[position, …], …]}``: all about one or two texts, but for the sensitivity maps.
+
+        ``masked``, here and below: for each text the positions where the mask token stands in place of the piece.
+        """
         with self._lock:
             found = self._samples(given)
             content = content_of_samples(self.model, self.tokenizer, found, name=self.name, kind="float32")
             return content | {"live": True}
 
     def edits(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"texts", "heads": [[layer, head], …], "noise": {…}, "walk"}``: the same runs, edited.
+        """``{"texts", "masked", "heads": [[layer, head], …], "noise": {…}, "walk"}``: the same runs, edited.
 
         Heads are missing in the run of every text; the noise is in that of number ``walk``.
         """
@@ -88,9 +93,9 @@ class Live:
         return add_edit(walk, found, sample.run) | {"predictions": guesses}
 
     def sensitivity(self, given: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        """``{"text", "heads"}``: the maps of one text, with heads missing where some are named."""
+        """``{"text", "masked": [position, …], "heads"}``: the maps of one text, without the heads that are named."""
         with self._lock:
-            (sample,) = self._samples({"texts": [given.get("text")]})
+            (sample,) = self._samples({"texts": [given.get("text")], "masked": [given.get("masked", [])]})
             if not self.samples or sample.reading.length > SENTENCE_LIMIT:
                 return {
                     "reason": f"Sensitivity maps are made for up to {SENTENCE_LIMIT} tokens here; this text has "
@@ -123,15 +128,19 @@ class Live:
             if len(text) > LONGEST_TEXT:
                 raise InputError(f"A text has {len(text)} characters; the live page takes {LONGEST_TEXT} at most.")
         limit = LETTERS_LIVE // len(texts)
-        found = [self._known.get(text) or sample_of(self.model, self.tokenizer, text, limit // 2) for text in texts]
-        self._remember(dict(zip(texts, found, strict=True)))
+        asked = list(zip(texts, parse_masked(given.get("masked", [[]] * len(texts)), len(texts)), strict=True))
+        found = [
+            self._known.get((text, masked)) or sample_of(self.model, self.tokenizer, text, limit // 2, masked)
+            for text, masked in asked
+        ]
+        self._remember(dict(zip(asked, found, strict=True)))
         return found
 
-    def _remember(self, newest: dict[str, Sample]) -> None:
+    def _remember(self, newest: dict[Asked, Sample]) -> None:
         """Keep the newest runs, and of the others the latest as far as REMEMBERED goes."""
         kept, size = dict(newest), sum(sample.run.bytes for sample in newest.values())
-        for text, sample in reversed(self._known.items()):
+        for asked, sample in reversed(self._known.items()):
             size += sample.run.bytes
-            if text not in kept and size <= REMEMBERED:
-                kept[text] = sample
+            if asked not in kept and size <= REMEMBERED:
+                kept[asked] = sample
         self._known = dict(reversed(kept.items()))

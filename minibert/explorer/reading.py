@@ -25,6 +25,9 @@ class Reading:
     tokens: list[str]
     special: list[bool]
     words: list[int | None]  # which word of the text a piece belongs to
+    written: list[str]  # the pieces of the text itself: what stands where ``masked`` has put a mask token
+    masked: tuple[int, ...]  # positions whose piece was replaced by the mask token
+    hidden: list[int]  # positions of all mask tokens, typed or put there: what the model does not see
     whole_length: int  # pieces of the whole text, before it was cut to what the model reads
 
     @property
@@ -44,12 +47,18 @@ class Reading:
             "segments": segments[0].tolist(),
             "positions": positions,
             "special": self.special,
+            "written": self.written,
+            "masked": list(self.masked),
+            "hidden": self.hidden,
             "wholeLength": self.whole_length,
         }
 
 
-def read(model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str) -> Reading:
-    """Tokenize ``text``, cut to what ``model`` reads.  Raises InputError for a text with nothing in it."""
+def read(model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str, masked: tuple[int, ...] = ()) -> Reading:
+    """Tokenize ``text``, cut to what ``model`` reads, with the mask token at the positions ``masked``.
+
+    Raises InputError for a text with nothing in it, and for positions that cannot be masked.
+    """
     if not isinstance(text, str) or not text.strip():
         raise InputError("The text is empty: there is nothing to look at.")
     whole = tokenizer(text, verbose=False)["input_ids"]
@@ -57,12 +66,24 @@ def read(model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str) -> Rea
     encoding = tokenizer(
         text, truncation=True, max_length=longest, return_special_tokens_mask=True, return_tensors="pt"
     )
+    written, special = encoding.tokens(), [bool(flag) for flag in encoding["special_tokens_mask"][0].tolist()]
+    tokens, mask = list(written), tokenizer.mask_token_id
+    for position in masked:
+        if not 0 <= position < len(tokens) or special[position]:
+            raise InputError(f"There is no word piece at position {position} to be masked.")
+        if mask is None:
+            raise InputError("This tokenizer has no mask token.")
+        encoding["input_ids"][0, position] = mask
+        tokens[position] = str(tokenizer.mask_token)
     return Reading(
         text=text,
         inputs={name: encoding[name] for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoding},
-        tokens=encoding.tokens(),
-        special=[bool(flag) for flag in encoding["special_tokens_mask"][0].tolist()],
+        tokens=tokens,
+        special=special,
         words=encoding.word_ids(),
+        written=written,
+        masked=masked,
+        hidden=[position for position, number in enumerate(encoding["input_ids"][0].tolist()) if number == mask],
         whole_length=len(whole),
     )
 

@@ -81,6 +81,16 @@ def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
     )
 
 
+def hidden_states(model: BertPreTrainedModel, inputs: Mapping[str, Tensor], moved: int = 0) -> Tensor:
+    """(L + 1, T, H): hidden state 0, the embeddings, to L, with all positions but [CLS]'s ``moved`` to the right."""
+    base = encoder_of(model)
+    points = ["embeddings", *(f"encoder.layer.{number}" for number in range(base.config.num_hidden_layers))]
+    position_ids = torch.arange(inputs["input_ids"].shape[1])[None]
+    position_ids[:, 1:] += moved
+    found = trace(base, {**inputs, "position_ids": position_ids}, points=points)
+    return torch.stack([value[0].float().cpu() for value in found.values()])
+
+
 def encoder_of(model: BertPreTrainedModel) -> BertModel:
     """The BertModel whose values the page shows; its points are called as in a model without a head."""
     base = model.base_model

@@ -28,8 +28,9 @@ def test_keys(browser, page) -> None:
     browser.focus('[data-token="0"]')
     browser.press("\ue014", "\ue014")
     assert browser.run("return document.activeElement.dataset.token") == "2"
-    browser.press("t", "T", "l", "l", "L", "h", "h")
-    assert browser.texts(".view h2")[1] == "Layer 1, head 2, as lines"
+    browser.press("t", "T", "L", "L", "l", "L", "h", "h")
+    assert browser.texts(".view h2")[1] == "Layer 0, head 2, as lines"
+    browser.press("l")
     browser.focus('[data-key="glance1-2"]')
     browser.press("\ue015", "\ue014")
     assert browser.run("return document.activeElement.dataset.key") == "glance2-3"

@@ -191,11 +191,11 @@ def test_runs_are_remembered_within_bounds(model, tokenizer, monkeypatch) -> Non
     live = Live(model, tokenizer, "tiny")
     for text in ("the bank", "the river", "she sat", "the bank"):
         live.walks({"texts": [text]})
-    assert list(live._known) == ["the river", "she sat", "the bank"]
-    size = live._known["the bank"].run.bytes
+    assert list(live._known) == [(text, ()) for text in ("the river", "she sat", "the bank")]
+    size = live._known["the bank", ()].run.bytes
     monkeypatch.setattr(lives, "REMEMBERED", 2 * size)
     live.walks({"texts": ["the river bank of the river"]})
-    assert list(live._known) == ["the river bank of the river"]
+    assert list(live._known) == [("the river bank of the river", ())]
 
 
 def test_port_0_takes_a_free_port_and_prints_it() -> None:

@@ -234,7 +234,7 @@ def test_the_noise_slider_in_the_browser(live) -> None:
         return live.spoken()
 
     small, large = ripple_at(0.5), ripple_at(2.5)
-    assert small.startswith("the, embeddings: changed by ")
+    assert small.startswith("the, hidden state 0 (embeddings): changed by ")
     shares = [float(said.split()[-1].rstrip("%")) for said in (small, large)]
     assert shares[1] == pytest.approx(5 * shares[0], rel=2e-3)
     assert live.text(".where").startswith("2.500 at the")

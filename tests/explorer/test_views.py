@@ -93,7 +93,7 @@ def test_every_step_of_a_layer(opened, found) -> None:
         "attention_output", "neurons", "output_dense", "output_residual", "output",
     ]  # fmt: skip
     opened.press("p")
-    assert opened.text(".step.chosen") == "12Residual"
+    assert opened.text(".step.chosen") == "12Output: residual"
 
 
 def test_attention_at_a_glance_as_lines_and_as_a_matrix(opened, found) -> None:
@@ -122,7 +122,7 @@ def test_hidden_states(opened, found) -> None:
     opened.click('[data-key="norm-table"]')
     opened.focus('[data-key="norms"]')
     opened.press("\ue014")
-    assert opened.spoken().startswith("of, after layer 2: ")
+    assert opened.spoken().startswith("of, hidden state 3: ")
     assert_near(numbers([opened.spoken().split(": ")[1]]), [hidden[6].norm()])
     assert opened.count(".card:nth-child(2) polyline, .pair polyline") >= len(hidden)
 
@@ -137,7 +137,7 @@ def test_predictions_of_every_layer(opened, model, tokenizer) -> None:
         assert opened.texts(f"{card} .bar-name") == tokenizer.convert_ids_to_tokens(expected.ids[depth, 5])
         assert_near(numbers(opened.texts(f"{card} .bar-number")), expected.probabilities[depth, 5])
     opened.click('[data-key="guess2-7"]')
-    assert opened.texts(".guesses.chosen h3") == ["after layer 1"]
+    assert opened.texts(".guesses.chosen h3") == ["hidden state 2"]
     assert opened.text(".token.chosen .token-number") == "7"
 
 

@@ -1,7 +1,7 @@
 // What stays above every view: which text, token, layer, head; made once, brought up to date after each choice.
 
 import { el, piece, setStyle } from "./dom.js";
-import { choose, currentWalk, depthName, page, state } from "./state.js";
+import { choose, chooseToken, chooseWalk, currentWalk, page, state } from "./state.js";
 
 const USES = {
   // which controls a view needs
@@ -49,7 +49,7 @@ export function makeControls() {
       texts,
       walks.map((_, index) => [index, `Text ${index + 1}`]),
       state.walk,
-      (index) => choose({ walk: index, token: Math.min(state.token, walks[index].shown - 1) }),
+      chooseWalk,
       "walk",
     );
     shows.hidden = !walk.edited || state.view === "comparison" || state.view === "sensitivity";
@@ -94,7 +94,7 @@ function slider(name, title) {
   const set = (value, most) => {
     range.max = most;
     range.value = value;
-    output.textContent = name === "depth" ? depthName(value) : `${value} (0–${most})`;
+    output.textContent = `${value} (0–${most})${name === "depth" && !value ? ", the embeddings" : ""}`;
     range.setAttribute("aria-valuetext", output.textContent);
   };
   return { node, set };
@@ -125,11 +125,13 @@ function drawStrip(strip, walk) {
       el(
         "button",
         {
-          class: walk.special[index] ? "token special" : "token",
+          class: ["token", walk.special[index] && "special", walk.hidden.includes(index) && "hidden-token"]
+            .filter(Boolean)
+            .join(" "),
           role: "option",
           data: { key: `token${index}`, token: index },
-          "aria-label": `${token}, position ${index}`,
-          onclick: () => choose({ token: index }),
+          "aria-label": `${token}, position ${index}${walk.masked.includes(index) ? `, in place of ${walk.written[index]}` : ""}`,
+          onclick: () => chooseToken(index),
           onkeydown: (event) => {
             const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
             const end = { Home: 0, End: walk.shown - 1 }[event.key];
@@ -137,12 +139,17 @@ function drawStrip(strip, walk) {
             event.preventDefault();
             event.stopPropagation();
             const next = end ?? Math.max(0, Math.min(walk.shown - 1, index + by));
-            choose({ token: next });
+            chooseToken(next);
             strip.children[next].focus();
           },
         },
         piece(token, walk),
-        el("span", { class: "token-number" }, index),
+        el(
+          "span",
+          { class: "token-number" },
+          index,
+          walk.masked.includes(index) && [" ", el("s", {}, walk.written[index])],
+        ),
       ),
     ),
   );

@@ -68,10 +68,41 @@ export function magnification() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
-// What names beside a map take of its width, in pixels.
+// What names beside a map take of its width, in pixels; views.css cuts them at 9rem.
 export function nameWidth(names) {
-  const longest = names.reduce((most, name) => Math.max(most, String(name).length), 0);
-  return Math.min(150, 24 + 8.5 * Math.max(5, longest)) * magnification();
+  const longest = names.reduce((most, name) => Math.max(most, textWidth(String(name), 0.8)), 0);
+  return Math.min(144 * magnification(), Math.max(60 * magnification(), longest)) + 26 * magnification();
+}
+
+const measure = document.createElement("canvas").getContext("2d");
+
+// How wide a text is drawn, in pixels, in letters of `size` rem.
+export function textWidth(text, size) {
+  measure.font = `${16 * size * magnification()}px system-ui, sans-serif`;
+  return measure.measureText(text).width;
+}
+
+// A text, or its beginning with an ellipsis, no wider than `width` pixels.
+export function fitting(text, width, size) {
+  if (textWidth(text, size) <= width) return text;
+  const letters = Array.from(text);
+  while (letters.length > 1 && textWidth(`${letters.join("")}…`, size) > width) letters.pop();
+  return `${letters.join("")}…`;
+}
+
+// Columns of `widths` pixels in as many tables as it takes for none to be wider than `room`: [[from, to], …].
+export function tablesOf(widths, room) {
+  const found = [];
+  let from = 0,
+    sum = 0;
+  widths.forEach((width, index) => {
+    if (sum + width > room && index > from) {
+      found.push([from, index]);
+      [from, sum] = [index, 0];
+    }
+    sum += width;
+  });
+  return [...found, [from, widths.length]];
 }
 
 export function count(value) {

@@ -54,7 +54,7 @@ export function heat(options) {
 
 function cellSizes({ rows, columns, width = 560, tallest = 26, smallest = 2, cellHeight }) {
   const wide = Math.max(smallest, Math.min(tallest, Math.floor(width / columns)));
-  const fine = width / columns < smallest ? smallest : Math.min(tallest, width / columns);
+  const fine = Math.max(smallest, Math.min(tallest, width / columns));
   const exact = wide >= 6 ? wide : fine;
   return { width: exact, height: cellHeight ?? Math.max(exact, rows > 60 ? 4 : 6) };
 }
@@ -100,10 +100,18 @@ function columnNames({ columns, columnName, marked = {} }, sizes) {
       el(
         "div",
         { class: column === marked.column ? "name chosen" : "name", css: { width: `${sizes.width}px` } },
-        column % every ? null : el("span", {}, columnName(column)),
+        column % every ? null : columnLabel(columnName(column)),
       ),
     ),
   );
+}
+
+const UPRIGHT = /[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]/;
+
+// From below to above; Korean, Chinese and Japanese letters stand upright, one below the other.
+function columnLabel(name) {
+  const text = name instanceof Node ? name.textContent : String(name);
+  return el("span", { class: UPRIGHT.test(text) ? "upright" : null }, name);
 }
 
 function rowNames({ rows, rowName, marked = {} }, sizes) {
@@ -115,7 +123,7 @@ function rowNames({ rows, rowName, marked = {} }, sizes) {
       el(
         "div",
         { class: row === marked.row ? "name chosen" : "name", css: { height: `${sizes.height}px` } },
-        row % every ? null : rowName(row),
+        row % every ? null : el("span", {}, rowName(row)),
       ),
     ),
   );

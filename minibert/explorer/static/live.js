@@ -1,16 +1,17 @@
-// The live page: other texts, noise, missing heads.  Every answer is a run of the model; nothing is guessed here.
+// The live page: other texts, masked tokens, noise, missing heads.  Every answer is a run of the model; nothing is guessed here.
 
 import { scaleOf } from "./color.js";
 import { unpack } from "./data.js";
-import { card, el, note, number, piece } from "./dom.js";
+import { card, el, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { say } from "./hint.js";
-import { choose, currentWalk, depthName, page, refresh, setContent, state } from "./state.js";
+import { choose, chooseToken, currentWalk, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
 
 const edits = { heads: [], noise: { deviation: 0, position: 1, depth: 0, seed: 0 } };
 const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer question replaces an older
 let waiting = null; // the question that is on its way
 let asked = null; // the walk whose sensitivity is being computed
+let toggleMask = null; // of the panel, which has the texts
 
 class Replaced extends Error {}
 
@@ -66,11 +67,14 @@ export function livePanel() {
       data: { key: "noise-depth" },
       onchange: () => setNoise({ depth: Number(depth.value) }),
     },
-    Array.from({ length: page().model.layers + 1 }, (_, k) => el("option", { value: k }, depthName(k))),
+    Array.from({ length: page().model.layers + 1 }, (_, k) =>
+      el("option", { value: k, title: depthName(k) }, `hidden state ${k}`),
+    ),
   );
   const where = el("span", { class: "where" }),
     heads = el("span", { class: "removed" });
   const knock = el("button", { data: { key: "knock" }, onclick: () => knockOut(state.layer, state.head) });
+  const mask = el("span", {});
   const clear = el(
     "button",
     {
@@ -100,16 +104,29 @@ export function livePanel() {
     }
     refresh();
   }
+  const shownTexts = () => page().walks.map((walk) => walk.text);
+  const masks = () => page().walks.map((walk) => walk.masked);
   const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
   function run() {
     return send("walks", { texts: texts() }, (found) => {
       edits.heads = [];
       edits.noise.deviation = 0;
       setContent(found);
+      pairShared();
       if (found.walks.length < 2 && state.view === "comparison") state.view = "tokens";
       say(`${found.walks[0].tokens.length} tokens`);
     });
   }
+  // The same texts with one more token masked, or one less; heads stay out, and noise stays where it is.
+  toggleMask = (token) => {
+    const masked = masks();
+    const own = masked[state.walk];
+    masked[state.walk] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
+    return send("walks", { texts: shownTexts(), masked }, (found) => {
+      setContent(found);
+      say(`${currentWalk().tokens[token]} at position ${token}`);
+    }).then(() => isEdited() && change());
+  };
   function change() {
     if (!isEdited()) {
       waiting?.abort();
@@ -118,7 +135,7 @@ export function livePanel() {
     }
     return send(
       "edits",
-      { texts: page().walks.map((walk) => walk.text), heads: edits.heads, noise: edits.noise, walk: state.walk },
+      { texts: shownTexts(), masked: masks(), heads: edits.heads, noise: edits.noise, walk: state.walk },
       (found) => {
         page().walks.forEach((walk, index) => {
           walk.edited = found.walks[index];
@@ -143,7 +160,8 @@ export function livePanel() {
   function update() {
     const { layer, head } = state;
     const gone = edits.heads.some(([l, h]) => l === layer && h === head);
-    knock.textContent = gone ? `Put head ${layer}.${head} back` : `Knock out head ${layer}.${head}`;
+    knock.textContent = `${gone ? "Put back" : "Knock out"} layer ${layer}, head ${head}`;
+    mask.replaceChildren(currentWalk().special[state.token] ? "" : maskControl(state.token));
     deviation.value = edits.noise.deviation;
     const at = edits.noise.deviation ? edits.noise.position : state.token;
     where.replaceChildren(
@@ -160,7 +178,7 @@ export function livePanel() {
             "aria-label": `Put layer ${l}, head ${h} back`,
             onclick: () => knockOut(l, h),
           },
-          `${l}.${h} ×`,
+          `layer ${l}, head ${h} ×`,
         ),
       ),
     );
@@ -176,6 +194,7 @@ export function livePanel() {
       { class: "live-row" },
       el("label", { class: "noise" }, el("span", {}, "Noise"), deviation, where),
       depth,
+      mask,
       knock,
       heads,
       clear,
@@ -185,6 +204,26 @@ export function livePanel() {
   return { node, update };
 }
 
+// A button that masks a token of the text that is shown, or takes its mask away.
+export function maskControl(token, small = false) {
+  const walk = currentWalk(),
+    masked = walk.masked.includes(token);
+  const typed = !masked && walk.hidden.includes(token);
+  const name = piece(walk.written[token] ?? "", walk);
+  return el(
+    "button",
+    {
+      class: small ? "small" : undefined,
+      disabled: typed,
+      data: { key: small ? `mask${token}` : "mask" },
+      "aria-label": `${masked ? "Show" : "Mask"} ${walk.written[token]}, position ${token}`,
+      "aria-pressed": masked ? "true" : "false",
+      onclick: () => toggleMask(token),
+    },
+    small ? (masked || typed ? "masked" : "visible") : [masked ? "Show " : "Mask ", name],
+  );
+}
+
 // The maps take many runs, so they are asked for when they are looked at.
 async function askSensitivity(message) {
   const walk = currentWalk();
@@ -192,7 +231,7 @@ async function askSensitivity(message) {
   asked = walk;
   const heads = JSON.stringify(edits.heads);
   try {
-    walk.sensitivity = await ask("sensitivity", { text: walk.text, heads: edits.heads });
+    walk.sensitivity = await ask("sensitivity", { text: walk.text, masked: walk.masked, heads: edits.heads });
   } catch (error) {
     if (!(error instanceof Replaced)) {
       walk.sensitivity = { reason: error.message };
@@ -230,16 +269,19 @@ export function rippleCard(width) {
           found.values.reduce((a, b) => Math.max(a, b), 0),
         ),
       ),
-      width: width - 150,
+      width: width - nameWidth(["hidden state"]),
       tallest: 40,
       cellHeight: 16,
-      rowName: (row) => (row ? row - 1 : "emb"),
+      rowName: (row) => row,
       columnName: (column) => piece(walk.tokens[column], walk),
-      rowTitle: "layer",
+      rowTitle: "hidden state",
       unit: "‖change‖ / ‖value‖",
       describe: (row, column, value) => `${walk.tokens[column]}, ${depthName(row)}: changed by ${number(value * 100)}%`,
       marked: { column: state.token },
-      pick: (row, column) => choose({ token: column, depth: row, layer: Math.max(0, row - 1) }),
+      pick: (row, column) => {
+        choose({ depth: row, layer: Math.max(0, row - 1) });
+        chooseToken(column);
+      },
     }),
   );
 }

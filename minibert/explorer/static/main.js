@@ -3,9 +3,10 @@
 import { makeControls, themeButton } from "./controls.js";
 import { count, el } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
+import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
 import { livePanel, rippleCard } from "./live.js";
-import { choose, clampState, currentWalk, page, refresh, setContent, state, subscribe } from "./state.js";
+import { choose, chooseToken, clampState, currentWalk, openContent, page, refresh, state, subscribe } from "./state.js";
 import { attentionView } from "./view_attention.js";
 import { comparisonView } from "./view_comparison.js";
 import { hiddenView } from "./view_hidden.js";
@@ -25,10 +26,8 @@ const VIEWS = [
 ];
 
 function start() {
-  setContent(JSON.parse(document.getElementById("content").textContent));
+  openContent(JSON.parse(document.getElementById("content").textContent));
   const { model } = page();
-  const shared = [...(page().comparison?.words ?? [])].sort((a, b) => b.word.length - a.word.length)[0];
-  if (shared) Object.assign(state, { token: shared.first[0], other: shared.second[0] });
   const controls = makeControls();
   const live = page().live ? livePanel() : null;
   const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Views" });
@@ -158,13 +157,18 @@ function drawFooter(footer) {
       el(
         "ul",
         {},
+        el(
+          "li",
+          {},
+          `Layer k is encoder.layer.k, from 0 to ${page().model.layers - 1}. Hidden state k is hidden_states[k], from 0 (the embeddings) to ${page().model.layers}; layer k turns hidden state k into hidden state k + 1.`,
+        ),
         el("li", {}, `Numbers are kept as ${precision()}; norm, mean, spread and sensitivity as float32.`),
         walk.leftOut.map((sentence) => el("li", {}, sentence)),
       ),
       el(
         "p",
         {},
-        "Keys: 1–7 views · t / T next, previous token · l / L layer · h / H head · n / p next, previous step · arrows inside a map, the tabs and the tokens · Enter chooses.",
+        "Keys: 1–7 views · t / T next, previous token · l / L layer or hidden state · h / H head · n / p next, previous step · m mask the token · arrows inside a map, the tabs and the tokens · Enter chooses.",
       ),
     ),
   );
@@ -186,8 +190,9 @@ function onKey(event) {
       ? turn("depth", by, model.layers)
       : turn("layer", by, model.layers - 1);
   const keys = {
-    t: () => turn("token", 1, walk.shown - 1),
-    T: () => turn("token", -1, walk.shown - 1),
+    t: () => chooseToken(Math.min(walk.shown - 1, state.token + 1)),
+    T: () => chooseToken(Math.max(0, state.token - 1)),
+    m: () => document.querySelector('[data-key="mask"]:not(:disabled)')?.click(),
     l: () => layer(1),
     L: () => layer(-1),
     h: () => turn("head", 1, model.heads - 1),
@@ -210,4 +215,5 @@ function later(action) {
   };
 }
 
-start();
+if (document.documentElement.dataset.minibert === "explorer") start();
+else isolate(document.currentScript);

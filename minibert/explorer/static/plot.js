@@ -1,13 +1,13 @@
 // Lines over layers, and paths in the plane.
 
 import { lineColor } from "./color.js";
-import { el, magnification, number, svg } from "./dom.js";
+import { el, fitting, magnification, number, svg, textWidth } from "./dom.js";
 import { withHint } from "./hint.js";
 
-// lines: [{name, values, strong?, color?, pick?}]; one value a layer.
-export function lineChart(lines, { label, names, low, high, height = 240, marked, width = 720 }) {
+// lines: [{name, values, strong?, color?, pick?}]; one value for each of `names`, which `axis` counts.
+export function lineChart(lines, { label, axis, names, low, high, height = 240, marked, width = 720 }) {
   const large = magnification(),
-    margin = { left: 48 * large, right: 14, top: 12, bottom: 34 * large };
+    margin = { left: 48 * large, right: 14, top: 12, bottom: 48 * large };
   const all = lines.flatMap((line) => Array.from(line.values)).filter(Number.isFinite);
   const ticks = ticksFor(low ?? Math.min(...all), high ?? Math.max(...all));
   const bottom = ticks[0],
@@ -25,10 +25,11 @@ export function lineChart(lines, { label, names, low, high, height = 240, marked
     names.map((name, index) =>
       svg(
         "text",
-        { class: "tick", x: x(index), y: height - 12 * large, "text-anchor": "middle" },
+        { class: "tick", x: x(index), y: height - 28 * large, "text-anchor": "middle" },
         names.length > 14 && index % 2 ? "" : name,
       ),
     ),
+    svg("text", { class: "tick", x: (margin.left + width) / 2, y: height - 8 * large, "text-anchor": "middle" }, axis),
     marked === undefined
       ? null
       : svg("line", { class: "now", x1: x(marked), x2: x(marked), y1: margin.top, y2: height - margin.bottom }),
@@ -55,8 +56,7 @@ export function lineChart(lines, { label, names, low, high, height = 240, marked
             fill: color,
             onclick: line.pick,
           }),
-          () =>
-            `${line.name}, ${names[index] === "emb" ? "embeddings" : `layer state ${names[index]}`}: ${number(value)}`,
+          () => `${line.name}, ${axis} ${names[index]}: ${number(value)}`,
         ),
       ),
     );
@@ -130,25 +130,16 @@ export function pathChart(paths, { label, depth, depthName, width = 760 }) {
   }
   const taken = [];
   for (const index of order.reverse()) {
-    const [x, y, anchor] = freePlace(
-      at(paths[index].places[depth]),
-      paths[index].name.length * 7.5 * magnification(),
-      taken,
-      width,
-    );
-    chart.append(
-      svg(
-        "text",
-        { class: paths[index].strong ? "place strong" : "place", x, y, "text-anchor": anchor },
-        paths[index].name,
-      ),
-    );
+    const name = fitting(paths[index].name, width / 3, 1);
+    const [x, y, anchor] = freePlace(at(paths[index].places[depth]), 4 + textWidth(name, 1), taken, width, size);
+    const kind = paths[index].strong ? "place strong" : "place";
+    chart.append(svg("text", { class: kind, x, y, "text-anchor": anchor }, name));
   }
   return el("div", { class: "chart-frame" }, chart);
 }
 
-// Where a name can stand beside its dot without covering another; to the right, where there is no such place.
-function freePlace([cx, cy], length, taken, width) {
+// Where a name can stand beside its dot without covering another; where there is no such place, inside the chart.
+function freePlace([cx, cy], length, taken, width, height) {
   const places = [
     [cx + 9, cy + 4, "start"],
     [cx - 9, cy + 4, "end"],
@@ -161,15 +152,16 @@ function freePlace([cx, cy], length, taken, width) {
     const left = x - { start: 0, end: length, middle: length / 2 }[anchor];
     return [left, y - 12, left + length, y + 3];
   };
+  const isInside = (place) => {
+    const [left, top, right, bottom] = boxOf(place);
+    return left > 0 && top > 0 && right < width && bottom < height;
+  };
   const isFree = (place) => {
     const box = boxOf(place);
-    return (
-      box[0] > 0 &&
-      box[2] < width &&
-      !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])
-    );
+    return !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);
   };
-  const found = places.find(isFree) ?? places[0];
+  const inside = places.filter(isInside);
+  const found = inside.find(isFree) ?? inside[0] ?? [Math.max(2, Math.min(cx, width - length - 2)), cy - 10, "start"];
   taken.push(boxOf(found));
   return found;
 }

@@ -5,14 +5,16 @@ export const state = {
   walk: 0,
   token: 1,
   other: 1, // in the second text, where two are compared
-  layer: 0,
+  layer: 0, // encoder.layer.k, from 0
   head: 0,
-  depth: 1, // 0: the embeddings; k: after layer k − 1
+  depth: 0, // of a hidden state, as hidden_states[k]: 0 is the embeddings, k + 1 the output of layer k
   step: 0,
   first: 0, // of the numbers of a vector that are written out
   show: "whole", // whole, edited or change
   diagonal: true,
   mode: "once", // of the noise in the sensitivity maps
+  masked: false, // in a page that cannot run the model: the predictions with the chosen token masked
+  matched: false, // two texts: the word at the same position in both
 };
 
 const listeners = [];
@@ -46,13 +48,53 @@ export function currentWalk() {
 }
 
 export function depthName(depth) {
-  return depth ? `after layer ${depth - 1}` : "embeddings";
+  return depth ? `hidden state ${depth}` : "hidden state 0 (embeddings)";
+}
+
+// Where depth is shown, the last layer comes first; of two texts, the longest word that both have.
+export function openContent(found) {
+  setContent(found);
+  const { model } = found;
+  Object.assign(state, { layer: model.layers - 1, depth: model.layers });
+  pairShared();
+}
+
+// Choose the same word in both texts: the one that is chosen, where it is in both, or else the longest.
+export function pairShared() {
+  const words = content.comparison?.words ?? [];
+  const kept = words.find((entry) => entry.first.includes(state.token) && entry.second.includes(state.other));
+  const entry = kept ?? [...words].sort((a, b) => b.word.length - a.word.length)[0];
+  if (entry) Object.assign(state, { walk: 0, token: entry.first[0], other: entry.second[0] });
+}
+
+// Where the word that stands at `token` of one text stands in the other; undefined where it does not.
+export function partnerOf(walk, token) {
+  const [here, there] = walk ? ["second", "first"] : ["first", "second"];
+  const found = (content.comparison?.words ?? []).filter((entry) => entry[here].includes(token));
+  const nearest = found.sort((a, b) => Math.abs(a[there][0] - token) - Math.abs(b[there][0] - token))[0];
+  return nearest?.[there][Math.max(0, nearest[here].indexOf(token))];
+}
+
+// A token of the text that is shown; of two texts the same word in the other one is chosen with it.
+export function chooseToken(token) {
+  choose({ token, other: (state.walk === 0 ? partnerOf(0, token) : undefined) ?? state.other });
+}
+
+// The same word in the other text, where it has one.
+export function chooseWalk(walk) {
+  if (walk === state.walk) return;
+  const token = partnerOf(state.walk, state.token) ?? state.token;
+  choose({ walk, token: Math.min(token, content.walks[walk].shown - 1) });
 }
 
 // Everything chosen is something that is there: a new text may be shorter.
 export function clampState() {
   const { model } = content;
   state.walk = Math.min(state.walk, content.walks.length - 1);
+  if (state.view === "comparison" && state.walk === 1) {
+    const token = partnerOf(1, state.token) ?? state.token; // that view chooses in both texts at once
+    Object.assign(state, { walk: 0, token, other: state.token });
+  }
   const walk = currentWalk();
   const last = content.walks.length > 1 ? content.walks[1].shown - 1 : 0;
   state.token = Math.max(0, Math.min(state.token, walk.shown - 1));

@@ -1,11 +1,12 @@
 // Vectors: each as a strip of colours, and a window of its numbers written out.
 
 import { signScale } from "./color.js";
-import { aligned, el, number } from "./dom.js";
+import { aligned, el, magnification, nameWidth, number, textWidth } from "./dom.js";
 import { heat } from "./heat.js";
 import { choose, state } from "./state.js";
 
-const WRITTEN = 8;
+const STATISTICS = ["norm", "mean", "spread"];
+const WRITTEN = 8; // numbers of a vector at once; fewer where there is less room
 
 // rows: [{name, values, statistics?: [norm, mean, spread], strong?}], all of one length.
 export function vectorTable(key, rows, { label, total, width }) {
@@ -13,7 +14,11 @@ export function vectorTable(key, rows, { label, total, width }) {
   const scale = signScale(rows.filter((row) => !row.apart).flatMap((row) => Array.from(row.values)));
   const apart = rows.find((row) => row.apart),
     apartScale = apart && signScale(apart.values);
-  const first = Math.min(state.first, Math.max(0, Math.ceil(length / WRITTEN) - 1) * WRITTEN);
+  const room = (width + nameWidth(rows.map((row) => row.name))) / magnification();
+  const narrow = room < 560,
+    besides = narrow || !rows.some((row) => row.statistics) ? 150 : 332;
+  const written = Math.max(2, Math.min(WRITTEN, Math.floor((room - besides) / 66)));
+  const first = Math.floor(Math.min(state.first, length - 1) / written) * written;
   return el(
     "div",
     { class: "vectors" },
@@ -26,24 +31,53 @@ export function vectorTable(key, rows, { label, total, width }) {
       width,
       unit: apart && `${apart.name}: a scale of its own, ±${number(apartScale.high)}`,
       rowScale: (row) => (rows[row].apart ? apartScale : scale),
-      smallest: 1,
+      smallest: 0.4,
       tallest: 14,
       cellHeight: 26,
       value: (row, column) => rows[row].values[column],
       rowName: (row) => rows[row].name,
       columnName: () => "",
       describe: (row, column, value) => `${rows[row].name}, number ${column}: ${number(value)}`,
-      pick: (_row, column) => choose({ first: Math.floor(column / WRITTEN) * WRITTEN }),
+      pick: (_row, column) => choose({ first: column }),
       marked: {},
     }),
-    numbersTable(rows, first, length, total ?? length),
+    numbersTable(rows, first, length, total ?? length, written, narrow),
+    narrow && statisticsTable(rows),
   );
 }
 
-function numbersTable(rows, first, length, total) {
-  const columns = Array.from({ length: Math.min(WRITTEN, length - first) }, (_, i) => first + i);
-  const turn = (by) =>
-    choose({ first: Math.max(0, Math.min(first + by, Math.floor((length - 1) / WRITTEN) * WRITTEN)) });
+// Below the numbers, where there is no room beside them.
+function statisticsTable(rows) {
+  const known = rows.filter((row) => row.statistics);
+  if (!known.length) return null;
+  const line = (name, cells) => el("tr", {}, el("th", { scope: "row" }, name), cells);
+  return el(
+    "table",
+    { class: "numbers" },
+    el(
+      "thead",
+      {},
+      line(
+        "",
+        STATISTICS.map((name) => el("th", { scope: "col" }, name)),
+      ),
+    ),
+    el(
+      "tbody",
+      {},
+      known.map((row) =>
+        line(
+          row.name,
+          Array.from(row.statistics, (value) => el("td", {}, number(value))),
+        ),
+      ),
+    ),
+  );
+}
+
+function numbersTable(rows, first, length, total, written, narrow) {
+  const columns = Array.from({ length: Math.min(written, length - first) }, (_, i) => first + i);
+  const turn = (by) => choose({ first: Math.max(0, Math.min(first + by, length - 1)) });
   const button = (text, by, name, dead) =>
     el(
       "button",
@@ -56,7 +90,7 @@ function numbersTable(rows, first, length, total) {
       },
       text,
     );
-  const withStatistics = rows.some((row) => row.statistics);
+  const withStatistics = !narrow && rows.some((row) => row.statistics);
   return el(
     "div",
     { class: "scroller" },
@@ -75,14 +109,13 @@ function numbersTable(rows, first, length, total) {
             el(
               "span",
               { class: "turn" },
-              button("‹", -WRITTEN, "earlier numbers", first === 0),
+              button("‹", -written, "earlier numbers", first === 0),
               `${first}–${first + columns.length - 1} of ${total}`,
-              button("›", WRITTEN, "later numbers", first + WRITTEN >= length),
+              button("›", written, "later numbers", first + written >= length),
             ),
           ),
           columns.map((column) => el("th", { scope: "col" }, column)),
-          withStatistics &&
-            ["norm", "mean", "spread"].map((name) => el("th", { scope: "col", class: "statistic" }, name)),
+          withStatistics && STATISTICS.map((name) => el("th", { scope: "col", class: "statistic" }, name)),
         ),
       ),
       el(
@@ -94,7 +127,9 @@ function numbersTable(rows, first, length, total) {
             { class: row.strong ? "strong" : undefined },
             el("th", { scope: "row" }, row.name),
             columns.map((column) => el("td", {}, aligned(row.values[column]))),
-            row.statistics && Array.from(row.statistics, (value) => el("td", { class: "statistic" }, number(value))),
+            withStatistics &&
+              row.statistics &&
+              Array.from(row.statistics, (value) => el("td", { class: "statistic" }, number(value))),
           ),
         ),
       ),
@@ -102,15 +137,20 @@ function numbersTable(rows, first, length, total) {
   );
 }
 
-// One number a row as a bar from zero; for scores and probabilities.
-export function bars(items, { scale, pick, label }) {
-  const most = Math.max(...items.map((item) => Math.abs(item.value)), 1e-12);
-  const both = items.some((item) => item.value < 0);
+// One number in each row, as a bar from zero to `most`; for scores and probabilities.  `signed`: 0 is in the middle.
+// `names`: the items of all lists that stand beside each other, so that their bars are of one length.
+export function bars(items, { scale, pick, label, most, signed, names = items }) {
+  const both = signed ?? items.some((item) => item.value < 0);
+  const name = Math.max(...names.map((item) => textWidth(item.label, 1.05)));
   return el(
     "ol",
-    { class: both ? "bars both" : "bars", "aria-label": label },
+    {
+      css: { "--name": `${Math.ceil(name) + 4}px` },
+      class: both ? "bars both" : most === 1 ? "bars whole" : "bars",
+      "aria-label": label,
+    },
     items.map((item, index) => {
-      const share = (Math.abs(item.value) / most) * (both ? 50 : 100);
+      const share = Math.min(1, Math.abs(item.value) / most) * (both ? 50 : 100);
       const bar = el("span", {
         class: "bar",
         css: {

@@ -2,31 +2,46 @@
 
 import { scaleOf, signScale } from "./color.js";
 import { slice, tensor } from "./data.js";
-import { card, el, magnification, nameWidth, note, number, piece, setStyle, svg } from "./dom.js";
+import { card, el, fitting, magnification, nameWidth, note, number, piece, setStyle, svg, textWidth } from "./dom.js";
 import { heat, paint } from "./heat.js";
 import { withHint } from "./hint.js";
 import { legend } from "./legend.js";
-import { choose, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, currentWalk, page, state } from "./state.js";
 
 const FAINTEST = 0.02; // lines thinner than this would not be seen
 
+// The grid of all heads, and beside it the chosen one as lines and as a matrix: all of it in one window, where there
+// is room for it.
 export function attentionView(width) {
   const walk = currentWalk(),
-    found = tensor(walk, "probabilities", state.show);
-  const half = width > 1000 ? (width - 80) / 2 : width;
+    found = tensor(walk, "probabilities", state.show),
+    { layers, heads } = page().model;
+  const large = magnification(),
+    beside = width > 920 * large;
+  const tallest = window.innerHeight - document.getElementById("view").offsetTop;
+  const inside = Math.max(300 * large, tallest - 120 * large); // of a card, without its heading and legend
+  const across = ((beside ? 0.4 * width : width) - 34 * large) / heads;
+  const size = Math.max(14, Math.min(104, Math.floor(Math.min(across, inside / layers)) - 4));
+  const grid = heads * (size + 3) + 34 * large;
+  const one = beside ? (width - grid - 126 * large) / 2 : width > 640 * large ? (width - 60 * large) / 2 : width;
+  const head = `Layer ${state.layer}, head ${state.head}`;
   return [
-    card(
-      "All heads of all layers",
-      note(
-        "A row a layer, a column a head. In each little map, rows are the tokens that ask, columns those that are looked at. Choose one to see it below.",
-      ),
-      glance(walk, found, width),
-    ),
     el(
       "div",
-      { class: "pair" },
-      card(`Layer ${state.layer}, head ${state.head}, as lines`, lines(walk, found, half)),
-      card(`Layer ${state.layer}, head ${state.head}, as a matrix`, matrix(walk, found, half)),
+      { class: "trio" },
+      card(
+        "All heads of all layers",
+        glance(walk, found, size),
+        note(
+          "Each row is a layer, each column a head. In each small map, rows are the tokens that attend, columns those that are attended to. Choose a head to see it large.",
+        ),
+      ),
+      el(
+        "div",
+        { class: "duo" },
+        card(`${head}, as lines`, lines(walk, found, one, inside)),
+        card(`${head}, as a matrix`, matrix(walk, found, one, inside)),
+      ),
     ),
   ];
 }
@@ -35,10 +50,9 @@ function mapScale(values) {
   return state.show === "change" ? signScale(values) : scaleOf("amount", 0, 1);
 }
 
-function glance(walk, found, width) {
+function glance(walk, found, size) {
   const { layers, heads } = page().model;
   const scale = state.show === "change" ? signScale(found.values) : scaleOf("amount", 0, 0.6);
-  const size = Math.max(16, Math.min(104, Math.floor((width - 40) / heads) - 4));
   const grid = el("div", { class: "glance", role: "grid", "aria-label": "Attention of every head" });
   for (let layer = 0; layer < layers; layer++) {
     const row = el(
@@ -104,14 +118,15 @@ function strongest(walk, values) {
   return `${walk.tokens[row]} → ${walk.tokens[column]}, ${number(values[best])}`;
 }
 
-function lines(walk, found, width) {
+function lines(walk, found, width, tallest) {
   const T = walk.shown,
     values = slice(found, state.layer, state.head);
   const large = magnification(),
-    row = 24 * large,
     top = 26 * large;
+  const row = Math.max(15 * large, Math.min(24 * large, (tallest - top) / T));
+  const longest = Math.max(...walk.tokens.slice(0, T).map((token) => textWidth(token, 0.95)));
   const wide = Math.min(560 * large, width),
-    side = Math.min(130 * large, wide * 0.3);
+    side = Math.min(Math.max(textWidth("attended to", 0.78), longest) + 10, wide * 0.36);
   const scale = mapScale(values),
     most = state.show === "change" ? scale.high : 1;
   const y = (index) => top + row * (index + 0.5);
@@ -123,8 +138,8 @@ function lines(walk, found, width) {
     "aria-label": `Attention of layer ${state.layer}, head ${state.head}, as lines; the matrix beside it has the same values.`,
   });
   chart.append(
-    svg("text", { class: "tick", x: side, y: top / 2, "text-anchor": "end" }, "asks"),
-    svg("text", { class: "tick", x: wide - side, y: top / 2 }, "is looked at"),
+    svg("text", { class: "tick", x: side, y: top / 2, "text-anchor": "end" }, "attends"),
+    svg("text", { class: "tick", x: wide - side, y: top / 2 }, "attended to"),
   );
   for (const chosen of [false, true]) {
     for (let from = 0; from < T; from++) {
@@ -163,28 +178,30 @@ function lines(walk, found, width) {
             y: y(index) + 5,
             "text-anchor": anchor,
             lang: walk.language || undefined,
-            onclick: () => choose({ token: index }),
+            onclick: () => chooseToken(index),
           },
-          walk.tokens[index],
+          fitting(walk.tokens[index], side - 4, 0.95),
+          svg("title", {}, walk.tokens[index]),
         ),
       );
     }
   }
   return [
+    el("div", { class: "scroller tall" }, chart),
     note(
       "The chosen token in colour, the others in grey; lines below ",
       String(FAINTEST),
       " are not drawn. Click a token to choose it.",
     ),
-    el("div", { class: "scroller tall" }, chart),
   ];
 }
 
-function matrix(walk, found, width) {
+function matrix(walk, found, width, tallest) {
   const T = walk.shown,
     values = slice(found, state.layer, state.head);
+  const wide = width - nameWidth(walk.tokens),
+    room = Math.max(Math.min(wide, tallest - 90 * magnification()), Math.min(wide, 12 * T)); // 90: the names above
   return [
-    note("Each row sums to 1", T < walk.tokens.length ? " over all tokens, of which the first are shown." : "."),
     heat({
       key: "matrix",
       label: `Attention of layer ${state.layer}, head ${state.head}`,
@@ -192,16 +209,17 @@ function matrix(walk, found, width) {
       columns: T,
       value: (row, column) => values[row * T + column],
       scale: mapScale(values),
-      width: Math.max(180, width - nameWidth(walk.tokens)),
+      width: Math.max(150, room),
       tallest: 44 * magnification(),
       rowName: (row) => piece(walk.tokens[row], walk),
       columnName: (column) => piece(walk.tokens[column], walk),
-      rowTitle: "asks",
-      columnTitle: "is looked at",
+      rowTitle: "attends",
+      columnTitle: "attended to",
       unit: state.show === "change" ? "change of probability" : "probability",
       describe: (row, column, value) => `${walk.tokens[row]} → ${walk.tokens[column]}: ${number(value)}`,
       marked: { row: state.token },
-      pick: (row) => choose({ token: row }),
+      pick: chooseToken,
     }),
+    note("Each row sums to 1", T < walk.tokens.length ? " over all tokens, of which the first are shown." : "."),
   ];
 }

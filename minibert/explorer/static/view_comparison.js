@@ -1,17 +1,24 @@
-// View 7, for two texts: the same word in both, layer by layer, and every token against every token.
+// View 7, for two texts: the same word in both, in every hidden state, and every token against every token.
 
 import { lineColor, scaleOf } from "./color.js";
+import { segmented } from "./controls.js";
 import { slice, unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece, svg } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
 import { choose, depthName, page, state } from "./state.js";
-import { layerNames } from "./view_hidden.js";
+import { stateNames } from "./view_hidden.js";
 
 export function comparisonView(width) {
   const { walks, comparison } = page();
   const across = unpack(comparison.tensors.across);
   const half = width > 1000 ? (width - 80) / 2 : width;
+  const pair = pairValues(across);
+  const low = Math.min(
+    0.9,
+    ...pair,
+    ...comparison.words.flatMap((entry) => [...entry.cosines, ...(entry.matched ?? [])]),
+  );
   return [
     el(
       "div",
@@ -23,12 +30,18 @@ export function comparisonView(width) {
     el(
       "div",
       { class: "pair" },
-      card("The same word in both", sharedWords(comparison, half)),
+      card("The same word in both", sharedWords(comparison, low, half)),
       card(`Every token against every token, ${depthName(state.depth)}`, acrossMap(walks, across, half)),
     ),
     card(
-      [piece(walks[0].tokens[firstToken()], walks[0]), " and ", piece(walks[1].tokens[state.other], walks[1])],
-      pairChart(walks, across, width),
+      [
+        "The chosen pair: ",
+        piece(walks[0].tokens[firstToken()], walks[0]),
+        ` (position ${firstToken()}) and `,
+        piece(walks[1].tokens[state.other], walks[1]),
+        ` (position ${state.other})`,
+      ],
+      pairChart(walks, pair, low, width),
     ),
   ];
 }
@@ -37,22 +50,25 @@ function firstToken() {
   return Math.min(state.token, page().walks[0].shown - 1);
 }
 
-function sharedWords({ words }, width) {
+function sharedWords({ words }, low, width) {
   if (!words.length) return note("The two texts share no word. Choose any two tokens in the map.");
+  const chosen = words.find(isChosen);
   return [
-    note(
-      "A word begins as one vector, but for its position; what stands around it tells it apart. Cosine of the word in text 1 with itself in text 2.",
-    ),
+    note("The cosine of each word in text 1 with itself in text 2, in every hidden state."),
+    matchChoice(words),
+    chosen && positionsNote(chosen),
     lineChart(
       words.map((entry) => ({
         name: entry.word,
-        values: entry.cosines,
+        values: cosinesOf(entry),
         strong: isChosen(entry),
         pick: () => choose({ token: entry.first[0], other: entry.second[0], walk: 0 }),
       })),
       {
-        label: "Similarity of the same word across layers",
-        names: layerNames(),
+        label: "Similarity of the same word across hidden states",
+        axis: "hidden state",
+        names: stateNames(),
+        low,
         high: 1,
         marked: state.depth,
         height: 300,
@@ -81,11 +97,66 @@ function sharedWords({ words }, width) {
             piece(entry.word, page().walks[0]),
             el("span", { class: "token-number" }, ` ${entry.first[0]}–${entry.second[0]}`),
           ),
-          ` ${number(entry.cosines[state.depth])}`,
+          ` ${number(cosinesOf(entry)[state.depth])}`,
         ),
       ),
     ),
   ];
+}
+
+// As the words stand, or with their positions matched; where that was not made, as they stand.
+function cosinesOf(entry) {
+  return (state.matched && entry.matched) || entry.cosines;
+}
+
+function isMoved(entry) {
+  return entry.first[0] !== entry.second[0];
+}
+
+function matchChoice(words) {
+  if (!words.some((entry) => isMoved(entry) && entry.matched)) return null;
+  const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Positions of the words" });
+  segmented(
+    holder,
+    [
+      [false, "Positions as they are"],
+      [true, "Matched positions"],
+    ],
+    state.matched,
+    (matched) => choose({ matched }),
+    "matched",
+  );
+  return holder;
+}
+
+// What the chosen word's curve shows, in numbers, and how far positions have a part in it.
+function positionsNote(entry) {
+  const values = cosinesOf(entry),
+    last = values.length - 1,
+    word = piece(entry.word, page().walks[0]),
+    [first, second] = [entry.first[0], entry.second[0]];
+  const seen = ` has cosine ${number(values[0])} in hidden state 0 and ${number(values[last])} in hidden state ${last}.`;
+  if (!isMoved(entry))
+    return el("p", { class: "note positions" }, word, seen, ` It has position ${first} in both texts.`);
+  const differ = `position ${first} in text 1 and ${second} in text 2`;
+  if (state.matched && entry.matched)
+    return el(
+      "p",
+      { class: "note positions" },
+      word,
+      seen,
+      ` It has ${differ}; here text ${first > second ? 2 : 1} was read with its position_ids moved by ${Math.abs(first - second)} ([CLS] stays at 0), so both have position ${Math.max(first, second)}.`,
+    );
+  return el(
+    "p",
+    { class: "note positions" },
+    word,
+    seen,
+    el("strong", {}, ` Its positions differ: ${differ}.`),
+    entry.matched
+      ? " The two position embeddings are a part of these numbers; “Matched positions” takes them out."
+      : " The two position embeddings are a part of these numbers.",
+  );
 }
 
 function isChosen(entry) {
@@ -115,18 +186,20 @@ function acrossMap([first, second], across, width) {
   });
 }
 
-function pairChart([first, second], across, width) {
-  const row = firstToken();
-  const values = Array.from({ length: across.shape[0] }, (_, depth) => slice(across, depth, row)[state.other]);
-  return lineChart(
-    [{ name: `${first.tokens[row]} and ${second.tokens[state.other]}`, values, strong: true, color: "var(--accent)" }],
-    {
-      label: "Similarity of the chosen tokens across layers",
-      names: layerNames(),
-      high: 1,
-      marked: state.depth,
-      height: 200,
-      width,
-    },
-  );
+function pairValues(across) {
+  return Array.from({ length: across.shape[0] }, (_, depth) => slice(across, depth, firstToken())[state.other]);
+}
+
+function pairChart([first, second], values, low, width) {
+  const name = `${first.tokens[firstToken()]} and ${second.tokens[state.other]}`;
+  return lineChart([{ name, values, strong: true, color: "var(--accent)" }], {
+    label: "Similarity of the chosen tokens across hidden states",
+    axis: "hidden state",
+    names: stateNames(),
+    low,
+    high: 1,
+    marked: state.depth,
+    height: 200,
+    width,
+  });
 }

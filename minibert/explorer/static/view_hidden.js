@@ -1,14 +1,15 @@
 // View 4: the hidden states across layers: how long, how alike, where they go.
 
-import { scaleOf, signScale } from "./color.js";
-import { slice, tensor } from "./data.js";
+import { largest, scaleOf, signScale } from "./color.js";
+import { slice, tensor, unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
-import { choose, currentWalk, depthName, page, state } from "./state.js";
+import { choose, chooseToken, currentWalk, depthName, page, state } from "./state.js";
 
-export function layerNames() {
-  return ["emb", ...Array.from({ length: page().model.layers }, (_, layer) => String(layer))];
+// 0 to L, as a chart's axis of hidden states has them.
+export function stateNames() {
+  return Array.from({ length: page().model.layers + 1 }, (_, depth) => String(depth));
 }
 
 export function hiddenView(width) {
@@ -44,7 +45,7 @@ function cosineMap(walk, width) {
       unit: "cosine",
       describe: (row, column, value) => `${walk.tokens[row]} and ${walk.tokens[column]}: ${number(value)}`,
       marked: { row: state.token },
-      pick: (row) => choose({ token: row }),
+      pick: chooseToken,
     }),
   ];
 }
@@ -56,14 +57,14 @@ function pathsOf(walk, width) {
   const paths = Array.from({ length: walk.shown }, (_, token) => ({
     name: walk.tokens[token],
     strong: token === state.token,
-    pick: () => choose({ token }),
+    pick: () => chooseToken(token),
     places: Array.from({ length: page().model.layers + 1 }, (_, depth) => Array.from(slice(found, depth, token))),
   }));
   return [
     note(
-      `Each token from the embeddings to the last layer, seen from the side where they differ most (principal components: ${Math.round(share[0] * 100)}% and ${Math.round(share[1] * 100)}% of the variance). Large dots: ${depthName(state.depth)}.`,
+      `Each token from hidden state 0 to the last, in the plane in which they differ most (principal components: ${Math.round(share[0] * 100)}% and ${Math.round(share[1] * 100)}% of the variance). Large dots: ${depthName(state.depth)}.`,
     ),
-    pathChart(paths, { label: "Paths of the tokens through the layers", depth: state.depth, depthName, width }),
+    pathChart(paths, { label: "Paths of the tokens through the hidden states", depth: state.depth, depthName, width }),
   ];
 }
 
@@ -73,23 +74,29 @@ function norms(walk, width) {
     name: walk.tokens[token],
     strong: token === state.token,
     color: token === state.token ? "var(--accent)" : "var(--ink-4)",
-    pick: () => choose({ token }),
+    pick: () => chooseToken(token),
     values: Array.from({ length: found.shape[0] }, (_, depth) => slice(found, depth)[token]),
   }));
-  return lineChart(lines, { label: "Norms across layers", names: layerNames(), marked: state.depth, width });
+  return lineChart(lines, {
+    label: "Norms across hidden states",
+    axis: "hidden state",
+    names: stateNames(),
+    marked: state.depth,
+    width,
+    ...(state.show === "change" ? {} : { low: 0, high: largestNorm() }),
+  });
+}
+
+// Of all texts of the page, and of the run with and without edits: their charts share one axis.
+function largestNorm() {
+  const walks = page().walks.flatMap((walk) => (walk.edited ? [walk, walk.edited] : [walk]));
+  return Math.max(...walks.map((walk) => largest(unpack(walk.tensors.norms).values)));
 }
 
 function normMap(walk, width) {
   const found = tensor(walk, "norms", state.show),
     values = found.values;
-  const scale =
-    state.show === "change"
-      ? signScale(values)
-      : scaleOf(
-          "amount",
-          0,
-          values.reduce((a, b) => Math.max(a, b), 0),
-        );
+  const scale = state.show === "change" ? signScale(values) : scaleOf("amount", 0, largestNorm());
   return el(
     "details",
     {},
@@ -101,14 +108,18 @@ function normMap(walk, width) {
       columns: walk.shown,
       value: (row, column) => values[row * walk.shown + column],
       scale,
-      width: width - 150,
+      width: width - nameWidth(["hidden state"]),
       tallest: 34,
-      rowName: (row) => layerNames()[row],
+      rowTitle: "hidden state",
+      rowName: (row) => stateNames()[row],
       columnName: (column) => piece(walk.tokens[column], walk),
       unit: "norm",
       describe: (row, column, value) => `${walk.tokens[column]}, ${depthName(row)}: ${number(value)}`,
       marked: { row: state.depth, column: state.token },
-      pick: (row, column) => choose({ depth: row, token: column }),
+      pick: (row, column) => {
+        choose({ depth: row });
+        chooseToken(column);
+      },
     }),
   );
 }

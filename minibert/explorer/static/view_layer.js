@@ -1,10 +1,10 @@
 // View 2: one layer, step by step, with the numbers of the chosen token and head.
 
-import { scaleOf, signScale } from "./color.js";
+import { largest, scaleOf, signScale } from "./color.js";
 import { ofHead, slice, sumOf, tensor } from "./data.js";
-import { card, el, note, number, piece } from "./dom.js";
+import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
-import { choose, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, currentWalk, page, state } from "./state.js";
 import { STEPS } from "./steps.js";
 import { bars, vectorTable } from "./vector.js";
 
@@ -16,7 +16,11 @@ export function layerView(width) {
       "div",
       { class: "stepper" },
       stepList(),
-      el("div", { class: "step-body" }, stepCard(step, walk, width > 900 ? width - 260 : width)),
+      el(
+        "div",
+        { class: "step-body" },
+        stepCard(step, walk, window.innerWidth >= 900 ? width - 290 * magnification() : width),
+      ),
     ),
   ];
 }
@@ -64,7 +68,7 @@ function stepCard(step, walk, width) {
   const { model } = page();
   const formula = typeof step.formula === "function" ? step.formula(model) : step.formula;
   return card(
-    `${step.name}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
+    `${step.name}${whichState(step)}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
     el(
       "div",
       { class: "step-head" },
@@ -88,6 +92,11 @@ function stepCard(step, walk, width) {
     el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${pointName(step)}"`), "]"),
     el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, walk, width)),
   );
+}
+
+// The first and the last step are hidden states, too.
+function whichState({ kind }) {
+  return { input: ` (hidden state ${state.layer})`, output: ` (hidden state ${state.layer + 1})` }[kind] ?? "";
 }
 
 function byHead({ kind }) {
@@ -127,7 +136,7 @@ function vectorNumbers(step, walk, width) {
   return vectorTable("step-vector", rows, {
     label: `${step.name} of the chosen token`,
     total: page().model.hidden,
-    width: width - 130,
+    width: width - nameWidth([walk.tokens[state.token]]),
   });
 }
 
@@ -137,12 +146,12 @@ function sumNumbers(step, walk, width) {
   const rows = [
     { name: SYMBOLS[step.parts[0]], ...first },
     { name: `+ ${SYMBOLS[step.parts[1]]}`, ...second },
-    { name: "= r", strong: true, values: sumOf(first.values, second.values), statistics },
+    { name: `= ${step.symbol}`, strong: true, values: sumOf(first.values, second.values), statistics },
   ];
   return vectorTable("step-sum", rows, {
     label: `${step.name} of the chosen token`,
     total: page().model.hidden,
-    width: width - 130,
+    width: width - nameWidth([walk.tokens[state.token]]),
   });
 }
 
@@ -158,7 +167,7 @@ function headNumbers(step, walk, width) {
     vectorTable("step-vector", [{ name: walk.tokens[state.token], strong: true, values: chosen }], {
       label: `${step.name} of the chosen token in head ${state.head}`,
       total: model.headSize,
-      width: width - 130,
+      width: width - nameWidth([walk.tokens[state.token]]),
     }),
     el("h3", {}, `All tokens in head ${state.head}`),
     heat({
@@ -168,7 +177,7 @@ function headNumbers(step, walk, width) {
       columns: chosen.length,
       value: (row, column) => rowOf(row)[column],
       scale,
-      width: width - 130,
+      width: width - nameWidth(walk.tokens),
       tallest: 16,
       rowName: (row) => piece(walk.tokens[row], walk),
       columnName: (column) => column,
@@ -176,7 +185,7 @@ function headNumbers(step, walk, width) {
       columnTitle: "number",
       describe: (row, column, value) => `${walk.tokens[row]}, number ${column}: ${number(value)}`,
       marked: { row: state.token },
-      pick: (row) => choose({ token: row }),
+      pick: chooseToken,
     }),
   );
 }
@@ -192,7 +201,8 @@ function mapNumbers(step, walk) {
   if (!found) return note("The scores of this long text are left out; see the probabilities, the next step.");
   const values = slice(found, state.layer, state.head, state.token);
   const positive = step.kind === "probabilities" && state.show !== "change";
-  const scale = positive ? scaleOf("amount", -0.25, 1) : signScale(values);
+  const ofHeads = slice(found, state.layer, state.head); // one axis for all tokens of a head
+  const scale = positive ? scaleOf("amount", -0.35, 1) : signScale(ofHeads);
   const root = Math.sqrt(page().model.headSize);
   const items = Array.from(values, (value, index) => ({
     name: piece(walk.tokens[index], walk),
@@ -218,13 +228,20 @@ function mapNumbers(step, walk) {
             ` attends to; the row sums to ${number(sum)}${walk.shown < walk.tokens.length ? " over the tokens that are kept" : ""}.`,
           ],
     ),
-    bars(items, { scale, label: `${step.name} of the chosen token`, pick: (index) => choose({ token: index }) }),
+    bars(items, {
+      scale,
+      most: positive ? 1 : largest(ofHeads),
+      signed: !positive,
+      label: `${step.name} of the chosen token`,
+      pick: chooseToken,
+    }),
   );
 }
 
 function neuronNumbers(walk) {
   const show = state.show === "change" ? "edited" : state.show;
   const values = slice(tensor(walk, "neuron_values", show), state.layer, state.token);
+  const strongest = slice(tensor(walk, "neuron_values", show), state.layer); // one axis for all tokens of a layer
   const numbers = slice(tensor(walk, "neuron_numbers", show), state.layer, state.token);
   const active = slice(tensor(walk, "neurons_active", show), state.layer)[state.token];
   const items = Array.from(values, (value, index) => ({
@@ -239,6 +256,6 @@ function neuronNumbers(walk) {
       `${number(active * 100)}% of the ${page().model.intermediate} neurons are above 0 for this token. The ${values.length} strongest:`,
       state.show === "change" ? " (of the edited run)" : "",
     ),
-    bars(items, { scale: signScale(values), label: "The strongest neurons" }),
+    bars(items, { scale: signScale(strongest), most: largest(strongest), label: "The strongest neurons" }),
   );
 }

@@ -1,12 +1,12 @@
 // View 6: who is moved by whom: noise at one token, and how far every other token moves.
 
-import { largest, scaleOf } from "./color.js";
+import { scaleOf } from "./color.js";
 import { segmented } from "./controls.js";
 import { unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
-import { choose, currentWalk, state } from "./state.js";
+import { choose, chooseToken, currentWalk, page, state } from "./state.js";
 
 function modeChoice() {
   const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Where the noise goes in" });
@@ -23,6 +23,19 @@ function modeChoice() {
   return holder;
 }
 
+// The largest movement in the maps of one kind, of all layers and texts; without the diagonals, where they are not shown.
+function largestMovement(mode, diagonal) {
+  let most = 0;
+  for (const { sensitivity } of page().walks) {
+    if (!sensitivity?.tensors) continue;
+    const { shape, values } = unpack(sensitivity.tensors[mode]);
+    const T = shape[1];
+    for (let i = 0; i < values.length; i++)
+      if ((diagonal || Math.floor((i % (T * T)) / T) !== i % T) && values[i] > most) most = values[i];
+  }
+  return most || 1;
+}
+
 export function sensitivityView(width) {
   const walk = currentWalk(),
     found = walk.sensitivity;
@@ -33,15 +46,14 @@ export function sensitivityView(width) {
   const layer = Math.min(state.layer, layers - 1);
   const at = (row, column, which = layer) =>
     row === column && !state.diagonal ? 0 : maps.values[(which * T + row) * T + column];
-  const shown = [];
-  for (let row = 0; row < T; row++) for (let column = 0; column < T; column++) shown.push(at(row, column));
+  const most = largestMovement(state.mode, state.diagonal); // one scale for all layers and texts
   const half = width > 1000 ? (width - 80) * 0.6 : width;
   return [
     el(
       "div",
       { class: "pair wide-first" },
       card(
-        `Moved by noise, after layer ${layer}`,
+        `Moved by noise, output of layer ${layer}`,
         modeChoice(),
         note(
           state.mode === "once"
@@ -64,11 +76,11 @@ export function sensitivityView(width) {
         ),
         heat({
           key: "sensitivity",
-          label: `Sensitivity after layer ${layer}`,
+          label: `Sensitivity, output of layer ${layer}`,
           rows: T,
           columns: T,
           value: (row, column) => at(row, column),
-          scale: scaleOf("amount", 0, largest(shown)),
+          scale: scaleOf("amount", 0, most),
           width: Math.max(180, half - nameWidth(walk.tokens)),
           tallest: 44 * magnification(),
           rowName: (row) => piece(walk.tokens[row], walk),
@@ -79,24 +91,26 @@ export function sensitivityView(width) {
           describe: (row, column, value) =>
             `noise at ${walk.tokens[row]} moves ${walk.tokens[column]}: ${number(value)}`,
           marked: { row: state.token },
-          pick: (row) => choose({ token: row }),
+          pick: chooseToken,
         }),
       ),
       card(
         ["How noise at ", piece(walk.tokens[state.token], walk), " spreads"],
-        note("A line a token that moves; the disturbed token itself in colour."),
+        note("One line for each token that moves; the disturbed token itself in colour."),
         lineChart(
           Array.from({ length: T }, (_, column) => ({
             name: walk.tokens[column],
             strong: column === state.token,
             color: column === state.token ? "var(--accent)" : "var(--ink-4)",
-            pick: () => choose({ token: column }),
+            pick: () => chooseToken(column),
             values: Array.from({ length: layers }, (_, which) => maps.values[(which * T + state.token) * T + column]),
           })),
           {
             label: "Movement of every token across layers",
             names: Array.from({ length: layers }, (_, which) => String(which)),
+            axis: "layer",
             low: 0,
+            high: largestMovement(state.mode, true),
             marked: layer,
             height: 340,
             width: width > 1000 ? (width - 80) * 0.4 : width,

@@ -1,8 +1,8 @@
 // View 1: what the model is given, and the three embeddings that add up to the first hidden state.
 
 import { slice, tensor } from "./data.js";
-import { card, el, note, piece } from "./dom.js";
-import { choose, currentWalk, page, state } from "./state.js";
+import { card, el, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
+import { chooseToken, currentWalk, page, state } from "./state.js";
 import { vectorTable } from "./vector.js";
 
 export function tokensView(width) {
@@ -13,56 +13,64 @@ export function tokensView(width) {
       note(
         "Every piece has a number in the vocabulary (id), a segment (0 for the first text, 1 for a second) and a position. The model sees these numbers and nothing else.",
       ),
-      tokenTable(walk),
+      tokenTables(walk, width),
     ),
     embeddingsCard(walk, width),
   ];
 }
 
-function tokenTable(walk) {
+// As many tables, one below the other, as the text needs at this width.
+function tokenTables(walk, width) {
+  const widest = (index) => Math.max(textWidth(walk.tokens[index], 1), textWidth(walk.ids[index], 0.9));
+  const widths = walk.tokens.map((_, index) => widest(index) + 34 * magnification());
+  return el(
+    "div",
+    { class: "scroller" },
+    tablesOf(widths, width - 110 * magnification()).map(([from, to]) => tokenTable(walk, from, to)),
+  );
+}
+
+function tokenTable(walk, from, to) {
   const rows = [
     ["id", walk.ids],
     ["segment", walk.segments],
     ["position", walk.positions],
   ];
-  return el(
-    "div",
-    { class: "scroller" },
+  const chosen = (index) => (index === state.token ? "chosen" : undefined);
+  const cell = (token, index) =>
     el(
-      "table",
-      { class: "token-table", tabindex: -1 },
+      "th",
+      { scope: "col", class: chosen(index) },
+      index < walk.shown
+        ? el(
+            "button",
+            { class: "cell-button", onclick: () => chooseToken(index), data: { key: `cell${index}` } },
+            piece(token, walk),
+          )
+        : piece(token, walk),
+    );
+  return el(
+    "table",
+    { class: "token-table", tabindex: -1 },
+    el(
+      "thead",
+      {},
       el(
-        "thead",
+        "tr",
         {},
+        el("th", { scope: "row" }, "token"),
+        walk.tokens.slice(from, to).map((token, index) => cell(token, from + index)),
+      ),
+    ),
+    el(
+      "tbody",
+      {},
+      rows.map(([name, values]) =>
         el(
           "tr",
           {},
-          el("th", { scope: "row" }, "token"),
-          walk.tokens.map((token, index) =>
-            el(
-              "th",
-              { scope: "col", class: index === state.token ? "chosen" : undefined },
-              index < walk.shown
-                ? el(
-                    "button",
-                    { class: "cell-button", onclick: () => choose({ token: index }), data: { key: `cell${index}` } },
-                    piece(token, walk),
-                  )
-                : piece(token, walk),
-            ),
-          ),
-        ),
-      ),
-      el(
-        "tbody",
-        {},
-        rows.map(([name, values]) =>
-          el(
-            "tr",
-            {},
-            el("th", { scope: "row" }, name),
-            values.map((value, index) => el("td", { class: index === state.token ? "chosen" : undefined }, value)),
-          ),
+          el("th", { scope: "row" }, name),
+          values.slice(from, to).map((value, index) => el("td", { class: chosen(from + index) }, value)),
         ),
       ),
     ),
@@ -98,13 +106,13 @@ function embeddingsCard(walk, width) {
     el(
       "p",
       { class: "formula" },
-      "x = LayerNorm( word[id] + segment[segment] + position[position] )",
+      "hidden state 0 = LayerNorm( word[id] + segment[segment] + position[position] )",
       el("span", { class: "shape" }, `(T, H) = ${walk.tokens.length} × ${model.hidden}`),
     ),
     vectorTable("embeddings", rows, {
       label: "Embeddings of the chosen token",
       total: model.hidden,
-      width: width - 150,
+      width: width - nameWidth(rows.map((entry) => entry.name)),
     }),
   );
 }
