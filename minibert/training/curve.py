@@ -11,6 +11,7 @@ from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.source import Source, as_path
 from minibert.training.journal import read_journal
 
+NOT_DRAWN = ("masked", "pairs", "mlm_gain")  # scores that are counts, or a difference of others, however small
 NOT_LOSSES = ("step", "epoch", "learning_rate", "gradient_norm", "scores")
 POINTS = 400  # of a curve; more steps are averaged
 STYLES = (".-", "x--", "+:", "1-.")  # of a score, and of the same for one language, another, …
@@ -94,6 +95,8 @@ def panels_of(entries: list[dict[str, Any]]) -> list[Panel]:
         found = [(entry["step"], entry["scores"][name]) for entry in entries if name in entry.get("scores", {})]
         curve: Curve = ([step for step, _ in found], [value for _, value in found])
         whole = name.partition("/")[0]
+        if whole in NOT_DRAWN:
+            continue
         if whole.endswith("_loss"):
             panels.get(whole.removesuffix("_loss"), panels[losses[0]]).heldout[name] = curve
         elif all(abs(value) <= 1 for value in curve[1]):

@@ -36,6 +36,13 @@ def test_losses_have_a_panel_each_and_shares_one_together() -> None:
     assert rate.training == {"": ([1, 2, 3], [1e-3] * 3)}
 
 
+def test_a_count_is_no_curve_however_small() -> None:
+    """One held-out pair, or none, lies between -1 and 1, and so does a small gain."""
+    small = {**SCORES, "masked": 1.0, "pairs": 0.0, "mlm_gain": 0.3, "pairs/latin": 1.0, "masked/latin": 0.0}
+    _, shares, _ = panels_of([entry(1, mlm=9.0), {"step": 1, "scores": small}])
+    assert set(shares.heldout) == {"top1", "top1/latin", "nsp_accuracy"}
+
+
 def test_of_a_single_loss_the_sum_is_drawn_once() -> None:
     loss, rate = panels_of([entry(1, **{"class": 0.7}), {"step": 1, "scores": {"rank": 12.0}}])
     assert loss.training == {"loss": ([1], [0.7])} and rate.label == "learning rate"
