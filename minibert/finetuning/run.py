@@ -6,6 +6,7 @@ best on it are kept.  Read :func:`finetune` from top to bottom; :func:`prepare_m
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +18,11 @@ import torch
 from minibert.checkpoint.architecture import architecture_of, named_architecture
 from minibert.checksum import file_digest
 from minibert.config import BertConfig, find_config
+from minibert.corpus.formats import data_path
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.crossencoder import activation_in, without_activation
+from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
@@ -34,6 +37,7 @@ from minibert.schema import SIZE, check_settings, shown
 from minibert.source import Source, Where, as_path, same_commit, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.training.examples import seed_of
+from minibert.training.journal import need_tensorboard
 from minibert.training.loop import train
 from minibert.training.pretrain import save_whole
 from minibert.training.settings import Settings
@@ -118,11 +122,15 @@ def finetune(
     check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
     with quiet(not workers.is_first):
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
-        rows = chosen.read(train_file)
+        check_arguments(how, model, train_file, dev_file, batch_size)
         tokenizer = BertTokenizer.from_pretrained(model, **where)
+        fix_length(chosen, tokenizer, BertConfig.from_pretrained(model, **where))  # refuses one that is too long
+        rows = chosen.read(train_file)
         found, chosen = chosen.settings(rows), chosen.fitted(rows)
         ready = prepare_model(chosen, model, found, where, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
         dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
+        if dev_rows is not None:
+            warn_of_overlap(rows, dev_rows)
         chosen = fix_length(chosen, tokenizer, ready.config)
         examples = chosen.examples(rows, tokenizer, ready.config, batch_size, how.seed)
         evaluate, metric = None, ""
@@ -160,6 +168,25 @@ def finetune(
         kept_step=result.kept_step,
         stopped=result.stopped,
     )
+
+
+def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: Source | None, batch_size: int) -> None:
+    """Raise what is wrong with the arguments and can be known before the data is read."""
+    if isinstance(model, BertPreTrainedModel):
+        raise InputError(
+            f"model is a {type(model).__name__} in memory; give the folder that it was saved to, with its tokenizer "
+            "(model.save_pretrained(folder), tokenizer.save_pretrained(folder))."
+        )
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(f"model is {model!r:.60}; expected a checkpoint: a folder, or a name on the hub.")
+    data_path(train_file, "the training data")
+    if dev_file is not None:
+        check_dev_file(train_file, dev_file)
+    if type(batch_size) is not int or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; expected a whole number of at least 1.")
+    if how.tensorboard:
+        need_tensorboard()
+    how.warn()
 
 
 def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:

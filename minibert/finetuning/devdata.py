@@ -1,0 +1,51 @@
+"""Dev rows that the training data has, too: scores on them say how well they were learned by heart.
+
+What counts is what the model reads (the text, the pair, the words, the question with its context), not the label.
+Start with :func:`warn_of_overlap`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from minibert.corpus.formats import data_path
+from minibert.errors import InputError
+from minibert.finetuning.rows import logger
+from minibert.source import Source, is_file
+from minibert.training.apart import is_same
+from minibert.training.documents import letters_of
+
+READ = ("text", "words", "question", "context")  # the fields of rows that a model reads
+
+
+def check_dev_file(train_file: Source, dev_file: Source) -> None:
+    """Raise InputError when the dev file is the training file, by another path or as a copy."""
+    train, dev = data_path(train_file, "the training data"), data_path(dev_file, "the dev data")
+    for path in (train, dev):
+        if not is_file(path):
+            raise InputError(f"{path} does not exist.")
+    if is_same(train, dev):
+        other = "" if train == dev else f" {train}"
+        raise InputError(
+            f"The dev file {dev} is the training file{other}, so scores on it say nothing about new texts. Name "
+            "another file, or leave it out (--dev)."
+        )
+
+
+def warn_of_overlap(rows: Sequence[Any], dev_rows: Sequence[Any]) -> None:
+    """Say how many dev rows are among the training rows."""
+    known = set(map(read_of, rows))
+    found = sum(read_of(row) in known for row in dev_rows)
+    if found:
+        logger.warning(
+            "%s of %s dev rows are in the training data, too; scores on them are too good.",
+            f"{found:,}", f"{len(dev_rows):,}",
+        )  # fmt: skip
+
+
+def read_of(row: Any) -> tuple[str, ...]:
+    """What a model reads of a row, whatever its white space."""
+    parts: list[str] = []
+    for name in READ:
+        value = getattr(row, name, ())
+        parts += map(letters_of, (value,) if isinstance(value, str) else value)
+    return tuple(parts)
