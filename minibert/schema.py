@@ -74,7 +74,7 @@ def either(*kinds: Kind) -> Kind:
 
 def is_real(value: Any) -> bool:
     """Whether ``value`` is a finite number; true and false are none.  JSON readers also take NaN and Infinity."""
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is int or (type(value) is float and math.isfinite(value))  # isfinite fails beyond 1e308
 
 
 # type(), not isinstance: True is an int.  Sizes end where the bytes of a table, which are two of them multiplied,

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from minibert.errors import TokenizerError
 from minibert.tokenizer.characters import is_white_space, is_word_character
 
 
@@ -29,6 +30,9 @@ class AddedToken:
     special: bool = False
 
     def __post_init__(self) -> None:
+        flags = (self.single_word, self.lstrip, self.rstrip, self.special)
+        if not isinstance(self.content, str) or not all(isinstance(flag, bool) for flag in flags):
+            raise TokenizerError(f"{self!r:.200} is no token: its content must be text, its flags True or False.")
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
 
@@ -40,14 +44,18 @@ class AddedToken:
         return asdict(self)
 
     @classmethod
-    def of(cls, value: "str | AddedToken | dict[str, Any]", special: bool = False) -> "AddedToken":
-        """What a file or a caller gave: the bare text, the fields, or the token itself."""
+    def of(cls, value: Any, special: bool = False) -> "AddedToken":
+        """What a file or a caller gave: bare text, the fields, the token itself, or the ``tokenizers`` library's."""
         if isinstance(value, AddedToken):
             return value
-        if isinstance(value, dict):
-            known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
-            return cls(**{"special": special, **known})
-        return cls(value, special=special)
+        if isinstance(value, str):
+            return cls(value, special=special)
+        if hasattr(value, "content"):
+            value = {name: getattr(value, name, None) for name in cls.__dataclass_fields__}
+        if not isinstance(value, dict) or "content" not in value:
+            raise TokenizerError(f"{value!r:.80} is no token; expected its text or an AddedToken.")
+        known = {name: value[name] for name in cls.__dataclass_fields__ if value.get(name) is not None}
+        return cls(**{"special": special, **known})
 
 
 Part = tuple[AddedToken | None, int, int]  # an added token or None for text between, start, end

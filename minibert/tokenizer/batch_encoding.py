@@ -5,12 +5,14 @@ go to the rows in encoding.py; they count characters of the text as it was given
 only here, and only when asked for.
 """
 
+import operator
 from collections import UserDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from minibert.errors import MissingExtraError, TokenizerError
 from minibert.tokenizer.encoding import Encoding
+from minibert.tokenizer.request import is_whole
 
 
 class CharSpan(NamedTuple):
@@ -84,7 +86,7 @@ class BatchEncoding(UserDict[str, Any]):
         return self.encodings[0].n_sequences if self.encodings else None
 
     def _row(self, batch_index: int) -> Encoding:
-        rows = self.encodings
+        rows, batch_index = self.encodings, _position(batch_index)
         if not rows:
             raise TokenizerError("This batch was made from bare lists; only what the tokenizer returns knows its text.")
         if not -len(rows) <= batch_index < len(rows):
@@ -94,7 +96,7 @@ class BatchEncoding(UserDict[str, Any]):
     def _row_and_index(self, first: int, second: int | None) -> tuple[Encoding, int]:
         """``method(index)`` speaks of row 0, ``method(row, index)`` of any."""
         row = self._row(0 if second is None else first)
-        index = first if second is None else second
+        index = _position(first if second is None else second)
         return row, index + len(row) if index < 0 else index
 
     def tokens(self, batch_index: int = 0) -> list[str]:
@@ -130,21 +132,21 @@ class BatchEncoding(UserDict[str, Any]):
     ) -> int | None:
         """The position of the token that covers a character; None for spaces and removed characters."""
         row, index = self._row_and_index(batch_or_char_index, char_index)
-        return row.char_to_token(index, sequence_index)
+        return row.char_to_token(index, _position(sequence_index))
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The number of the word that covers a character."""
         row, index = self._row_and_index(batch_or_char_index, char_index)
-        return row.char_to_word(index, sequence_index)
+        return row.char_to_word(index, _position(sequence_index))
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
         """The positions of a word's tokens."""
         row, index = self._row_and_index(batch_or_word_index, word_index)
-        span = row.word_to_tokens(index, sequence_index)
+        span = row.word_to_tokens(index, _position(sequence_index))
         return None if span is None else TokenSpan(*span)
 
     def word_to_chars(
@@ -152,7 +154,7 @@ class BatchEncoding(UserDict[str, Any]):
     ) -> CharSpan | None:
         """The characters a word covers."""
         row, index = self._row_and_index(batch_or_word_index, word_index)
-        span = row.word_to_chars(index, sequence_index)
+        span = row.word_to_chars(index, _position(sequence_index))
         return None if span is None else CharSpan(*span)
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> "BatchEncoding":
@@ -160,7 +162,7 @@ class BatchEncoding(UserDict[str, Any]):
         kind = getattr(tensor_type, "value", tensor_type)
         if kind is None:
             return self
-        if kind not in ("pt", "np"):
+        if not isinstance(kind, str) or kind not in ("pt", "np"):
             raise TokenizerError(f"return_tensors={kind!r} is not known; use 'pt' for torch or 'np' for NumPy.")
         convert = _torch_tensor if kind == "pt" else _numpy_array
         for name, value in self.data.items():
@@ -173,6 +175,12 @@ class BatchEncoding(UserDict[str, Any]):
             if hasattr(value, "to"):
                 self.data[name] = value.to(device=device, non_blocking=non_blocking)
         return self
+
+
+def _position(value: Any) -> int:
+    if not is_whole(value):
+        raise TokenizerError(f"{value!r:.80} is no position: rows, tokens, words and characters are counted from 0.")
+    return operator.index(value)
 
 
 def _torch_tensor(name: str, value: Any) -> Any:

@@ -6,7 +6,9 @@ transformers' order: explicit arguments, tokenizer_config.json, special_tokens_m
 and tokenizer.json's vocabulary over vocab.txt.  Look first at ``load_settings``.
 """
 
+import codecs
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -15,10 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import TokenizerError
+from minibert.schema import (
+    COUNT,
+    FLAG,
+    NAME,
+    TEXT,
+    Kind,
+    check_settings,
+    either,
+    is_real,
+    list_of,
+    object_of,
+    one_of,
+    optional,
+    shown,
+)
 from minibert.source import (
+    LARGEST_JSON,
     LARGEST_SETTINGS,
     Source,
     Where,
+    as_path,
     find_file,
     is_file,
     local_file,
@@ -31,10 +50,79 @@ from minibert.tokenizer.characters import is_white_space
 from minibert.tokenizer.special_tokens import NAMES
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
+logger = logging.getLogger(__name__)
+
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
 # Rust's line.trim_end(), which the library reads vocab.txt with.
 _WHITE_SPACE = "".join(filter(is_white_space, map(chr, range(0x3001))))
 _TRAILING_SPACE = re.compile(f"[{_WHITE_SPACE.replace(chr(10), '')}]$", re.MULTILINE)
+
+
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def _is_token(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return isinstance(value, str) or hasattr(value, "content")  # an AddedToken, ours or the library's
+    flags = (value.get(flag) for flag in FLAGS)
+    return isinstance(value.get("content"), str) and all(flag is None or type(flag) is bool for flag in flags)
+
+
+def _is_id(key: Any) -> bool:
+    """Files write ids as text, since they are keys; Python programs write numbers."""
+    if isinstance(key, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", key):
+        key = int(key)
+    return COUNT.holds(key)
+
+
+TOKEN = Kind(_is_token, "a token: its text, or an object with its content and true or false for lstrip, rstrip …")
+TOKEN_FIELDS = Kind(lambda x: not isinstance(x, str) and _is_token(x), "an object with a token's content")
+TOKENS = optional(either(list_of(TOKEN), object_of(TOKEN)))
+ADDED = Kind(
+    lambda x: isinstance(x, dict) and all(_is_id(key) and TOKEN_FIELDS.holds(token) for key, token in x.items()),
+    'an object of ids and tokens, {"30522": {"content": "<e>"}}',
+)
+LIMIT = Kind(lambda x: is_real(x) and x >= 1, "a number of tokens, at least 1")
+SIDE = one_of("left", "right")
+# The arguments of BertTokenizer that files may give; other keys are other programs' business.
+SETTINGS: dict[str, Kind] = {
+    **dict.fromkeys(NAMES, optional(TOKEN)),
+    "unk_token": TOKEN,
+    "do_lower_case": FLAG,
+    "strip_accents": optional(FLAG),
+    "tokenize_chinese_chars": FLAG,
+    "model_max_length": optional(LIMIT),
+    "padding_side": SIDE,
+    "truncation_side": SIDE,
+    "model_input_names": list_of(NAME),
+    "clean_up_tokenization_spaces": FLAG,
+    "split_special_tokens": FLAG,
+    "extra_special_tokens": TOKENS,
+    "additional_special_tokens": TOKENS,
+    "added_tokens_decoder": optional(ADDED),
+    "do_basic_tokenize": FLAG,
+    "never_split": optional(list_of(TEXT)),
+}
+CLASSES = {"tokenizer_class": optional(NAME), "word_tokenizer_type": optional(NAME)}
+CLASSES |= {"subword_tokenizer_type": optional(NAME)}
+CONFIG_SCHEMA = {**SETTINGS, **CLASSES, "max_len": optional(LIMIT)}
+MAP_SCHEMA = {name: SETTINGS[name] for name in (*NAMES, "extra_special_tokens", "additional_special_tokens")}
+OBJECT = Kind(lambda x: isinstance(x, dict), "an object")
+ADDED_ENTRY = Kind(lambda x: TOKEN_FIELDS.holds(x) and COUNT.holds(x.get("id")), "an object with an id and a content")
+PIPELINE_SCHEMA = {
+    **dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "truncation", "padding"), optional(OBJECT)),
+    "model": OBJECT,
+    "added_tokens": optional(list_of(ADDED_ENTRY)),
+}
+NORMALIZER_SCHEMA = {
+    "lowercase": FLAG,
+    "strip_accents": optional(FLAG),
+    "handle_chinese_chars": FLAG,
+    "normalizers": list_of(OBJECT),
+}
+MODEL_SCHEMA = {"unk_token": optional(TEXT)}
+PART_SCHEMA = {"direction": one_of("Left", "Right")}  # of truncation and padding
 
 
 @dataclass
@@ -46,6 +134,7 @@ class TokenizerFiles:
     config: dict[str, Any] = field(default_factory=dict)
     special_tokens_map: dict[str, Any] = field(default_factory=dict)
     added_tokens: dict[str, int] = field(default_factory=dict)
+    model_config: dict[str, Any] = field(default_factory=dict)
     tokenizer_json: dict[str, Any] = field(default_factory=dict)
 
 
@@ -57,7 +146,7 @@ def open_tokenizer_files(source: Source, where: Where | None = None) -> Tokenize
     """
     path = local_file(source)
     if path is not None and path.name.endswith(TOKENIZER_FILE):
-        content = read_json(path)
+        content = _read(path, PIPELINE_SCHEMA, LARGEST_JSON)
         return TokenizerFiles(str(path), _vocab_of(content, path), tokenizer_json=content)
     if path is not None and path.suffix == ".txt":
         return TokenizerFiles(str(path), read_vocab(path))
@@ -69,19 +158,26 @@ def open_tokenizer_files(source: Source, where: Where | None = None) -> Tokenize
     if vocab_file:
         where = same_commit(where or {}, vocab_file)
 
-    def content_of(name: str) -> dict[str, Any]:
+    def content_of(name: str, schema: Mapping[str, Kind]) -> dict[str, Any]:
         found = find_file(source, name, where)
-        return read_json(found, largest=LARGEST_SETTINGS) if found else {}
+        return _read(found, schema) if found else {}
 
     files = TokenizerFiles(
         origin=str(tokenizer_file or vocab_file or source),
         vocab={},
-        config=content_of(CONFIG_FILE),
-        special_tokens_map=content_of("special_tokens_map.json"),
-        added_tokens=content_of("added_tokens.json"),
+        config=content_of(CONFIG_FILE, CONFIG_SCHEMA),
+        special_tokens_map=content_of("special_tokens_map.json", MAP_SCHEMA),
+        added_tokens=content_of("added_tokens.json", {}),
+        model_config=content_of("config.json", {"tokenizer_class": optional(NAME)}),
     )
+    for token, token_id in files.added_tokens.items():
+        if not COUNT.holds(token_id):
+            raise TokenizerError(
+                f"{files.origin}: beside it, added_tokens.json gives {token!r} the id {shown(token_id)}; expected "
+                f"{COUNT.expected}."
+            )
     if tokenizer_file:
-        files.tokenizer_json = read_json(tokenizer_file)
+        files.tokenizer_json = _read(tokenizer_file, PIPELINE_SCHEMA, LARGEST_JSON)
         files.vocab = _vocab_of(files.tokenizer_json, tokenizer_file)
     elif vocab_file:
         files.vocab = read_vocab(vocab_file)
@@ -93,29 +189,64 @@ def open_tokenizer_files(source: Source, where: Where | None = None) -> Tokenize
     return files
 
 
+def _read(path: Path, schema: Mapping[str, Kind], largest: int = LARGEST_SETTINGS) -> dict[str, Any]:
+    """The object in ``path``, its values checked against ``schema``."""
+    content: dict[str, Any] = read_json(path, largest=largest)
+    check_settings(content, schema, path, TokenizerError)
+    return content
+
+
 def read_vocab(path: Source) -> dict[str, int]:
     """vocab.txt: one token a line, its id the line's number from 0; if a token comes twice, the last line counts."""
     try:
         is_file(Path(path))  # refuses pipes and devices, which may never end
-        content = Path(path).read_bytes().decode("utf-8")
+        read = Path(path).read_bytes()
+        content = read.decode("utf-8")
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{os.fspath(path)} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. "
-            "A BERT vocabulary is UTF-8 text; this may be another file, or one saved in another encoding."
+            "A BERT vocabulary is UTF-8 text; this may be another file, or one saved in another encoding"
+            f"{' (UTF-16, as Windows calls Unicode)' if error.object[:2] in _UTF_16 else ''}. Save it as UTF-8."
         ) from error
-    except OSError as error:
-        raise TokenizerError(f"The vocabulary {os.fspath(path)} cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:  # ValueError: what no path may hold, a NUL or half a character
+        reason = getattr(error, "strerror", None) or error
+        raise TokenizerError(f"The vocabulary {os.fspath(path)!r} cannot be read: {reason}.") from error
+    if content[:1] == "\ufeff":
+        raise TokenizerError(
+            f"{os.fspath(path)} begins with a byte-order mark (U+FEFF), which would be part of its first token: "
+            f"{content.partition(chr(10))[0].rstrip()!r}. Save it as UTF-8 without one."
+        )
+    if "\0" in content:
+        raise TokenizerError(
+            f"{os.fspath(path)} holds NUL characters. A BERT vocabulary is UTF-8 text; this may be another file, or "
+            "one saved as UTF-16. Save it as UTF-8."
+        )
     lines = content.split("\n")
     if not lines[-1]:
         lines.pop()
     if _TRAILING_SPACE.search(content):
         lines = [line.rstrip(_WHITE_SPACE) for line in lines]
-    return dict(zip(lines, range(len(lines)), strict=True))
+    vocab = dict(zip(lines, range(len(lines)), strict=True))
+    if len(vocab) < len(lines):
+        twice = next((i, line) for i, line in enumerate(lines) if vocab[line] != i)
+        logger.warning(
+            "%s: %d of %d lines hold a token that comes again further down, first line %d: %r. The last line counts; "
+            "the ids of the others stand for nothing.",
+            path,
+            len(lines) - len(vocab),
+            len(lines),
+            twice[0] + 1,
+            twice[1],
+        )
+    return vocab
 
 
 def _vocab_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
     """The vocabulary of a tokenizer.json, after making sure that it describes BERT's pipeline and no other."""
     model = content.get("model") or {}
+    check_settings(model, MODEL_SCHEMA, f"{path}: model", TokenizerError)
+    for part in ("truncation", "padding"):
+        check_settings(content.get(part) or {}, PART_SCHEMA, f"{path}: {part}", TokenizerError)
     vocab = model.get("vocab")
     kind = model.get("type", "WordPiece" if isinstance(vocab, dict) and "merges" not in model else None)
     _expect(kind == "WordPiece" and isinstance(vocab, dict), path, "model", kind, "WordPiece with a vocabulary")
@@ -123,7 +254,9 @@ def _vocab_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
     _expect(prefix == CONTINUATION, path, "continuing_subword_prefix", prefix, CONTINUATION)
     longest = model.get("max_input_chars_per_word", MAX_CHARACTERS_PER_WORD)
     _expect(longest == MAX_CHARACTERS_PER_WORD, path, "max_input_chars_per_word", longest, MAX_CHARACTERS_PER_WORD)
+    check_settings(content.get("normalizer") or {}, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
     normalizer = _normalizer(content)
+    check_settings(normalizer, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
     named = normalizer.get("type")
     _expect(named == "BertNormalizer", path, "normalizer", named, "BertNormalizer")
     _expect(normalizer.get("clean_text", True) is True, path, "normalizer's clean_text", False, "true")
@@ -155,6 +288,8 @@ def _is_bert_frame(post_processor: Mapping[str, Any]) -> bool:
     pair = post_processor.get("pair")
     if post_processor.get("type") != "TemplateProcessing" or not isinstance(pair, list):
         return False
+    if not all(isinstance(piece, dict) and all(map(OBJECT.holds, piece.values())) for piece in pair):
+        return False
     shape = [(*piece, *(part.get("type_id") for part in piece.values())) for piece in pair]
     a, b, special = ("Sequence", 0), ("Sequence", 1), "SpecialToken"
     return shape == [(special, 0), a, (special, 0), b, (special, 1)]
@@ -165,15 +300,18 @@ def load_settings(files: TokenizerFiles, explicit: Mapping[str, Any]) -> dict[st
 
     Truncation and padding that a tokenizer.json stores are left out: rows are cut and filled when a call asks for it.
     """
+    check_settings(explicit, SETTINGS, "from_pretrained", TokenizerError)
     settings = {name: value for name, value in files.config.items() if name in SETTINGS}
+    for name in ("do_basic_tokenize", "never_split"):
+        settings.pop(name, None)  # see agreement.check_older_settings
     if "max_len" in files.config:
         settings.setdefault("model_max_length", files.config["max_len"])
     _take_from_tokenizer_json(settings, files.tokenizer_json)
     settings.update(explicit)
     if not settings.get("extra_special_tokens"):
         settings["extra_special_tokens"] = settings.pop("additional_special_tokens", None)
-    if "added_tokens_decoder" in settings:
-        decoder = settings["added_tokens_decoder"]
+    added: dict[int, AddedToken]
+    if (decoder := settings.get("added_tokens_decoder")) is not None:
         added = {int(token_id): AddedToken.of(token) for token_id, token in decoder.items()}
     else:
         for name, value in files.special_tokens_map.items():
@@ -207,31 +345,34 @@ def _take_from_tokenizer_json(settings: dict[str, Any], content: Mapping[str, An
         settings.setdefault("unk_token", unk_token)
     for part, name in (("truncation", "truncation_side"), ("padding", "padding_side")):
         if stored := content.get(part):
-            settings.setdefault(name, str(stored.get("direction", "Right")).lower())
+            settings.setdefault(name, stored.get("direction", "Right").lower())
 
 
 def _added_tokens(files: TokenizerFiles, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
-    added = {}
+    added: dict[int, AddedToken] = {}
     special = {str(settings[name]) for name in NAMES if isinstance(settings.get(name), str)}
     special |= {str(token) for token in settings.get("extra_special_tokens") or ()}
     for content, token_id in files.added_tokens.items():
-        added[token_id] = AddedToken(content, special=content in special)
-    for token in files.tokenizer_json.get("added_tokens", []):
-        added[token["id"]] = AddedToken.of(token)
+        added[token_id] = _only_one(added.get(token_id), AddedToken(content, special=content in special), token_id)
+    for token in files.tokenizer_json.get("added_tokens") or ():
+        added[token["id"]] = _only_one(added.get(token["id"]), AddedToken.of(token), token["id"])
     return added
 
 
-# The arguments of BertTokenizer that files may give; other keys are other programs' business.
-SETTINGS = frozenset(
-    {*NAMES, "do_lower_case", "strip_accents", "tokenize_chinese_chars", "model_max_length", "padding_side"}
-    | {"truncation_side", "model_input_names", "clean_up_tokenization_spaces", "split_special_tokens"}
-    | {"extra_special_tokens", "additional_special_tokens", "added_tokens_decoder"}
-)
+def _only_one(present: AddedToken | None, token: AddedToken, token_id: int) -> AddedToken:
+    if present is not None and present.content != token.content:
+        raise TokenizerError(
+            f"The files of the tokenizer give the id {token_id} to {present.content!r} and to {token.content!r}; an id "
+            "is one row of the embedding table. Correct added_tokens.json or added_tokens in tokenizer.json."
+        )
+    return token
 
 
 def write_files(folder: Source, contents: Mapping[str, str]) -> tuple[str, ...]:
     """Write ``contents`` by file name into ``folder``; each file appears whole or not at all."""
-    root = Path(folder).expanduser()
+    if not isinstance(folder, str | os.PathLike) or isinstance(os.fspath(folder), bytes):
+        raise TokenizerError(f"{folder!r:.80} is no folder to write {', '.join(contents)} into; give its path.")
+    root = as_path(folder)
     if root.is_file():
         raise TokenizerError(f"{root} is a file; save_pretrained needs a folder to write {', '.join(contents)} into.")
     for name, content in contents.items():
@@ -243,6 +384,8 @@ def vocab_text(vocab: Mapping[str, int]) -> str:
     """vocab.txt of ``vocab``.  A free id takes the text of the last token: read back, the last line counts."""
     tokens = {token_id: token for token, token_id in vocab.items()}
     last = max(tokens)
+    if last > 2 * len(tokens) + 1000:
+        raise TokenizerError(f"The vocabulary has {len(tokens)} tokens and ids up to {last}; vocab.txt counts lines.")
     return "".join(f"{tokens.get(i, tokens[last])}\n" for i in range(last + 1))
 
 

@@ -24,16 +24,22 @@ class Filler:
     with_mask: bool
     mask_was_asked: bool = False
 
+    @property
+    def values(self) -> dict[str, int]:
+        """What each known field is filled with."""
+        known = {MAIN_INPUT: self.pad_id, "token_type_ids": 0, "special_tokens_mask": 1}
+        return {**known, "attention_mask": 0} if self.with_mask else known
+
     def fill(self, row: dict[str, Any], length: int) -> dict[str, Any]:
         """``row`` with its known fields filled up to ``length`` tokens; longer rows stay as they are."""
         size = len(row[MAIN_INPUT])
         if self.with_mask and "attention_mask" not in row:
             row = {**row, "attention_mask": [1] * size}
-        fillers = {MAIN_INPUT: self.pad_id, "token_type_ids": 0, "special_tokens_mask": 1}
-        if self.with_mask:
-            fillers["attention_mask"] = 0
+        fillers = self.values
         filled = {}
         for name, values in row.items():
+            if name in fillers and not isinstance(values, list):
+                raise TokenizerError(f"{name} to pad is {values!r:.80}; expected a list of numbers.")
             padding = [fillers[name]] * (length - size) if name in fillers else []
             filled[name] = values if not padding else values + padding if self.side == "right" else padding + values
         return filled
@@ -41,26 +47,37 @@ class Filler:
 
 def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str | None) -> BatchEncoding:
     """Pad one row (a mapping of lists), or a batch (a mapping of lists of lists, or a list of mappings)."""
-    if isinstance(encoded, Sequence) and encoded and isinstance(encoded[0], Mapping):
-        fields = {name: [row[name] for row in encoded] for name in encoded[0]}
+    if isinstance(encoded, Sequence) and encoded and all(isinstance(row, Mapping) for row in encoded):
+        names = list(encoded[0])
+        lacking = next(((i, name) for i, row in enumerate(encoded) for name in names if name not in row), None)
+        if lacking is not None:
+            raise TokenizerError(f"Row {lacking[0]} to pad has no {lacking[1]}, which row 0 has.")
+        fields = {name: [row[name] for row in encoded] for name in names}
     elif isinstance(encoded, Mapping):
         fields = dict(encoded)
     else:
         raise TokenizerError("pad() takes a mapping of fields, or a list of such mappings, as the tokenizer returns.")
     if MAIN_INPUT not in fields:
-        raise TokenizerError(f"pad() needs {MAIN_INPUT} among the fields; it got {', '.join(fields) or 'none'}.")
+        found = ", ".join(map(str, fields)) or "none"
+        raise TokenizerError(f"pad() needs {MAIN_INPUT} among the fields; it got {found}.")
     main = fields[MAIN_INPUT]
-    if main is None or len(main) == 0:
+    if main is None or (isinstance(main, list | tuple) and not main):
         return BatchEncoding({**fields, "attention_mask": []} if filler.mask_was_asked else fields)
-    return_tensors = return_tensors or _kind_of(main)
+    return_tensors = _kind_of(main) if return_tensors is None else return_tensors
     fields = {name: _as_lists(values) for name, values in fields.items()}
     main = fields[MAIN_INPUT]
-    if not isinstance(main[0], list | tuple):
+    if not isinstance(main, list):
+        raise TokenizerError(f"{MAIN_INPUT} to pad is {main!r:.80}; expected a list of ids or of rows.")
+    if not any(isinstance(row, list) for row in main):
         return BatchEncoding(_padded(fields, len(main), request, filler), tensor_type=return_tensors)
+    for name, values in fields.items():
+        known = name in filler.values
+        if not isinstance(values, list) or (known and not all(isinstance(row, list) for row in values)):
+            raise TokenizerError(f"{name} to pad holds {values!r:.80}; expected a list of rows, each a list.")
     sizes = {name: len(values) for name, values in fields.items()}
     if len(set(sizes.values())) > 1:
         raise TokenizerError(f"The fields to pad hold different numbers of rows: {sizes}.")
-    longest = max(map(len, main))
+    longest = max(map(len, main), default=0)
     rows = [
         _padded(dict(zip(fields, row, strict=True)), longest, request, filler)
         for row in zip(*fields.values(), strict=True)
@@ -84,4 +101,4 @@ def _kind_of(values: Any) -> str | None:
 def _as_lists(values: Any) -> Any:
     if hasattr(values, "tolist"):
         return values.tolist()
-    return [_as_lists(value) for value in values] if isinstance(values, list | tuple) else values
+    return [_as_lists(value) for value in values] if isinstance(values, list | tuple | range) else values

@@ -4,17 +4,58 @@ The ecosystem's arguments grew over years; here they become two small plain obje
 Look first at ``Request.of``, the table of spellings, and at ``examples``, the table of shapes.
 """
 
+import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minibert.errors import TokenizerError
+from minibert.schema import Kind, check_settings, is_real, optional, shown
 from minibert.tokenizer.truncation import STRATEGIES
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
 NO_LIMIT = int(1e30)  # model_max_length of a tokenizer that was told of none
 _LARGEST_LIMIT = int(1e20)  # a model_max_length above this is no limit
+
+LONGEST_PADDED = 1 << 24  # tokens of one padded row; no model reads a thousandth of it
+
+
+def is_switch(value: Any) -> bool:
+    """True and False, 0 and 1, NumPy's too; text such as "false" is none, although Python takes it for true."""
+    return type(value).__name__ in ("bool", "bool_") or (is_whole(value) and operator.index(value) in (0, 1))
+
+
+def is_whole(value: Any) -> bool:
+    """Whether ``value`` is an integer of Python, NumPy or torch, and no bool."""
+    if isinstance(value, bool) or getattr(value, "ndim", 0) != 0:  # a tensor of one number counts as that number, too
+        return False
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+SWITCH = Kind(is_switch, "True or False")
+WHOLE = Kind(is_whole, "a whole number")
+SOME = Kind(lambda x: is_whole(x) and x >= 0, "a whole number of at least 0")
+# What a call may hold; padding, truncation, sides and texts have sentences of their own.
+CALL: dict[str, Kind] = {
+    "add_special_tokens": SWITCH,
+    "max_length": optional(WHOLE),
+    "stride": SOME,
+    "is_split_into_words": SWITCH,
+    "pad_to_multiple_of": optional(WHOLE),
+    "return_token_type_ids": optional(SWITCH),
+    "return_attention_mask": optional(SWITCH),
+    "return_overflowing_tokens": optional(SWITCH),
+    "return_special_tokens_mask": optional(SWITCH),
+    "return_offsets_mapping": optional(SWITCH),
+    "return_length": optional(SWITCH),
+    "verbose": optional(SWITCH),
+    "split_special_tokens": optional(SWITCH),
+}
 
 Words = Sequence[str]
 Text = str | Words
@@ -41,6 +82,12 @@ class Request:
         verbose: bool = True,
     ) -> "Request":
         """Resolve True, False, None and names; TokenizerError for anything else or for lengths that cannot agree."""
+        lengths = {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of}
+        check_settings(lengths, CALL, "The tokenizer", TokenizerError)
+        if not is_real(model_max_length):
+            raise TokenizerError(
+                f"tokenizer.model_max_length is {model_max_length!r:.80}; expected a number of tokens."
+            )
         if max_length is not None and max_length < 0:
             raise TokenizerError(f"max_length={max_length} is negative; give the number of tokens a row may hold.")
         if truncation is None and max_length is not None and padding is False:
@@ -63,7 +110,7 @@ class Request:
                 pads = "do_not_pad" if pads == "max_length" else pads
                 cuts = "do_not_truncate"
             else:
-                max_length = model_max_length
+                max_length = int(model_max_length)
         multiple = pad_to_multiple_of
         if cuts != "do_not_truncate" and pads != "do_not_pad" and multiple and max_length and max_length % multiple:
             raise TokenizerError(
@@ -76,7 +123,13 @@ class Request:
         """The length of padded rows when the longest row has ``longest`` tokens."""
         length = self.max_length if self.padding == "max_length" and self.max_length is not None else longest
         multiple = self.pad_to_multiple_of
-        return length if not multiple or multiple < 0 else -(-length // multiple) * multiple
+        length = length if not multiple or multiple < 0 else -(-length // multiple) * multiple
+        if length > LONGEST_PADDED:
+            raise TokenizerError(
+                f"Rows would become {length} tokens long (max_length={self.max_length}, pad_to_multiple_of={multiple}) "
+                "by padding, and no model reads so many. Give the length that yours reads, often 512."
+            )
+        return length
 
 
 def _named(argument: str, value: Any, names: Sequence[str], shorthands: dict[Any, str]) -> str:
@@ -85,16 +138,63 @@ def _named(argument: str, value: Any, names: Sequence[str], shorthands: dict[Any
             return shorthands[value]
     else:
         value = getattr(value, "value", value)  # an enumeration's member
-        if value in names:
+        if isinstance(value, str) and value in names:
             return str(value)
     raise TokenizerError(f"{argument}={value!r} is not known; use True, False or one of {', '.join(map(repr, names))}.")
 
 
-def check_side(argument: str, side: str) -> str:
+def check_side(argument: str, side: Any) -> str:
     """``side`` if it is "left" or "right"."""
-    if side not in ("left", "right"):
-        raise TokenizerError(f"{argument}={side!r} is not known; use 'left' or 'right'.")
+    if not isinstance(side, str) or side not in ("left", "right"):
+        raise TokenizerError(f"{argument}={side!r:.80} is not known; use 'left' or 'right'.")
     return side
+
+
+def check_switch(argument: str, value: Any) -> bool:
+    """``value`` as True or False, None being False; TokenizerError for anything else, text above all."""
+    if value is not None and not is_switch(value):
+        raise TokenizerError(f"{argument} is {shown(value)}; expected {SWITCH.expected}.")
+    return bool(value)
+
+
+def as_id(value: Any) -> int:
+    """A token id as a Python integer; TokenizerError for what is none."""
+    if not is_whole(value) or (token_id := operator.index(value)) < 0:
+        raise TokenizerError(
+            f"{value!r:.80} is no token id: ids are whole numbers from 0 up (a label of -100 is not a token)."
+        )
+    return token_id
+
+
+def as_ids(values: Any) -> list[int]:
+    """A list, tuple or tensor of ids as a list."""
+    row = as_lists(values)
+    if not isinstance(row, list):
+        raise TokenizerError(f"{values!r:.80} is no row of token ids; expected a list of whole numbers.")
+    return [as_id(value) for value in row]
+
+
+def as_lists(values: Any) -> Any:
+    """Tensors, arrays, tuples, ranges, and lists of them, as plain lists; of a mapping its ``input_ids``."""
+    if isinstance(values, Mapping):
+        if "input_ids" not in values:
+            raise TokenizerError(f"There are no input_ids among {', '.join(map(str, values)) or 'no fields'}.")
+        values = values["input_ids"]
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    if isinstance(values, list | tuple | range | set | frozenset | Iterator):
+        return [as_lists(value) if hasattr(value, "__len__") or hasattr(value, "tolist") else value for value in values]
+    return values
+
+
+def as_texts(method: str, values: Any) -> list[str]:
+    """A list of texts; TokenizerError for one text, whose characters would be taken for tokens, and anything else."""
+    values = values.tolist() if hasattr(values, "tolist") else values
+    is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    texts: list[Any] = list(values) if is_list else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise TokenizerError(f"{method} takes a list of tokens, each a text; it got {_described(values)}.")
+    return texts
 
 
 def examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Example], bool]:
@@ -108,7 +208,8 @@ def examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list
     else:
         is_batch = isinstance(text, list | tuple)
     if not is_batch:
-        return [_example((text, text_pair) if text_pair else text, None, is_split_into_words)], False
+        is_pair = text_pair is not None and not (isinstance(text_pair, str | list | tuple) and not text_pair)
+        return [_example((text, text_pair) if is_pair else text, None, is_split_into_words)], False
     if not text:
         raise TokenizerError("The batch is empty: there is no text to tokenize.")
     if text_pair is None:

@@ -4,10 +4,11 @@ Each name is a pair of descriptors over one dictionary, so that reading, setting
 BERT uses five of the seven names; ``bos_token`` and ``eos_token`` are there because general code asks for them.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minibert.errors import TokenizerError
 from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.request import as_id
 
 if TYPE_CHECKING:
     from minibert.tokenizer.vocabulary_methods import VocabularyMethods
@@ -21,7 +22,9 @@ class NamedToken:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, tokenizer: "VocabularyMethods", owner: type) -> str | None:
+    def __get__(self, tokenizer: "VocabularyMethods | None", owner: type) -> Any:
+        if tokenizer is None:  # asked of the class, as help() does
+            return self
         value = tokenizer._special_tokens.get(self._name)
         return None if value is None else str(value)
 
@@ -37,12 +40,14 @@ class NamedTokenId:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name.removesuffix("_id")
 
-    def __get__(self, tokenizer: "VocabularyMethods", owner: type) -> int | None:
+    def __get__(self, tokenizer: "VocabularyMethods | None", owner: type) -> Any:
+        if tokenizer is None:
+            return self
         value = tokenizer._special_tokens.get(self._name)
         return None if value is None else tokenizer._id_or_unknown(str(value))
 
     def __set__(self, tokenizer: "VocabularyMethods", value: int | None) -> None:
-        token = None if value is None else tokenizer._vocabulary.id_to_token(value)
+        token = None if value is None else tokenizer._vocabulary.id_to_token(as_id(value))
         if value is not None and token is None:
             raise TokenizerError(f"{self._name}_id cannot be {value}: the vocabulary has no token with that id.")
         tokenizer._special_tokens[self._name] = token

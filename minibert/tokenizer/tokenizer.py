@@ -6,15 +6,17 @@ Look first at ``__call__``.  Vocabulary and special tokens stand in the base cla
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
+from minibert.schema import check_settings
 from minibert.source import Source, take_where
+from minibert.tokenizer import agreement, older_arguments
 from minibert.tokenizer.batch_encoding import BatchEncoding
 from minibert.tokenizer.files import load_settings, open_tokenizer_files
 from minibert.tokenizer.padding import Filler, pad_rows
-from minibert.tokenizer.request import Request, check_side, examples
+from minibert.tokenizer.request import CALL, Request, check_side, examples
 from minibert.tokenizer.rows import SIMPLE_COLUMNS, Plan, columns_of
 from minibert.tokenizer.vocabulary_methods import VocabularyMethods
 
@@ -36,10 +38,20 @@ class BertTokenizer(VocabularyMethods):
         CheckpointError for a source that does not exist.
         """
         where = take_where(settings)
+        named = settings.pop("tokenizer_class", None)
+        if named is not None and not (isinstance(named, str) and named in ("BertTokenizer", "BertTokenizerFast")):
+            raise TokenizerError(f"tokenizer_class={named!r:.80} is not known; this is 'BertTokenizer'.")
         files = open_tokenizer_files(source, where)
+        if named is None:
+            agreement.check_class(files.config, files.model_config, files.origin)
+        agreement.check_older_settings(files.config, settings.keys(), files.origin)
         arguments = load_settings(files, settings)
         arguments.setdefault("name_or_path", str(source))
-        return cls(files.vocab, origin=files.origin, **arguments)
+        arguments.setdefault("do_lower_case", True)
+        tokenizer = cls(files.vocab, origin=files.origin, **arguments)
+        agreement.check_rules(files.vocab, tokenizer._basic, settings.keys(), files.origin)
+        agreement.check_size(len(tokenizer), files.model_config, files.origin)
+        return tokenizer
 
     def __call__(
         self,
@@ -64,14 +76,38 @@ class BertTokenizer(VocabularyMethods):
         return_length: bool = False,
         verbose: bool = True,
         split_special_tokens: bool | None = None,
+        **older: Any,
     ) -> BatchEncoding:
         """Tokenize a text, a pair, or a batch of either, into lists or (B, T) int64 tensors.
 
         ``padding``: False, True or "longest", "max_length".  ``truncation``: False, True or "longest_first",
         "only_first", "only_second"; to ``max_length`` or the model's.  ``return_overflowing_tokens``
         returns what was cut as further rows, which share ``stride`` tokens.  ``is_split_into_words``: texts are
-        lists of words.  Offsets count characters of the text as given.  Raises TokenizerError.
+        lists of words.  Offsets count characters of the text as given.  ``older``: arguments of earlier
+        releases (``pad_to_max_length=True``), see older_arguments.py.  Raises TokenizerError.
         """
+        call = {
+            "add_special_tokens": add_special_tokens,
+            "padding": padding,
+            "truncation": truncation,
+            "max_length": max_length,
+            "stride": stride,
+            "is_split_into_words": is_split_into_words,
+            "pad_to_multiple_of": pad_to_multiple_of,
+            "padding_side": padding_side,
+            "return_tensors": return_tensors,
+            "return_token_type_ids": return_token_type_ids,
+            "return_attention_mask": return_attention_mask,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            "return_special_tokens_mask": return_special_tokens_mask,
+            "return_offsets_mapping": return_offsets_mapping,
+            "return_length": return_length,
+            "verbose": verbose,
+            "split_special_tokens": split_special_tokens,
+        }
+        if older:
+            return self(text, text_pair, text_target, text_pair_target, **older_arguments.renamed(older, call))
+        check_settings(call, CALL, "The tokenizer", TokenizerError)
         if text is None and text_target is None:
             raise TokenizerError("There is nothing to tokenize: give text, or text_target for labels.")
         fields = {
@@ -95,7 +131,7 @@ class BertTokenizer(VocabularyMethods):
             add_special=add_special_tokens,
             stride=stride,
             split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
-            truncation_side=self.truncation_side,
+            truncation_side=check_side("truncation_side", self.truncation_side),
             padding_side=check_side("padding_side", self.padding_side if padding_side is None else padding_side),
         )
         plan.check()
@@ -110,28 +146,21 @@ class BertTokenizer(VocabularyMethods):
         if not is_batch and return_tensors is None and not return_overflowing_tokens:
             batch.data = {name: v[0] if isinstance(v[0], list) else v for name, v in batch.data.items()}
         if text_target is not None:
-            batch["labels"] = self(
-                text_target,
-                text_pair_target,
-                add_special_tokens=add_special_tokens,
-                padding=padding,
-                truncation=truncation,
-                max_length=max_length,
-                is_split_into_words=is_split_into_words,
-                pad_to_multiple_of=pad_to_multiple_of,
-                padding_side=padding_side,
-                return_tensors=return_tensors,
-                verbose=verbose,
-            )["input_ids"]
+            for_labels = {
+                name: value for name, value in call.items() if not name.startswith("return_") and name != "stride"
+            }
+            labels = self(text_target, text_pair_target, return_tensors=return_tensors, **for_labels)
+            batch["labels"] = labels["input_ids"]
         return batch
 
     def _wanted(self, name: str, asked: bool | None) -> bool:
         return name in self.model_input_names if asked is None else asked
 
     def _pad_id(self) -> int:
-        if self.pad_token_id is None:
+        pad_id: int | None = self.pad_token_id
+        if pad_id is None:
             raise TokenizerError("Padding needs a padding token, and none is set: tokenizer.pad_token = '[PAD]'.")
-        return self.pad_token_id
+        return pad_id
 
     def _warn_about_length(self, rows: Sequence[Sequence[int]]) -> None:
         longest = max(map(len, rows))
@@ -154,10 +183,19 @@ class BertTokenizer(VocabularyMethods):
 
     def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
         """The older name of calling the tokenizer with a batch of texts or of pairs."""
-        return self(list(batch_text_or_text_pairs), **arguments)
+        batch = batch_text_or_text_pairs
+        batch = batch.tolist() if hasattr(batch, "tolist") else batch
+        if not isinstance(batch, Iterable) or isinstance(batch, str | bytes | Mapping):
+            raise TokenizerError(f"batch_encode_plus takes a list of texts or of pairs, and got {batch!r:.80}.")
+        return self(list(batch), **arguments)
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
         """The tokens of a text as strings: ``"Café"`` → ``["cafe"]``."""
+        if isinstance(text, list | tuple) and not arguments.get("is_split_into_words"):
+            raise TokenizerError(
+                f"tokenize takes one text, and got a {type(text).__name__} of {len(text)}; call it for each, or pass "
+                "is_split_into_words=True for a list of words."
+            )
         return self(text, pair, add_special_tokens=add_special_tokens, **arguments).tokens()
 
     def pad(
@@ -172,8 +210,10 @@ class BertTokenizer(VocabularyMethods):
         verbose: bool = True,
     ) -> BatchEncoding:
         """Pad rows that were tokenized before, as a data collator does; unknown fields pass through unchanged."""
+        side = check_side("padding_side", self.padding_side if padding_side is None else padding_side)
+        wanted = {"return_attention_mask": return_attention_mask, "verbose": verbose}
+        check_settings(wanted, CALL, "pad", TokenizerError)
         request = Request.of(padding, None, max_length, pad_to_multiple_of, self.model_max_length, verbose)
-        side = self.padding_side if padding_side is None else padding_side
         filler = Filler(
             self._pad_id(), side, self._wanted("attention_mask", return_attention_mask), return_attention_mask is True
         )

@@ -10,6 +10,8 @@ from functools import cached_property
 from minibert.errors import TokenizerError
 from minibert.tokenizer.added_tokens import AddedToken
 
+LARGEST_ID = 1 << 28  # no embedding table has more rows
+
 
 class Vocabulary:
     """``base`` is the vocabulary WordPiece searches; ``added`` maps ids to the tokens that stay whole."""
@@ -62,11 +64,25 @@ class Vocabulary:
                 continue
             token_id = self.token_to_id(token.content)
             if token_id is None:
-                token_id = max(len(self.base), max(self.added, default=-1) + 1)
+                token_id = self._next_id(token.content)
             self.added[token_id] = token
             self._added_ids[token.content] = token_id
             changed += 1
         return changed
+
+    def _next_id(self, content: str) -> int:
+        token_id = max(len(self.base), max(self.added, default=-1) + 1)
+        if token_id <= self._last_id and token_id in self._base_tokens:
+            raise TokenizerError(
+                f"{content!r} cannot be added: the next id, {token_id}, belongs to {self._base_tokens[token_id]!r}. "
+                f"The vocabulary has {len(self.base)} tokens and ids up to {self._last_id}: some lines hold one "
+                "token, or ids are left out. Give each id a token of its own."
+            )
+        return token_id
+
+    @cached_property
+    def _last_id(self) -> int:
+        return max(self.base.values())
 
 
 def checked_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> Mapping[str, int]:
@@ -78,6 +94,15 @@ def checked_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> Mapp
         raise TokenizerError(
             f"{origin} maps {wrong[0]!r} to {wrong[1]!r}; expected a token and its id, a whole number from 0 up."
         )
+    if max(vocab.values()) >= LARGEST_ID or len(set(vocab.values())) < len(vocab):
+        first: dict[int, str] = {}
+        for token, token_id in vocab.items():
+            if token_id >= LARGEST_ID:
+                raise TokenizerError(
+                    f"{origin} gives {token!r} the id {token_id}; no embedding table has so many rows."
+                )
+            if first.setdefault(token_id, token) != token:
+                raise TokenizerError(f"{origin} gives the id {token_id} to {first[token_id]!r} and to {token!r}.")
     if unk_token not in vocab:
         raise TokenizerError(
             f"{origin} holds {len(vocab)} tokens but not {unk_token!r}, which WordPiece gives to every word it cannot "

@@ -4,13 +4,15 @@ Kept apart only for length.  Names are those of transformers, old and new, so th
 """
 
 import copy
+import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from minibert.errors import TokenizerError
-from minibert.source import Source
-from minibert.tokenizer import special_tokens
+from minibert.schema import Kind, check_settings, list_of, optional
+from minibert.source import Source, as_path
+from minibert.tokenizer import agreement, older_arguments, special_tokens
 from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.decoding import clean_up, join_tokens
@@ -18,6 +20,9 @@ from minibert.tokenizer.encoder import TextEncoder
 from minibert.tokenizer.encoding import Frame
 from minibert.tokenizer.files import (
     CONFIG_FILE,
+    CONFIG_SCHEMA,
+    SETTINGS,
+    TOKEN,
     TOKENIZER_FILE,
     VOCAB_FILE,
     read_vocab,
@@ -25,11 +30,16 @@ from minibert.tokenizer.files import (
     vocab_text,
     write_files,
 )
-from minibert.tokenizer.request import NO_LIMIT, check_side
+from minibert.tokenizer.request import NO_LIMIT, as_id, as_ids, as_lists, as_texts, check_switch
 from minibert.tokenizer.special_tokens import NamedToken, NamedTokenId
 from minibert.tokenizer.tokenizer_json import pipeline_description
 from minibert.tokenizer.vocabulary import Vocabulary, checked_vocab
 from minibert.tokenizer.wordpiece import WordPiece
+
+EXTRA = ("extra_special_tokens", "additional_special_tokens")
+DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
+PREFIX = optional(Kind(lambda x: isinstance(x, str) and "/" not in x, "a text without '/'"))
+logger = logging.getLogger(__name__)
 
 TokenOrTokens = str | AddedToken | Sequence[str | AddedToken]
 
@@ -51,7 +61,7 @@ class VocabularyMethods:
     def __init__(
         self,
         vocab: Source | Mapping[str, int] | None = None,
-        do_lower_case: bool = True,
+        do_lower_case: bool | None = None,
         unk_token: str | AddedToken = "[UNK]",
         sep_token: str | AddedToken | None = "[SEP]",
         pad_token: str | AddedToken | None = "[PAD]",
@@ -74,33 +84,53 @@ class VocabularyMethods:
         eos_token: str | AddedToken | None = None,
         name_or_path: str = "",
         origin: str = "The vocabulary",
+        never_split: Sequence[str] | None = None,
+        do_basic_tokenize: bool = True,
+        max_len: float | None = None,
+        **older: Any,
     ) -> None:
-        vocab = vocab_file if vocab is None else vocab
-        if vocab is None:
+        given = {name: value for name, value in locals().items() if name in SETTINGS}
+        if do_lower_case is None:  # not given: true, as in transformers, with a look at the vocabulary below
+            given["do_lower_case"] = True
+        check_settings({**given, "max_len": max_len}, CONFIG_SCHEMA, type(self).__name__, TokenizerError)
+        if not do_basic_tokenize:
             raise TokenizerError(
-                "A tokenizer needs a vocabulary: BertTokenizer('vocab.txt') or from_pretrained(folder)."
+                "do_basic_tokenize=False is not known here: text is always cleaned and cut into words. Cut it yourself "
+                "and pass is_split_into_words=True, or search the vocabulary with minibert.tokenizer.WordPiece."
+            )
+        older_arguments.refuse(type(self).__name__, older, (*SETTINGS, "vocab"))
+        vocab = vocab_file if vocab is None else vocab
+        if not isinstance(vocab, Mapping | str | os.PathLike):
+            found = "" if vocab is None else f", and got {vocab!r:.80}"
+            raise TokenizerError(
+                f"A tokenizer needs a vocabulary{found}: BertTokenizer('vocab.txt') or from_pretrained(folder)."
             )
         if not isinstance(vocab, Mapping):
-            origin, vocab = str(vocab), read_vocab(Path(vocab).expanduser())
-        self.do_lower_case = do_lower_case
+            origin, vocab = str(vocab), read_vocab(as_path(vocab))
+        self.do_lower_case = do_lower_case is not False
         self.strip_accents = strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
-        self.model_max_length = NO_LIMIT if model_max_length is None else int(model_max_length)
-        self.padding_side = check_side("padding_side", padding_side)
-        self.truncation_side = check_side("truncation_side", truncation_side)
+        limit = max_len if model_max_length is None else model_max_length
+        self.model_max_length = NO_LIMIT if limit is None else int(limit)
+        self.padding_side = padding_side
+        self.truncation_side = truncation_side
         self.model_input_names = list(model_input_names)
         self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
         self.split_special_tokens = split_special_tokens
         self.name_or_path = name_or_path
-        self._warned_about_length = False
+        self._warned_about_length = self._warned_about_rows = False
         named = (bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token)
         self._special_tokens: dict[str, str | AddedToken | None] = dict(zip(special_tokens.NAMES, named, strict=True))
         extra = extra_special_tokens or additional_special_tokens or ()
         self._extra = [AddedToken.of(t, special=True) for t in (extra.values() if isinstance(extra, dict) else extra)]
         self._vocabulary = Vocabulary(checked_vocab(vocab, str(unk_token), origin))
-        self._set_apart(added_tokens_decoder or {})
+        agreement.check_pieces(self._vocabulary.base, origin)
+        self._set_apart(added_tokens_decoder or {}, origin)
+        self._keep_whole(never_split or ())
+        if do_lower_case is None:
+            agreement.check_rules(self._vocabulary.base, self._basic, frozenset(), origin)
 
-    def _set_apart(self, decoder: Mapping[Any, Any]) -> None:
+    def _set_apart(self, decoder: Mapping[Any, Any], origin: str) -> None:
         """Added tokens in the order of their ids, then named and extra ones that are not among them."""
         named = [token for token in self._special_tokens.values() if token is not None]
         special = set(map(str, named))
@@ -114,6 +144,28 @@ class VocabularyMethods:
             AddedToken(**{**token.to_json(), "special": True}) if token.content in special else token for token in added
         )
         self._build()
+        moved = [(i, t) for i, t in decoder.items() if self._vocabulary.token_to_id(AddedToken.of(t).content) != int(i)]
+        if moved:
+            token = AddedToken.of(moved[0][1]).content
+            logger.warning(
+                "%s: the files give the added token %r the id %s; here, as in the tokenizers library, it gets %s, the "
+                "next after the vocabulary's. Correct the ids, or the model reads another row for it.",
+                origin,
+                token,
+                moved[0][0],
+                self._vocabulary.token_to_id(token),
+            )
+
+    def _keep_whole(self, never_split: Sequence[str]) -> None:
+        """The slow tokenizers' ``never_split``: words that are neither lower-cased nor cut at punctuation."""
+        for token in never_split:
+            if self._vocabulary.token_to_id(token) is None:
+                raise TokenizerError(
+                    f"never_split names {token!r}, which the vocabulary does not hold, so it would be unknown. Add it "
+                    "with tokenizer.add_tokens, then call model.resize_token_embeddings(len(tokenizer))."
+                )
+        if never_split:
+            self.add_tokens([AddedToken(token, single_word=True, normalized=False) for token in never_split])
 
     def _build(self) -> None:
         """The encoder of the present rules and tokens."""
@@ -202,6 +254,11 @@ class VocabularyMethods:
         return [self._id_or_unknown(token) for token in self.all_special_tokens]
 
     @property
+    def max_len(self) -> int:
+        """The name of ``model_max_length`` in transformers 2.x."""
+        return self.model_max_length
+
+    @property
     def max_len_single_sentence(self) -> int:
         """How many tokens of one text fit beside [CLS] and [SEP]."""
         return self.model_max_length - self.num_special_tokens_to_add()
@@ -214,29 +271,51 @@ class VocabularyMethods:
     def add_tokens(self, new_tokens: TokenOrTokens, special_tokens: bool = False) -> int:
         """Set tokens apart, with new ids at the end where the vocabulary lacks them; returns how many are new.
 
-        The model's embedding table must then have ``len(tokenizer)`` rows.
+        The model then needs a row for each: call ``model.resize_token_embeddings(len(tokenizer))``.
         """
-        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens or ())
-        added = [AddedToken.of(token, special=special_tokens) for token in tokens]
-        if special_tokens:
+        tokens = (
+            [new_tokens] if isinstance(new_tokens, str | AddedToken) or hasattr(new_tokens, "content") else new_tokens
+        )
+        if tokens is not None and not isinstance(tokens, list | tuple | set | frozenset | Mapping):
+            raise TokenizerError(f"{tokens!r:.80} are no tokens; expected a text, an AddedToken, or a list of them.")
+        is_special = check_switch("special_tokens", special_tokens)
+        added = [AddedToken.of(token, special=is_special) for token in tokens or ()]
+        if is_special:
             added = [AddedToken(**{**token.to_json(), "special": True}) for token in added]
+        size = len(self)
         count = self._vocabulary.add(added)
         self._encoder = self._encoder.after_adding(self._vocabulary)
+        if len(self) > size and not self._warned_about_rows:
+            self._warned_about_rows = True
+            logger.warning(
+                "The tokenizer grew from %d to %d tokens, and the model has no rows for the new ones: call "
+                "model.resize_token_embeddings(len(tokenizer)). (Said once.)",
+                size,
+                len(self),
+            )
         return count
 
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_extra_special_tokens: bool = True
     ) -> int:
-        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds what is missing."""
+        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds what is missing.
+
+        Where a token is new, call ``model.resize_token_embeddings(len(tokenizer))`` afterwards.
+        """
+        if not isinstance(special_tokens_dict, Mapping):
+            raise TokenizerError(f"{special_tokens_dict!r:.80} is no dictionary; expected {{'mask_token': '<mask>'}}.")
+        kinds = dict.fromkeys(special_tokens.NAMES, TOKEN) | dict.fromkeys(EXTRA, list_of(TOKEN))
+        check_settings(special_tokens_dict, kinds, "add_special_tokens", TokenizerError)
         tokens: list[AddedToken] = []
         for name, value in special_tokens_dict.items():
             if name in special_tokens.NAMES:
                 token = AddedToken.of(value, special=True)
                 setattr(self, name, token)
                 tokens.append(token)
-            elif name in ("extra_special_tokens", "additional_special_tokens"):
+            elif name in EXTRA:
                 extra = [AddedToken.of(token, special=True) for token in value]
-                kept = [] if replace_extra_special_tokens and extra else self._extra
+                replaces = check_switch("replace_extra_special_tokens", replace_extra_special_tokens)
+                kept = [] if replaces and extra else self._extra
                 new = [token for token in extra if token.content not in set(map(str, kept))]
                 self._extra = [*kept, *new]
                 tokens += new
@@ -253,52 +332,60 @@ class VocabularyMethods:
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
         """The id of a token, or of each of several; [UNK]'s where the vocabulary has none."""
-        return self._id_or_unknown(tokens) if isinstance(tokens, str) else [self._id_or_unknown(t) for t in tokens]
+        if isinstance(tokens, str):
+            return self._id_or_unknown(tokens)
+        return [self._id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, or of each of several; None for an id the vocabulary does not have."""
-        if isinstance(ids, int):
+        ids = as_lists(ids)
+        if not isinstance(ids, list):
             return self._token(ids)
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._token(int(token_id)) for token_id in ids if int(token_id) not in skipped]
+        skipped = set(self.all_special_ids) if check_switch("skip_special_tokens", skip_special_tokens) else set()
+        return [self._token(token_id) for token_id in ids if as_id(token_id) not in skipped]
 
-    def _token(self, token_id: int) -> str | None:
-        if token_id < 0:
-            raise TokenizerError(f"{token_id} is no token id: ids count from 0 (a label of -100 is not a token).")
-        return self._vocabulary.id_to_token(token_id)
+    def _token(self, token_id: Any) -> str | None:
+        return self._vocabulary.id_to_token(as_id(token_id))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Tokens joined to text, "##" pieces without a space."""
-        return join_tokens(tokens)
+        return join_tokens(as_texts("convert_tokens_to_string", tokens))
 
     def decode(
-        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **older: Any,
     ) -> Any:
         """The text of a sequence of ids, or a list of texts for a batch of them; lists and tensors alike."""
-        if isinstance(token_ids, Mapping):
-            token_ids = token_ids["input_ids"]
-        ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
-        ids = (
-            [row.tolist() if hasattr(row, "tolist") else row for row in ids] if isinstance(ids, list | tuple) else [ids]
-        )
-        if ids and isinstance(ids[0], list | tuple):
+        older_arguments.refuse("decode", older, DECODING)
+        skips = check_switch("skip_special_tokens", skip_special_tokens)
+        cleans = check_switch("clean_up_tokenization_spaces", clean_up_tokenization_spaces)
+        ids = as_lists(token_ids)
+        if not isinstance(ids, list):
+            ids = [ids]
+        if ids and isinstance(ids[0], list):
             return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
         tokens = [token for token_id in ids if (token := self._token(token_id)) is not None]
-        if skip_special_tokens:
+        if skips:
             tokens = [token for token in tokens if token not in self._vocabulary.special]
         text = join_tokens(tokens)
-        cleans = (
-            self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
-        )
+        cleans = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else cleans
         return clean_up(text) if cleans else text
 
     def batch_decode(
-        self, sequences: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **older: Any,
     ) -> list[str]:
         """``decode`` of a batch; always a list."""
-        if not isinstance(sequences, Mapping) and len(sequences) == 0:
+        rows = as_lists(sequences)
+        if rows == []:
             return [""]
-        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces)
+        texts = self.decode(rows, skip_special_tokens, clean_up_tokenization_spaces, **older)
         return [texts] if isinstance(texts, str) else texts
 
     @property
@@ -311,22 +398,22 @@ class VocabularyMethods:
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """2 for [CLS] text [SEP], 3 with a second text and its [SEP]."""
-        return 3 if pair else 2
+        return 3 if check_switch("pair", pair) else 2
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """[CLS] first [SEP], or [CLS] first [SEP] second [SEP], from ids."""
         cls, sep = self._frame.cls[0], self._frame.sep[0]
-        row = [cls, *token_ids_0, sep]
-        return row if token_ids_1 is None else [*row, *token_ids_1, sep]
+        row = [cls, *as_ids(token_ids_0), sep]
+        return row if token_ids_1 is None else [*row, *as_ids(token_ids_1), sep]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """Segment ids of that row: 0 for the first text with [CLS] and [SEP], 1 for the second with its [SEP]."""
-        row = [0] * (len(token_ids_0) + 2)
-        return row if token_ids_1 is None else row + [1] * (len(token_ids_1) + 1)
+        row = [0] * (len(as_ids(token_ids_0)) + 2)
+        return row if token_ids_1 is None else row + [1] * (len(as_ids(token_ids_1)) + 1)
 
     def get_special_tokens_mask(
         self,
@@ -335,26 +422,30 @@ class VocabularyMethods:
         already_has_special_tokens: bool = False,
     ) -> list[int]:
         """1 for special tokens: found by id in a finished row, by place in the row that the two texts would make."""
-        if not already_has_special_tokens:
-            row = [1, *[0] * len(token_ids_0), 1]
-            return row if token_ids_1 is None else [*row, *[0] * len(token_ids_1), 1]
+        if not check_switch("already_has_special_tokens", already_has_special_tokens):
+            row = [1, *[0] * len(as_ids(token_ids_0)), 1]
+            return row if token_ids_1 is None else [*row, *[0] * len(as_ids(token_ids_1)), 1]
         if token_ids_1 is not None:
             raise TokenizerError(
                 "A finished row (already_has_special_tokens=True) has no second list of ids beside it."
             )
         special = set(self.all_special_ids)
-        return [int(int(token_id) in special) for token_id in token_ids_0]
+        return [int(token_id in special) for token_id in as_ids(token_ids_0)]
 
     def save_vocabulary(self, save_directory: Source, filename_prefix: str | None = None) -> tuple[str, ...]:
         """Write vocab.txt alone; returns its path."""
+        check_settings(
+            {"filename_prefix": filename_prefix}, {"filename_prefix": PREFIX}, "save_vocabulary", TokenizerError
+        )
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         return write_files(save_directory, {prefix + VOCAB_FILE: vocab_text(self._vocabulary.base)})
 
-    def save_pretrained(self, save_directory: Source) -> tuple[str, ...]:
+    def save_pretrained(self, save_directory: Source, **older: Any) -> tuple[str, ...]:
         """Write vocab.txt, tokenizer_config.json and tokenizer.json; returns their paths.
 
         The ``tokenizers`` and transformers libraries load them to the identical tokenizer; so does ``from_pretrained``.
         """
+        older_arguments.refuse("save_pretrained", older, ["save_directory"])
         config = {
             "added_tokens_decoder": {str(i): token.to_json() for i, token in self.added_tokens_decoder.items()},
             "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,

@@ -1,0 +1,229 @@
+"""Do the class names, the settings and the vocabulary of a tokenizer agree?  What no single file can show.
+
+A folder may name a class that cuts words elsewhere (MeCab), hold a vocabulary that is not WordPiece, or lower-case
+text for a vocabulary with capitals.  Each loads, and then most words become [UNK] or other pieces than in training.
+Where nothing could be right, loading is refused; where somebody may mean it, a warning names the argument that
+settles it, and whoever gives that argument hears nothing.  Vocabularies are sampled, so that loading stays quick.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Set
+from itertools import islice
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+
+from minibert.errors import TokenizerError
+from minibert.tokenizer import characters
+from minibert.tokenizer.basic import AlignedText, BasicTokenizer, decompose, drop_accents
+from minibert.tokenizer.wordpiece import CONTINUATION
+
+logger = logging.getLogger(__name__)
+
+SMALLEST = 1000  # tokens; a smaller vocabulary is somebody's example, and says nothing about a language
+SAMPLE = 2000  # pieces that are looked at
+OTHER_KIND = 0.05  # of the pieces with another tokenizer's mark: it is that tokenizer's vocabulary
+UNREACHABLE = 0.01  # of the pieces; 0.03 % in bert-base-uncased, 33 % in the cased one when it is lower-cased
+
+# Words are cut at spaces and punctuation and spelled in WordPiece, with the settings that the files give.
+SAME_CLASSES = frozenset(
+    {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"}
+    | {"SqueezeBertTokenizer", "RetriBertTokenizer", "LxmertTokenizer", "LayoutLMTokenizer", "RealmTokenizer"}
+    | {"DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer", "SplinterTokenizer"}
+    | {"PreTrainedTokenizer", "TokenizersBackend"}  # tokenizer.json says which, and is read
+)
+OTHER_CLASSES = {
+    "BertJapaneseTokenizer": "MeCab cuts its words",
+    "HerbertTokenizer": "its vocabulary is byte-pair encoding",
+    "BertweetTokenizer": "its vocabulary is byte-pair encoding",
+    "PhobertTokenizer": "its vocabulary is byte-pair encoding",
+    "KoBertTokenizer": "its vocabulary is SentencePiece",
+    "KoBERTTokenizer": "its vocabulary is SentencePiece",
+    "BertGenerationTokenizer": "its vocabulary is SentencePiece",
+    "AlbertTokenizer": "its vocabulary is SentencePiece",
+    "BigBirdTokenizer": "its vocabulary is SentencePiece",
+    "CamembertTokenizer": "its vocabulary is SentencePiece",
+    "DebertaV2Tokenizer": "its vocabulary is SentencePiece",
+    "T5Tokenizer": "its vocabulary is SentencePiece",
+    "XLMRobertaTokenizer": "its vocabulary is SentencePiece",
+    "XLNetTokenizer": "its vocabulary is SentencePiece",
+    "RobertaTokenizer": "its vocabulary is byte-pair encoding",
+    "GPT2Tokenizer": "its vocabulary is byte-pair encoding",
+    "DebertaTokenizer": "its vocabulary is byte-pair encoding",
+    "LongformerTokenizer": "its vocabulary is byte-pair encoding",
+    "RoFormerTokenizer": "jieba cuts its words",
+    "CanineTokenizer": "it has no vocabulary",
+}
+MARKS = (("▁", "SentencePiece"), ("Ġ", "byte-level byte-pair encoding, as GPT-2's"))
+
+
+def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], origin: str) -> None:
+    """Compare the class that tokenizer_config.json, else config.json, names with what is read here.
+
+    Raises TokenizerError for a class whose words are cut elsewhere, warns of one that is not known.
+    """
+    settles = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
+    words, pieces = config.get("word_tokenizer_type"), config.get("subword_tokenizer_type")
+    if words not in (None, "basic") or pieces not in (None, "wordpiece"):
+        raise TokenizerError(
+            f"{origin}: tokenizer_config.json cuts words with {words or 'basic'!r} and spells them with "
+            f"{pieces or 'wordpiece'!r}; minibert has BERT's own rules ('basic', 'wordpiece') only. Tokenize with the "
+            f"library that made it and give the model its ids, or, {settles}"
+        )
+    named = config.get("tokenizer_class") or model_config.get("tokenizer_class")
+    if named is None or (named == "BertJapaneseTokenizer" and words == "basic"):
+        return
+    bare = named.removesuffix("Fast")
+    if bare in OTHER_CLASSES:
+        raise TokenizerError(
+            f"{origin}: the tokenizer's class is {named}; {OTHER_CLASSES[bare]}, so plain BERT rules would give other "
+            f"ids than it was trained with. Tokenize with the library that made it and give the model its ids, or, "
+            f"{settles}"
+        )
+    if bare not in SAME_CLASSES:
+        logger.warning(
+            "%s: the tokenizer's class is %s, which minibert does not know and reads as BERT's; %s",
+            origin,
+            named,
+            settles,
+        )
+
+
+def check_older_settings(config: Mapping[str, Any], asked: Set[str], origin: str) -> None:
+    """Warn of settings in tokenizer_config.json that only transformers' slow tokenizers honoured, up to 4.x."""
+    if config.get("do_basic_tokenize") is False and "do_basic_tokenize" not in asked:
+        logger.warning(
+            "%s: do_basic_tokenize=False beside it is passed over, as transformers' fast tokenizers do: text is "
+            "cleaned and cut into words. Pass do_basic_tokenize=True if that is meant.",
+            origin,
+        )
+    if config.get("never_split") and "never_split" not in asked:
+        logger.warning(
+            "%s: never_split=%r beside it is passed over, as transformers' fast tokenizers do. Pass never_split=… to "
+            "keep these tokens whole, or never_split=[].",
+            origin,
+            config["never_split"],
+        )
+
+
+def check_size(size: int, model_config: Mapping[str, Any], origin: str) -> None:
+    """Warn of tokens beyond the rows of the embedding table that config.json gives."""
+    rows = model_config.get("vocab_size")
+    if type(rows) is int and 0 < rows < size:
+        logger.warning(
+            "%s: there are %d tokens, and config.json's vocab_size is %d: the model has no row for ids from %d. Call "
+            "model.resize_token_embeddings(len(tokenizer)), or give the vocabulary that it was trained with.",
+            origin,
+            size,
+            rows,
+            rows,
+        )
+
+
+def check_pieces(vocab: Mapping[str, int], origin: str) -> None:
+    """TokenizerError for a vocabulary that carries another tokenizer's marks; a warning where no piece has "##"."""
+    if len(vocab) < SMALLEST:
+        return
+    sample = list(islice(vocab, 0, None, len(vocab) // SAMPLE or 1))
+    for mark, kind in MARKS:
+        marked = [token for token in sample if token.startswith(mark) and len(token) > 1]
+        if len(marked) > OTHER_KIND * len(sample):
+            raise TokenizerError(
+                f"{origin} is not a WordPiece vocabulary: about {len(marked) / len(sample):.0%} of its tokens begin "
+                f"with {mark!r}, such as {marked[0]!r}, which is how {kind} writes them. Load it with the library that "
+                "made it, or give the model's own vocab.txt."
+            )
+    if not any(token.startswith(CONTINUATION) for token in sample) and not any(
+        token.startswith(CONTINUATION) for token in vocab
+    ):
+        logger.warning(
+            "%s holds no piece that continues a word (none begins with %r), so every word that is not in it whole "
+            "becomes unknown. Check that it is a WordPiece vocabulary.",
+            origin,
+            CONTINUATION,
+        )
+
+
+def check_rules(vocab: Mapping[str, int], basic: BasicTokenizer, asked: Set[str], origin: str) -> None:
+    """Warn of rules that keep pieces of ``vocab`` from ever being used, or that it was not made with.
+
+    ``asked`` names the arguments that the caller gave; these are not questioned.
+    """
+    if len(vocab) < SMALLEST:
+        return
+    found = None
+    if "do_lower_case" not in asked:
+        found = _case(vocab, basic.do_lower_case)
+    if found is None and "strip_accents" not in asked:
+        found = _accents(vocab, basic.strips_accents)
+    if found is None and "tokenize_chinese_chars" not in asked:
+        found = _chinese(vocab, basic.tokenize_chinese_chars)
+    if found is not None:
+        argument, present, reason = found
+        logger.warning(
+            "%s: %s. Pass %s=%s, or %s=%s if that is meant.", origin, reason, argument, not present, argument, present
+        )
+
+
+Finding = tuple[str, bool, str] | None  # the argument, its present value, what speaks against it
+
+
+def _case(vocab: Mapping[str, int], lowers: bool) -> Finding:
+    if lowers:
+        share, example = _lost(vocab, characters.lowercase)
+        if share > UNREACHABLE:
+            reason = f"about {share:.0%} of its pieces hold capitals, such as {example!r}, and text is lower-cased"
+            return "do_lower_case", True, f"{reason}, so they are never used"
+    elif (
+        all(c in vocab for c in ascii_lowercase)
+        and not any(prefix + c in vocab for c in ascii_uppercase for prefix in ("", CONTINUATION))
+        and _lost(vocab, characters.lowercase)[0] == 0
+    ):
+        return (
+            "do_lower_case",
+            False,
+            "it holds a to z and no capitals, and text is not lower-cased: capitals are unknown",
+        )
+    return None
+
+
+def _accents(vocab: Mapping[str, int], strips: bool) -> Finding:
+    if strips:
+        share, example = _lost(vocab, lambda text: drop_accents(decompose(AlignedText.of(text))).text)
+        if share > UNREACHABLE:
+            reason = f"about {share:.0%} of its pieces hold accents or Hangul syllables, such as {example!r}"
+            return "strip_accents", True, f"{reason}, and text is taken apart and stripped of accents"
+    elif "ᄀ" in vocab and CONTINUATION + "ᅡ" in vocab and "가" not in vocab:
+        return (
+            "strip_accents",
+            False,
+            "it spells Hangul in letters (jamo), and text keeps its syllables, which are unknown",
+        )
+    return None
+
+
+def _chinese(vocab: Mapping[str, int], sets_apart: bool) -> Finding:
+    """A lone ideograph after "##" says nothing: Google's Chinese vocabulary holds thousands that it never uses."""
+    sample = _sample(vocab)
+    ideographs = [piece for piece in sample if characters.CHINESE.search(piece)]
+    several = [piece for piece in ideographs if len(piece) > 1]
+    if sets_apart and len(several) > UNREACHABLE * len(sample):
+        reason = f"about {len(several) / len(sample):.0%} of its pieces hold several ideographs, such as {several[0]!r}"
+        return "tokenize_chinese_chars", True, f"{reason}, and each is made a word of its own"
+    inside = any(characters.CHINESE.search(token) for token in vocab if token.startswith(CONTINUATION))
+    if not sets_apart and len(ideographs) > OTHER_KIND * len(sample) and not several and not inside:
+        reason = "it holds ideographs alone, and text keeps them together: words of several are unknown"
+        return "tokenize_chinese_chars", False, reason
+    return None
+
+
+def _lost(vocab: Mapping[str, int], rule: Callable[[str], str]) -> tuple[float, str]:
+    """The share of pieces that ``rule`` changes, which no text therefore reaches, and one of them."""
+    sample = _sample(vocab)
+    changed = [piece for piece in sample if rule(piece) != piece]
+    return len(changed) / max(1, len(sample)), max(changed, key=len, default="")
+
+
+def _sample(vocab: Mapping[str, int]) -> list[str]:
+    """Pieces without "##", at even distances; tokens in brackets are set apart and no matter of rules."""
+    tokens = islice(vocab, 0, None, len(vocab) // SAMPLE or 1)
+    return [token.removeprefix(CONTINUATION) for token in tokens if not token.startswith(("[", "<"))]
