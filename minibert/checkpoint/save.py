@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import torch
 from torch import Tensor
 
+from minibert.checksum import KEY, OPEN, seal
 from minibert.source import Source, as_path, written_whole
 
 if TYPE_CHECKING:
@@ -39,12 +40,17 @@ def save_pretrained(model: "BertPreTrainedModel", folder: Source, *, dtype: torc
     write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
 
 
-def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_safetensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, *, sealed: bool = False
+) -> None:
     """Write ``tensors`` as a safetensors file: 8 bytes of length, a JSON header, the numbers one after the other.
 
     By hand, since the library's own writer needs numpy, which nothing here does.  Tensors may be on any device and
-    of any layout.  Format: the safetensors README, "Format".
+    of any layout.  ``sealed``: with a checksum of the file in its metadata (minibert/checksum.py).  Format: the
+    safetensors README, "Format".
     """
+    if sealed:
+        metadata = {KEY: OPEN, **(metadata or {})}
     header: dict[str, object] = {} if metadata is None else {"__metadata__": metadata}
 
     # 64 bytes is what torch aligns to: a memory-mapped tensor that lies otherwise rounds otherwise in some products.
@@ -63,9 +69,12 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        write_numbers(file, (tensors[name] for name in names))
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            write_numbers(file, (tensors[name] for name in names))
+        if sealed:
+            seal(temporary)
 
 
 def write_numbers(file: BinaryIO, tensors: Iterable[Tensor]) -> None:

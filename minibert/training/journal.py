@@ -1,8 +1,11 @@
 """What a run says while it goes: ``metrics.jsonl``, TensorBoard, a progress bar.
 
+Each snapshot knows how long the journal was then, and the SHA-256 of that much of it.
+
 metrics.jsonl holds no clock: a run that was interrupted and went on has written the same bytes as one that was not.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +17,7 @@ from tqdm import tqdm
 from minibert.errors import CheckpointError, MissingExtraError
 
 NAME = "metrics.jsonl"
+CHUNK_BYTES = 1 << 20
 
 
 class Journal:
@@ -21,7 +25,7 @@ class Journal:
 
     def __init__(self, folder: Path, *, bytes_kept: int, writes: bool, tensorboard: bool, step: int) -> None:
         """Go on after ``bytes_kept``: lines behind the last snapshot are about to be written again."""
-        self.path = folder / NAME
+        self.path, self.content = folder / NAME, hashlib.sha256()
         self.file = self.board = None
         if not writes:
             return
@@ -29,6 +33,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = self.path.open("ab")
             self.file.truncate(bytes_kept)
+            add_to(self.content, self.path, bytes_kept)
         except OSError as error:
             raise self.complaint(error) from error
         if tensorboard:
@@ -39,8 +44,10 @@ class Journal:
         if self.file is None:
             return
         try:
-            self.file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+            self.file.write(line)
             self.file.flush()
+            self.content.update(line)
         except OSError as error:
             raise self.complaint(error) from error
         if self.board is not None:
@@ -48,16 +55,16 @@ class Journal:
                 if isinstance(value, float):
                     self.board.add_scalar(name, value, entry["step"])
 
-    def flush(self) -> int:
-        """Make sure that the disk has every line; returns the file's length."""
+    def flush(self) -> tuple[int, str]:
+        """Make sure that the disk has every line; returns the file's length and SHA-256."""
         if self.file is None:
-            return 0
+            return 0, ""
         try:
             self.file.flush()
             os.fsync(self.file.fileno())
         except OSError as error:
             raise self.complaint(error) from error
-        return self.file.tell()
+        return self.file.tell(), self.content.hexdigest()
 
     def complaint(self, error: OSError) -> CheckpointError:
         """The sentence for a disk that is full."""
@@ -80,6 +87,35 @@ class Journal:
             except OSError as trouble:  # what was buffered did not fit
                 if error is None:
                     raise self.complaint(trouble) from trouble
+
+
+def check_journal(folder: Path, size: int, digest: str) -> None:
+    """Raise CheckpointError unless the journal begins with ``size`` bytes of that SHA-256.
+
+    One that is not there is no mistake: without the journal a run goes on as well.
+    """
+    path, content = folder / NAME, hashlib.sha256()
+    try:
+        found = add_to(content, path, size)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if found != size or digest != content.hexdigest():
+        raise CheckpointError(
+            f"{path} is damaged: its first {size:,} bytes are not those that the run had written by then. Put back a "
+            "copy of it; or remove it, and the run goes on with a journal that begins there."
+        )
+
+
+def add_to(content: "hashlib._Hash", path: Path, size: int) -> int:
+    """Hash the first ``size`` bytes of a file; returns how many there were."""
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(min(CHUNK_BYTES, size - found)):
+            content.update(block)
+            found += len(block)
+    return found
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:

@@ -19,16 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert.errors import InputError, TrainingError
+from minibert.checksum import json_digest, read_sealed, write_sealed
+from minibert.errors import CheckpointError, InputError, TrainingError
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source, as_path, read_json, write_text
+from minibert.source import Source, as_path
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
 from minibert.training.journal import Journal, Progress
 from minibert.training.objective import Objective
 from minibert.training.optimizer import learning_rate, make_optimizer
 from minibert.training.settings import Settings
-from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot
+from minibert.training.snapshot import Position, identities, load_best, load_snapshot, save_best, save_snapshot
 from minibert.training.workers import ALONE, Workers, whole
 
 logger = logging.getLogger("minibert.training")
@@ -82,11 +83,12 @@ def train(
     work,
     CheckpointError when the disk is full; the last snapshot is there then, and the next call goes on from it.
     """
+    whole_identity = {"settings": settings.lasting(), **(identity or {})}
     with workers.first_alone():
         if workers.is_first:
             sweep(as_path(folder))
-            check_identity(as_path(folder), {"settings": settings.lasting(), **(identity or {})})
-    run = Run(objective, examples, settings, as_path(folder), evaluate, workers)
+            check_identity(as_path(folder), whole_identity)
+    run = Run(objective, examples, settings, as_path(folder), evaluate, workers, json_digest(whole_identity))
     return run.go(name)
 
 
@@ -101,14 +103,16 @@ class Run:
         folder: Path,
         evaluate: Evaluate | None,
         workers: Workers,
+        identity: str = "",
     ) -> None:
+        """``identity``: the digest of all that must be the same when the run goes on; its snapshots have it."""
         self.objective, self.examples, self.settings = objective, examples, settings
-        self.folder, self.evaluate, self.workers = folder, evaluate, workers
+        self.folder, self.evaluate, self.workers, self.identity = folder, evaluate, workers, identity
         if settings.recompute:
             objective.model.gradient_checkpointing_enable()
         self.wrapped = workers.wrap(objective)
         self.optimizer = make_optimizer(objective.model, settings)
-        self.position = load_snapshot(folder, objective.model, self.optimizer) or Position()
+        self.position = load_snapshot(folder, objective.model, self.optimizer, workers, identity) or Position()
         self.plan = examples.steps(self.position.epoch)
         self.total = settings.steps or settings.epochs * len(examples.steps(0))
         self.last = min(self.total, settings.stop_after or self.total)
@@ -133,7 +137,7 @@ class Run:
                     self.score(journal)
                 elif position.step % settings.save_every and position.step < self.last and not interrupted:
                     continue
-                position.journal_bytes = journal.flush()
+                position.journal_bytes, position.journal_sha256 = journal.flush()
                 self.save()
         return self.finish()
 
@@ -253,13 +257,14 @@ class Run:
         best = position.best["scores"][name] if position.best else -math.inf
         if position.scores[name] > best or position.best is None:
             position.best = {"step": position.step, "scores": position.scores}
-            save_best(self.folder, position.step, self.objective.model, self.workers)
+            save_best(self.folder, position.step, self.objective.model, self.workers, self.identity)
 
     def save(self) -> None:
         """A snapshot of here and now."""
         self.position.workers, self.position.threads = self.workers.count, torch.get_num_threads()
         keep = self.settings.keep_snapshots
-        save_snapshot(self.folder, self.position, self.objective.model, self.optimizer, self.workers, keep)
+        identity = self.identity
+        save_snapshot(self.folder, self.position, self.objective.model, self.optimizer, self.workers, keep, identity)
 
     def finish(self) -> Result:
         """The weights that are kept, in the model."""
@@ -267,7 +272,7 @@ class Run:
         kept = position.best or {"step": position.step, "scores": position.scores}
         ended = position.step >= self.last
         if ended and kept["step"] != position.step:
-            load_best(self.folder, kept["step"], self.objective.model)
+            load_best(self.folder, kept["step"], self.objective.model, self.identity)
         self.objective.eval()
         stopped = ended and position.step < self.total
         return Result(position.step, self.total, kept["scores"], kept["step"], stopped)
@@ -311,12 +316,30 @@ def sweep(folder: Path) -> None:
 
 
 def check_identity(folder: Path, identity: dict[str, Any]) -> None:
-    """Write run.json, or make sure that the one that is there says the same; InputError when it does not."""
+    """Write run.json, or make sure that the one that is there says the same; InputError when it does not.
+
+    A damaged one is written again unless the snapshots are of another run: CheckpointError.
+    """
     path = folder / "run.json"
-    if not path.exists():
-        write_text(path, json.dumps(identity, ensure_ascii=False, indent=1) + "\n")
+    try:
+        stored, sealed = read_sealed(path) if path.exists() else (None, True)
+    except CheckpointError as error:
+        if (theirs := identities(folder)) and json_digest(identity) not in theirs:
+            raise CheckpointError(
+                f"{error} The snapshots beside it are not of a run with these arguments. Give those of that run, or "
+                "another folder."
+            ) from error
+        logger.warning("%s It is written again.", error)
+        stored = None
+    if stored is None:
+        write_sealed(path, identity)
         return
-    before, now = flat(read_json(path)), flat(json.loads(json.dumps(identity)))
+    if not sealed:
+        raise InputError(
+            f"{folder} holds a run of an earlier version of minibert, without checksums. End it with that version, or "
+            "begin again in another folder. (A checkpoint that is complete can be used as any other.)"
+        )
+    before, now = flat(stored), flat(json.loads(json.dumps(identity)))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
             raise InputError(

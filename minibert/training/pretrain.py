@@ -17,10 +17,11 @@ import torch
 
 from minibert.checkpoint.names import read_name
 from minibert.checkpoint.weights import open_weights
+from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.config import BertConfig
 from minibert.corpus.formats import ROWS, check_format, data_path
 from minibert.destination import check_folder
-from minibert.errors import InputError
+from minibert.errors import CheckpointError, InputError
 from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
@@ -41,6 +42,7 @@ from minibert.training.workers import ALONE, Workers, whole
 
 logger = logging.getLogger("minibert.training")
 VOCABULARY, TRAINING, HELD_OUT = "vocab.txt", "data/training.safetensors", "data/heldout.safetensors"
+RECORD = "data/vocabulary.json"
 # The tensors that each task trains besides the encoder's, and the class that has no other head.
 HEADS: dict[str, tuple[str, str, type[BertPreTrainedModel]]] = {
     "mlm": ("masked words", "cls.predictions.transform.dense.weight", BertForMaskedLM),
@@ -94,7 +96,9 @@ class Text:
     def origin(self, tokenizer: BertTokenizer) -> dict[str, Any]:
         """What the tokenized text depends on."""
         share = 0.0 if self.heldout_files else self.heldout_share
-        return origin_of([*self.files, *self.heldout_files], tokenizer, heldout_share=share, **self.reading)
+        count = len(self.heldout_files)  # which of the files they are
+        files = [*self.files, *self.heldout_files]
+        return origin_of(files, tokenizer, heldout_share=share, heldout_files=count, **self.reading)
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,7 @@ def tell(training: PretrainingExamples) -> None:
 def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
     """The tokenizer of the run, which its folder holds from then on."""
     source = start.checkpoint or start.tokenizer
-    if not is_file(folder / VOCABULARY):
+    if not has_vocabulary(folder):
         if source is None:
             sentences = chain.from_iterable(document.sentences for document in text.documents(held_out=False))
             pieces = train_vocabulary(sentences, start.vocab_size, lowercase=start.lowercase)
@@ -248,15 +252,36 @@ def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
         else:
             tokenizer = BertTokenizer.from_pretrained(source)
         tokenizer.model_max_length = text.max_length
-        tokenizer.save_pretrained(folder)
+        names = sorted({Path(path).name for path in tokenizer.save_pretrained(folder)})
+        write_sealed(folder / RECORD, {"files": {name: file_digest(folder / name) for name in names}})
     return BertTokenizer.from_pretrained(folder)
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Whether the folder holds a vocabulary that its record, which is written last, bears out."""
+    if not is_file(folder / RECORD):
+        return False
+    try:
+        record, sealed = read_sealed(folder / RECORD)
+        if sealed and all(file_digest(folder / name) == digest for name, digest in record["files"].items()):
+            return True
+        reason = f"The vocabulary in {folder} is damaged: it does not have the checksums of {RECORD}."
+    except OSError as error:  # CheckpointError among them
+        reason = str(error)
+    logger.warning("%s It is made again.", reason)
+    return False
 
 
 def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool) -> TokenizedText:
     """The text in pieces, which the folder holds from then on."""
-    path, origin = folder / (HELD_OUT if held_out else TRAINING), text.origin(tokenizer)
-    if not is_file(path):
-        TokenizedText.of(text.documents(held_out), tokenizer).save(path, origin)
+    path = folder / (HELD_OUT if held_out else TRAINING)
+    origin = {**text.origin(tokenizer), "held_out": held_out}
+    if is_file(path):
+        try:
+            return TokenizedText.load(path, origin)
+        except CheckpointError as error:
+            logger.warning("%s That is done now.", error)
+    TokenizedText.of(text.documents(held_out), tokenizer).save(path, origin)
     return TokenizedText.load(path, origin)
 
 

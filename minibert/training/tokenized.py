@@ -23,13 +23,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minibert.checkpoint.save import write_safetensors
-from minibert.checksum import file_digest
-from minibert.errors import CheckpointError, InputError
+from minibert.checksum import file_digest, is_sealed
+from minibert.errors import CheckpointError, InputError, MinibertError
 from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
 from minibert.training.documents import Document
 
-FORMAT = "1"
+FORMAT = "2"  # with a checksum
 MOST_REMEMBERED = 1 << 17  # stretches with their ids; some 50 MB
 DOCUMENTS_TOGETHER = 256  # a call of the tokenizer costs as much as some dozens of words
 Label = Callable[[Document], str]
@@ -94,7 +94,7 @@ class TokenizedText:
     def save(self, path: Source, origin: dict[str, Any]) -> None:
         """Write a safetensors file, whole or not at all, with what it was made from (:func:`origin_of`)."""
         about = {"format": FORMAT, "names": json.dumps(self.names), "origin": json.dumps(origin, sort_keys=True)}
-        write_safetensors(as_path(path), {name: getattr(self, name) for name in TENSORS}, about)
+        write_safetensors(as_path(path), {name: getattr(self, name) for name in TENSORS}, about, sealed=True)
 
     @classmethod
     def load(cls, path: Source, origin: dict[str, Any]) -> "TokenizedText":
@@ -104,15 +104,18 @@ class TokenizedText:
         """
         path = as_path(path)
         try:
+            sealed = is_sealed(path)
             with safe_open(path, framework="pt") as file:
                 about = dict(file.metadata() or {})
-                if about.get("format") != FORMAT:
+                if not sealed or about.get("format") != FORMAT:
                     raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
                 check_origin(path, json.loads(about["origin"]), origin)
                 tensors = [file.get_tensor(name) for name in TENSORS]
                 names = tuple(json.loads(about["names"]))
-        except InputError:
-            raise
+        except MinibertError as error:
+            if isinstance(error, InputError):
+                raise
+            raise CheckpointError(f"{error} Remove it; it is made again from the text.") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise CheckpointError(

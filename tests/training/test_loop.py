@@ -165,7 +165,8 @@ def test_damaged_snapshot_is_passed_over(tmp_path, caplog):
     latest = snapshots(tmp_path)[0]
     latest.write_bytes(latest.read_bytes()[:1000])
     model, _ = run(tmp_path)
-    assert "cannot be read" in caplog.text
+    assert "is damaged: its content does not have the checksum" in caplog.text
+    assert "So the run cannot go on from step 20." in caplog.text
     assert same(weights(model), weights(whole))
 
 
