@@ -140,7 +140,9 @@ class BertConfig:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any], **overrides: Any) -> Self:
-        """A config from the content of a config.json."""
+        """A config from the content of a config.json; ConfigError when it is no dict."""
+        if not isinstance(settings, dict):
+            raise ConfigError(f"from_dict takes a dict of settings, by name; got a {type(settings).__name__}.")
         return cls(**{**copy.deepcopy(settings), **overrides})
 
     @classmethod

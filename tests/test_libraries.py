@@ -263,3 +263,13 @@ def test_what_saving_does_anyway(tmp_path) -> None:
         tmp_path / "one", is_main_process=True, safe_serialization=True, push_to_hub=False, variant=None
     )
     assert {path.name for path in (tmp_path / "one").iterdir()} == {"config.json", "model.safetensors"}
+
+
+def test_inside_a_sentence_transformer(minilm) -> None:
+    """Its Transformer module calls whatever model it holds: with ours in it, the vectors are the same bits."""
+    library = pytest.importorskip("sentence_transformers")
+    model = library.SentenceTransformer(str(minilm), device="cpu")
+    expected = model.encode(TEXTS, convert_to_tensor=True)
+    (name,) = (name for name, _ in model[0].named_children())
+    setattr(model[0], name, minibert.BertModel.from_pretrained(minilm))
+    assert (model.encode(TEXTS, convert_to_tensor=True) - expected).abs().max() == EXACT

@@ -147,6 +147,7 @@ def test_methods(name: str, method: str) -> None:
 
 def test_constructors() -> None:
     for value in values():
+        answer(minibert.BertConfig.from_dict, value)
         for name in MODELS:
             answer(getattr(minibert, name), value)
             answer(getattr(minibert, name).from_config, value)
