@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, InputError
-from minibert.errors import CheckpointError
+from minibert.errors import CheckpointError, ConfigError
 from minibert.finetuning import Predictor
 from minibert.finetuning.crossencoder import ACTIVATIONS, activation_in, activation_named, activation_settings
 from tests.finetuning.toys import TINY, WORDS
@@ -52,7 +52,7 @@ def ours(folder: Path, items: list, **choices):
     found = Predictor.from_pretrained(folder, **choices)(items)
     if hasattr(found[0], "score"):
         return torch.tensor([one.score for one in found])
-    return torch.tensor([list(one.scores.values()) for one in found])
+    return torch.tensor([list((one.scores or one.probabilities).values()) for one in found])
 
 
 def assert_same_scores(folder: Path, items: list) -> None:
@@ -217,3 +217,83 @@ def test_lower_case_that_the_tokenizer_does_not_have(tmp_path) -> None:
     edit(folder / "tokenizer_config.json", {"do_lower_case": False})
     with pytest.raises(CheckpointError, match="says do_lower_case, and the tokenizer's own settings do not"):
         Predictor.from_pretrained(folder)
+
+
+# ── mutated settings ─────────────────────────────────────────────────────────────────────────────
+
+ODD = (None, True, False, 0, -1, 5, 1.5, float("nan"), "", "x", [], {}, ["a"], {"a": 1}, {"a": None}, 10**30)
+PATHS = ("torch.nn.Tanh", "torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity", "torch.nn.Softmax")
+KEYS = {
+    "config.json": {
+        "sentence_transformers": [{"activation_fn": path} for path in PATHS],
+        "sbert_ce_default_activation_function": PATHS,
+        "problem_type": ("regression", "single_label_classification", "multi_label_classification"),
+        "id2label": ({"0": "a"}, {"1": "a"}, {"0": "a", "1": "b"}),
+        "label2id": ({"LABEL_0": 0}, {"LABEL_0": 5}),
+    },
+    "config_sentence_transformers.json": {
+        "activation_fn": PATHS, "prompts": ({"ask": "so "}, {"ask": ""}, {"ask": None}),
+        "default_prompt_name": ("ask", "none"), "model_type": ("CrossEncoder", "SentenceTransformer"),
+    },
+    "sentence_bert_config.json": {"max_seq_length": (8, 16, 32, 33), "do_lower_case": (True,), "model_args": ({},)},
+    "modules.json": {},
+}  # fmt: skip
+
+
+def mutate(folder: Path, draw: random.Random) -> None:
+    """One or two changes in the settings of a folder."""
+    for _ in range(draw.randint(1, 2)):
+        name = draw.choice(list(KEYS))
+        path = folder / name
+        content = json.loads(path.read_text())
+        if isinstance(content, list):
+            content = draw.choice(
+                ([*content, DENSE], [], [5], [{**SAVED["modules.json"][0], "type": draw.choice(ODD)}], content)
+            )
+        else:
+            key = draw.choice([*content, *KEYS[name]])
+            usual = list(KEYS[name].get(key, ()))
+            if draw.random() < 0.15:
+                content.pop(key, None)
+            else:
+                content[key] = draw.choice(usual if usual and draw.random() < 0.7 else ODD)
+        path.write_text(json.dumps(content))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_folders_are_equal_or_refused(tmp_path) -> None:
+    """300 of them: the library's scores, or a sentence.  Where the library itself gives up, ours may go on."""
+    library = pytest.importorskip("sentence_transformers")
+    draw = random.Random(15)
+    origin = folder_of(tmp_path / "origin", 1)
+    for name, content in SAVED.items():
+        (origin / name).write_text(json.dumps(content))
+    whole = {
+        "transformer_task": "sequence-classification",
+        "modality_config": MODALITIES,
+        "module_output_name": "scores",
+    }
+    edit(origin / "sentence_bert_config.json", whole)
+    settings = {path.name: path.read_text() for path in origin.glob("*.json")}
+    equal = refused = 0
+    for number in range(300):
+        for name, content in settings.items():
+            (origin / name).write_text(content)
+        mutate(origin, draw)
+        try:
+            found = ours(origin, PAIRS[:3])
+        except (CheckpointError, ConfigError, InputError) as error:
+            assert len(str(error)) > 40
+            refused += 1
+            continue
+        regression = json.loads((origin / "config.json").read_text()).get("problem_type") == "regression"
+        if number % 10 or regression:  # the library takes long; and it squashes a regression that names no activation
+            continue
+        try:
+            expected = torch.tensor(library.CrossEncoder(str(origin), device="cpu").predict(PAIRS[:3]))
+        except Exception:
+            continue
+        assert found.flatten() == pytest.approx(expected.flatten(), abs=CLOSE), number
+        equal += 1
+    assert equal > 5
+    assert refused > 50
