@@ -25,6 +25,8 @@ def check_file(path: Source, name: str = "output") -> Path:
     file = destination(path, name)
     if is_kind(file, stat.S_ISDIR):
         raise CheckpointError(f"{name} is {file}, which is a folder; give the path of a file in it.")
+    if is_kind(file, lambda mode: not stat.S_ISREG(mode)):
+        raise CheckpointError(f"{name} is {file}, a pipe or a device; give the path of a file.")
     if is_kind(file, stat.S_ISREG) and not os.access(file, os.W_OK):
         raise CheckpointError(f"{name} is {file}, which may not be written (permissions). Choose another path.")
     check_writable(file.absolute().parent, name)

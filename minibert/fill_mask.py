@@ -22,6 +22,11 @@ class Guess:
     probability: float
 
 
+def no_gap(tokenizer: "BertTokenizer") -> InputError:
+    """What is said of a text without a gap."""
+    return InputError(f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing.")
+
+
 def fill_mask(
     model: "BertForMaskedLM | BertForPreTraining",
     tokenizer: "BertTokenizer",
@@ -53,9 +58,7 @@ def fill_mask(
     inputs = inputs.to(model.device)
     gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
     if not len(gaps):
-        raise InputError(
-            f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing."
-        )
+        raise no_gap(tokenizer)
     with torch.inference_mode():
         outputs = model(**inputs, return_dict=True)
         scores = outputs["logits" if "logits" in outputs else "prediction_logits"]

@@ -300,7 +300,7 @@ def test_slips_of_finetune(more: list[str], part: str, tmp_path, capsys) -> None
         (["a text", "--column", "x"], "--column is for a whole file"),
         (["a", "b", "c", "--pairs"], "3 texts cannot be taken two by two"),
         (["a text"], "was fine-tuned for none of the tasks here"),
-        (["--input", "absent.csv", "--output", "x.csv"], "was fine-tuned for none of the tasks here"),
+        (["--input", "absent.csv", "--output", "x.csv"], "absent.csv does not exist"),
     ],
 )
 def test_slips_of_predict(more: list[str], part: str, tmp_path, capsys) -> None:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from minibert.commands.training import saying
 from minibert.commands.verb import add_texts, add_verb, positive, print_json
 from minibert.errors import InputError
 from minibert.tables import table
@@ -120,10 +121,19 @@ def embed_texts(options: argparse.Namespace) -> int:
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     """Write the vectors of a file into a folder."""
     from minibert import Embedder, embed_corpus
+    from minibert.corpus.rows import open_input
+    from minibert.corpus.run import SHARD_ROWS, check_arguments
+    from minibert.destination import check_folder
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
     output = given.pop("output")
+    # Before a checkpoint is loaded.
+    check_folder(output)
+    plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
+    check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
+    with saying("minibert.corpus"):
+        given["column"] = open_input(options.input, given.get("column"), given.get("id_column")).given_column
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
         report = embed_corpus(embedder, options.input, output, **given, **encoding(options))

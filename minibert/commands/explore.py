@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json, say_cut
+from minibert.destination import check_file
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def write(options: argparse.Namespace) -> int:
 
     if Path(options.output).is_dir():
         raise InputError(f"{options.output!r} is a folder; give the name of a file: -o {options.output}/page.html.")
+    check_file(options.output, "--output")
     tokenizer = load_tokenizer(options)
     model = load_architecture(options.model)
     say_cuts(model, tokenizer, [text for text in (options.text, options.second) if text is not None])

@@ -5,6 +5,7 @@ use for is refused, so that a slip is not silently ignored.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -165,7 +166,11 @@ def report(found: "Finetuned", options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """``minibert predict``."""
+    from minibert.corpus.formats import data_path
+    from minibert.destination import check_file
     from minibert.finetuning import Predictor
+    from minibert.finetuning.output import check_output
+    from minibert.source import is_file
 
     is_stream = "-" in (options.input, *options.texts)
     if options.input == "-":
@@ -179,6 +184,10 @@ def predict(options: argparse.Namespace) -> int:
         for name in (*OF_TEXTS, "id_column", *(() if is_stream else ("output", "skip_bad"))):
             if getattr(options, name) is not None:
                 raise InputError(f"{option_of(name)} is for a whole file: give one with --input FILE.")
+    if options.output:  # before a checkpoint is loaded
+        check_output(check_file(options.output, "--output"), Path(options.input or os.devnull))
+    if options.input and not is_file(data_path(options.input)):
+        raise InputError(f"{options.input} does not exist.")
     predictor = Predictor.from_pretrained(options.folder, device=options.device)
     pairs = options.pairs or predictor.task.name == "answers"
     if is_stream and options.output:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.commands.lens import ONE_LAYER, add_one_text, load_inputs, number_from_0
 from minibert.commands.verb import add_verb, positive, print_json
+from minibert.destination import check_file
 from minibert.errors import InputError
 from minibert.tables import visible
 
@@ -204,9 +205,12 @@ def _picture_files(options: argparse.Namespace) -> list[str]:
                 raise InputError(f"--{kind} {file}: a file of that kind ends in .{kind}.")
             files.append(file)
     if files:
-        from minibert.pictures import need_matplotlib
+        from minibert.pictures import check_picture, need_matplotlib
 
         need_matplotlib()
+        for file in files:
+            check_picture(file)
+            check_file(file, f"--{Path(file).suffix[1:].lower()}")
     return files
 
 

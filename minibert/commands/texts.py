@@ -54,8 +54,11 @@ def fill(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from minibert import BertForMaskedLM, fill_mask
+    from minibert.fill_mask import no_gap
 
     tokenizer = load_tokenizer(options)
+    if not all(str(tokenizer.mask_token) in text for text in options.texts):
+        raise no_gap(tokenizer)  # before the model is loaded
     model = BertForMaskedLM.from_pretrained(options.model)
     results = []
     for text in options.texts:

@@ -124,6 +124,11 @@ class Input:
         self.column, self.id_column = column, id_column
         file.wanted = [column] if id_column in (None, column) else [column, id_column]
 
+    @property
+    def given_column(self) -> str | None:
+        """What to call for to read the same column again; None for lines of text, which have none."""
+        return None if isinstance(self.file, TextLines) else self.column
+
     def __iter__(self) -> Iterator[Row | BadRow]:
         return self.file.rows(self.row)
 

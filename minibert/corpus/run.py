@@ -21,6 +21,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from minibert import destination
 from minibert.corpus.manifest import (
     LEFTOVER,
     SKIPPED,
@@ -121,9 +122,10 @@ def embed_corpus(
     source, folder = open_input(input, column, id_column), as_path(output)
     with saying_what_to_do(folder):
         check_folder(folder)
+    destination.check_folder(folder)
+    width = int(embedder.encode([], **settings).shape[1])  # refuses choices that are none, before the input is read
     before = state(source)
     found = examine(source, skip_bad)
-    width = int(embedder.encode([], **settings).shape[1])  # refuses choices that are none
     shape = {"format": format, "dtype": "float32", "width": width, "shard_rows": shard_rows, "text": keep_text}
     plan = make_plan(embedder, settings, source, found, shape)
     with saying_what_to_do(folder), shared(folder):

@@ -122,7 +122,7 @@ def finetune(
     check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
     with quiet(not workers.is_first):
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
-        check_arguments(how, model, train_file, dev_file, batch_size)
+        check_arguments(how, model, train_file, dev_file)
         tokenizer = BertTokenizer.from_pretrained(model, **where)
         fix_length(chosen, tokenizer, BertConfig.from_pretrained(model, **where))  # refuses one that is too long
         rows = chosen.read(train_file)
@@ -170,7 +170,7 @@ def finetune(
     )
 
 
-def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: Source | None, batch_size: int) -> None:
+def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: Source | None) -> None:
     """Raise what is wrong with the arguments and can be known before the data is read."""
     if isinstance(model, BertPreTrainedModel):
         raise InputError(
@@ -182,8 +182,6 @@ def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: 
     data_path(train_file, "the training data")
     if dev_file is not None:
         check_dev_file(train_file, dev_file)
-    if type(batch_size) is not int or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; expected a whole number of at least 1.")
     if how.tensorboard:
         need_tensorboard()
     how.warn()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from minibert import __version__
 from minibert.checkpoint import write_safetensors
+from minibert.destination import check_file
 from minibert.errors import CheckpointError
 from minibert.source import Source
 from minibert.verify.batches import Batch
@@ -40,6 +41,7 @@ def make_golden(source: Source, path: Path, *, texts: Sequence[str] = (), only_l
 
     ``only_layers`` keeps the embeddings, the layers' outputs, the pooler and the head, for a small file.
     """
+    check_file(path)
     exact, usual = load(source, "float64", "eager"), load(source, "float32", "eager")
     batches = batches_for(source, usual.config, texts)
     tensors: dict[str, Tensor] = {}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from minibert.checkpoint import load_architecture, open_weights
 from minibert.checkpoint.convert import VOCABULARY
 from minibert.checkpoint.weights import NAMES, BundleWeights
-from minibert.config import BertConfig
+from minibert.config import BertConfig, find_config
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from minibert.source import Source, find_file, local_file, local_folder, transformer_folder
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
@@ -191,6 +191,7 @@ def verify_against_folder(
     bound: float = BOUND,
 ) -> VerifyReport:
     """Compare two checkpoints, both run by minibert: where do their computations part?"""
+    find_config(other)  # says that there is no such checkpoint before the first is loaded
     ours, reference = load(source, dtype, attention), load(other, dtype, attention)
     names = (f"minibert {type(ours).__name__} {source}", f"minibert {type(reference).__name__} {other}")
     return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, bound=bound)
