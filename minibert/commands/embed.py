@@ -124,11 +124,13 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     from minibert.corpus.rows import open_input
     from minibert.corpus.run import SHARD_ROWS, check_arguments
     from minibert.destination import check_folder
+    from minibert.devices import find_device
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
     output = given.pop("output")
     # Before a checkpoint is loaded.
+    find_device(options.device)
     check_folder(output)
     plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
     check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
