@@ -62,7 +62,7 @@ def nearest(
     """
     place = as_path(folder)
     manifest = read_manifest(place)
-    check_whole("count, how many rows are asked for,", count, 1)
+    check_whole("count", count, 1)
     if not manifest.get("complete"):
         raise InputError(f"{place} is not complete yet. Run its embed command again: it goes on where it stopped.")
     try:

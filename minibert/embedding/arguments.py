@@ -5,6 +5,7 @@ Each value is used or refused in a sentence; nothing that would change the vecto
 """
 
 from collections.abc import Iterable, Mapping
+from operator import index
 from typing import Any
 
 from torch import Tensor
@@ -57,14 +58,18 @@ def described(value: Any) -> str:
     except Exception:  # somebody else's __repr__
         shown = "something"
     shown = shown if len(shown) <= LONGEST_SHOWN else f"{shown[: LONGEST_SHOWN - 1]}…"
-    return f"{shown}, a {type(value).__name__}"
+    return f"{shown} ({type(value).__name__})"
 
 
 def check_whole(argument: str, value: Any, least: int) -> int:
-    """``value``, a whole number of at least ``least``; true and false are none."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    """``value``, a whole number of at least ``least`` and below 2^63; true and false are none."""
+    try:
+        number = -1 if isinstance(value, bool) else index(value)  # NumPy has whole numbers of its own
+    except TypeError:
+        number = -1
+    if not least <= number < 1 << 63:
         raise InputError(f"{argument} is {described(value)}; expected a whole number of at least {least}.")
-    return value
+    return number
 
 
 def check_flag(argument: str, value: Any) -> bool:
@@ -92,7 +97,7 @@ def check_long(long: Any, stride: Any) -> None:
     """Raise InputError unless ``long`` and ``stride`` say how long texts are read."""
     if long not in ("truncate", "windows"):
         raise InputError(f"long is {described(long)}; a long text is either 'truncate'd or read in 'windows'.")
-    check_whole("stride, the number of tokens that two windows share,", stride, 0)
+    check_whole("stride", stride, 0)
 
 
 def check_prompts(prompts: Any) -> dict[str, str]:

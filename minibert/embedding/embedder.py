@@ -46,6 +46,11 @@ TOKENS_A_BATCH = 1536
 TOKENS_ON_AN_ACCELERATOR = 16384
 TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
 
+NOT_FINITE = (
+    "holds NaN or infinity. Either the weights do, or float16 is too narrow for this model: give dtype='bfloat16' or "
+    "'float32'."
+)
+
 Row = tuple[list[int], list[int]]  # ids, segments
 Pooling = LayerChoice | Sequence[str]
 
@@ -290,7 +295,7 @@ class Embedder:
         """
         from minibert.embedding.words import word_vectors
 
-        given = [texts] if isinstance(texts, str) else list(texts)
+        given, single = read_texts(texts)
         found = word_vectors(
             self,
             given,
@@ -302,7 +307,7 @@ class Embedder:
             long=long,
             stride=stride,
         )
-        return found[0] if isinstance(texts, str) else found
+        return found[0] if single else found
 
     def optimize(self, *, compile: bool = True) -> Optimized:
         """Make single short texts faster, as a search box sends them; batches are not concerned.
@@ -461,7 +466,7 @@ def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:
 
 def as_steps(steps: Any) -> nn.Sequential:
     """``steps`` as one module."""
-    found = list(steps) if isinstance(steps, Iterable) else [steps]
+    found = list(steps) if isinstance(steps, Iterable) and not isinstance(steps, Tensor) else [steps]
     if wrong := [step for step in found if not isinstance(step, nn.Module)]:
         raise InputError(f"steps holds {described(wrong[0])}; expected modules of torch.")
     return nn.Sequential(*found)
@@ -483,10 +488,7 @@ def check_finite(vectors: Tensor) -> None:
     finite = torch.isfinite(vectors).all(dim=1)
     if not finite.all():
         number = int((~finite).nonzero()[0])
-        raise InputError(
-            f"The vector of text {number + 1} of {len(vectors)} holds NaN or infinity. Either the weights do, or "
-            "float16 is too narrow for this model: give dtype='bfloat16' or 'float32'."
-        )
+        raise InputError(f"The vector of text {number + 1} of {len(vectors)} {NOT_FINITE}")
 
 
 def as_numpy(vectors: Tensor) -> Any:

@@ -108,7 +108,7 @@ def read_numbers(choice: Any) -> tuple[int, ...]:
     except TypeError:
         pass
     raise InputError(
-        f"{described(choice)}, is no choice of layers; there are {', '.join(NAMES)}, a number, or a list of them."
+        f"{described(choice)} is no choice of layers; there are {', '.join(NAMES)}, a number, or a list of them."
     )
 
 

@@ -14,7 +14,8 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from minibert.embedding.embedder import Embedder, batches
+from minibert.embedding.arguments import check_long
+from minibert.embedding.embedder import NOT_FINITE, Embedder, batches
 from minibert.embedding.layers import Layers
 from minibert.embedding.packed import Packed
 from minibert.errors import InputError
@@ -65,10 +66,7 @@ def read_pieces(
     ``long`` and ``stride`` as in ``Embedder.encode``; ``embedder.truncated`` counts the texts that were cut.  Raises
     InputError when these are none.
     """
-    if long not in ("truncate", "windows"):
-        raise InputError(f"long is {long!r}; a long text is either 'truncate'd or read in 'windows'.")
-    if stride < 0:
-        raise InputError(f"stride is {stride}; it says how many tokens two windows share, 0 or more.")
+    check_long(long, stride)
     embedder.truncated = 0
     for start in range(0, len(texts), TEXTS_TOGETHER):
         block = texts[start : start + TEXTS_TOGETHER]
@@ -112,6 +110,8 @@ def vectors_of_rows(embedder: Embedder, rows: list[list[int]], layers: Layers) -
         packed = Packed.of(batch, [[0] * len(row) for row in batch], embedder.model.device)
         hidden = embedder.hidden_states(packed, set(layers.numbers))
         values = layers.combine([hidden[number] for number in layers.numbers]).float().cpu()
+        if not torch.isfinite(values).all():
+            raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
         for number, row in zip(numbers, torch.split(values, list(packed.lengths)), strict=True):
             found[number] = row[1:-1]
     return [found[number] for number in range(len(rows))]

@@ -36,4 +36,6 @@ def as_rows(name: str, vectors: Any) -> Tensor:
     rows = rows[None] if rows.dim() == 1 else rows
     if rows.dim() != 2 or not rows.is_floating_point():
         raise InputError(f"{name} has shape {tuple(rows.shape)} and kind {rows.dtype}; expected (n, W) floating point.")
+    if not torch.isfinite(rows).all():
+        raise InputError(f"{name} holds NaN or infinity; such a vector is like no other.")
     return rows

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.embedding.arguments import check_flag, check_text, described, read_texts
 from minibert.embedding.embedder import Embedder
 from minibert.embedding.words import WordVector, WordVectors, pool_pieces, word_vectors
 from minibert.errors import InputError
@@ -96,7 +97,11 @@ def word_similarity(
     Raises InputError when a text does not have the word, when there is only one place, and when a text that is to be
     moved has no room for it among the model's positions.
     """
-    given = (texts,) if isinstance(texts, str) else tuple(texts)
+    if not isinstance(embedder, Embedder):
+        raise InputError(f"embedder is {described(embedder)}; expected an Embedder.")
+    check_text("word", word)
+    check_flag("match_positions", match_positions)
+    given = tuple(read_texts(texts)[0])
     states = embedder.model.config.num_hidden_layers + 1
     found = word_vectors(embedder, given, pooling, find=word, layers=list(range(states)), long="windows")
     for number, (text, words) in enumerate(zip(given, found, strict=True), start=1):

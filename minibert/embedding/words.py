@@ -7,11 +7,14 @@ character by itself.  Start with :func:`word_vectors`; most people call ``Embedd
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import index
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.embedding.arguments import check_flag, check_text, described, read_texts
 from minibert.embedding.embedder import Embedder
 from minibert.embedding.layers import LayerChoice, choose_layers
 from minibert.embedding.pieces import Pieces, Span, read_pieces
@@ -83,9 +86,12 @@ def word_vectors(
 
     Raises InputError for choices that are none.
     """
+    given = check_call(embedder, texts, pooling, normalize)
+    if find is not None:
+        check_text("find", find)
     ignore_case = embedder.tokenizer.do_lower_case  # where the model does not see case, neither do we
     result = []
-    for pieces in pieces_of(embedder, texts, layers, weights, long, stride):
+    for pieces in pieces_of(embedder, given, layers, weights, long, stride):
         ranges = pieces.words()
         spans = [pieces.span(word) for word in ranges]
         if find is not None:
@@ -112,15 +118,40 @@ def span_vectors(
 
     Other arguments as in :func:`word_vectors`.  Raises InputError where no piece is over a span.
     """
+    check_call(embedder, [check_text("text", text)], pooling, normalize)
+    given = read_spans(spans)
     (pieces,) = pieces_of(embedder, [text], layers, weights, long, stride)
-    ranges = [pieces.over(start, end) for start, end in spans]
-    for (start, end), found in zip(spans, ranges, strict=True):
+    ranges = [pieces.over(start, end) for start, end in given]
+    for (start, end), found in zip(given, ranges, strict=True):
         if not found:
             raise InputError(
                 f"No piece of the text stands for its characters {start} to {end}, {text[start:end]!r}: they are "
                 "outside of it, between words, or beyond what was read."
             )
-    return gather(pieces, spans, ranges, pooling, normalize)
+    return gather(pieces, given, ranges, pooling, normalize)
+
+
+def check_call(embedder: Any, texts: Any, pooling: Any, normalize: Any) -> list[str]:
+    """The texts as a list; InputError where an argument is none of its kind."""
+    if not isinstance(embedder, Embedder):
+        raise InputError(f"embedder is {described(embedder)}; expected an Embedder.")
+    if isinstance(texts, str):
+        raise InputError("texts is one text; expected a list of texts. For one, give [text], or Embedder.words(text).")
+    if not isinstance(pooling, str) or pooling not in PIECE_POOLINGS:
+        raise InputError(f"{pooling!r} is no pooling of a word's pieces; there are {', '.join(PIECE_POOLINGS)}.")
+    check_flag("normalize", normalize)
+    return read_texts(texts)[0]
+
+
+def read_spans(spans: Any) -> list[Span]:
+    """``spans`` as pairs of whole numbers, in order."""
+    try:
+        found = [(index(start), index(end)) for start, end in spans]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"spans is {described(spans)}; expected a list of (start, end), of characters.") from error
+    if wrong := [span for span in found if not 0 <= span[0] <= span[1]]:
+        raise InputError(f"spans has {wrong[0]}; expected 0 <= start <= end, counted in characters.")
+    return found
 
 
 def pieces_of(
@@ -161,8 +192,6 @@ def gather(
 
 def pool_pieces(vectors: Tensor, ranges: Sequence[range], pooling: str) -> Tensor:
     """(pieces, W) to (ranges, W), each of them the mean, the first or the last of the range.  None may be empty."""
-    if pooling not in PIECE_POOLINGS:
-        raise InputError(f"{pooling!r} is no pooling of a word's pieces; there are {', '.join(PIECE_POOLINGS)}.")
     if pooling == "first":
         return vectors[[found.start for found in ranges]]
     if pooling == "last":

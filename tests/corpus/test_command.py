@@ -65,7 +65,7 @@ def test_prompts(source, tmp_path, capsys) -> None:
     assert main(["similar", "home", "the home", "--prompt", "x"]) == 2
     assert "--prompt goes before a text to look for in a corpus" in capsys.readouterr().err
     assert main(["embed", "home", *model, "--prompt-name", "y"]) == 2
-    assert "prompt_name is 'y', a str; expected one of query, document." in capsys.readouterr().err
+    assert "prompt_name is 'y' (str); expected one of query, document." in capsys.readouterr().err
 
 
 def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:
