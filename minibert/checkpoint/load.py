@@ -87,8 +87,8 @@ def load_pretrained(
     device = device_of(device_map)
     if source is None and (state_dict is None or config is None):
         raise InputError(
-            "from_pretrained got no source; expected the path of a folder or file, a name on the hub (owner/name), or "
-            "both config= and state_dict=."
+            "from_pretrained got no source; expected the path of a folder or file, or a name on the hub (owner/name); "
+            "or else both config= and state_dict=."
         )
     if not isinstance(config, BertConfig | str | os.PathLike | None):
         raise ConfigError(f"config is a {type(config).__name__}; expected a minibert.BertConfig, or where one lies.")
