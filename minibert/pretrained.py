@@ -18,6 +18,7 @@ from minibert.points import Observable
 from minibert.recompute import is_recomputed, keep_layer, recompute_layers
 from minibert.resizing import new_size, resize_embedding, resized_bias, resized_decoder
 from minibert.source import Source
+from minibert.switches import take_source
 
 if TYPE_CHECKING:
     from minibert.checkpoint import LoadReport
@@ -86,8 +87,9 @@ class BertPreTrainedModel(Observable):
         """A model with the weights of ``source``, in eval mode; see :func:`minibert.checkpoint.load_pretrained`."""
         from minibert.checkpoint import load_pretrained
 
+        source = take_source(source, settings)
         model = load_pretrained(cls, source, **settings)
-        model.name_or_path = os.fspath(source)
+        model.name_or_path = "" if source is None else os.fspath(source)
         return model
 
     @classmethod

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from minibert.checkpoint.names import Names, read_names, why_unused
 from minibert.checkpoint.report import LoadReport, TensorRecord
-from minibert.checkpoint.weights import GivenWeights, Weights, open_weights, within_bounds
+from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, open_weights, within_bounds
 from minibert.config import BertConfig, find_config
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
@@ -158,12 +158,6 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
         raise CheckpointError(
             f"{where} has {len(in_layers)} tensors in {len(layers)} layers, but every layer of a BERT has 16."
         )
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
-    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    return bool(tensor.sum(dtype=kind).isfinite()) or bool(tensor.isfinite().all())
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -325,11 +319,12 @@ class _Plan:
         if self.is_padded(parameter, tuple(tensor.shape)):
             tensor = tensor[: self.shapes[parameter][0]]
         converted = tensor if dtype is None else tensor.to(dtype)
-        if not is_finite(converted):
+        if not (self.weights.is_finite(name) if converted is tensor else all_finite(converted)):
             raise CheckpointError(f"{self.where()}: {name} {self.not_finite(tensor, converted)}")
         return converted
 
-    def not_finite(self, tensor: Tensor, converted: Tensor) -> str:
+    @staticmethod
+    def not_finite(tensor: Tensor, converted: Tensor) -> str:
         """What is wrong with a tensor whose numbers are not all finite, as the end of a sentence."""
         bad = ~converted.isfinite()
         first = tuple(bad.nonzero()[0].tolist())

@@ -38,6 +38,8 @@ from minibert.source import (
 )
 
 ALIGNMENT = 64  # bytes, torch's own: numbers that lie otherwise are rounded otherwise in some products
+LARGE = 32 << 20  # bytes of a tensor; only tables of words have more
+BLOCK = 4 << 20
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
 MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
@@ -70,6 +72,16 @@ class Weights(ABC):
     def tensor(self, name: str) -> Tensor:
         """The tensor itself, memory-mapped where the format allows."""
 
+    def is_finite(self, name: str) -> bool:
+        """Whether all numbers of a floating-point tensor are."""
+        return all_finite(self.tensor(name))
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
+    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    return bool(tensor.sum(dtype=kind).isfinite()) or bool(tensor.isfinite().all())
+
 
 class SafetensorsWeights(Weights):
     """One .safetensors file."""
@@ -77,7 +89,7 @@ class SafetensorsWeights(Weights):
     def __init__(self, path: Path) -> None:
         self.files = (path,)
         try:
-            check_header(path)
+            self._header, self._start = check_header(path)
             file: Any = open_safetensors(path)
             self._names: list[str] = list(file.keys())
             self._file = file
@@ -101,6 +113,22 @@ class SafetensorsWeights(Weights):
         tensor: Tensor = self._file.get_tensor(name)
         return tensor
 
+    def is_finite(self, name: str) -> bool:
+        """Whether all numbers are.  A large table is read in blocks, not mapped: a text uses few rows of it."""
+        start, end = self._header[name]["data_offsets"]
+        if end - start <= LARGE:
+            return super().is_finite(name)
+        dtype = self._file.get_slice(name)[:0].dtype
+        block = bytearray(BLOCK)
+        (path,) = self.files
+        with path.open("rb") as file:
+            file.seek(self._start + start)
+            for position in range(start, end, BLOCK):
+                size = file.readinto(memoryview(block)[: end - position])
+                if not all_finite(torch.frombuffer(block, dtype=dtype, count=size // dtype.itemsize)):
+                    return False
+        return True
+
 
 def open_safetensors(path: Path) -> Any:
     """The library's handle on a .safetensors file, whatever bytes its path is of: the library takes UTF-8 only."""
@@ -112,8 +140,11 @@ def open_safetensors(path: Path) -> Any:
     return safe_open(path, framework="pt")
 
 
-def check_header(path: Path) -> None:
-    """Raise ValueError for what the safetensors library lets pass: headers of any length, names that stand twice."""
+def check_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header, and where the numbers begin.
+
+    Raises ValueError for what the safetensors library lets pass: headers of any length, names that stand twice.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         claimed = int.from_bytes(file.read(8), "little")
@@ -121,7 +152,7 @@ def check_header(path: Path) -> None:
             raise ValueError(
                 f"it has {size:,} bytes and claims a header of {claimed:,}, expected at most {LARGEST_HEADER:,}"
             )
-        json.loads(file.read(claimed), object_pairs_hook=without_repetition)
+        return json.loads(file.read(claimed), object_pairs_hook=without_repetition), 8 + claimed
 
 
 class PickleWeights(Weights):
@@ -259,6 +290,10 @@ class ShardedWeights(Weights):
     def tensor(self, name: str) -> Tensor:
         """The tensor, from its shard."""
         return self._shards[self._weight_map[name]].tensor(name)
+
+    def is_finite(self, name: str) -> bool:
+        """Whether all numbers of a tensor are, as its shard finds out."""
+        return self._shards[self._weight_map[name]].is_finite(name)
 
 
 PICKLES = (".bin", ".pt", ".pth", ".tar", ".th")

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from minibert.checkpoint.save import write_safetensors
+from minibert.checkpoint.weights import open_safetensors
 from minibert.checksum import is_sealed
 from minibert.errors import CheckpointError, TrainingError
 from minibert.pretrained import BertPreTrainedModel
@@ -135,7 +136,7 @@ def identities(folder: Path) -> set[str]:
     """The digests of the runs that the snapshots of a folder are of, as far as they can be read."""
     found = set()
     for path in snapshots(folder):
-        with suppress(SafetensorError, OSError, KeyError, TypeError), safe_open(path, framework="pt") as file:
+        with suppress(SafetensorError, OSError, KeyError, TypeError), open_safetensors(path) as file:
             found.add(file.metadata()["run"])
     return found
 
@@ -230,7 +231,7 @@ def _contents(
     if not is_sealed(path):
         raise CheckpointError(f"{path} is damaged: it has no checksum.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with open_safetensors(path) as file:
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = json.loads(about["state"])

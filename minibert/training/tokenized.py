@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
 from minibert.checkpoint.save import write_safetensors
+from minibert.checkpoint.weights import open_safetensors
 from minibert.checksum import file_digest, is_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError
 from minibert.source import Source, as_path
@@ -105,7 +106,7 @@ class TokenizedText:
         path = as_path(path)
         try:
             sealed = is_sealed(path)
-            with safe_open(path, framework="pt") as file:
+            with open_safetensors(path) as file:
                 about = dict(file.metadata() or {})
                 if not sealed or about.get("format") != FORMAT:
                     raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")

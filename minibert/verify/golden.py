@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from minibert import __version__
 from minibert.checkpoint import write_safetensors
+from minibert.checkpoint.weights import open_safetensors
 from minibert.destination import check_file
 from minibert.errors import CheckpointError
 from minibert.source import Source
@@ -114,7 +115,7 @@ def bound_for(dtype: str, tensors: dict[str, Tensor], batch: str, point: str) ->
 def is_golden(path: Path) -> bool:
     """Whether a .safetensors file is a golden; a broken file counts as one, so that reading it says what is wrong."""
     try:
-        file: Any = safe_open(path, framework="pt")
+        file: Any = open_safetensors(path)
         return "format" in (file.metadata() or {}) and file.metadata()["format"].startswith("minibert golden")
     except (SafetensorError, OSError):
         return True
@@ -123,7 +124,7 @@ def is_golden(path: Path) -> bool:
 def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """What a golden says of itself, and its tensors; CheckpointError when the file is no whole golden."""
     try:
-        file: Any = safe_open(path, framework="pt")
+        file: Any = open_safetensors(path)
         about = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in list(file.keys())}
     except (SafetensorError, OSError) as error:
