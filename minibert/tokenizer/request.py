@@ -23,11 +23,15 @@ LONGEST_PADDED = 1 << 24  # tokens of one padded row; no model reads a thousandt
 
 def is_switch(value: Any) -> bool:
     """True and False, 0 and 1, NumPy's too; text such as "false" is none, although Python takes it for true."""
+    if value is True or value is False:
+        return True
     return type(value).__name__ in ("bool", "bool_") or (is_whole(value) and operator.index(value) in (0, 1))
 
 
 def is_whole(value: Any) -> bool:
     """Whether ``value`` is an integer of Python, NumPy or torch, and no bool."""
+    if type(value) is int:
+        return True
     if isinstance(value, bool) or getattr(value, "ndim", 0) != 0:  # a tensor of one number counts as that number, too
         return False
     try:
@@ -56,6 +60,18 @@ CALL: dict[str, Kind] = {
     "verbose": optional(SWITCH),
     "split_special_tokens": optional(SWITCH),
 }
+ALWAYS_LOOKED_AT = ("add_special_tokens", "stride", "max_length", "pad_to_multiple_of")
+
+
+def check_call(call: dict[str, Any]) -> None:
+    """TokenizerError for an argument of a wrong kind.  Most are True, False or None, which switches may be."""
+    odd = {
+        name: value
+        for name, value in call.items()
+        if not (value is None or value is False or value is True) or name in ALWAYS_LOOKED_AT
+    }
+    check_settings(odd, CALL, "The tokenizer", TokenizerError)
+
 
 Words = Sequence[str]
 Text = str | Words
@@ -82,8 +98,6 @@ class Request:
         verbose: bool = True,
     ) -> "Request":
         """Resolve True, False, None and names; TokenizerError for anything else or for lengths that cannot agree."""
-        lengths = {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of}
-        check_settings(lengths, CALL, "The tokenizer", TokenizerError)
         if not is_real(model_max_length):
             raise TokenizerError(
                 f"tokenizer.model_max_length is {model_max_length!r:.80}; expected a number of tokens."

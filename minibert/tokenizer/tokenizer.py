@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
-from minibert.schema import check_settings
 from minibert.source import Source, take_where
 from minibert.tokenizer import agreement, older_arguments
 from minibert.tokenizer.batch_encoding import BatchEncoding
 from minibert.tokenizer.files import load_settings, open_tokenizer_files
 from minibert.tokenizer.padding import Filler, pad_rows
-from minibert.tokenizer.request import CALL, Request, check_side, examples
+from minibert.tokenizer.request import Request, check_call, check_side, examples
 from minibert.tokenizer.rows import SIMPLE_COLUMNS, Plan, columns_of
 from minibert.tokenizer.vocabulary_methods import VocabularyMethods
 
@@ -107,7 +106,7 @@ class BertTokenizer(VocabularyMethods):
         }
         if older:
             return self(text, text_pair, text_target, text_pair_target, **older_arguments.renamed(older, call))
-        check_settings(call, CALL, "The tokenizer", TokenizerError)
+        check_call(call)
         if text is None and text_target is None:
             raise TokenizerError("There is nothing to tokenize: give text, or text_target for labels.")
         fields = {
@@ -211,8 +210,8 @@ class BertTokenizer(VocabularyMethods):
     ) -> BatchEncoding:
         """Pad rows that were tokenized before, as a data collator does; unknown fields pass through unchanged."""
         side = check_side("padding_side", self.padding_side if padding_side is None else padding_side)
-        wanted = {"return_attention_mask": return_attention_mask, "verbose": verbose}
-        check_settings(wanted, CALL, "pad", TokenizerError)
+        lengths = {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of}
+        check_call({**lengths, "return_attention_mask": return_attention_mask, "verbose": verbose})
         request = Request.of(padding, None, max_length, pad_to_multiple_of, self.model_max_length, verbose)
         filler = Filler(
             self._pad_id(), side, self._wanted("attention_mask", return_attention_mask), return_attention_mask is True
