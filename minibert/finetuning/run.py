@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from minibert.checkpoint.architecture import architecture_of, named_architecture
-from minibert.checksum import file_digest
+from minibert.checksum import file_digest, json_digest
 from minibert.config import BertConfig, find_config
 from minibert.corpus.formats import data_path
 from minibert.errors import InputError
@@ -141,6 +141,7 @@ def finetune(
         "task": chosen.name,
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
         "model": str(model),
+        "vocabulary and config": json_digest([tokenizer.get_vocab(), ready.config.to_dict()]),
         "data": [file_digest(as_path(path)) for path in (train_file, dev_file) if path is not None],
         "batch_size": batch_size,
         "fresh_head": fresh_head,

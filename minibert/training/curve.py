@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import InputError
+from minibert.errors import CheckpointError, InputError
 from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.source import Source, as_path
 from minibert.training.journal import read_journal
@@ -39,6 +39,8 @@ def draw_curves(folder: Source, path: str | Path | None = None) -> Path:
     check_picture(path)
     try:
         entries = read_journal(folder)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise InputError(f"{folder} holds no journal of a run ({error.strerror or error}).") from error
     panels = panels_of(entries)

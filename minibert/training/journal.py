@@ -119,10 +119,22 @@ def add_to(content: "hashlib._Hash", path: Path, size: int) -> int:
 
 
 def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """The entries of a run's journal; a last line that is not whole is left out."""
+    """The entries of a run's journal; a last line that is not whole is left out.
+
+    Raises CheckpointError for a line that is no entry, FileNotFoundError where there is no journal.
+    """
     entries = []
-    for line in (folder / NAME).read_bytes().split(b"\n")[:-1]:
-        entries.append(json.loads(line))
+    for number, line in enumerate((folder / NAME).read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+                raise ValueError("no object with a step")
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(
+                f"Line {number} of {folder / NAME} is damaged ({error}). Put back a copy of the file, or remove "
+                "the line."
+            ) from error
+        entries.append(entry)
     return entries
 
 

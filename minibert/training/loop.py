@@ -320,7 +320,9 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
 
     A damaged one is written again unless the snapshots are of another run: CheckpointError.
     """
-    path = folder / "run.json"
+    path, place = folder / "run.json", folder.resolve()
+    if place.name in ("snapshots", "data") and (place.parent / "run.json").exists():
+        raise InputError(f"{folder} belongs to the run in {place.parent}, which keeps its files there. Name another.")
     try:
         stored, sealed = read_sealed(path) if path.exists() else (None, True)
     except CheckpointError as error:

@@ -170,6 +170,8 @@ def pretrain(
         "text": text.origin(tokenizer),
         "layout": {**layout, "task": text.task},
         "gather": gather,
+        # The vocabulary that is there is taken as it is, so another one asked for would go unnoticed.
+        "vocabulary": [start.vocab_size, start.lowercase] if start.checkpoint is start.tokenizer is None else None,
         "model": model.config.to_dict(),
     }
     objective = Pretraining(model, gather=gather)

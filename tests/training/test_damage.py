@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert import BertConfig
+from minibert import BertConfig, BertTokenizer
 from minibert.checkpoint.save import write_safetensors
 from minibert.checksum import read_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError, TrainingError
 from minibert.finetuning import finetune
+from minibert.training.journal import read_journal
 from minibert.training.loop import check_identity, json_digest, train
 from minibert.training.optimizer import make_optimizer
 from minibert.training.pretrain import HELD_OUT, RECORD, TRAINING, Start, Text, has_vocabulary, pretrain
@@ -170,9 +171,7 @@ def test_run_json_is_written_again(cases, tmp_path) -> None:
     content = path.read_bytes()
     for _ in range(100):
         path.write_bytes(damaged(content, draw))
-        with pytest.raises(
-            CheckpointError, match=r"run\.json (is damaged|cannot be read as JSON).* not of a run"
-        ):
+        with pytest.raises(CheckpointError, match=r"run\.json (is damaged|cannot be read as JSON).* not of a run"):
             check_identity(folder, {**identity, "other": 1})
         check_identity(folder, identity)
         assert path.read_bytes() == content
@@ -243,6 +242,52 @@ def test_the_journal_sends_a_run_back_or_stops_it(cases, tmp_path, caplog) -> No
     assert case.expected["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert case.expected["metrics.jsonl"].endswith((folder / "metrics.jsonl").read_bytes())
     assert (folder / "metrics.jsonl").read_bytes().startswith(b'{"step": 6')
+
+
+def test_a_run_is_not_put_where_another_keeps_its_files(cases, tmp_path) -> None:
+    folder = Path(shutil.copytree(cases["loop"].parts, tmp_path / "out"))
+    before = contents(folder)
+    with pytest.raises(InputError, match="snapshots belongs to the run in .*out, which keeps its files there"):
+        toy_run(folder / "snapshots")
+    assert contents(folder) == before
+
+
+def test_another_checkpoint_under_the_same_name_is_refused(cases, tmp_path) -> None:
+    """The snapshot has the weights; vocabulary and settings are read from where they were."""
+    rows, model = write_toy("classify", tmp_path / "a", 24), Path(shutil.copytree(TINY, tmp_path / "model"))
+    steps = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    finetune("classify", model, rows, tmp_path / "out", stop_after=1, **steps)
+    words = (model / "vocab.txt").read_text().split("\n")
+    words[-3], words[-2] = words[-2], words[-3]
+    (model / "vocab.txt").write_text("\n".join(words))
+    with pytest.raises(InputError, match="holds a run with vocabulary and config '[0-9a-f]{64}', and this one has"):
+        finetune("classify", model, rows, tmp_path / "out", **steps)
+
+
+def test_a_damaged_journal_is_not_drawn(cases, tmp_path) -> None:
+    content = (cases["loop"].parts / "metrics.jsonl").read_bytes()
+    for change in ((b"{", b"["), (b"step", b"stop"), (b"}", b"")):
+        (tmp_path / "metrics.jsonl").write_bytes(content.replace(*change, 1))
+        with pytest.raises(CheckpointError, match="Line 1 of .*metrics.jsonl is damaged"):
+            read_journal(tmp_path)
+
+
+def test_another_vocabulary_or_other_heldout_files_are_refused(cases, tmp_path) -> None:
+    case = cases["pretrain"]
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    start = Start(BertConfig(vocab_size=1, max_position_embeddings=32, **small), vocab_size=55)
+    text = Text((case.data / "text.txt",), (case.data / "kept.txt",), max_length=32, step_tokens=512)
+    settings = Settings(learning_rate=1e-3, steps=8, save_every=2)
+    with pytest.raises(InputError, match=r"holds a run with vocabulary \[60, False\], and this one has \[55, False\]"):
+        pretrain(text, shutil.copytree(case.parts, tmp_path / "a"), settings, start=start)
+    more = case.data / "more.txt"
+    more.write_text((case.data / "kept.txt").read_text().replace("cat", "mat"))
+    origins = [
+        Text((case.data / "text.txt", more), (case.data / "kept.txt",)),
+        Text((case.data / "text.txt",), (more, case.data / "kept.txt")),
+    ]
+    tokenizer = BertTokenizer.from_pretrained(case.parts)
+    assert origins[0].origin(tokenizer) != origins[1].origin(tokenizer)  # the same files in the same order
 
 
 def test_best_weights_stay_as_long_as_a_snapshot_needs_them(tmp_path, caplog) -> None:
