@@ -141,7 +141,8 @@ def pretrain(
     Raises what :func:`minibert.training.loop.train` raises, InputError for text that cannot be used, and
     MissingExtraError when a vocabulary is to be trained without the extra.
     """
-    start, folder = start or Start(), check_folder(output)
+    start, folder = Start() if start is None else start, check_folder(output)
+    check_kinds(text, start, settings)
     check(text, start, settings, folder)
     text, taken = apart(text)
     model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
@@ -188,6 +189,23 @@ def pretrain(
     if not result.interrupted:
         save_whole(model, folder, workers, kind=trained_class(model, text.task))
     return result
+
+
+def check_kinds(text: Text, start: Start, settings: Settings) -> None:
+    """Raise InputError for arguments of another kind, as a program may hand them over."""
+    for name, value, kind in (("text", text, Text), ("start", start, Start), ("settings", settings, Settings)):
+        if not isinstance(value, kind):
+            raise InputError(
+                f"{name} is a {type(value).__name__}; expected {kind.__module__}.{kind.__name__}, such as "
+                'Text(("book.txt",)), Start("bert-mini"), Settings(epochs=5).'
+            )
+    for name in ("checkpoint", "tokenizer", "config"):
+        value = getattr(start, name)
+        if not (value is None and name != "config") and not isinstance(value, str | os.PathLike | BertConfig):
+            raise InputError(
+                f"start.{name} is a {type(value).__name__}; expected a folder, or a name. A model in memory goes into "
+                "a folder first: save_pretrained(folder), of the tokenizer too."
+            )
 
 
 def check(text: Text, start: Start, settings: Settings, folder: Path) -> None:

@@ -21,7 +21,7 @@ from minibert.training.apart import LONG, HeldOut, is_same
 from minibert.training.documents import UNITS, Document, place_of, read_documents
 
 logger = logging.getLogger("minibert.training")
-LONGEST = 1000  # characters: a sentence that is longer was probably not split
+LONGEST, MEAN = 1000, 300  # characters: where sentences are longer, they were probably not split
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Count:
     documents: int = 0
     sentences: int = 0
     with_pairs: int = 0  # documents of two sentences or more
+    characters: int = 0
     longest: int = 0  # characters of a sentence
     place: str = ""  # where that stands
 
@@ -39,9 +40,10 @@ class Count:
         self.documents += 1
         self.sentences += len(document.sentences)
         self.with_pairs += len(document.sentences) > 1
+        self.characters += sum(map(len, document.sentences))
         longest = max(map(len, document.sentences))
         if longest > self.longest:
-            self.longest, self.place = longest, f"{document.source}, line {document.line}"
+            self.longest, self.place = longest, f"in the document of {document.source}, line {document.line}"
 
     @property
     def pairs(self) -> int:
@@ -86,7 +88,13 @@ class Survey:
                 raise InputError(few[0].upper() + few[1:] + advice)
             if task is None:
                 logger.warning("%s%s", few[0].upper() + few[1:], advice)
-        if self.training.longest > LONGEST:
+        if self.held_out.with_pairs < 2 and task != "mlm":
+            logger.warning(
+                "Next sentences are not scored: B of a pair is of another document, and of the held-out ones %d "
+                "has two sentences or more. Hold out several files, or smaller documents (--document paragraph).",
+                self.held_out.with_pairs,
+            )
+        if self.training.longest > LONGEST and self.training.characters > MEAN * self.training.sentences:
             advice = "Put one sentence on a line" if reading.get("split_sentences") else "--prose splits lines"
             logger.warning(
                 "The longest sentence has %s characters (%s): no mark ended it, and it will be cut at spaces. %s.",

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minibert import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining, BertModel
+from minibert import BertConfig, BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining, BertModel
 from minibert.checkpoint.architecture import load_architecture
 from minibert.cli import main
-from minibert.errors import InputError, MissingExtraError
+from minibert.errors import InputError, MinibertError, MissingExtraError
 from minibert.training import pretrain as room
 from minibert.training.documents import read_documents
 from minibert.training.pretrain import Start, Text, pretrain
@@ -103,11 +103,26 @@ def test_next_sentences_alone_need_two_documents_with_two_sentences(model, tmp_p
     assert not (tmp_path / "run" / "vocab.txt").exists()
 
 
+def test_one_held_out_document_gives_no_pairs_to_score(model, tmp_path, capsys) -> None:
+    kept = book(tmp_path / "kept.txt", 1, 500)
+    command = typed(model, tmp_path / "run", book(tmp_path / "a.txt", 30), "--heldout", kept)
+    assert main(command) == 0
+    out, said = capsys.readouterr()
+    assert "Next sentences are not scored: B of a pair is of another document, and of the held-out" in said
+    assert "nsp accuracy" not in out
+    book(tmp_path / "kept.txt", 12, 500)
+    assert main([*command[:4], *command[4:], "--output", str(tmp_path / "two")]) == 0
+    out, said = capsys.readouterr()
+    assert "are not scored" not in said and "nsp accuracy" in out
+
+
 def test_a_text_that_was_not_split_is_told(model, tmp_path, capsys) -> None:
     kept = book(tmp_path / "kept.txt", 3, 50)
     assert main(typed(model, tmp_path / "run", *one_line(tmp_path), "--heldout", kept)) == 0
     said = capsys.readouterr().err
-    assert re.search(r"The longest sentence has 1,\d\d\d characters \(.*one.txt, line 1\).* --prose splits lines", said)
+    assert re.search(
+        r"The longest sentence has 1,\d\d\d characters \(in the document of .*one.txt, line 1\).* --prose", said
+    )
     assert "Training text: 1 documents, 1 sentences" in said and "0 pairs of neighbours" in said
     assert "have prose split into sentences (--prose)" in said
 
@@ -265,6 +280,25 @@ def test_a_head_that_is_there_begins_anew_when_asked(starts, model, tmp_path) ->
 def test_what_is_no_list_of_files(files) -> None:
     with pytest.raises(InputError, match=r"expected the path|is empty"):
         Text(files)
+
+
+@pytest.mark.parametrize("place", ["text", "settings", "start", "output"])
+@pytest.mark.parametrize("value", [5, "x.txt", ["x.txt"], [{"text": "a"}], {}, object()])
+def test_what_pretrain_is_handed_from_python(place: str, value, tmp_path) -> None:
+    if place == "output" and value == "x.txt":
+        pytest.skip("a right value")
+    text = Text((book(tmp_path / "a.txt", 3),))
+    given = {"text": text, "output": tmp_path / "run", "settings": Settings(), "start": Start(), place: value}
+    with pytest.raises(MinibertError, match="expected|path"):
+        pretrain(**given)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tokenizer", "config"])
+@pytest.mark.parametrize("value", [5, ["x"], object(), BertModel(BertConfig.from_pretrained("bert-tiny"))])
+def test_what_a_run_cannot_start_from(name: str, value, tmp_path) -> None:
+    text = Text((book(tmp_path / "a.txt", 3),))
+    with pytest.raises(InputError, match=rf"start\.{name} is a .*expected a folder"):
+        pretrain(text, tmp_path / "run", Settings(), start=Start(**{name: value}))
 
 
 def test_one_path_is_one_file(tmp_path) -> None:
