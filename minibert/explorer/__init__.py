@@ -1,10 +1,11 @@
 """The page a teacher opens in a browser: one walk of a text through BERT, every value of it to look at.
 
-``explore`` writes it as one file that needs no network; ``serve`` (server.py) is the same page live, where noise and
-missing heads change everything that follows.  ``content.py`` says what the page knows, ``page.py`` makes the file,
-``static/`` is the page itself.
+``explore`` writes it as one file that needs no network, and a notebook shows it in a frame; ``serve`` (server.py) is
+the same page live, where noise and missing heads change everything that follows.  ``content.py`` says what the page
+knows, ``page.py`` makes the file, ``static/`` is the page itself.
 """
 
+import html
 from pathlib import Path
 
 from minibert.explorer.content import DEVIATION, LETTERS, content_of
@@ -13,7 +14,25 @@ from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, write_text
 from minibert.tokenizer import BertTokenizer
 
-__all__ = ["explore"]
+__all__ = ["Page", "explore"]
+
+FRAME = (
+    '<iframe title="minibert explorer" sandbox="allow-scripts" style="width: 100%; height: 860px; border: 0" '
+    'srcdoc="{}"></iframe>'
+)
+
+
+class Page(str):
+    """The HTML of a page.  As the last value of a notebook's cell it shows itself, in a frame of its own.
+
+    Neither styles nor keys pass the frame in either direction; inside it the page is what its file is.
+    """
+
+    def _repr_html_(self) -> str:
+        return FRAME.format(html.escape(self, quote=True))
+
+    def __repr__(self) -> str:
+        return f"<minibert page, {len(self.encode()) / 1e6:.1f} MB of HTML; str() has it, a notebook shows it>"
 
 
 def explore(
@@ -27,7 +46,7 @@ def explore(
     samples: int | None = None,
     deviation: float = DEVIATION,
     limit: int = LETTERS,
-) -> str:
+) -> Page:
     """The page of one text, or of two to compare: HTML that opens offline; written to ``path`` where that is given.
 
     Args:
@@ -49,7 +68,7 @@ def explore(
     called = name or Path(str(tokenizer.name_or_path or type(model).__name__)).name
     texts = [text] if second is None else [text, second]
     content = content_of(model, tokenizer, texts, name=called, samples=samples, deviation=deviation, limit=limit)
-    html = page_html(content)
+    page = Page(page_html(content))
     if path is not None:
-        write_text(Path(path), html)
-    return html
+        write_text(Path(path), page)
+    return page

@@ -263,3 +263,31 @@ def test_a_refused_text_in_the_browser(live) -> None:
     assert live.count(".token") > 2
     (logged,) = live.complaints()  # the browser's own line about a status of 400
     assert "/walks" in logged and "400" in logged
+
+
+def test_masking_with_one_click_in_the_browser(live, model, tokenizer) -> None:
+    from minibert.lens.readout import readout
+
+    live.view("predictions")
+    assert live.texts(".seen button")[4] == "visible"
+    live.click('[data-key="mask5"]')  # one click, whichever token is chosen
+    live.wait(lambda: live.texts(".seen button")[4] == "masked")
+    assert live.text('[data-token="5"] .piece') == "[MASK]" and live.text('[data-token="5"] s') == "bank"
+    live.click('[data-token="5"]')
+    expected = readout(model, tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt"), k=5)
+    shown = numbers(live.texts(".guesses:last-child .bar-number"))
+    torch.testing.assert_close(torch.tensor(shown), expected.probabilities[3, 5], rtol=0, atol=6e-5)
+    live.view("tokens")
+    masked = tokenizer(FIRST.replace("bank", "[MASK]"))["input_ids"]
+    assert [int(x) for x in live.texts(".token-table tbody tr:first-child td")] == masked
+    live.press("m")
+    live.wait(lambda: live.text('[data-token="5"] .piece') == "bank")
+
+
+def test_two_texts_pair_the_shared_word_when_they_are_typed(live) -> None:
+    second = live.driver.find_element("css selector", '[data-key="text1"]')
+    second.send_keys("She put the money in the bank.\n")
+    live.wait(lambda: live.count("#tab-comparison") == 1)
+    live.view("comparison")
+    assert live.texts(".card:last-child h2 .piece") == ["bank", "bank"]
+    assert "Its positions differ: position 5 in text 1 and 7 in text 2" in live.text(".positions")

@@ -71,7 +71,7 @@ export function magnification() {
 // What names beside a map take of its width, in pixels; views.css cuts them at 9rem.
 export function nameWidth(names) {
   const longest = names.reduce((most, name) => Math.max(most, textWidth(String(name), 0.8)), 0);
-  return Math.min(144 * magnification(), Math.max(60 * magnification(), longest)) + 26 * magnification();
+  return Math.min(144 * magnification(), Math.max(76 * magnification(), longest)) + 34 * magnification();
 }
 
 const measure = document.createElement("canvas").getContext("2d");

@@ -210,6 +210,7 @@ function matrix(walk, found, width, tallest) {
       value: (row, column) => values[row * T + column],
       scale: mapScale(values),
       width: Math.max(150, room),
+      smallest: 1,
       tallest: 44 * magnification(),
       rowName: (row) => piece(walk.tokens[row], walk),
       columnName: (column) => piece(walk.tokens[column], walk),
