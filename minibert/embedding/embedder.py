@@ -7,6 +7,7 @@ and maximum length (sentence_transformers.py).  Look at :meth:`Embedder.encode` 
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, Self
 
 import torch
@@ -103,7 +104,7 @@ class Embedder:
         self.pooling, self.normalize = pooling, check_flag("normalize", normalize)
         positions = model.config.max_position_embeddings
         asked = tokenizer.model_max_length if max_length is None else check_whole("max_length", max_length, 2)
-        self.max_length = min(asked, positions)
+        self.max_length = check_whole("max_length, by the tokenizer and the model,", min(asked, positions), 2)
         self.prompts = {"query": "", "document": "", **check_prompts({} if prompts is None else prompts)}
         if default_prompt_name is not None:
             check_choice("default_prompt_name", default_prompt_name, self.prompts)
@@ -209,18 +210,18 @@ class Embedder:
         shows = show_progress_bar is not None and check_flag("show_progress_bar", show_progress_bar)
         self.truncated = 0
         blocks = []
-        with tqdm(total=len(chosen), desc="embedding", unit=" texts", disable=not shows) as bar:
-            for start in range(0, len(chosen), TEXTS_A_WINDOW):
-                block = [before + text for text in chosen[start : start + TEXTS_A_WINDOW]]
-                rows, owners = self.rows_of(block, long, stride)
-                vectors = self.vectors_of(rows, poolings, which, special, skipped, most)
-                blocks.append(average_by_owner(vectors, owners))
-                bar.update(len(block))
+        parts = range(0, len(chosen), TEXTS_A_WINDOW)
+        for start in tqdm(parts, desc="embedding", unit=f" × {TEXTS_A_WINDOW} texts") if shows else parts:
+            block = [before + text for text in chosen[start : start + TEXTS_A_WINDOW]]
+            rows, owners = self.rows_of(block, long, stride)
+            vectors = self.vectors_of(rows, poolings, which, special, skipped, most)
+            blocks.append(average_by_owner(vectors, owners))
         result = torch.cat(blocks) if blocks else torch.empty(0, width)
         check_finite(result)
         if self.normalize and normalize is None:
             result = F.normalize(result, dim=-1)
-        result = result[:, :kept]
+        if kept is not None:
+            result = result[:, :kept]
         if normalize:
             result = F.normalize(result, dim=-1)
         if self.truncated:
@@ -429,7 +430,7 @@ class Embedder:
                 vectors = self.model.pooler(pool_packed(values, packed, ("cls",), True)[:, None])
             else:
                 vectors = pool_packed(values, packed, poolings, include_special_tokens, skipped)
-            found.append(self.steps(vectors).float())
+            found.append((self.steps(vectors) if len(self.steps) else vectors).float())
         together = (torch.cat(found) if len(found) > 1 else found[0]).cpu()
         if len(rows) == 1:
             return together
@@ -485,6 +486,8 @@ def check_normalize(normalize: Any, normalize_embeddings: Any) -> bool | None:
 
 def check_finite(vectors: Tensor) -> None:
     """Raise InputError where a vector, (texts, W), holds NaN or infinity: it would be near to everything or nothing."""
+    if isfinite(vectors.sum()):  # only finite numbers have a finite sum, and it is soon had
+        return
     finite = torch.isfinite(vectors).all(dim=1)
     if not finite.all():
         number = int((~finite).nonzero()[0])

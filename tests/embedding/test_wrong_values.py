@@ -153,6 +153,13 @@ def test_lengths_that_are_none(embedder, length: Any) -> None:
         Embedder(embedder.model, embedder.tokenizer, max_length=length)
 
 
+def test_a_tokenizer_that_leaves_no_room(embedder) -> None:
+    tokenizer = copy.deepcopy(embedder.tokenizer)
+    tokenizer.model_max_length = 1
+    with pytest.raises(InputError, match="max_length, by the tokenizer and the model, is 1 .*at least 2"):
+        Embedder(embedder.model, tokenizer)
+
+
 def test_vectors_that_are_not_finite(embedder) -> None:
     sick = copy.deepcopy(embedder)
     with torch.no_grad():
