@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -315,16 +315,30 @@ def sweep(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def check_version(folder: Path) -> None:
+    """Raise InputError for the run of a version whose files had no checksums, and which read texts otherwise."""
+    sealed = True
+    if (folder / "run.json").exists():
+        with suppress(CheckpointError):  # damaged: whether it can be written again is seen later
+            sealed = read_sealed(folder / "run.json")[1]
+    if not sealed:
+        raise InputError(
+            f"{folder} holds a run of an earlier version of minibert, without checksums. End it with that version, or "
+            "begin again in another folder. (A checkpoint that is complete can be used as any other.)"
+        )
+
+
 def check_identity(folder: Path, identity: dict[str, Any]) -> None:
     """Write run.json, or make sure that the one that is there says the same; InputError when it does not.
 
     A damaged one is written again unless the snapshots are of another run: CheckpointError.
     """
+    check_version(folder)
     path, place = folder / "run.json", folder.resolve()
     if place.name in ("snapshots", "data") and (place.parent / "run.json").exists():
         raise InputError(f"{folder} belongs to the run in {place.parent}, which keeps its files there. Name another.")
     try:
-        stored, sealed = read_sealed(path) if path.exists() else (None, True)
+        stored = read_sealed(path)[0] if path.exists() else None
     except CheckpointError as error:
         if (theirs := identities(folder)) and json_digest(identity) not in theirs:
             raise CheckpointError(
@@ -336,11 +350,6 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
     if stored is None:
         write_sealed(path, identity)
         return
-    if not sealed:
-        raise InputError(
-            f"{folder} holds a run of an earlier version of minibert, without checksums. End it with that version, or "
-            "begin again in another folder. (A checkpoint that is complete can be used as any other.)"
-        )
     before, now = flat(stored), flat(json.loads(json.dumps(identity)))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):

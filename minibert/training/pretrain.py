@@ -31,7 +31,7 @@ from minibert.training.apart import HeldOut, without_heldout
 from minibert.training.documents import Document, check_reading, is_held_out, read_documents
 from minibert.training.heldout import heldout_scores
 from minibert.training.journal import need_tensorboard
-from minibert.training.loop import Result, train
+from minibert.training.loop import Result, check_version, train
 from minibert.training.passages import SPECIAL_TOKENS
 from minibert.training.pretraining import TASKS, Pretraining, PretrainingExamples, heads_of
 from minibert.training.settings import Settings
@@ -262,6 +262,7 @@ def tell(training: PretrainingExamples) -> None:
 def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
     """The tokenizer of the run, which its folder holds from then on."""
     source = start.checkpoint or start.tokenizer
+    check_version(folder)
     if not has_vocabulary(folder):
         if source is None:
             sentences = chain.from_iterable(document.sentences for document in text.documents(held_out=False))
@@ -272,6 +273,10 @@ def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
         else:
             tokenizer = BertTokenizer.from_pretrained(source)
         tokenizer.model_max_length = text.max_length
+        if not is_file(folder / RECORD) and is_file(folder / VOCABULARY):
+            there = folder / VOCABULARY  # of a run that was killed a moment before it wrote the record; or not ours
+            if BertTokenizer(str(there), do_lower_case=tokenizer.do_lower_case).get_vocab() != tokenizer.get_vocab():
+                raise InputError(f"{there} is of no run. To use it: --tokenizer; else name a folder without one.")
         names = sorted({Path(path).name for path in tokenizer.save_pretrained(folder)})
         write_sealed(folder / RECORD, {"files": {name: file_digest(folder / name) for name in names}})
     return BertTokenizer.from_pretrained(folder)

@@ -244,6 +244,17 @@ def test_the_journal_sends_a_run_back_or_stops_it(cases, tmp_path, caplog) -> No
     assert (folder / "metrics.jsonl").read_bytes().startswith(b'{"step": 6')
 
 
+def test_a_vocabulary_without_a_record(cases, tmp_path) -> None:
+    """Killed in the moment between them; or a file of the user's, which is not written over."""
+    case = cases["pretrain"]
+    (tmp_path / "vocab.txt").write_bytes(case.expected["vocab.txt"])
+    assert case.goes_on(tmp_path) == "same"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "vocab.txt").write_bytes(case.expected["vocab.txt"] + b"word\n")
+    assert "vocab.txt is of no run. To use it: --tokenizer" in case.goes_on(tmp_path / "mine")
+    assert (tmp_path / "mine" / "vocab.txt").read_bytes().endswith(b"word\n")
+
+
 def test_a_run_is_not_put_where_another_keeps_its_files(cases, tmp_path) -> None:
     folder = Path(shutil.copytree(cases["loop"].parts, tmp_path / "out"))
     before = contents(folder)
@@ -342,6 +353,12 @@ def test_folders_of_the_version_before_are_refused(cases, tmp_path) -> None:
     with pytest.raises(InputError, match="a run of an earlier version of minibert, without checksums. End it with"):
         toy_run(folder)
     assert contents(folder) == before
+    older = Path(shutil.copytree(cases["pretrain"].parts, tmp_path / "older"))
+    (older / "run.json").write_text(json.dumps(identity_of(older)))
+    (older / RECORD).unlink()
+    before = contents(older)
+    assert "a run of an earlier version of minibert" in cases["pretrain"].goes_on(older)
+    assert contents(older) == before
     (folder / "run.json").unlink()
     for path in folder.glob("snapshots/step-*"):
         content = path.read_bytes()
