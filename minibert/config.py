@@ -284,7 +284,7 @@ def find_config(source: Source, where: Where | None = None) -> Path:
             return found
     raise CheckpointError(
         f"{os.fspath(source)} holds no config.json. Put the one that belongs to the weights beside them. "
-        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(source)}"
+        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(source, where)}"
     )
 
 

@@ -8,7 +8,7 @@ import json
 import stat
 from pathlib import Path
 
-from minibert.source import Source, is_kind, local_folder, transformer_folder
+from minibert.source import Source, Where, is_kind, local_folder, transformer_folder
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that are read, under any name
@@ -16,6 +16,10 @@ ORIGINAL = "It was exported for running; use the checkpoint that it was made fro
 BY_TRANSFORMERS = (
     "transformers before version 5 converts it: BertForPreTraining.from_pretrained(FOLDER, {}=True)"
     ".save_pretrained(NEW_FOLDER), with the class that the config names"
+)
+MERGE = (
+    "Merge it into the model it belongs to: peft.AutoPeftModel….from_pretrained(FOLDER).merge_and_unload()"
+    ".save_pretrained(NEW_FOLDER)."
 )
 # The ends of their names, what they are, what to do.
 FORMATS = (
@@ -39,14 +43,14 @@ STARTS = (  # of files, whatever their name says
 )
 
 
-def what_lies_in(source: Source) -> str:
-    """Sentences about what a local ``source`` holds instead of a checkpoint that is read; "" when it is nothing known.
+def what_lies_in(source: Source, where: Where | None = None) -> str:
+    """Sentences about what ``source`` holds instead of a checkpoint that is read; "" when it is nothing known.
 
     They begin with a space, to stand after the sentence that says what is missing.
     """
     folder = local_folder(source)
     if folder is None:
-        return ""
+        return what_lies_on_hub(source, where or {})
     folder = transformer_folder(folder)
     if is_kind(folder / ADAPTER, stat.S_ISREG):
         return f" {about_adapter(folder)}"
@@ -57,6 +61,19 @@ def what_lies_in(source: Source) -> str:
     readable = [path for path in files if path.parent == folder and path.name.endswith(WEIGHTS)]
     if readable:
         return f" It holds {readable[0].name}: if those are the weights, give the path of that file."
+    return ""
+
+
+def what_lies_on_hub(source: Source, where: Where) -> str:
+    """The same of a hub repository, whose list of files is asked for; "" where it cannot be had."""
+    from minibert.hub import hub_names
+
+    names = hub_names(str(source), where.get("revision"), where.get("token"), where.get("local_files_only", False))
+    if ADAPTER in names:
+        return f" {source} is an adapter of PEFT ({ADAPTER}), not a whole model. {MERGE}"
+    for name in names:
+        if told := what_is_by_name(Path(name)):
+            return f" It holds {name}: {told}"
     return ""
 
 
@@ -77,10 +94,7 @@ def about_adapter(folder: Path) -> str:
         base = f" for {base}" if isinstance(base, str) else ""
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         base = ""
-    return (
-        f"{folder} is an adapter of PEFT{base} ({ADAPTER}), not a whole model. Merge it into the model it belongs to: "
-        "peft.AutoPeftModel….from_pretrained(FOLDER).merge_and_unload().save_pretrained(NEW_FOLDER)."
-    )
+    return f"{folder} is an adapter of PEFT{base} ({ADAPTER}), not a whole model. {MERGE}"
 
 
 def what_is_by_name(path: Path) -> str:

@@ -93,6 +93,21 @@ def hub_file(
         raise CheckpointError(_sentence(error, repo_id, revision, where, cache)) from error
 
 
+def hub_names(repo_id: str, revision: str | None, token: str | bool | None, local_files_only: bool) -> list[str]:
+    """The names of the files in a hub repository; none where the hub does not say, or is switched off.
+
+    For a sentence about what was not found: so nothing that goes wrong here is worth another.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return []
+    try:
+        return [str(name) for name in HfApi(token=token).list_repo_files(repo_id, revision=revision)]
+    except Exception:  # as in hub_file: the transport's exceptions cannot be listed by name
+        return []
+
+
 def commit_of(path: Path) -> str | None:
     """The commit that a path returned by :func:`hub_file` belongs to, None when the path is no such path.
 

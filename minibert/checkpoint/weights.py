@@ -341,7 +341,7 @@ def find_weights(source: Source, where: Where | None, use_safetensors: bool | No
     google = "" if use_safetensors else " and TensorFlow's *.ckpt.index"
     raise CheckpointError(
         f"{os.fspath(source)} holds no weights; looked for {', '.join(names)}{google}."
-        f"{what_lies_in(source)}{offline_note(source, where)}"
+        f"{what_lies_in(source, where)}{offline_note(source, where)}"
     )
 
 

@@ -306,3 +306,23 @@ def test_git_lfs_pointers_given_by_their_path(tmp_path: Path) -> None:
         opens = minibert.BertTokenizer if name == "vocab.txt" else open_weights
         with pytest.raises(minibert.MinibertError, match="is a Git-LFS pointer"):
             opens(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["config.json", "adapter_config.json", "adapter_model.safetensors"], "is an adapter of PEFT"),
+        (["config.json", "tf_model.h5"], "It holds tf_model.h5: weights of Keras"),
+        (["config.json", "onnx/model.onnx"], "It holds onnx/model.onnx: a graph of ONNX"),
+        (["config.json"], ""),
+    ],
+)
+def test_a_hub_repository_without_weights(names: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    demo = Path(minibert.__file__).parent / "demo"
+    monkeypatch.setattr("minibert.hub.hub_file", lambda _, name, **__: demo / name if name == "config.json" else None)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda *_, **__: names)
+    with pytest.raises(CheckpointError, match=r"owner/name holds no weights") as caught:
+        BertModel.from_pretrained("owner/name")
+    assert words in str(caught.value)
