@@ -60,8 +60,9 @@ def slow(model, tokenizer) -> Iterator[tuple[int, Slow]]:
 
 
 @contextmanager
-def asked(port: int, given: dict, path: str = "/walks", whole: bool = True) -> Iterator[socket.socket]:
-    """A connection on which a question was sent, whole or half; closed at the end of the block."""
+def asked(port: int, given: dict, path: str = "/walks", whole: bool = True, wait: float = 0) -> Iterator[socket.socket]:
+    """A connection on which a question was sent, whole or half, after a while; closed at the end of the block."""
+    time.sleep(wait)
     body = json.dumps(given).encode()
     lines = ("POST " + path + " HTTP/1.1", f"Host: 127.0.0.1:{port}", "Content-Type: application/json")
     head = "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode()
@@ -114,7 +115,7 @@ def test_a_newer_question_of_the_same_page_replaces_the_older(slow) -> None:
             asked(port, {"texts": ["the bank"], "page": "two"}) as two,
             asked(port, {"text": "she", "page": "one"}, "/sensitivity") as maps,
             asked(port, {"texts": ["the bank"], "page": "one", "heads": [[0, 0]]}, "/edits") as edits,
-            asked(port, {"texts": ["river"], "page": "one"}) as newest,
+            asked(port, {"texts": ["river"], "page": "one"}, wait=0.3) as newest,
         ):
             for replaced in (maps, edits):
                 status, answer = answer_on(replaced)

@@ -20,8 +20,13 @@ VIEWS = ["tokens", "layer", "attention", "hidden", "predictions", "sensitivity",
 LONG = (
     "antidisestablishmentarianism the <script>alert(1)</script> she sat on the bank of the river of money , he put it ."
 )
-CUT = """
+# What is cut off, in every view and at every step of a layer.
+EVERYWHERE = """
 const cut = [];
+for (const tab of [...document.querySelectorAll(".tab")].map((tab) => tab.id)) {
+document.getElementById(tab).click();
+for (let step = 0; step < (tab === "tab-layer" ? 14 : 1); step++) {
+document.querySelector(`[data-key="step${step}"]`)?.click();
 for (const box of document.querySelectorAll(".view .scroller, .tabs, .token-strip, .steps ol"))
   if (box.scrollWidth > box.clientWidth + 1) cut.push(["scrolls", box.className, box.textContent.slice(0, 60)]);
 for (const svg of document.querySelectorAll(".view svg.chart, .view svg.attention-lines")) {
@@ -35,6 +40,9 @@ for (const node of document.querySelectorAll("#page *:not(.spoken)"))
   if (node.getBoundingClientRect().right > innerWidth + 1) cut.push(["outside the page", node.className]);
 for (const node of document.querySelectorAll("button:not(.cell-button), h2, h3, p, td, th"))
   if (node.offsetParent && node.scrollWidth > node.clientWidth + 1) cut.push(["cut", node.textContent.slice(0, 60)]);
+if (cut.length) return [tab, step, ...cut];
+}
+}
 return cut;
 """
 
@@ -115,18 +123,13 @@ def test_the_chosen_head_beside_the_grid_above_the_fold(browser, model, tokenize
     assert browser.run("return scrollY") == 0 or browser.run(place, ".attention-lines")[1] < 400
 
 
-@pytest.mark.parametrize("width", [400, 800, 1280, 1920])
 @pytest.mark.parametrize("text", [LONG, "배를 타고 中文 the river"], ids=["long", "korean"])
-def test_nothing_is_cut_off(browser, model, tokenizer, tmp_path, width, text) -> None:
+def test_nothing_is_cut_off(browser, model, tokenizer, tmp_path, text) -> None:
     explore(model, tokenizer, text, f"the bank {text}", tmp_path / "page.html", samples=1)
-    browser.resize(width, 900)
-    browser.open((tmp_path / "page.html").as_uri())
-    for view in VIEWS:
-        browser.view(view)
-        for step in range(14) if view == "layer" else (None,):
-            if step is not None:
-                browser.run("document.querySelector(arguments[0]).click()", f'[data-key="step{step}"]')
-            assert browser.run(CUT) == [], (view, step)
+    for width in (400, 800, 1280, 1920):
+        browser.resize(width, 900)
+        browser.open((tmp_path / "page.html").as_uri())
+        assert browser.run(EVERYWHERE) == [], width
 
 
 def test_korean_column_names_stand_upright(browser, model, tokenizer, tmp_path) -> None:
