@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from minibert.activations import ACTIVATIONS, name_in
 from minibert.embedding.pooling import TOKEN_POOLINGS
 from minibert.embedding.scores import SIMILARITIES
-from minibert.embedding.steps import Dense, LayerNorm, Normalize, find_activation, load_step
+from minibert.embedding.steps import Dense, LayerNorm, Normalize, load_step
 from minibert.errors import CheckpointError
 from minibert.schema import (
     COUNT,
@@ -142,7 +143,7 @@ STEP_SCHEMAS = {
         "out_features": SIZE,
         "bias": FLAG,
         "activation_function": Kind(
-            lambda x: isinstance(x, str) and find_activation(x) is not None,
+            lambda x: name_in(x) is not None,
             "one of torch's activations, such as torch.nn.modules.activation.Tanh",
         ),
         "use_residual": FLAG,
@@ -319,13 +320,13 @@ def make_step(source: Source, kind: str, folder: str, where: Where) -> nn.Module
     with torch.device("meta"):  # sizes are compared with the file's before any memory is asked for
         if kind == "LayerNorm":
             return load_step(LayerNorm(content["dimension"]), source, folder, where)
-        activation = find_activation(content.get("activation_function", "torch.nn.Tanh"))
+        activation = name_in(content.get("activation_function", "torch.nn.Tanh"))
         assert activation is not None
         step = Dense(
             content["in_features"],
             content["out_features"],
             content.get("bias", True),
-            activation,
+            ACTIVATIONS[activation](),
             content.get("use_residual", False),
         )
     return load_step(step, source, folder, where)

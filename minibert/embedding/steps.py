@@ -1,10 +1,9 @@
 """What a sentence-transformers folder may do to a vector after pooling: Dense, LayerNorm, Normalize.
 
 LaBSE is the best-known example: the [CLS] vector, a Dense layer with tanh, unit length.  No class that a file names is
-imported: a name is looked up in the tables here, or refused.  Start with :class:`Dense`.
+imported: a name is looked up in a table (activations.py), or refused.  Start with :class:`Dense`.
 """
 
-import re
 from pathlib import Path
 
 import torch
@@ -16,14 +15,6 @@ from minibert.errors import CheckpointError, InputError
 from minibert.source import Source, Where, find_listed_file
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-# Those without parameters and with nothing that must be set.
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "CELU": nn.CELU, "ELU": nn.ELU, "GELU": nn.GELU, "Hardsigmoid": nn.Hardsigmoid, "Hardswish": nn.Hardswish,
-    "Hardtanh": nn.Hardtanh, "Identity": nn.Identity, "LeakyReLU": nn.LeakyReLU, "LogSigmoid": nn.LogSigmoid,
-    "Mish": nn.Mish, "ReLU": nn.ReLU, "ReLU6": nn.ReLU6, "SELU": nn.SELU, "SiLU": nn.SiLU, "Sigmoid": nn.Sigmoid,
-    "Softplus": nn.Softplus, "Softsign": nn.Softsign, "Tanh": nn.Tanh, "Tanhshrink": nn.Tanhshrink,
-}  # fmt: skip
-ACTIVATION_PATH = re.compile(r"torch\.nn\.(?:modules\.(?:activation|linear)\.)?(\w+)")
 
 
 class Dense(nn.Module):
@@ -79,12 +70,6 @@ def output_width(steps: nn.Sequential, width: int) -> int:
                 )
             width = step.out_features
     return width
-
-
-def find_activation(name: str) -> nn.Module | None:
-    """The activation that a file names, ``"torch.nn.modules.activation.Tanh"``; None for one that is not here."""
-    match = ACTIVATION_PATH.fullmatch(name)
-    return ACTIVATIONS[match[1]]() if match and match[1] in ACTIVATIONS else None
 
 
 def load_step(step: nn.Module, source: Source, folder: str, where: Where) -> nn.Module:

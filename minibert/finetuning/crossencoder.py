@@ -3,42 +3,19 @@
 Its ``CrossEncoder`` passes the logits through an activation whose name stands in one of three places: in
 ``config_sentence_transformers.json`` (release 5.2 and later), in config.json as ``sentence_transformers.activation_fn``
 (4.0 and later), or there as ``sbert_ce_default_activation_function``.  Where none names it, one label is squashed by a
-sigmoid and several stay as they are.  A name is looked up in a table here; nothing that a file names is imported.
+sigmoid and several stay as they are.  Nothing that a file names is imported: activations.py has the table.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.activations import ACTIVATIONS, name_in, path_of
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
 from minibert.schema import FLAG, NAME, SIZE, TEXT, Kind, check_settings, object_of, optional, shown
 from minibert.source import Source, Where, find_file, read_json
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of (texts, labels) logits; defaults are torch's
-    "Identity": lambda x: x,
-    "Sigmoid": lambda x: x.sigmoid(),
-    "Softmax": lambda x: x.softmax(dim=-1),
-    "LogSoftmax": lambda x: x.log_softmax(dim=-1),
-    "LogSigmoid": F.logsigmoid,
-    "Tanh": lambda x: x.tanh(),
-    "ReLU": F.relu,
-    "ReLU6": F.relu6,
-    "LeakyReLU": F.leaky_relu,
-    "ELU": F.elu,
-    "SELU": F.selu,
-    "CELU": F.celu,
-    "GELU": F.gelu,
-    "SiLU": F.silu,
-    "Mish": F.mish,
-    "Softplus": F.softplus,
-    "Softsign": F.softsign,
-    "Hardtanh": F.hardtanh,
-    "Hardsigmoid": F.hardsigmoid,
-    "Hardswish": F.hardswish,
-}
 PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities already
 NEW, OLD = "sentence_transformers", "sbert_ce_default_activation_function"  # keys of config.json
 MODEL_TYPE = "CrossEncoder"
@@ -72,8 +49,7 @@ class CrossEncoder(NamedTuple):
 
 def activation_settings(name: str) -> dict[str, Any]:
     """The fields of a config.json that tell sentence-transformers the activation, releases before 4.0 too."""
-    path = f"torch.nn.modules.{'linear' if name == 'Identity' else 'activation'}.{name}"
-    return {NEW: {"activation_fn": path}, OLD: path}
+    return {NEW: {"activation_fn": path_of(name)}, OLD: path_of(name)}
 
 
 def without_activation(settings: dict[str, Any]) -> dict[str, Any]:
@@ -109,9 +85,8 @@ def usual_activation(config: BertConfig) -> str:
 
 def activation_named(path: str, origin: str) -> str:
     """The name in ACTIVATIONS that the path of a class means; CheckpointError for one that is not there."""
-    name = path.rpartition(".")[2]
-    places = ("torch.nn", "torch.nn.modules", f"torch.nn.modules.{'linear' if name == 'Identity' else 'activation'}")
-    if name not in ACTIVATIONS or path not in [f"{place}.{name}" for place in places]:
+    name = name_in(path)
+    if name is None:
         raise CheckpointError(
             f"{origin} asks for the activation {shown(path)}, which minibert does not have; it has "
             f"{', '.join(f'torch.nn.{known}' for known in ACTIVATIONS)}. To choose one of these: activation=."
@@ -123,7 +98,8 @@ def activate(name: str, logits: Tensor) -> Tensor:
     """(texts, labels) scores of (texts, labels) logits; InputError for a name that is none."""
     if name not in ACTIVATIONS:
         raise InputError(f"activation is {name!r}; expected one of {', '.join(ACTIVATIONS)}.")
-    return ACTIVATIONS[name](logits)
+    scores: Tensor = ACTIVATIONS[name]()(logits)
+    return scores
 
 
 def read_cross_encoder(source: Source, config: BertConfig, where: Where) -> CrossEncoder | None:

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, InputError
+from minibert.activations import ACTIVATIONS
 from minibert.errors import CheckpointError, ConfigError
 from minibert.finetuning import Predictor
-from minibert.finetuning.crossencoder import ACTIVATIONS, activation_in, activation_named, activation_settings
+from minibert.finetuning.crossencoder import activation_in, activation_named, activation_settings
 from tests.finetuning.toys import TINY, WORDS
 
 CLOSE = 2e-6  # both in float32; they batch and pad differently
@@ -202,7 +203,7 @@ def test_what_is_not_here_is_refused(tmp_path, kind: str) -> None:
 
 
 def test_an_activation_that_is_none(tmp_path) -> None:
-    with pytest.raises(InputError, match="activation is 'Relu'; expected one of Identity, Sigmoid"):
+    with pytest.raises(InputError, match="activation is 'Relu'; expected one of CELU, ELU"):
         Predictor.from_pretrained(folder_of(tmp_path, 1), activation="Relu")(PAIRS)
 
 
