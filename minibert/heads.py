@@ -18,8 +18,8 @@ from minibert.inputs import check_choices
 from minibert.losses import Count, classification_loss, cross_entropy, position_loss
 from minibert.model import BertModel, activation
 from minibert.outputs import BertModelOutput, HeadOutput, PreTrainingOutput, QuestionAnsweringOutput
-from minibert.points import Observable
 from minibert.pretrained import BertPreTrainedModel
+from minibert.watch import Observable
 
 Output = TypeVar("Output", HeadOutput, PreTrainingOutput, QuestionAnsweringOutput)
 

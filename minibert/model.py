@@ -7,7 +7,7 @@ names are those of every published checkpoint, so a state dict loads without tra
 Letters used in every shape comment:
     B batch   T tokens   H hidden size   N heads   D = H / N   I intermediate size   L layers   V vocabulary
 
-``self.point(name, value)`` gives ``value`` back: it marks what ``minibert.trace`` can show (points.py); read past it.
+``self.point(name, value)`` gives ``value`` back: it marks what ``minibert.trace`` can show (watch.py); read past it.
 
 Start with BertModel at the bottom for the whole, or with BertSelfAttention for the heart.
 """
@@ -25,8 +25,8 @@ from minibert.config import BertConfig
 from minibert.errors import ConfigError
 from minibert.inputs import check_inputs, explain_lookup_failure, has_values, refuse_unsupported
 from minibert.outputs import BertModelOutput
-from minibert.points import Observable
 from minibert.pretrained import BertPreTrainedModel
+from minibert.watch import Observable
 
 
 def gelu_new(x: Tensor) -> Tensor:

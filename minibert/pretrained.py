@@ -14,11 +14,11 @@ from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
 from minibert.inputs import check_flag, has_values, is_traced, kind_of, whole_number
 from minibert.outputs import ModelOutput
-from minibert.points import Observable
 from minibert.recompute import is_recomputed, keep_layer, recompute_layers
 from minibert.resizing import new_size, resize_embedding, resized_bias, resized_decoder
 from minibert.source import Source
 from minibert.switches import take_source
+from minibert.watch import Observable
 
 if TYPE_CHECKING:
     from minibert.checkpoint import LoadReport

@@ -74,8 +74,8 @@ class WithoutMarks(ast.NodeTransformer):
         return node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
-        """``minibert.points`` is not there."""
-        return None if node.module == "minibert.points" else node
+        """``minibert.watch`` is not there."""
+        return None if node.module == "minibert.watch" else node
 
 
 def without_marks(module: ModuleType, other_names: dict[str, Any] | None = None) -> tuple[ModuleType, str, int]:

@@ -1,6 +1,6 @@
 """The lens: look inside a model while it runs, and change what you see.
 
-All of it stands on the marks in the model and their watches (minibert/points.py): ``points.py`` names the values,
+All of it stands on the marks in the model and their watches (minibert/watch.py): ``points.py`` names the values,
 ``tracing.py`` keeps them, ``walking.py`` stops at each, ``editing.py`` changes them, ``ablation.py`` takes heads away,
 ``noise.py`` disturbs them, ``jacobian.py`` is the limit of that, ``readout.py`` asks each layer for a prediction.
 """

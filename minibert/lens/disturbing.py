@@ -17,8 +17,8 @@ from minibert.errors import InputError
 from minibert.inputs import whole_numbers
 from minibert.lens.points import names_in, select
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
-from minibert.points import Watch
 from minibert.pretrained import BertPreTrainedModel
+from minibert.watch import Watch
 
 Mode = Literal["once", "afresh"]
 Positions = int | Sequence[int | Sequence[int]]  # several, each alone, or in brackets of its own as a group

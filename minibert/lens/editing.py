@@ -20,7 +20,7 @@ from minibert.errors import InputError
 from minibert.inputs import whole_numbers
 from minibert.lens.points import names_in, select
 from minibert.lens.tracing import watchable
-from minibert.points import Watch
+from minibert.watch import Watch
 
 Change = Callable[[Tensor], Tensor | None] | Tensor  # None from a function: leave it
 

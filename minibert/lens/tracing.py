@@ -18,8 +18,8 @@ from minibert.errors import InputError
 from minibert.lens.points import Point, select
 from minibert.lens.printing import trace_table
 from minibert.outputs import ModelOutput
-from minibert.points import Watch
 from minibert.pretrained import BertPreTrainedModel
+from minibert.watch import Watch
 
 Inputs = Mapping[str, Any] | Tensor  # what the tokenizer returned, or input_ids alone
 

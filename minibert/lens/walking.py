@@ -26,8 +26,8 @@ from minibert.lens.editing import fitting
 from minibert.lens.points import Point, select
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
 from minibert.outputs import ModelOutput
-from minibert.points import Watch
 from minibert.pretrained import BertPreTrainedModel
+from minibert.watch import Watch
 
 PATIENCE = 5.0  # seconds that an abandoned walk waits for its thread, which needs none but to unwind
 
