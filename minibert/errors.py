@@ -45,3 +45,11 @@ class StoppedElsewhereError(MinibertError):
 
 class MissingExtraError(MinibertError, ImportError):
     """A feature that needs an optional package; the message names the extra that brings it."""
+
+    @classmethod
+    def of(cls, missing: str, extra: str, otherwise: str = "") -> "MissingExtraError":
+        """What is missing, how to install it, and what works without it.
+
+        The advice installs from a checkout: on the public index, the name minibert belongs to another project.
+        """
+        return cls(f"{missing}: in a checkout of minibert, pip install '.[{extra}]'. {otherwise}".rstrip())

@@ -1,6 +1,6 @@
 """What every picture that matplotlib draws here has in common: the file's kind, and that it is written whole.
 
-matplotlib is an extra: pip install 'minibert[plot]'.
+matplotlib comes with the extra ``plot``.
 """
 
 import io
@@ -20,7 +20,7 @@ def need_matplotlib() -> Any:
         import matplotlib.figure
         import matplotlib.font_manager
     except ImportError as error:
-        raise MissingExtraError("matplotlib is not installed; for pictures: pip install 'minibert[plot]'.") from error
+        raise MissingExtraError.of("matplotlib is not installed; for pictures", "plot") from error
     return matplotlib
 
 

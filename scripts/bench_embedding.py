@@ -12,7 +12,7 @@ openvino-throughput, ctranslate2) get transformers' fast tokenizer on the whole 
 Our tokenizer's memory of words is emptied before each run; theirs keep nothing.  Models are loaded beforehand.
 
 They take turns; a ratio is theirs / ours within a round, so above 1 we are faster.  Needs
-pip install 'minibert[test,bench]'; a peer that is missing is left out.
+pip install '.[test,bench]'; a peer that is missing is left out.
 """
 
 import argparse

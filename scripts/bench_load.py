@@ -4,7 +4,7 @@
 
 Each run is a new process that imports the library, loads the model and the tokenizer, and runs one sentence.  The two
 take turns, so that both see the same machine.  Without --checkpoint, a BERT of bert-base's shape with random weights
-is made in a temporary folder.  Needs transformers: pip install 'minibert[test]'.
+is made in a temporary folder.  Needs transformers: pip install '.[test]'.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     if not rounds.versions("transformers"):
-        sys.exit("The peer is missing: pip install 'minibert[test]'.")
+        sys.exit("The peer is missing: pip install '.[test]'.")
     import minibert
 
     with tempfile.TemporaryDirectory() as temporary:

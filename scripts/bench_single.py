@@ -12,7 +12,7 @@ before anything is timed.
 In a round each library has one turn of --calls calls, after a few that do not count: while one runs, the idle threads
 of the others go to sleep and its weights are in the caches, as in a program that uses one library.  The median call
 of a turn is that round's figure.  A ratio is transformers' / the library's, so above 1 is faster than transformers with
-SDPA.  Needs pip install 'minibert[test,bench]'; a peer that is missing is left out.
+SDPA.  Needs pip install '.[test,bench]'; a peer that is missing is left out.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if not rounds.versions("transformers"):
-        sys.exit("This compares with transformers: pip install 'minibert[test]'.")
+        sys.exit("This compares with transformers: pip install '.[test]'.")
     print(f"{rounds.versions('transformers', 'tokenizers')}, {arguments.rounds} rounds, {rounds.machine()}, one thread")
     if arguments.text:
         if not arguments.vocab:

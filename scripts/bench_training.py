@@ -16,7 +16,7 @@ meanwhile; ours writes its journal as always.  Three tables:
     time                     they take turns; a run is --steps steps after --uncounted more.  The ratio is theirs / ours
                              within a round, so above 1 we are faster
 
-Scores are ours on the dev data, for both.  Needs pip install 'minibert[train,test]'.
+Scores are ours on the dev data, for both.  Needs pip install '.[train,test]'.
 """
 
 import argparse
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 1 when the scores differ."""
     options = parsed(arguments)
     if missing := [name for name in ("transformers", "accelerate") if not rounds.versions(name)]:
-        sys.exit(f"The peer is missing ({', '.join(missing)}): pip install 'minibert[train,test]'.")
+        sys.exit(f"The peer is missing ({', '.join(missing)}): pip install '.[train,test]'.")
     threads = material.use_threads(options.threads)
     print(f"{rounds.versions('transformers', 'accelerate', 'torch')}; {threads} threads; {rounds.machine()}")
     with tempfile.TemporaryDirectory() as work:

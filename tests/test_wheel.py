@@ -76,7 +76,9 @@ def wheel(tmp_path_factory) -> Path:
             (clean / name).write_bytes((ROOT / name).read_bytes())
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", place, clean]
     subprocess.run(list(map(str, command)), check=True)
-    return next(place.glob("*.whl"))
+    (built,) = place.glob("*.whl")
+    assert built.name.startswith("minibert_torch-"), "on the public index, the name minibert is another project's"
+    return built
 
 
 def test_carries_what_it_needs(wheel) -> None:
@@ -116,4 +118,4 @@ def test_runs_without_numpy_outside_the_checkout(wheel, tmp_path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("done\n")
-    assert "transformers is not installed; to compare with it: pip install" in done.stderr
+    assert "transformers is not installed; to compare with it: in a checkout of minibert, pip install" in done.stderr

@@ -70,7 +70,7 @@ def add(verbs: Any) -> None:
 
 
 def _add_pictures(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--png", metavar="FILE", help="write a picture instead (needs the extra: minibert[plot])")
+    verb.add_argument("--png", metavar="FILE", help="write a picture instead (needs the extra plot)")
     verb.add_argument("--svg", metavar="FILE", help="the same as lines and text, for papers and slides")
 
 

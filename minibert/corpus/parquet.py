@@ -22,9 +22,7 @@ def need_pyarrow() -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingExtraError(
-            "pyarrow is not installed; for parquet files: pip install 'minibert[parquet]'."
-        ) from error
+        raise MissingExtraError.of("pyarrow is not installed; for parquet files", "parquet") from error
     return pyarrow
 
 

@@ -32,9 +32,8 @@ def need_server() -> Any:
         import starlette
         import uvicorn
     except ImportError as error:
-        raise MissingExtraError(
-            "The live page needs starlette and uvicorn: pip install 'minibert[serve]'. Without them: "
-            "minibert explore TEXT -o page.html."
+        raise MissingExtraError.of(
+            "The live page needs starlette and uvicorn", "serve", "Without them: minibert explore TEXT -o page.html."
         ) from error
     assert starlette
     return uvicorn

@@ -21,8 +21,8 @@ def need(name: str, package: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise MissingExtraError(
-            f"{package} is not installed, and the scores of fine-tuning come from it: pip install 'minibert[train]'."
+        raise MissingExtraError.of(
+            f"{package} is not installed, and the scores of fine-tuning come from it", "train"
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Attention and sensitivity maps as pictures for paper and slides: .png, .svg or .pdf, or a figure for a notebook.
 
-matplotlib draws; it is an extra: pip install 'minibert[plot]'.  The colours are those of the page (palette.py).
+matplotlib draws; it comes with the extra ``plot``.  The colours are those of the page (palette.py).
 Tokens are shown as they are: no dollar sign begins a formula, and Korean and Chinese letters are taken from whatever
 font of this machine has them.
 """

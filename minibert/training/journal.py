@@ -151,9 +151,7 @@ def need_tensorboard() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingExtraError(
-            "TensorBoard logs need the package tensorboard: pip install 'minibert[tensorboard]'."
-        ) from error
+        raise MissingExtraError.of("TensorBoard logs need the package tensorboard", "tensorboard") from error
     return SummaryWriter
 
 

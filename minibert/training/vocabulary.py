@@ -77,9 +77,7 @@ def need_tokenizers() -> Any:
         import tokenizers.pre_tokenizers
         import tokenizers.trainers
     except ImportError as error:
-        raise MissingExtraError(
-            "tokenizers is not installed; to train a vocabulary: pip install 'minibert[train]'."
-        ) from error
+        raise MissingExtraError.of("tokenizers is not installed; to train a vocabulary", "train") from error
     return tokenizers
 
 

@@ -156,9 +156,10 @@ def verify_against_transformers(
     try:
         import transformers
     except ImportError as error:
-        raise MissingExtraError(
-            "transformers is not installed; to compare with it: pip install 'minibert[test]'. Without it, compare "
-            "with a golden file: minibert verify CHECKPOINT --against FILE."
+        raise MissingExtraError.of(
+            "transformers is not installed; to compare with it",
+            "test",
+            "Without it, compare with a golden file: minibert verify CHECKPOINT --against FILE.",
         ) from error
     if isinstance(open_weights(source), BundleWeights):
         raise CheckpointError(

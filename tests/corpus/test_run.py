@@ -137,7 +137,7 @@ def test_parquet_shards(embedder, tmp_path, numbers: bool) -> None:
 
 def test_parquet_needs_its_extra(embedder, source, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'minibert\[parquet\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[parquet\]'"):
         embed(embedder, source, tmp_path / "out", format="parquet")
     source.rename(source.with_suffix(".parquet"))
     with pytest.raises(MissingExtraError, match="pyarrow is not installed"):

@@ -48,7 +48,7 @@ def test_mistakes_are_sentences(arguments, sentence, tmp_path, monkeypatch, caps
 def test_says_how_to_get_the_server(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["explore", "--serve", "--model", CHECKPOINT]) == 2
-    assert "pip install 'minibert[serve]'" in capsys.readouterr().err
+    assert "pip install '.[serve]'" in capsys.readouterr().err
 
 
 def test_ports() -> None:

@@ -153,7 +153,7 @@ def test_without_matplotlib(tmp_path, monkeypatch) -> None:
     found = sensitivity(small(), SENTENCE, samples=1)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'minibert\[plot\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[plot\]'"):
         draw_sensitivity(found, tmp_path / "maps.png")
 
 

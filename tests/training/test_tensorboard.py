@@ -53,5 +53,5 @@ def test_without_the_extra_it_is_a_sentence(tmp_path, monkeypatch):
         if name.startswith(("tensorboard", "torch.utils.tensorboard")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'minibert\[tensorboard\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[tensorboard\]'"):
         run(tmp_path, Toy())

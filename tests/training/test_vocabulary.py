@@ -148,5 +148,5 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(InputError, match="There is no text to train a vocabulary on"):
             train_vocabulary(nothing, 100)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'minibert\[train\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[train\]'"):
         train_vocabulary(["ab ba"] * 2, 100)
