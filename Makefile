@@ -1,17 +1,25 @@
-# make demo | make test | make lint | make bench: each sets up what it needs in .venv and nothing outside it.
+# make demo | make test | make test-all | make lint | make bench: each sets up what it needs in .venv and nothing outside it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench clean
+WORKERS ?= 2  # processes that share the tests, each with one thread
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-all lint bench clean
 
 # Everything that the demo shows comes with the package; another checkpoint is only needed where there is none.
 demo: $(if $(wildcard minibert/demo/model.safetensors),$(VENV)/.base,$(VENV)/.demo)
 	$(BIN)/python scripts/demo.py
 
+# A few minutes on two cores.  Left out are tests marked slow.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -m "not slow"
+
+# Every test; at most 20 minutes on two cores.
+test-all: $(VENV)/.test
+	$(PYTEST)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

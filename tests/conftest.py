@@ -1,5 +1,6 @@
 """What every test may ask for: where real data is, if it is here at all."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from hypothesis import settings
 # The tests' tensors are tiny: a second thread has nothing to do but make every operation wait for it when the machine
 # is busy.  Where the number of threads matters, a test sets it.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too: pytest-xdist's workers share the cores
+
+# Tables are as wide as a test says.  readline, which pytest loads, writes these where processes inherit them.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 # No timed tests: a first example that imports a library, or a busy machine, is no failure.
 settings.register_profile("untimed", deadline=None)

@@ -8,7 +8,7 @@ import torch
 
 from minibert.finetuning import TASKS
 from minibert.training.settings import Settings
-from tests.finetuning.toys import toy_checkpoint, write_toy
+from tests.support.toy_tasks import toy_checkpoint, write_toy
 
 SETTINGS = Settings(learning_rate=3e-3, epochs=3, save_every=10**9, seed=2)
 pytest.importorskip("accelerate")

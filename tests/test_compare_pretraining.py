@@ -11,7 +11,7 @@ import torch
 from minibert import BertConfig, BertForPreTraining, BertModel, BertTokenizer
 from minibert.finetuning import TASKS
 from minibert.training.settings import Settings
-from tests.finetuning.toys import TINY, class_rows, tagged, write_conll
+from tests.support.toy_tasks import TINY, class_rows, tagged, write_conll
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

@@ -25,8 +25,8 @@ from minibert.finetuning import finetune
 from minibert.lock import NAME, alone_in, locked
 from minibert.training.loop import train
 from minibert.training.settings import Settings
-from tests.finetuning.toys import TINY, write_toy
-from tests.training.toys import Toy, ToyObjective, toy_model
+from tests.support.toy_tasks import TINY, write_toy
+from tests.support.toy_training import Toy, ToyObjective, toy_model
 
 ROOT = Path(__file__).parents[1]
 HOLDER = "import sys\nfrom pathlib import Path\nfrom minibert.lock import locked\n"

@@ -17,7 +17,7 @@ from minibert.training.journal import read_journal
 from minibert.training.pretrain import HELD_OUT, TRAINING
 from minibert.training.pretraining import PretrainingExamples
 from minibert.training.tokenized import TokenizedText
-from tests.training.texts import revealing_documents
+from tests.support.texts import revealing_documents
 
 STEPS = 4
 

@@ -20,7 +20,7 @@ from huggingface_hub import constants
 from minibert import hub
 from minibert.errors import CheckpointError
 from minibert.hub import commit_of, hub_file
-from tests.checkpoint.hub_server import HubServer
+from tests.support.hub_server import HubServer
 
 REPO = "owner/name"
 WEIGHTS = random.Random(0).randbytes(300_000)

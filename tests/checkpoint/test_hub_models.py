@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load, save
 
 import minibert
-from tests.checkpoint.hub_server import HubServer
+from tests.support.hub_server import HubServer
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "minibert" / "goldens" / "random-bert"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoint.hub_server import HubServer
 from tests.checkpoint.test_hub import FILES, REPO, TOKEN, WEIGHTS, contents
+from tests.support.hub_server import HubServer
 
 PROGRAM = """
 import hashlib, sys

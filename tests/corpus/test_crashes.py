@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 
 from minibert import embed_corpus
-from tests.corpus.conftest import FOLDER, contents, make_texts
+from tests.support.corpus import FOLDER, contents, make_texts
 
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # as in this process: another number may round otherwise
 
 
 def crash(what: str, source: Path, folder: Path, **settings) -> dict:
-    command = [sys.executable, "-m", "tests.corpus.crashes", what, str(source), str(folder), json.dumps(settings)]
+    program = [sys.executable, "-m", "tests.support.corpus_crashes"]
+    command = [*program, what, str(source), str(folder), json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -13,8 +13,8 @@ from minibert.checksum import write_sealed
 from minibert.corpus.manifest import plan_digest, read_manifest
 from minibert.corpus.shards import read_record
 from minibert.errors import CheckpointError, MinibertError
-from tests.corpus.conftest import contents, make_texts
-from tests.damage import damaged
+from tests.support.corpus import contents, make_texts
+from tests.support.damage import damaged
 
 DAMAGES = 500  # of single files, looked at by the functions that read them
 RUNS = 40  # that go on in a damaged folder

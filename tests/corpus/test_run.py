@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import minibert
 from minibert import CheckpointError, Embedder, InputError, MissingExtraError, embed_corpus
-from tests.corpus.conftest import FOLDER, contents, make_texts
+from tests.support.corpus import FOLDER, contents, make_texts
 
 TEXTS = ["a bank", "", "배를 타고\u2028여행", "the river " * 20, 'she said "home"', "hello\x85again", "it was closed"]
 

@@ -19,8 +19,8 @@ from minibert import CheckpointError, Embedder, InputError, embed_corpus, neares
 from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.corpus import search
 from minibert.corpus.shards import FORMATS
-from tests.corpus.conftest import FOLDER, make_texts
-from tests.embedding.folders import with_dense, write
+from tests.support.corpus import FOLDER, make_texts
+from tests.support.sentence_folders import with_dense, write
 
 TEXTS = make_texts(500)
 QUERY = "the bank of the river"

@@ -18,7 +18,8 @@ import torch
 
 from minibert import Embedder
 from minibert.errors import MinibertError
-from tests.embedding.folders import (
+from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
+from tests.support.sentence_folders import (
     DENSE,
     HIDDEN,
     LAYER_NORM,
@@ -32,7 +33,6 @@ from tests.embedding.folders import (
     with_dense,
     write,
 )  # fmt: skip
-from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
 
 VARIANTS = 300
 TEXTS = [

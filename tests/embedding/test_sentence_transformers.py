@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from minibert import CheckpointError, Embedder, InputError
-from tests.embedding.folders import (
+from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
+from tests.support.sentence_folders import (
     DENSE,
     HIDDEN,
     LAYER_NORM,
@@ -22,7 +23,6 @@ from tests.embedding.folders import (
     with_dense,
     write,
 )  # fmt: skip
-from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
 
 CONFIG, SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
 POOLING_FILE, DENSE_FILE = "1_Pooling/config.json", "2_Dense/config.json"

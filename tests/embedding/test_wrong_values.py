@@ -19,7 +19,7 @@ from minibert.embedding import mean_pooling, span_vectors, word_similarity
 from minibert.embedding.arguments import NOT_HERE
 from minibert.embedding.words import word_vectors
 from minibert.errors import MinibertError
-from tests.embedding.folders import FOLDER
+from tests.support.sentence_folders import FOLDER
 
 TEXTS = ["the bank of the river", "She sat by the bank."]
 WRONG: list[Any] = [

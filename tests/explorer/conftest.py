@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, explore
-from tests.explorer.browser import Browser
+from tests.support.browser import Browser
 
 HOSTILE = "<script>alert(1)</script>"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -13,8 +13,8 @@ from minibert.embedding.similarity import word_similarity
 from minibert.explorer import page as pages
 from minibert.lens.readout import readout
 from minibert.palette import shades
-from tests.explorer.browser import numbers
 from tests.explorer.conftest import FIRST, SECOND
+from tests.support.browser import numbers
 
 VIEWS = ["tokens", "layer", "attention", "hidden", "predictions", "sensitivity", "comparison"]
 LONG = (

@@ -13,8 +13,8 @@ import torch
 
 from minibert import edit, trace, zero_head
 from minibert.explorer.numbers import unpack
-from tests.explorer.browser import numbers
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND
+from tests.support.browser import numbers
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed (make test does)")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from minibert import trace
-from tests.explorer.browser import numbers
 from tests.explorer.conftest import FIRST, SECOND
+from tests.support.browser import numbers
 
 NEAR = {"rtol": 1e-3, "atol": 1e-4}  # half a unit in float16's last place is 5e-4, and the page writes 4 decimals
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from minibert.finetuning import TASKS, Finetuned
-from tests.finetuning.toys import toy_checkpoint, train_toy
+from tests.support.toy_tasks import toy_checkpoint, train_toy
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from minibert.finetuning.answers import AnswerPrediction, Answers, Candidate, Wi
 from minibert.finetuning.examples import TokenRow
 from minibert.finetuning.questions import Answer, Question
 from minibert.finetuning.scores import answer_metric, answer_scores
-from tests.finetuning.toys import TINY, question_rows
+from tests.support.toy_tasks import TINY, question_rows
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY)
 CONFIG = BertConfig.from_pretrained(TINY)

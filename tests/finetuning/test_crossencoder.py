@@ -12,7 +12,7 @@ from minibert.activations import ACTIVATIONS
 from minibert.errors import CheckpointError, ConfigError
 from minibert.finetuning import Predictor
 from minibert.finetuning.crossencoder import activation_in, activation_named, activation_settings
-from tests.finetuning.toys import TINY, WORDS
+from tests.support.toy_tasks import TINY, WORDS
 
 CLOSE = 2e-6  # both in float32; they batch and pad differently
 PAIRS = [

@@ -13,7 +13,7 @@ from minibert.errors import InputError, MinibertError
 from minibert.finetuning import finetune
 from minibert.finetuning.devdata import read_of, warn_of_overlap
 from minibert.finetuning.texts import TextRow
-from tests.finetuning.toys import TINY, write_toy
+from tests.support.toy_tasks import TINY, write_toy
 
 WAYS = {
     "the same path": lambda train, dev: train,

@@ -15,7 +15,7 @@ from minibert.finetuning.entities import (
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.placing import Placer, filled, labels_of
 from minibert.finetuning.sentences import Sentence
-from tests.finetuning.toys import TINY
+from tests.support.toy_tasks import TINY
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY, do_lower_case=False)  # Hangul composed, as in its vocabulary
 

@@ -14,7 +14,7 @@ from minibert.errors import CheckpointError, MinibertError
 from minibert.finetuning import Predictor
 from minibert.finetuning.sentences import entities_of
 from minibert.finetuning.texts import ClassPrediction, ScorePrediction
-from tests.finetuning.toys import TINY, class_rows, question_rows, score_rows, tagged, write_jsonl
+from tests.support.toy_tasks import TINY, class_rows, question_rows, score_rows, tagged, write_jsonl
 
 
 @pytest.fixture(scope="module")

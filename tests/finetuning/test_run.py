@@ -14,9 +14,9 @@ from minibert.finetuning import TASKS, MultiLabel, finetune
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.run import prepare_model, task_of
 from minibert.finetuning.texts import Classify
-from tests.finetuning.toys import FAST, TINY, class_rows, train_toy, write_jsonl, write_toy
 from tests.parity.compare import assert_same_gradients, largest_difference
 from tests.parity.tolerances import EXACT
+from tests.support.toy_tasks import FAST, TINY, class_rows, train_toy, write_jsonl, write_toy
 
 MAIN = {"classify": "accuracy", "score": "pearson", "entities": "f1", "answers": "f1"}
 

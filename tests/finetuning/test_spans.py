@@ -10,7 +10,7 @@ from minibert import BertConfig, BertTokenizer, InputError
 from minibert.finetuning import Predictor, finetune
 from minibert.finetuning.entities import Entities
 from minibert.finetuning.sentences import entities_of
-from tests.finetuning.toys import FAST, TINY, tagged, write_conll, write_jsonl
+from tests.support.toy_tasks import FAST, TINY, tagged, write_conll, write_jsonl
 
 TEXT = "Kim in 서울에서"
 ROW = {"text": TEXT, "entities": [{"start": 0, "end": 3, "label": "PER"}, {"start": 7, "end": 9, "label": "LOC"}]}

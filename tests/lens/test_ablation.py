@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minibert import InputError, ablate_heads, edit, mean_head, zero_head
-from tests.lens.models import assert_no_trace, eager, inputs_for, small
+from tests.support.small_models import assert_no_trace, eager, inputs_for, small
 
 
 def metric(outputs) -> torch.Tensor:

@@ -8,7 +8,7 @@ import torch
 
 import minibert.model
 import minibert.pretrained
-from tests.lens.models import assert_same_bits, inputs_for, small
+from tests.support.small_models import assert_same_bits, inputs_for, small
 
 
 @pytest.fixture(scope="module")

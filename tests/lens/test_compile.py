@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from minibert import edit, trace
-from tests.lens.models import inputs_for, small
 from tests.parity.tolerances import COMPILED_FLOAT32
+from tests.support.small_models import inputs_for, small
 
 
 @pytest.mark.parametrize(

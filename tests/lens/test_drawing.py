@@ -8,7 +8,7 @@ import torch
 
 from minibert import InputError, MissingExtraError, draw_attention, draw_sensitivity, sensitivity, trace
 from minibert.lens import drawing
-from tests.lens.models import inputs_for, small
+from tests.support.small_models import inputs_for, small
 
 HOSTILE = ["[CLS]", "--><script>alert(1)</script>", "$\\frac{1}$", "&amp;]]>", "\x1b[2J\u202e"]
 SENTENCE = {"input_ids": torch.tensor([[3, 7, 11, 5, 40]])}

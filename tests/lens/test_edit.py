@@ -8,7 +8,7 @@ import torch
 import minibert
 from minibert import InputError, edit, force_attention, mean_head, patch, trace, zero_head
 from minibert.watch import Watch
-from tests.lens.models import ALL, assert_no_trace, assert_same_bits, eager, inputs_for, labels_for, small
+from tests.support.small_models import ALL, assert_no_trace, assert_same_bits, eager, inputs_for, labels_for, small
 
 SCORES = "encoder.layer.1.attention.self.scores"
 PROBABILITIES = "encoder.layer.1.attention.self.probabilities"

@@ -7,9 +7,9 @@ from torch import Tensor
 import minibert
 from minibert import trace
 from minibert.verify.models import on_equal_footing
-from tests.lens.models import assert_same_bits, eager
 from tests.parity.cases import KINDS_OF_INPUT, NUMBER_OF_CONFIGURATIONS, random_inputs, random_settings
 from tests.parity.compare import twins
+from tests.support.small_models import assert_same_bits, eager
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,7 +9,7 @@ import minibert
 from minibert import InputError, trace
 from minibert.lens.points import select
 from minibert.verify.points import HEAD_FIELDS, point_names
-from tests.lens.models import ALL, SETTINGS, B, C, T, inputs_for, labels_for, small
+from tests.support.small_models import ALL, SETTINGS, B, C, T, inputs_for, labels_for, small
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minibert import InputError, edit, readout, trace, zero_head
-from tests.lens.models import assert_no_trace, eager, inputs_for, small
+from tests.support.small_models import assert_no_trace, eager, inputs_for, small
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])

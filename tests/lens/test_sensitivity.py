@@ -9,7 +9,7 @@ import minibert
 from minibert import InputError, edit, exact_sensitivity, jacobian_block, sensitivity, trace, zero_head
 from minibert.lens.jacobian import jacobian_product
 from minibert.lens.noise import movements
-from tests.lens.models import assert_no_trace, inputs_for, small
+from tests.support.small_models import assert_no_trace, inputs_for, small
 
 SENTENCE = {"input_ids": torch.tensor([[3, 7, 11, 5, 40]])}
 LAYERS = tuple(f"encoder.layer.{number}" for number in range(3))

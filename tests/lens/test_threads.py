@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from minibert import edit, trace
-from tests.lens.models import assert_no_trace, assert_same_bits, eager, inputs_for, small
+from tests.support.small_models import assert_no_trace, assert_same_bits, eager, inputs_for, small
 
 SCORES = "encoder.layer.1.attention.self.scores"
 

@@ -5,7 +5,7 @@ import torch
 
 import minibert
 from minibert import InputError, trace
-from tests.lens.models import assert_no_trace, assert_same_bits, eager, inputs_for, small
+from tests.support.small_models import assert_no_trace, assert_same_bits, eager, inputs_for, small
 
 
 def test_takes_what_the_tokenizer_returned() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minibert import edit, patch, trace
-from tests.lens.models import assert_no_trace, inputs_for, small
+from tests.support.small_models import assert_no_trace, inputs_for, small
 
 FROM, TO = "encoder.layer.0", "encoder.layer.2"
 

@@ -19,7 +19,7 @@ import torch
 
 import minibert
 from minibert import InputError, edit, trace, walk, zero_head
-from tests.lens.models import ALL, assert_no_trace, assert_same_bits, eager, inputs_for, labels_for, small
+from tests.support.small_models import ALL, assert_no_trace, assert_same_bits, eager, inputs_for, labels_for, small
 
 SCORES = "encoder.layer.1.attention.self.scores"
 CONTEXT = "encoder.layer.1.attention.self.context_heads"

@@ -21,7 +21,7 @@ from minibert import (
     zero_head,
 )
 from minibert.lens import jacobian_block
-from tests.lens.models import inputs_for, small
+from tests.support.small_models import inputs_for, small
 
 WRONG = (
     None, 0, -1, 3, 1 << 70, 0.5, math.nan, math.inf, True, "", "x", "embeddings", b"x", [], [None], ["x", 3], [[0, 1]],

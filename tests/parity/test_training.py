@@ -24,10 +24,10 @@ from minibert.training.journal import read_journal
 from minibert.training.loop import train
 from minibert.training.pretraining import Pretraining, PretrainingExamples
 from minibert.training.settings import Settings
-from tests.finetuning.toys import toy_checkpoint, write_toy
 from tests.parity.tolerances import GATHERED_LOSSES, GATHERED_WEIGHTS
-from tests.training.texts import revealing_text, tokenizer
-from tests.training.toys import Toy, ToyObjective, furthest, toy_model, weights
+from tests.support.texts import revealing_text, tokenizer
+from tests.support.toy_tasks import toy_checkpoint, write_toy
+from tests.support.toy_training import Toy, ToyObjective, furthest, toy_model, weights
 
 STEPS = 100
 SETTINGS = Settings(learning_rate=3e-3, steps=STEPS, warmup=0.1, save_every=1000)

@@ -18,7 +18,7 @@ from minibert.training.apart import HeldOut, without_heldout
 from minibert.training.documents import read_documents
 from minibert.training.files import files_of
 from minibert.training.pretrain import Text, apart
-from tests.finetuning.toys import toy_checkpoint
+from tests.support.toy_tasks import toy_checkpoint
 
 SECRET = [
     "Ω opened the quiet door and went out into the garden.",

@@ -29,10 +29,10 @@ from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot, snapshots
 from minibert.training.tokenized import TokenizedText
 from minibert.training.workers import ALONE
-from tests.damage import damaged
-from tests.finetuning.toys import TINY, write_toy
-from tests.training.crashes import contents, evaluate
-from tests.training.toys import Toy, ToyObjective, same, toy_model, weights
+from tests.support.damage import damaged
+from tests.support.toy_tasks import TINY, write_toy
+from tests.support.toy_training import Toy, ToyObjective, same, toy_model, weights
+from tests.support.training_crashes import contents, evaluate
 
 LOADED = 400  # damaged files that only the functions that read them see; 500 more stand in tests/corpus/test_damage.py
 RUNS = 15  # of each kind, that go on in a damaged folder

@@ -17,7 +17,7 @@ from minibert.training.loop import Result, train
 from minibert.training.optimizer import learning_rate, make_optimizer
 from minibert.training.settings import Settings
 from minibert.training.snapshot import snapshots
-from tests.training.toys import Toy, ToyObjective, furthest, same, toy_model, weights
+from tests.support.toy_training import Toy, ToyObjective, furthest, same, toy_model, weights
 
 EXAMPLES = Toy()
 

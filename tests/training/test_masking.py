@@ -6,7 +6,7 @@ from torch import Tensor
 
 from minibert.training.masking import NOT_ASKED, Masking
 from minibert.training.pretraining import continuing_pieces, ordinary_pieces
-from tests.training.texts import SPECIAL, tokenizer
+from tests.support.texts import SPECIAL, tokenizer
 
 TOKENIZER = tokenizer()
 V, MASK, PAD, UNK, CLS, SEP = len(TOKENIZER), 4, 0, 1, 2, 3

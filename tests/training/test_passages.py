@@ -15,7 +15,7 @@ from minibert.training.pretraining import PretrainingExamples, continuing_pieces
 from minibert.training.probe import probe_accuracy
 from minibert.training.surface import KINDS
 from minibert.training.tokenized import TokenizedText
-from tests.training.texts import ENGLISH, KOREAN, books, revealing_text, reviews, tokenizer
+from tests.support.texts import ENGLISH, KOREAN, books, revealing_text, reviews, tokenizer
 
 TOKENIZER = tokenizer()
 CONTINUES = continuing_pieces(TOKENIZER)

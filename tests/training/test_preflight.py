@@ -19,7 +19,7 @@ from minibert.training import pretrain as room
 from minibert.training.documents import read_documents
 from minibert.training.pretrain import Start, Text, pretrain
 from minibert.training.settings import Settings
-from tests.finetuning.toys import toy_checkpoint
+from tests.support.toy_tasks import toy_checkpoint
 
 pytest.importorskip("tokenizers")
 

@@ -13,7 +13,7 @@ from minibert.training.heldout import heldout_scores
 from minibert.training.pairs import NEITHER, RANDOM, SPREAD, TRUE
 from minibert.training.pretraining import Pretraining, PretrainingExamples
 from minibert.training.tokenized import FORMAT, TokenizedText, origin_of, script_of
-from tests.training.texts import revealing_documents, revealing_text, tokenizer
+from tests.support.texts import revealing_documents, revealing_text, tokenizer
 
 TOKENIZER = tokenizer()
 MASK, PAD, CLS, SEP = 4, 0, 2, 3

@@ -8,7 +8,7 @@ from minibert.errors import MissingExtraError
 from minibert.training.journal import read_journal
 from minibert.training.loop import train
 from minibert.training.settings import Settings
-from tests.training.toys import Toy, ToyObjective, toy_model
+from tests.support.toy_training import Toy, ToyObjective, toy_model
 
 
 def run(folder, examples):

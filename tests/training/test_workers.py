@@ -10,7 +10,7 @@ import torch
 
 from minibert.training.journal import read_journal
 from minibert.training.snapshot import snapshots
-from tests.training.toys import furthest, toy_model
+from tests.support.toy_training import furthest, toy_model
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = {"float32": 1e-5, "float64": 1e-10}  # the issue's: what adding in another order may change in 20 steps
@@ -20,7 +20,7 @@ def start(count: int, folder: Path, *options: str) -> dict[str, torch.Tensor]:
     """The weights after a run with ``count`` workers."""
     folder.mkdir(exist_ok=True)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
-    command = [sys.executable, *launch, "-m", "tests.training.distributed_run", str(folder), *options]
+    command = [sys.executable, *launch, "-m", "tests.support.distributed_run", str(folder), *options]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
     )

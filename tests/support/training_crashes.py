@@ -1,8 +1,8 @@
 """A program that kills training runs: it imports torch once and forks, so that a run costs milliseconds to begin.
 
-``python -m tests.training.crashes FOLDER`` prints, as JSON, what happened.  ``anywhere``: SIGKILL after a random time,
-again and again, until a run ends by itself.  ``everywhere``: for every STRIDE-th n, a run that kills itself before its
-n-th operation on a file, and one that goes on from there.
+``python -m tests.support.training_crashes FOLDER`` prints, as JSON, what happened.  ``anywhere``: SIGKILL after a
+random time, again and again, until a run ends by itself.  ``everywhere``: for every STRIDE-th n, a run that kills
+itself before its n-th operation on a file, and one that goes on from there.
 """
 
 import json
@@ -19,11 +19,11 @@ import torch._dynamo  # which an optimizer imports: here, so that no run imports
 
 from minibert.training.loop import train
 from minibert.training.settings import Settings
-from tests.corpus.crashes import die_before, ended, is_running
-from tests.training.toys import Toy, ToyObjective, toy_model
+from tests.support.corpus import contents
+from tests.support.crashes import FEWEST_KILLS, die_before, ended, is_running
+from tests.support.toy_training import Toy, ToyObjective, toy_model
 
 torch.set_num_threads(1)
-FEWEST_KILLS = 20
 STRIDE = 5  # most operations write one tensor after another; the tests of a whole file stand elsewhere
 
 
@@ -47,11 +47,6 @@ def start(folder: Path, epochs: int = 1, stop_before: int | None = None) -> int:
         print(repr(error), file=sys.stderr)
         os._exit(1)
     os._exit(0)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file, by name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def anywhere(folder: Path) -> dict:

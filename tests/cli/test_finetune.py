@@ -17,7 +17,7 @@ from minibert.cli import main
 from minibert.commands import finetune as command
 from minibert.finetuning import TASKS, MultiLabel
 from minibert.training.journal import Journal, read_journal
-from tests.finetuning.toys import TINY, class_rows, write_jsonl, write_toy
+from tests.support.toy_tasks import TINY, class_rows, write_jsonl, write_toy
 
 FAST = ["--epochs", "2", "--batch-size", "8", "--learning-rate", "1e-3"]
 TEXTS = {

@@ -16,9 +16,9 @@ import torch
 from minibert import Embedder
 from minibert.cli import main
 from minibert.commands.embed import layers
-from tests.checkpoint.hub_server import HubServer
-from tests.corpus.conftest import FOLDER, contents, make_texts
-from tests.embedding.folders import plain, write
+from tests.support.corpus import FOLDER, contents, make_texts
+from tests.support.hub_server import HubServer
+from tests.support.sentence_folders import plain, write
 
 ROOT = Path(__file__).parents[2]
 MODEL = ["--model", str(FOLDER)]

@@ -7,7 +7,7 @@ import pytest
 
 import minibert.checkpoint.load
 from minibert.cli import main
-from tests.finetuning.toys import TINY
+from tests.support.toy_tasks import TINY
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """A program that kills corpus runs: it imports torch once and forks, so that a run costs milliseconds to begin.
 
-``python -m tests.corpus.crashes WHAT INPUT FOLDER SETTINGS`` (as JSON) prints what happened, as JSON.  ``anywhere``:
-SIGKILL after a random time, or when a file is being written, again and again, until a run ends by itself.
+``python -m tests.support.corpus_crashes WHAT INPUT FOLDER SETTINGS`` (as JSON) prints what happened, as JSON.
+``anywhere``: SIGKILL after a random time, or when a file is being written, again and again, until a run ends by itself.
 ``everywhere``: for every n, a run that kills itself with SIGKILL before its n-th operation on a file, and one that goes
 on from there.  ``workers``: two runs at the same time, both killed once.  ``memory``: what a longer input takes.
 """
@@ -19,12 +19,11 @@ import torch
 
 from minibert import Embedder, MissingExtraError, embed_corpus
 from minibert.corpus.parquet import need_pyarrow
-from tests.corpus.conftest import FOLDER, contents
+from tests.support.corpus import FOLDER, contents
+from tests.support.crashes import FEWEST_KILLS, die_before, ended, is_running
 
 torch.set_num_threads(1)
 EMBEDDER = Embedder.from_pretrained(FOLDER)
-FEWEST_KILLS = 20
-OPERATIONS = {"open", "write", "fsync", "replace", "unlink", "mkdir"}  # Python's own functions, by name
 with suppress(MissingExtraError):
     need_pyarrow()  # here, so that no run imports it again
 
@@ -41,30 +40,6 @@ def start(source: str, folder: Path, stop_before: int | None = None, **settings)
         print(repr(error), file=sys.stderr)
         os._exit(1)
     os._exit(0)
-
-
-def die_before(operation: int) -> None:
-    """Have this process kill itself before its n-th operation on a file."""
-    left = [operation]
-
-    def watch(frame: object, event: str, called: object) -> None:
-        if event == "c_call" and getattr(called, "__name__", "") in OPERATIONS:
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.setprofile(watch)
-
-
-def ended(process: int) -> bool:
-    """Wait for a run: True when it ended well, False when it was killed; anything else is an error."""
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert code in (0, -signal.SIGKILL), code
-    return code == 0
-
-
-def is_running(process: int) -> bool:
-    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def anywhere(source: str, folder: Path, **settings) -> dict:

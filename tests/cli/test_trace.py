@@ -11,7 +11,7 @@ import minibert
 from minibert import edit, trace, zero_head
 from minibert.cli import build_parser, main
 from minibert.lens.debugger import at_place, changed
-from tests.lens.models import small
+from tests.support.small_models import small
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXT = "She sat by the bank."

@@ -10,11 +10,11 @@ import pytest
 from safetensors.torch import load_file
 
 from minibert.training.journal import read_journal
-from tests.finetuning.toys import toy_checkpoint, write_toy
-from tests.training.texts import ENGLISH
-from tests.training.toys import furthest
+from tests.support.texts import ENGLISH
+from tests.support.toy_tasks import toy_checkpoint, write_toy
+from tests.support.toy_training import furthest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def typed(workers: int, *arguments: str) -> dict:

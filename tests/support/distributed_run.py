@@ -1,4 +1,4 @@
-"""A run for torchrun: ``python -m torch.distributed.run --nproc-per-node 2 -m tests.training.distributed_run …``.
+"""A run for torchrun: ``python -m torch.distributed.run --nproc-per-node 2 -m tests.support.distributed_run …``.
 
 FOLDER, float32 or float64, and any of: fsdp (parts of the model with each worker), stop=N (a snapshot there, and out).
 The first worker leaves the weights in FOLDER/weights.pt; each says how many of the model's numbers it holds.
@@ -12,7 +12,7 @@ import torch
 from minibert.training.loop import Run
 from minibert.training.settings import Settings
 from minibert.training.workers import gather_workers, whole
-from tests.training.toys import Toy, ToyObjective, toy_model
+from tests.support.toy_training import Toy, ToyObjective, toy_model
 
 SETTINGS = Settings(learning_rate=1e-3, steps=20, save_every=5, micro_tokens=60)
 

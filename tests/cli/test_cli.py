@@ -12,7 +12,7 @@ import minibert
 from minibert.cli import build_parser, main
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
-GOOGLE = Path(__file__).parent / "checkpoint" / "google"
+GOOGLE = Path(__file__).parents[1] / "checkpoint" / "google"
 VERBS = ("inspect", "tokenize", "embed", "fill-mask", "verify", "golden", "convert")
 
 
@@ -155,7 +155,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "minibert", *arguments],
         capture_output=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         check=False,
         **options,
     )
@@ -173,7 +173,7 @@ def test_as_a_module_and_with_bytes_that_are_no_text() -> None:
 def test_a_reader_that_closes_early_is_no_error() -> None:
     command = f"{sys.executable} -m minibert inspect {GOOGLE} | head -1"
     done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False
+        command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
     )
     assert done.stdout.startswith("BertForPreTraining: 2 layers")
     assert done.stderr == ""
