@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from minibert.errors import CheckpointError, InputError
-from minibert.source import Source, as_path, is_kind
+from minibert.source import Source, as_path, is_kind, is_path
 
 
 def check_folder(path: Source, name: str = "output") -> Path:
@@ -35,10 +35,10 @@ def check_file(path: Source, name: str = "output") -> Path:
 
 def destination(path: Source, name: str) -> Path:
     """``path`` as a path; InputError for what is none, CheckpointError for one that no file can have."""
-    try:
-        found = as_path(path)
-    except TypeError as error:
-        raise InputError(f"{name} is a {type(path).__name__}; expected a path.") from error
+    if not is_path(path):
+        kind = "empty" if path == "" else f"a {type(path).__name__}"
+        raise InputError(f"{name} is {kind}; expected a path.")
+    found = as_path(path)
     if "\0" in str(found):
         raise CheckpointError(f"{name} is {str(found)!r}; a path holds no NUL (U+0000).")
     return found

@@ -158,20 +158,25 @@ def local_file(source: Source) -> Path | None:
     return path if is_kind(path, stat.S_ISREG) or is_kind(Path(f"{path}.index"), stat.S_ISREG) else None
 
 
+def is_path(source: object) -> bool:
+    """Whether ``source`` is a path at all; an empty one is not: it would be the folder one happens to be in."""
+    try:
+        path = os.fspath(source)  # type: ignore[call-overload]
+    except TypeError:
+        return False
+    return isinstance(path, str) and path != ""
+
+
 def as_path(source: Source) -> Path:
     """``source`` as a path, ``~`` for the user's folder; InputError for what is no path: None, a number, bytes, …"""
-    try:
-        path = os.fspath(source)
-    except TypeError:
-        path = ""
-    if not isinstance(path, str) or not path:  # "" would be the folder one happens to be in
+    if not is_path(source):
         hint = " (os.fsdecode makes a path of bytes)" if isinstance(source, bytes) else ""
         raise InputError(
             f"{shown(source)} is no source; expected the path of a folder or file, or a name on the hub (owner/name)"
             f"{hint}."
         )
     try:
-        return Path(path).expanduser()
+        return Path(source).expanduser()
     except RuntimeError:  # ~somebody, whom this machine does not know
         return Path(source)
 

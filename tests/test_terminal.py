@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import minibert
+from minibert import CheckpointError
 from minibert.cli import main
+from minibert.source import write_text
 from minibert.tables import fit, table, width, wrap
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")
@@ -202,7 +204,11 @@ def test_an_output_file_replaces_no_device(tmp_path, capsys) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert main(["golden", FOLDER, "-o", str(pipe)]) == 2
-    assert "is a pipe or a device; give the name of a file to write" in capsys.readouterr().err
+    assert "a pipe or a device; give the path of a file" in capsys.readouterr().err
     assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
     assert main(["golden", FOLDER, "-o", str(tmp_path)]) == 2
-    assert "is a folder; give the name of a file to write" in capsys.readouterr().err
+    assert "which is a folder; give the path of a file in it" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match="is a pipe or a device; give the name of a file to write"):
+        write_text(pipe, "x")
+    with pytest.raises(CheckpointError, match="is a folder; give the name of a file to write"):
+        write_text(tmp_path, "x")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from minibert.errors import InputError
-from minibert.source import Source, as_path, is_file
+from minibert.source import Source, as_path, is_file, is_path
 
 # Names that a column of texts often has, the likeliest first.
 TEXTS = (
@@ -100,14 +100,13 @@ READING_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 def data_path(source: Source, what: str = "the data") -> Path:
     """``source`` as a path; raises InputError for what is none, such as a list of rows."""
-    try:
-        return as_path(source)
-    except TypeError as error:
-        kind = f"a {type(source).__name__}" if source is not None else "None"
+    if not is_path(source):
+        kind = "None" if source is None else "an empty text" if source == "" else f"a {type(source).__name__}"
         raise InputError(
             f"{what} is {kind}; expected the path of a file. Rows in memory go into a file first: a .jsonl has one "
             "JSON object a line."
-        ) from error
+        )
+    return as_path(source)
 
 
 def ending_of(path: Path) -> str:
