@@ -113,9 +113,7 @@ class BertSelfAttention(Observable):
         probabilities = None
         if output_attentions or self.config.attn_implementation == "eager" or self.is_watched():
             scores = self.point("scores", torch.matmul(query, key.transpose(2, 3)) * scale)  # (B, N, T, T)
-            if attention_mask is not None:
-                scores = scores + attention_mask  # 0 where allowed, the most negative number elsewhere
-            scores = self.point("masked_scores", scores)
+            scores = self.point("masked_scores", mask_scores(scores, attention_mask, hidden_states.dtype))
             probabilities = self.point("probabilities", F.softmax(scores, dim=-1))  # (B, N, T, T), each row sums to 1
             probabilities = self.dropout(probabilities)  # whole tokens drop out of sight, as in the paper
             context = torch.matmul(probabilities, value)  # (B, N, T, D)
@@ -210,11 +208,11 @@ class BertLayer(Observable):
         attention_output, probabilities = self.attention(hidden_states, attention_mask, attentions is not None)
         if attentions is not None:
             attentions.append(probabilities)
-        if not self.chunk_size_feed_forward:
+        if not self.chunk_size_feed_forward or self.is_watched():  # a watch sees each value once, and whole
             return self.feed_forward_chunk(attention_output)
         # No token sees another here, so a few at a time give the same values in I/T of the memory.
         chunks = attention_output.split(self.chunk_size_feed_forward, dim=1)
-        return self.by_chunks(self.feed_forward_chunk, chunks)
+        return torch.cat([self.feed_forward_chunk(chunk) for chunk in chunks], dim=1)
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Tensor:
         """(B, any number of tokens, H) → the same shape."""
@@ -313,31 +311,39 @@ class BertModel(BertPreTrainedModel):
             explain_lookup_failure(self, error, input_ids, token_type_ids, position_ids, inputs_embeds)
             raise
 
-        eager = output_attentions or self.config.attn_implementation == "eager" or self.is_watched()
-        mask = expand_attention_mask(attention_mask, embeddings, additive=eager)
+        mask = expand_attention_mask(attention_mask, embeddings)
         outputs: BertModelOutput = self.encoder(embeddings, mask, output_attentions, output_hidden_states)
         if self.pooler is not None:
             outputs.pooler_output = self.pooler(outputs.last_hidden_state)
         return self.as_asked(outputs, return_dict)
 
 
-def expand_attention_mask(mask: Tensor | None, embeddings: Tensor, *, additive: bool) -> Tensor | None:
-    """What the attention uses for a mask of any accepted shape: (B, 1 or N, T, T), or None when all may be seen.
+def expand_attention_mask(mask: Tensor | None, embeddings: Tensor) -> Tensor | None:
+    """What every attention takes, fused or written out: (B, 1 or N, T, T), or None when all may be seen.
 
-    Boolean for the fused attention.  ``additive`` gives what is added to the scores: 0 or the most negative finite
-    number; not -inf, since a row of nothing but -inf would make softmax divide 0 by 0.
+    Boolean, True where a token may be seen, unless the caller gave numbers to add to the scores.
     """
     if mask is None:
         return None
     mask = mask.to(embeddings.device)
-    if mask.dim() == 2:
-        mask = mask.to(torch.bool)
-        if has_values(mask) and mask.all():
-            return None  # nothing to hide, and the fused attention is faster without a mask
-        mask = mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
-    elif mask.dim() == 3:
-        mask = mask.to(torch.bool)[:, None]  # (B, 1, T, T)
-    if additive and mask.dtype == torch.bool:
-        zero = torch.zeros((), dtype=embeddings.dtype, device=embeddings.device)
-        return torch.where(mask, zero, torch.finfo(embeddings.dtype).min)
-    return mask
+    if mask.dim() == 4:
+        return mask
+    mask = mask.to(torch.bool)
+    if mask.dim() == 3:
+        return mask[:, None]  # (B, 1, T, T)
+    if has_values(mask) and mask.all():
+        return None  # nothing to hide, and the fused attention is faster without a mask
+    return mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
+
+
+def mask_scores(scores: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The scores (B, N, T, T) plus 0 where a token may be seen, and the most negative number of ``dtype`` elsewhere.
+
+    Not -inf: a row of nothing but -inf would make softmax divide 0 by 0.  A mask of numbers is added as it is.
+    """
+    if mask is None:
+        return scores
+    if mask.dtype == torch.bool:
+        zero = torch.zeros((), dtype=dtype, device=mask.device)
+        mask = torch.where(mask, zero, torch.finfo(dtype).min)
+    return scores + mask

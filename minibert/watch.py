@@ -9,9 +9,8 @@ Who watches stands in a context variable: another thread or task that runs the s
 minibert.lens is built on this; start with Watch.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextvars import ContextVar
-from functools import partial
 from threading import Lock
 from typing import Any, Self, TypeVar
 
@@ -42,12 +41,6 @@ class Observable(nn.Module):
                     setattr(record, field, _show(self, f"/{field}", value))
         return record
 
-    def by_chunks(self, function: Callable[[Tensor], Tensor], chunks: Sequence[Tensor]) -> Tensor:
-        """``function`` of each chunk of tokens, joined; the points inside are shown joined, too."""
-        if self.is_watched():
-            return _show_joined(function, chunks)
-        return torch.cat([function(chunk) for chunk in chunks], dim=1)
-
     def is_watched(self) -> bool:
         """Whether somebody watches the run that is going on; what others watch elsewhere does not count."""
         return bool(self.watchers) and any(self in watch.names for watch in _open_watches())
@@ -59,7 +52,8 @@ class Watch:
     The observer is called at each point in the order of computation, after the observers of the watches opened
     before.  It returns the value as it is or another; it does not change it in place.  While it runs, its own watch
     is suspended: it may run the model itself.  Watched attention is written out (eager), so that there are scores to
-    see; the numbers are those of the eager model to the last bit.
+    see, and a watched layer does not chunk its feed-forward; the numbers are those of the eager model without chunks,
+    to the last bit.
     """
 
     def __init__(self, model: nn.Module, observer: Observer, wanted: Collection[str] | None = None) -> None:
@@ -123,9 +117,6 @@ class Watch:
         """What the observer returns for ``value``, called with only the watches before this one open."""
         if self._wanted is not None and name not in self._wanted:
             return value
-        collect = _COLLECT.get()
-        if collect is not None:
-            return collect(self, name, value)
         token = _WATCHES.set(watches[: watches.index(self)])
         try:
             return self._observer(name, value)
@@ -134,7 +125,6 @@ class Watch:
 
 
 _WATCHES: ContextVar[tuple[Watch, ...]] = ContextVar("minibert_watches", default=())  # in the order of their opening
-_COLLECT: ContextVar[Callable[[Watch, str, Tensor], Tensor] | None] = ContextVar("minibert_collect", default=None)
 _LOCK = Lock()  # counts and hooks on a model that several threads watch
 
 
@@ -151,50 +141,3 @@ def _show(module: Observable, suffix: str, value: Tensor) -> Tensor:
         if name is not None:
             value = watch._take((name + suffix).removeprefix("."), value, watches)
     return value
-
-
-def _show_joined(function: Callable[[Tensor], Tensor], chunks: Sequence[Tensor]) -> Tensor:
-    """Run ``function`` chunk by chunk, as unwatched, but hand over every value inside once, the chunks joined.
-
-    All at once would round otherwise: a matrix product by its height, an activation at the end of its rows.  So the
-    chunks are computed first and shown then; where somebody changes a value, they are computed again with the change.
-    """
-    joined = _Joined([chunk.shape[1] for chunk in chunks])
-    while True:
-        outputs = [joined.run(function, number, chunk) for number, chunk in enumerate(chunks)]
-        if not joined.show():
-            return torch.cat(outputs, dim=1)
-
-
-class _Joined:
-    """The values inside a function that is run chunk by chunk: collected, shown joined, and cut again."""
-
-    def __init__(self, sizes: list[int]) -> None:
-        self.sizes = sizes
-        self.seen: dict[tuple[Watch, str], list[Tensor]] = {}
-        self.settled: dict[tuple[Watch, str], Tensor] = {}  # shown, and what to go on with
-
-    def run(self, function: Callable[[Tensor], Tensor], number: int, chunk: Tensor) -> Tensor:
-        """``function`` of one chunk, its values collected, or those that are settled put in their place."""
-        token = _COLLECT.set(partial(self._collect, number))
-        try:
-            return function(chunk)
-        finally:
-            _COLLECT.reset(token)
-
-    def _collect(self, number: int, watch: Watch, name: str, value: Tensor) -> Tensor:
-        if (watch, name) not in self.settled:
-            self.seen.setdefault((watch, name), []).append(value)
-            return value
-        part = torch.split(self.settled[watch, name], self.sizes, dim=1)[number]
-        return part.clone(memory_format=torch.contiguous_format)  # it lies in memory as a module's output does
-
-    def show(self) -> bool:
-        """Hand over what was collected, up to the first change; whether there was one, so that all runs again."""
-        seen, self.seen = self.seen, {}
-        for (watch, name), parts in seen.items():
-            whole = torch.cat(parts, dim=1)
-            self.settled[watch, name] = taken = watch._take(name, whole, _open_watches())
-            if taken is not whole or whole.requires_grad:  # a gradient has to pass through what was shown
-                return True
-        return False

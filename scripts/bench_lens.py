@@ -40,15 +40,11 @@ class WithoutMarks(ast.NodeTransformer):
         self.removed = 0
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """``self.point("name", value)`` and ``self.point_fields(value)`` become ``value``; chunks are joined."""
+        """``self.point("name", value)`` and ``self.point_fields(value)`` become ``value``."""
         self.generic_visit(node)
-        if not isinstance(node.func, ast.Attribute) or node.func.attr not in ("point", "point_fields", "by_chunks"):
+        if not isinstance(node.func, ast.Attribute) or node.func.attr not in ("point", "point_fields"):
             return node
         self.removed += 1
-        if node.func.attr == "by_chunks":
-            function, chunks = map(ast.unparse, node.args)
-            joined = f"torch.cat([{function}(chunk) for chunk in {chunks}], dim=1)"
-            return ast.parse(joined, mode="eval").body
         return node.args[-1]
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
