@@ -24,7 +24,7 @@ def test_no_mark_is_left(bench) -> None:
     for module in (minibert.model, minibert.pretrained):
         names = {"BertPreTrainedModel": minibert.BertPreTrainedModel} if module is minibert.model else {}
         _, source, removed = bench.without_marks(module, names)
-        assert removed == {"minibert.model": 15, "minibert.pretrained": 1}[module.__name__]
+        assert removed == {"minibert.model": 14, "minibert.pretrained": 1}[module.__name__]
         for word in ("self.point('", "point_fields", "is_watched", "Observable", "minibert.watch", "by_chunks"):
             assert word not in source, word
 

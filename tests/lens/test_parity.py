@@ -1,4 +1,8 @@
-"""What the trace shows is what forward hooks on transformers' eager model see, bit for bit."""
+"""What the trace shows is what forward hooks on transformers' eager model see, bit for bit.
+
+A watched model does not chunk its feed-forward: a value is seen once, and whole.  So the reference does not either; the
+chunked run that nobody watches is compared with transformers' chunked run in tests/parity, at 0.0 as well.
+"""
 
 import pytest
 import torch
@@ -8,24 +12,26 @@ import minibert
 from minibert import trace
 from minibert.verify.models import on_equal_footing
 from tests.parity.cases import KINDS_OF_INPUT, NUMBER_OF_CONFIGURATIONS, random_inputs, random_settings
-from tests.parity.compare import twins
-from tests.support.small_models import assert_same_bits, eager
+from tests.parity.compare import assert_same_outputs, twins
+from tests.parity.tolerances import EAGER_AGAINST_SDPA
+from tests.support.small_models import assert_same_bits, eager, set_chunk
 
 transformers = pytest.importorskip("transformers")
 
 
 def hooked(model, inputs) -> dict[str, Tensor]:
-    """Every module's output in transformers' model: a tuple's first, a record's fields, chunks joined."""
-    seen: dict[str, list[Tensor]] = {}
+    """Every module's output in transformers' model, without chunks: a tuple's first, a record's fields."""
+    set_chunk(model, 0)
+    seen: dict[str, Tensor] = {}
 
     def keep(name: str):
         def hook(_module, _inputs, output) -> None:
             if isinstance(output, transformers.utils.ModelOutput):
                 for field, value in output.items():
                     if isinstance(value, Tensor):
-                        seen.setdefault(f"{name}/{field}", []).append(value)
+                        seen[f"{name}/{field}"] = value
             else:
-                seen.setdefault(name, []).append(output[0] if isinstance(output, tuple) else output)
+                seen[name] = output[0] if isinstance(output, tuple) else output
 
         return hook
 
@@ -34,7 +40,7 @@ def hooked(model, inputs) -> dict[str, Tensor]:
         model(**inputs)
     for handle in handles:
         handle.remove()
-    return {name: parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for name, parts in seen.items()}
+    return seen
 
 
 def assert_same_points(ours, reference, our_inputs, their_inputs) -> set[str]:
@@ -116,7 +122,10 @@ def test_a_real_checkpoint(minilm, threads: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("chunk", [1, 3, 4, 5, 7, 50])
-def test_a_chunked_feed_forward_is_shown_whole_with_the_bits_of_its_chunks(chunk: int, batch: int) -> None:
+def test_a_chunked_feed_forward_is_shown_whole_with_the_bits_of_the_model_without_chunks(
+    chunk: int, batch: int
+) -> None:
+    """The chunks that nobody watches round otherwise, and by no more than that: a matrix product by its height."""
     for activation in ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "tanh"):
         settings = random_settings(0) | {"chunk_size_feed_forward": chunk, "hidden_act": activation}
         for intermediate in (37, 64):
@@ -127,6 +136,9 @@ def test_a_chunked_feed_forward_is_shown_whole_with_the_bits_of_its_chunks(chunk
             found = trace(model, inputs)
             assert found["encoder.layer.0.intermediate.dense"].shape == (batch, 12, intermediate)
             assert_same_bits(found.outputs, eager(model, inputs))
+            model.set_attn_implementation("eager")
+            with torch.no_grad():
+                assert_same_outputs(model(**inputs), found.outputs, EAGER_AGAINST_SDPA)
 
 
 def test_in_training_mode_the_same_dropout_is_drawn() -> None:

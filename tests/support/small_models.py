@@ -69,14 +69,23 @@ def labels_for(name: str) -> dict[str, Tensor]:
 
 
 def eager(model: Any, inputs: dict[str, Any]) -> Any:
-    """What the model computes with its attention written out, and nobody watching."""
-    before = model.config.attn_implementation
+    """What the model computes with its attention written out, its feed-forward in one piece, and nobody watching."""
+    attention, chunk = model.config.attn_implementation, model.config.chunk_size_feed_forward
     model.set_attn_implementation("eager")
+    set_chunk(model, 0)
     try:
         with torch.no_grad():
             return model(**inputs, return_dict=True)
     finally:
-        model.set_attn_implementation(before)
+        model.set_attn_implementation(attention)
+        set_chunk(model, chunk)
+
+
+def set_chunk(model: nn.Module, tokens: int) -> None:
+    """How many tokens go through the feed-forward at a time, in ours and in transformers' model; 0 for all."""
+    for module in model.modules():
+        if hasattr(module, "chunk_size_feed_forward"):
+            module.chunk_size_feed_forward = tokens
 
 
 def tensors(outputs: Any) -> list[Tensor]:
