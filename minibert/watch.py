@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any, Self, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from minibert.outputs import ModelOutput
