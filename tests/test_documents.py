@@ -1,16 +1,41 @@
-"""The documents: every command in them runs or parses, every link leads somewhere, every advice works."""
+"""The documents: every command in them runs or parses, every link leads somewhere, every advice works.
 
+Commands stand behind ``$ `` in blocks marked ``console``, or alone in the last cell of a table's row.  A document is
+run from top to bottom in one folder, where ``path/to/…`` are small checkpoints and files have a few rows.  What cannot
+be run here has its options parsed.
+"""
+
+import argparse
+import ast
+import io
 import re
+import runpy
+import shlex
 import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from minibert.cli import build_parser, main
 from minibert.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 TEXT_FILES = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cff", ".js", ".html", ".json", ""}
+DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+RUN = ["README.md", "CONTRIBUTING.md", *DOCS]
+DOCUMENTS = [*RUN, "CHANGELOG.md"]
+# What is added to a command, so that it takes a moment.
+TINY = "--heldout books/0.txt --config bert-tiny --vocab-size 300 --max-length 32 --steps 2"
+SMALLER = {
+    "pretrain": TINY.split(),
+    "finetune": ["--max-length", "16", "--steps", "2"],
+    "explore": ["--samples", "0"],
+}
+LONG = ("pretrain", "finetune", "predict")  # run on a few rows here: what they print is of the real data
 
 
 def tracked_files() -> list[Path]:
@@ -51,3 +76,205 @@ def test_the_advice_names_an_extra_that_there_is() -> None:
         if path.suffix == ".py" and path.is_relative_to(ROOT / "minibert"):
             named |= set(re.findall(r"""MissingExtraError\.of\([^()]*?"(\w+)"[,)]""", text))
     assert {"parquet", "serve", "plot", "train", "tensorboard", "test", "bench"} <= named <= extras
+
+
+def blocks(name: str) -> Iterator[tuple[str, str]]:
+    """The fenced blocks of a document, in order: what they are marked as, and their text."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    yield from re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def calls(name: str) -> Iterator[tuple[str, str]]:
+    """The commands and Python blocks of a document, in order, each with what the document says it prints."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    pattern = r"^```(?P<kind>\w*)\n(?P<content>(?s:.*?))^```$|^\|.*\| `(?P<cell>minibert [^`]+)` \|$"
+    for found in re.finditer(pattern, text, re.MULTILINE):
+        if found["cell"]:
+            yield found["cell"], ""
+        elif found["kind"] == "python":
+            yield found["content"], ""
+        elif found["kind"] == "console":
+            for part in re.split(r"^\$ ", found["content"].replace("\\\n", " "), flags=re.MULTILINE)[1:]:
+                command, _, printed = part.partition("\n")
+                yield command, printed
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, minilm) -> Path:
+    """A folder in which the documents' commands find what they name."""
+    reviews = [("A film to see twice.", 1), ("시간이 아깝다", 0), ("배우들 연기가 정말 좋았다", 1), ("Dull.", 0)]
+    rows = [f"{number}\t{text}\t{label}" for number, (text, label) in enumerate(reviews * 3)]
+    table = "id\ttext\tlabel\n" + "\n".join(rows) + "\n"
+    (tmp_path / "reviews.tsv").write_text(table, encoding="utf-8")
+    (tmp_path / "reviews.csv").write_text(table.replace("\t", ","), encoding="utf-8")
+    (tmp_path / "more.tsv").write_text("text\tlabel\nIt was long.\t0\nI saw it twice.\t1\n", encoding="utf-8")
+    (tmp_path / "books").mkdir()
+    for book in range(8):
+        sentences = [f"The {word} cat {book} sat on the mat. " for word in ("red", "green", "old", "new", "big")]
+        (tmp_path / "books" / f"{book}.txt").write_text("".join(sentences * 2), encoding="utf-8")
+    (tmp_path / "path").mkdir()
+    stand_ins = {
+        "all-MiniLM-L6-v2": minilm,
+        "another": minilm,
+        "bert-base-multilingual-uncased": ROOT / "minibert" / "demo",
+        "uncased_L-12_H-768_A-12": ROOT / "tests" / "checkpoint" / "google",
+    }
+    (tmp_path / "path" / "to").mkdir()
+    for name, folder in stand_ins.items():
+        (tmp_path / "path" / "to" / name).symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("continue\n"))
+    return tmp_path
+
+
+class Parsed(Exception):
+    """Raised in place of what a script does after its options."""
+
+
+def parse_script(path: Path, arguments: list[str], monkeypatch) -> None:
+    """Run a script up to the point where its options are parsed."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def only_parse(*given, **named) -> None:
+        parse(*given, **named)
+        raise Parsed
+
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(str(path.parent))
+        patched.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+        patched.setattr(sys, "argv", [str(path), *arguments])
+        with pytest.raises(Parsed):
+            runpy.run_path(str(path), run_name="__main__")
+
+
+def like(printed: str) -> list[str]:
+    """The lines of an output, with every number and every bar alike: other machines round otherwise."""
+    numbers = re.compile(r"[\d.,]*\d(e-\d+)?|[█▉▊▋▌▍▎▏]+")
+    lines = [numbers.sub("#", re.sub("[─ ]+", " ", line)).strip() for line in printed.splitlines()]
+    return [line for line in lines if line]
+
+
+def check_printed(expected: str, printed: str) -> None:
+    """What a document shows is printed in that order; … stands for whatever else there is."""
+    rest = iter(like(printed))
+    for line in like(expected):
+        assert line == "…" or line in rest, f"{line!r} is not printed, or not in that place:\n{printed}"
+
+
+def do(call: str, monkeypatch) -> bool:
+    """Run a command or a block of Python, or parse its options; whether it was run as it stands."""
+    words = shlex.split(call, comments=True)
+    if words[0] == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(words[1:]) <= set(targets)
+        return False
+    if words[0] == "python":
+        parse_script(ROOT / words[1], words[2:], monkeypatch)
+        return False
+    if words[0] == "torchrun":
+        at = words.index("-m")
+        assert words[1:at] == ["--nproc-per-node", "2"]
+        assert words[at + 1] == "minibert"
+        build_parser().parse_args(words[at + 2 :])
+        return False
+    assert words[0] == "minibert", f"{call}: the test does not know how to run this"
+    if "--serve" in words:
+        build_parser().parse_args(words[1:])
+        return False
+    smaller = SMALLER.get(words[1], [])
+    if "--epochs" in words:  # of two ways to say how long, a command may have one
+        words = words[: words.index("--epochs")]
+    assert main([*words[1:], *smaller]) == 0
+    return words[1] not in LONG
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_every_command_runs(name: str, place, monkeypatch, capsys) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tokenizers")
+    namespace: dict[str, object] = {}
+    for call, expected in calls(name):
+        capsys.readouterr()
+        if "\n" in call:
+            quick = call.replace(".optimize()", ".optimize(compile=False)")  # else the C++ compiler runs for a minute
+            exec(compile(quick, name, "exec"), namespace)
+            printed = capsys.readouterr().out
+            for comment in re.findall(r"^print\(.*\)  # ([\w.]+)$", call, re.MULTILINE):
+                assert comment in printed
+        elif do(call, monkeypatch):
+            check_printed(expected, capsys.readouterr().out)
+
+
+def test_enough_is_found() -> None:
+    """The pattern finds commands everywhere, every verb among them."""
+    found = [call for name in RUN for call, _ in calls(name) if "\n" not in call]
+    verbs = {call.split()[1] for call in found if call.startswith("minibert ")}
+    subparsers = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert verbs == set(subparsers.choices)
+    assert len(verbs) == 17
+    assert "seventeen verbs" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(found) > 60
+    with pytest.raises(AssertionError, match="is not printed"):
+        check_printed("a 1\n…\nb 2", "a 3\nc 4\n")
+    check_printed("a 1\n…\nb 2", "a 3\nc 4\nb 9.5\n")
+
+
+def test_the_demo_prints_what_the_readme_shows(monkeypatch, capsys) -> None:
+    (expected,) = [content for kind, content in blocks("README.md") if not kind]
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.setattr(sys, "argv", ["demo.py"])
+    with suppress(SystemExit):
+        runpy.run_path(str(ROOT / "scripts" / "demo.py"), run_name="__main__")
+    check_printed(expected, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_and_paths_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    folder = (ROOT / name).parent
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert not target.startswith("http"), f"{target}: a test cannot know whether it exists"
+        assert (folder / target).exists(), target
+    for path, _, test in re.findall(r"`((?:tests|scripts|minibert|docs)/[\w./*-]+)(::(\w+))?`", text):
+        assert list(ROOT.glob(path)), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), test
+
+
+def test_readme_fits_and_its_reading_order_has_the_lines_it_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 150
+    rows = re.findall(r"^\| \[`[\w./]+`\]\(([\w./]+)\) \| (\d+) \|", text, re.MULTILINE)
+    assert len(rows) == 10
+    total = 0
+    for path, said in rows:
+        lines = (ROOT / path).read_text(encoding="utf-8").count("\n")
+        total += lines
+        assert abs(lines - int(said)) <= max(10, 0.1 * lines), f"{path} has {lines} lines, README says {said}"
+    (said,) = re.findall(r"^About ([\d,]+) lines, in this order", text, re.MULTILINE)
+    assert abs(total - int(said.replace(",", ""))) <= 0.05 * total, f"the reading order has {total} lines"
+
+
+def test_imports_run_downwards_as_the_architecture_says() -> None:
+    """Imports at the head of a module; those inside functions are the exceptions that the document lists."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    floors = {
+        room: int(floor)
+        for floor, rooms in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
+        for room in re.findall(r"`(\w+)(?:\.py|/)`", rooms)
+    }
+    assert len(floors) > 30
+    for path in sorted((ROOT / "minibert").rglob("*.py")):
+        room = path.relative_to(ROOT / "minibert").parts[0].removesuffix(".py")
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(statement, ast.ImportFrom) or not (statement.module or "").startswith("minibert."):
+                continue
+            other = str(statement.module).split(".")[1]
+            if room in floors and other in floors and other != room:
+                assert floors[other] < floors[room], f"{path.relative_to(ROOT)} imports {statement.module}"
+
+
+def test_the_benchmarks_are_those_of_the_makefile() -> None:
+    """``make bench`` and the document run the same scripts with the same options."""
+    makefile = re.findall(r"\$\(BIN\)/python (scripts/bench_.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    document = [call.removeprefix("python ") for call, _ in calls("docs/benchmarks.md") if "bench_" in call]
+    assert document[: len(makefile)] == makefile
