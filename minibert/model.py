@@ -224,6 +224,8 @@ class BertLayer(Observable):
 class BertEncoder(Observable):
     """L layers, one after the other."""
 
+    returns_record = True
+
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList([BertLayer(config) for _ in range(config.num_hidden_layers)])

@@ -14,6 +14,7 @@ from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
 from minibert.inputs import check_flag, has_values, is_traced, kind_of, whole_number
 from minibert.outputs import ModelOutput
+from minibert.points import Points, model_points
 from minibert.recompute import is_recomputed, keep_layer, recompute_layers
 from minibert.resizing import new_size, resize_embedding, resized_bias, resized_decoder
 from minibert.source import Source
@@ -22,7 +23,6 @@ from minibert.watch import Observable
 
 if TYPE_CHECKING:
     from minibert.checkpoint import LoadReport
-    from minibert.lens.points import Points
 
 Output = TypeVar("Output", bound=ModelOutput)
 
@@ -159,6 +159,11 @@ class BertPreTrainedModel(Observable):
         inner = getattr(self, self.base_model_prefix, self)
         assert isinstance(inner, nn.Module)
         return inner
+
+    @property
+    def encoder_prefix(self) -> str:
+        """What stands before the encoder's names in this model: "bert." in a head, nothing in a BertModel."""
+        return "" if self.base_model is self else f"{self.base_model_prefix}."
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings."""
@@ -312,11 +317,25 @@ class BertPreTrainedModel(Observable):
         counted = [p for p in self.parameters() if id(p) not in tables and (p.requires_grad or not only_trainable)]
         return sum(parameter.numel() for parameter in counted)
 
-    def points(self) -> "Points":
-        """Every value inside that has a name, in the order of computation; see :class:`minibert.lens.points.Point`."""
-        from minibert.lens.points import points_of
+    def points(self) -> Points:
+        """Every value inside that has a name, in the order of computation; see :class:`minibert.points.Point`.
 
-        return points_of(self)
+        There is no ``…word_embeddings`` where ``inputs_embeds`` are given, and no ``/loss`` without labels.  Modules
+        that somebody has put into the tree are points, too; they stand at the end.
+        """
+        containers = (nn.ModuleList, nn.ModuleDict)
+        return model_points(
+            (kind.__name__ for kind in type(self).__mro__),
+            layers=len(list(self._layers())),
+            activation=self.config.hidden_act,
+            prefix=self.encoder_prefix,
+            pooler=getattr(self.base_model, "pooler", None) is not None,
+            modules=(
+                name
+                for name, module in self.named_modules()
+                if not (isinstance(module, containers) or getattr(module, "returns_record", False))
+            ),
+        )
 
     def set_attn_implementation(self, name: str) -> None:
         """Choose ``"eager"`` (written out) or ``"sdpa"`` (fused) for the calls to come."""

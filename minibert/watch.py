@@ -9,17 +9,25 @@ Who watches stands in a context variable: another thread or task that runs the s
 minibert.lens is built on this; start with Watch.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
-from minibert.outputs import ModelOutput
-
 Observer = Callable[[str, Tensor], Tensor]  # a point's name and value; the value to go on with
-Record = TypeVar("Record", bound=ModelOutput)
+
+
+class _Record(Protocol):
+    """A model's output (outputs.py): fields that are read by name."""
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Pairs of name and value."""
+        ...
+
+
+Record = TypeVar("Record", bound=_Record)
 
 
 class Observable(nn.Module):

@@ -16,6 +16,7 @@ from minibert.commands.lens import ONE_LAYER, add_one_text, load_inputs, number_
 from minibert.commands.verb import add_verb, positive, print_json
 from minibert.destination import check_file
 from minibert.errors import InputError
+from minibert.points import hidden_state_names
 from minibert.tables import visible
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def _disturb(options: argparse.Namespace) -> tuple["Sensitivity", list[str]]:
         missing = [number for number in options.layer if number >= count]
         if missing:
             raise InputError(f"There is no layer {missing[0]}: this model has layers 0 to {count - 1}.")
-        layers = [f"encoder.layer.{number}" for number in options.layer]
+        outputs = hidden_state_names(count)[1:]
+        layers = [outputs[number] for number in options.layer]
     positions = [options.position] if options.together else options.position
     run = exact_sensitivity if options.exact else sensitivity
     where = {"at": options.at, "points": layers, "mode": options.mode, "positions": positions}

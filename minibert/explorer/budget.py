@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from minibert.config import BertConfig
 from minibert.explorer.numbers import packed_size
+from minibert.explorer.steps import EMBEDDINGS, stored
 
 BEGINNING = 8  # numbers of each head, where a vector is not shown whole
 HIGHEST = 16  # neurons of the feed-forward network, the strongest of each token
@@ -57,9 +58,10 @@ def choose_detail(config: BertConfig, length: int, limit: int) -> Detail:
 def size_of(config: BertConfig, detail: Detail) -> int:
     """Letters of a page that a walk takes, near enough."""
     L, N, T = config.num_hidden_layers, config.num_attention_heads, detail.tokens
-    vectors = (4 + (L + 1) + 7 * L) * T * detail.numbers
+    alone, in_layers, sums = len(EMBEDDINGS) + L + 1, len(stored("head", "vector")), len(stored("sum"))
+    vectors = (alone + in_layers * L) * T * detail.numbers
     maps = L * N * T * T * (2 if detail.scores else 1) + (L + 1 + 2 * L) * T * T
-    statistics = 2 * (4 + (L + 1) + 9 * L) * T * 3  # float32, which is two of float16
+    statistics = 2 * (alone + (in_layers + sums) * L) * T * 3  # float32, which is two of float16
     neurons = L * T * HIGHEST * 3
     pieces = 2 * (L + 1) * T * 5 * 15  # what each layer would predict, the token masked or not: text and numbers
     return packed_size(vectors + maps + statistics + neurons) + pieces

@@ -13,6 +13,7 @@ from minibert.explorer.comparison import compare
 from minibert.explorer.extras import predictions, predictions_when_masked, sensitivity_maps
 from minibert.explorer.geometry import Plane
 from minibert.explorer.reading import Reading, read
+from minibert.explorer.steps import describe_steps
 from minibert.explorer.walks import Run, describe_model, encoder_of, run, tokens_of, walk_of
 from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
@@ -78,7 +79,7 @@ def content_of_samples(
     return {
         "live": False,
         "palette": SCALES,
-        "model": describe_model(model, name),
+        "model": describe_model(model, name) | describe_steps(model),
         "walks": [described_walk(model, tokenizer, sample, kind) for sample in found],
         "comparison": comparison_of(model, found, kind),
     }

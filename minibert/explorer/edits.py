@@ -17,6 +17,7 @@ from minibert.errors import InputError
 from minibert.explorer.walks import encoder_of
 from minibert.lens import edit, zero_head
 from minibert.lens.editing import Change
+from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 
 LARGEST_DEVIATION = 100.0
@@ -36,7 +37,7 @@ class Noise:
     @property
     def point(self) -> str:
         """Where it is added."""
-        return f"encoder.layer.{self.depth - 1}" if self.depth else "embeddings"
+        return hidden_state_names(self.depth)[-1]
 
     def change(self, value: Tensor) -> Tensor:
         """``value`` (1, T, H) with the noise."""

@@ -13,6 +13,7 @@ from minibert.explorer.numbers import pack
 from minibert.explorer.reading import Reading
 from minibert.explorer.walks import encoder_of
 from minibert.heads import BertForMaskedLM, BertForPreTraining
+from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -50,7 +51,7 @@ def predictions_when_masked(
     from minibert.lens import trace
 
     layers, k = model.config.num_hidden_layers, min(GUESSES, model.config.vocab_size)
-    points = ["bert.embeddings", *(f"bert.encoder.layer.{number}" for number in range(layers))]
+    points = hidden_state_names(layers, model.encoder_prefix)
     rows_at_once = max(1, TOKENS_AT_ONCE // reading.length)
     found = []
     for start in range(0, shown, rows_at_once):

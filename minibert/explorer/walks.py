@@ -16,28 +16,17 @@ from minibert.explorer.budget import HIGHEST, Detail
 from minibert.explorer.geometry import Plane, cosines, ripple
 from minibert.explorer.numbers import pack
 from minibert.explorer.reading import Reading
+from minibert.explorer.steps import EMBEDDINGS, stored
 from minibert.lens import trace
 from minibert.model import BertModel
+from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 
-EMBEDDINGS = {  # the page's name → the point
-    "word": "embeddings.word_embeddings",
-    "segment": "embeddings.token_type_embeddings",
-    "position": "embeddings.position_embeddings",
-    "sum": "embeddings.sum",
-}
-VECTORS = {  # (B, T, H) in every layer
-    "query": "attention.self.query",
-    "key": "attention.self.key",
-    "value": "attention.self.value",
-    "context": "attention.self.context",
-    "attention_dense": "attention.output.dense",
-    "attention_output": "attention.output",
-    "output_dense": "output.dense",
-}
-SUMS = {"attention_residual": "attention.output.residual", "output_residual": "output.residual"}
-MAPS = {"scores": "attention.self.scores", "probabilities": "attention.self.probabilities"}  # (B, N, T, T)
-NEURONS = "intermediate"  # (B, T, I)
+BY_HEAD = stored("head")  # (B, T, H) in every layer, of which D numbers belong to each head
+SUMS = stored("sum")  # (B, T, H)
+VECTORS = BY_HEAD | stored("vector") | SUMS
+MAPS = stored("scores", "probabilities")  # (B, N, T, T)
+((_, NEURONS),) = stored("neurons").items()  # (B, T, I)
 
 
 @dataclass(frozen=True)
@@ -61,21 +50,20 @@ def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
     """Trace the encoder inside ``model``; edits that are open see the run."""
     base = encoder_of(model)
     layers = base.config.num_hidden_layers
-    suffixes = {**VECTORS, **SUMS, **MAPS, "neurons": NEURONS}
-    outputs = ["embeddings", *(f"encoder.layer.{number}" for number in range(layers))]
-    names = [f"encoder.layer.{number}.{suffix}" for number in range(layers) for suffix in suffixes.values()]
+    outputs = hidden_state_names(layers)
+    names = [f"{output}.{suffix}" for output in outputs[1:] for suffix in (*VECTORS.values(), *MAPS.values(), NEURONS)]
     found = {
         name: value[0].float().cpu()
         for name, value in trace(base, inputs, points=[*EMBEDDINGS.values(), *outputs, *names]).items()
     }
 
     def stacked(suffix: str) -> Tensor:
-        return torch.stack([found[f"encoder.layer.{number}.{suffix}"] for number in range(layers)])
+        return torch.stack([found[f"{output}.{suffix}"] for output in outputs[1:]])
 
     return Run(
         hidden=torch.stack([found[name] for name in outputs]),
         embeddings={name: found[point] for name, point in EMBEDDINGS.items()},
-        vectors={name: stacked(suffix) for name, suffix in {**VECTORS, **SUMS}.items()},
+        vectors={name: stacked(suffix) for name, suffix in VECTORS.items()},
         maps={name: stacked(suffix) for name, suffix in MAPS.items()},
         neurons=stacked(NEURONS),
     )
@@ -84,7 +72,7 @@ def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
 def hidden_states(model: BertPreTrainedModel, inputs: Mapping[str, Tensor], moved: int = 0) -> Tensor:
     """(L + 1, T, H): hidden state 0, the embeddings, to L, with all positions but [CLS]'s ``moved`` to the right."""
     base = encoder_of(model)
-    points = ["embeddings", *(f"encoder.layer.{number}" for number in range(base.config.num_hidden_layers))]
+    points = hidden_state_names(base.config.num_hidden_layers)
     position_ids = torch.arange(inputs["input_ids"].shape[1])[None]
     position_ids[:, 1:] += moved
     found = trace(base, {**inputs, "position_ids": position_ids}, points=points)
@@ -118,9 +106,6 @@ def walk_of(found: Run, config: BertConfig, detail: Detail, *, plane: Plane, kin
     tensors["cosines"] = pack(cosines(found.hidden[:, :tokens]), kind)
     tensors["path"] = pack(plane.place(found.hidden[:, :tokens]), "float32")
     return {"shown": tokens, "numbers": detail.numbers, "kind": kind, "share": plane.share, "tensors": tensors}
-
-
-BY_HEAD = ("query", "key", "value", "context")  # of these H numbers, D belong to each head
 
 
 def first_of_heads(value: Tensor, heads: int, numbers: int) -> Tensor:
@@ -160,7 +145,6 @@ def describe_model(model: BertPreTrainedModel, name: str) -> dict[str, Any]:
         "vocabulary": config.vocab_size,
         "activation": config.hidden_act,
         "parameters": model.num_parameters(),
-        "prefix": "" if model.base_model is model else f"{model.base_model_prefix}.",
         "longest": config.max_position_embeddings,
     }
 

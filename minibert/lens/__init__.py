@@ -1,6 +1,6 @@
 """The lens: look inside a model while it runs, and change what you see.
 
-All of it stands on the marks in the model and their watches (minibert/watch.py): ``points.py`` names the values,
+All of it stands on the marks in the model and their watches (minibert/watch.py); minibert/points.py names the values.
 ``tracing.py`` keeps them, ``walking.py`` stops at each, ``editing.py`` changes them, ``ablation.py`` takes heads away,
 ``noise.py`` disturbs them, ``jacobian.py`` is the limit of that, ``readout.py`` asks each layer for a prediction.
 """
@@ -10,10 +10,10 @@ from minibert.lens.drawing import draw_attention, draw_sensitivity
 from minibert.lens.editing import edit, force_attention, mean_head, patch, zero_head
 from minibert.lens.jacobian import exact_sensitivity, jacobian_block
 from minibert.lens.noise import Sensitivity, sensitivity
-from minibert.lens.points import Point, Points
 from minibert.lens.readout import Readout, readout
 from minibert.lens.tracing import Trace, trace
 from minibert.lens.walking import Step, Walk, walk
+from minibert.points import Point, Points
 
 __all__ = [
     "Point",

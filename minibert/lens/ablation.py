@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from minibert.errors import InputError
 from minibert.lens.editing import edit, mean_head, zero_head
-from minibert.lens.points import select
 from minibert.lens.tracing import Inputs, as_arguments, watchable
+from minibert.points import select
 from minibert.watch import Watch
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.lens.editing import patch
-from minibert.lens.points import select
 from minibert.lens.printing import Summary, shape_text
 from minibert.lens.tracing import Inputs, trace
 from minibert.lens.walking import Step, walk
 from minibert.outputs import ModelOutput
+from minibert.points import select
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tables import table
 

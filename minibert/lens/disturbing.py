@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.inputs import whole_numbers
-from minibert.lens.points import names_in, select
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
+from minibert.points import hidden_state_names, names_in, select
 from minibert.pretrained import BertPreTrainedModel
 from minibert.watch import Watch
 
@@ -160,13 +160,11 @@ def _plan(
     model: BertPreTrainedModel, at: str, mode: Mode, points: str | Iterable[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names watched and, for each, the name disturbed."""
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    count = model.config.num_hidden_layers
-    layers = [f"{prefix}encoder.layer.{number}" for number in range(count)]
-    start = _only(model, prefix, at)
-    watched = None if points is None else select(model, [_known(model, prefix, name) for name in names_in(points)])
+    embeddings, *layers = hidden_state_names(model.config.num_hidden_layers, model.encoder_prefix)
+    start = _only(model, at)
+    watched = None if points is None else select(model, [_known(model, name) for name in names_in(points)])
     if mode == "afresh":
-        if start != f"{prefix}embeddings":
+        if start != embeddings:
             raise InputError("In mode 'afresh' the input of each layer is disturbed; at is for mode 'once'.")
         other = [name for name in watched or () if name not in layers]
         if other:
@@ -176,7 +174,7 @@ def _plan(
         return tuple(names), tuple(inputs[name] for name in names)
     if mode != "once":
         raise InputError(f"mode is {mode!r}; there are 'once', and 'afresh' for the input of each layer.")
-    order = {point.name: number for number, point in enumerate(model.points())}
+    order = {name: number for number, name in enumerate(model.points().by_name)}
     names = [name for name in layers if order[name] > order[start]] if watched is None else watched
     before = [name for name in names if order[name] <= order[start]]
     if before or not names:
@@ -186,17 +184,17 @@ def _plan(
     return tuple(names), (start,) * len(names)
 
 
-def _known(model: BertPreTrainedModel, prefix: str, name: str) -> str:
+def _known(model: BertPreTrainedModel, name: str) -> str:
     """``name`` as ``model`` calls it: a point of the encoder may stand without the ``bert.`` of a model with a head."""
-    known = {point.name for point in model.points()}
+    known, prefix = model.points().by_name, model.encoder_prefix
     return prefix + name if name not in known and (prefix + name in known or "*" in name) else name
 
 
-def _only(model: BertPreTrainedModel, prefix: str, name: str) -> str:
-    found = [point for one in names_in(name) for point in select(model, _known(model, prefix, one))]
+def _only(model: BertPreTrainedModel, name: str) -> str:
+    found = [point for one in names_in(name) for point in select(model, _known(model, one))]
     if len(found) > 1:
         raise InputError(f"{name!r} names {len(found)} points; noise goes in at one.")
-    (point,) = [point for point in model.points() if point.name == found[0]]
+    point = model.points().by_name[found[0]]
     if point.shape.startswith(("(1", "(B·C")):
         raise InputError(f"{point.name} has shape {point.shape}; expected (B, T, H): a vector for each token.")
     return point.name

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.inputs import whole_numbers
-from minibert.lens.points import names_in, select
 from minibert.lens.tracing import watchable
+from minibert.points import names_in, select
 from minibert.watch import Watch
 
 Change = Callable[[Tensor], Tensor | None] | Tensor  # None from a function: leave it
@@ -33,7 +33,7 @@ def edit(
 
     Args:
         model: any model of minibert.  The attention is written out within the block, so that it has scores.
-        point: a point's name or several, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; or a mapping
+        point: a point's name or several, with ``*`` and ``**`` as in :func:`minibert.points.select`; or a mapping
             from such to changes.
         change: a tensor of the value's shape and dtype, or a function that is given the value and returns such a
             tensor, or None to leave it.  It may run the model itself: this edit is suspended meanwhile.

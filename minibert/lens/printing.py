@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from minibert.lens.points import Point
+from minibert.points import Point
 from minibert.tables import table
 
 
@@ -45,7 +45,7 @@ def trace_table(found: Mapping[str, Tensor], points: Mapping[str, Point], layer:
     """Step, point, formula, shape, norm, mean, spread; of one layer, where it is given."""
     rows = []
     for step, (name, value) in enumerate(found.items(), start=1):
-        point = points.get(name, Point(name, "", ""))
+        point = points.get(name, Point(name))
         if layer is None or point.layer == layer:
             summary = Summary.of(value)
             numbers = (f"{x:.4g}" for x in (summary.norm, summary.mean, summary.spread))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from minibert.errors import InputError
 from minibert.lens.disturbing import as_grid
 from minibert.lens.tracing import Inputs, trace, watchable
+from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 
 
@@ -68,7 +69,7 @@ def readout(model: nn.Module, inputs: Inputs, k: int = 5, *, targets: Tensor | S
 
 def _hidden_states(model: BertPreTrainedModel, inputs: Inputs) -> list[Tensor]:
     """L + 1 of (B, T, H): the embeddings and the output of each layer."""
-    names = ["bert.embeddings", *(f"bert.encoder.layer.{n}" for n in range(model.config.num_hidden_layers))]
+    names = hidden_state_names(model.config.num_hidden_layers, model.encoder_prefix)
     return list(trace(model, inputs, points=names, stop=True).values())
 
 

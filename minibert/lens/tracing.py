@@ -4,7 +4,7 @@
     found["encoder.layer.3.attention.self.probabilities"]  # (B, N, T, T)
     print(found)  # the walk as a table
 
-The run is the model's own (points.py), so the values are what it computes, not what a second implementation would.
+The run is the model's own (watch.py), so the values are what it computes, not what a second implementation would.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.lens.points import Point, select
 from minibert.lens.printing import trace_table
 from minibert.outputs import ModelOutput
+from minibert.points import Point, select
 from minibert.pretrained import BertPreTrainedModel
 from minibert.watch import Watch
 
@@ -61,7 +61,7 @@ def trace(
     Args:
         model: any model of minibert, in the mode it is in: ``eval()`` it for values without dropout.
         inputs: what the tokenizer returned; ``inputs_embeds`` and labels as the model takes them.
-        points: the names to keep, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; default all.
+        points: the names to keep, with ``*`` and ``**`` as in :func:`minibert.points.select`; default all.
         grad: run in the caller's grad mode and keep the graph, for autograd and torch.func; default without.
         stop: end the run when all of ``points`` are there; ``outputs`` is None then.
 
@@ -86,7 +86,7 @@ def trace(
                 outputs = model(**arguments, return_dict=True)
         except Stop:
             pass
-    return Trace(seen, {point.name: point for point in model.points()}, outputs)
+    return Trace(seen, model.points().by_name, outputs)
 
 
 class Stop(BaseException):

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.lens.editing import fitting
-from minibert.lens.points import Point, select
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
 from minibert.outputs import ModelOutput
+from minibert.points import Point, select
 from minibert.pretrained import BertPreTrainedModel
 from minibert.watch import Watch
 
@@ -93,7 +93,7 @@ class Walk(Iterator[Step]):
         if name is None:
             self._end()
             raise StopIteration
-        point = self._points.get(name, Point(name, "", ""))
+        point = self._points.get(name, Point(name))
         self._step = Step(seen + 1, point, self._exchange.offered[2])
         return self._step
 
@@ -203,7 +203,7 @@ def walk(model: nn.Module, inputs: Inputs, *, points: str | Iterable[str] | None
     Args:
         model: any model of minibert, in the mode it is in.
         inputs: what the tokenizer returned.
-        points: where to stop, with ``*`` and ``**`` as in :func:`minibert.lens.points.select`; default everywhere.
+        points: where to stop, with ``*`` and ``**`` as in :func:`minibert.points.select`; default everywhere.
         grad: run in the grad mode of the first ``next``; default without gradients.
 
     Edits that are open when the first step is taken act on the run.  While it waits you may run the model otherwise:
@@ -214,7 +214,7 @@ def walk(model: nn.Module, inputs: Inputs, *, points: str | Iterable[str] | None
     arguments = as_arguments(model, inputs)
     wanted = None if points is None else frozenset(select(model, points))
     run = partial(_compute, model, arguments, wanted, grad)
-    return Walk(run, {point.name: point for point in model.points()})
+    return Walk(run, model.points().by_name)
 
 
 def _compute(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from minibert.tables import table
-from minibert.verify.points import ATTENTION_POINTS, depth_of, is_outer
+from minibert.verify.points import RETURNED, depth_of, is_outer
 
 # What may be rounding, in units in the last place (eps) of a point's largest value, for each layer above it.  In
 # float32, measured on this repository's two checkpoints and all-MiniLM-L6-v2 (fused against written-out attention, and
@@ -137,7 +137,7 @@ def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, uni
     for point, value in expected.items():
         finite = value[value.isfinite()]
         largest = float(finite.abs().max()) if finite.numel() else 0.0
-        sharper = SHARPER if point.endswith(ATTENTION_POINTS) else 1.0
+        sharper = SHARPER if point.endswith(tuple(RETURNED)) else 1.0
         bounds[point] = units * eps * largest * depth_of(point, layers) * sharper
     return bounds
 

@@ -15,7 +15,7 @@ from minibert.errors import CheckpointError, ConfigError, InputError, MissingExt
 from minibert.source import Source, find_file, local_file, local_folder, transformer_folder
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
-from minibert.verify.points import attention_of, layers_of, point_names, record
+from minibert.verify.points import attention_of, compared_points, layers_of, record
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -64,7 +64,7 @@ def verify_models(
         if report.attention != report.reference_attention:
             found, expected = without_blind_rows(report, name, batch, found, expected)
         bounds = rounding_bounds(expected, layers, eps, bound)
-        report.results += compare_points(name, found, expected, point_names(layers), bounds)
+        report.results += compare_points(name, found, expected, compared_points(layers), bounds)
     if bound:
         report.notes.append(
             f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "

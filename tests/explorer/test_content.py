@@ -55,6 +55,24 @@ def test_every_tensor_is_the_traces(model, tokenizer, page) -> None:
         assert walk["tokens"] == tokenizer(text).tokens() and walk["shown"] == len(walk["tokens"])
 
 
+def test_the_page_has_names_formulas_and_shapes_from_the_table_of_points(model, page) -> None:
+    points = model.points().by_name
+    described = content_in(page)["model"]
+    assert len(described["steps"]) == 14
+    for step in described["steps"]:
+        assert len(step["points"]) == 3
+        for number, name in enumerate(step["points"]):
+            point = points[name]
+            assert point.layer == (number if step["kind"] != "input" else number - 1 if number else None)
+            assert step["formula"] == (point.letters if step["kind"] != "input" else "x")
+            assert step["shape"] == point.shape.replace("B, ", "")
+    assert described["embeddings"]["formula"] == points["bert.embeddings"].letters
+    written = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(pages.STATIC).glob("*.js")))
+    assert not re.search(
+        r"attention\.self|_heads\b|softmax\(|LayerNorm\(|W_[QKVI]\b|\([NT], T|\(T, [HI]\) =.*\$", written
+    )
+
+
 def test_a_plane_keeps_what_lies_in_it() -> None:
     flat = torch.randn(4, 6, 2, dtype=torch.float64) @ torch.linalg.qr(torch.randn(7, 2, dtype=torch.float64))[0].T + 3
     plane = Plane.of(flat)

@@ -7,8 +7,8 @@ import torch
 
 import minibert
 from minibert import InputError, trace
-from minibert.lens.points import select
-from minibert.verify.points import HEAD_FIELDS, point_names
+from minibert.points import LOGITS, select
+from minibert.verify.points import compared_points
 from tests.support.small_models import ALL, SETTINGS, B, C, T, inputs_for, labels_for, small
 
 
@@ -84,11 +84,47 @@ def test_formulas_hold() -> None:
     assert torch.equal(found["embeddings.sum"], three[0] + three[1] + three[2])
 
 
+def test_the_letters_compute_what_the_model_computes() -> None:
+    model = small().double()
+    layer = model.encoder.layer[1]
+    found = trace(model, {"input_ids": inputs_for()["input_ids"]})
+    split, merge = layer.attention.self.split_heads, layer.attention.self.merge_heads
+    dense = {
+        "Q": layer.attention.self.query, "K": layer.attention.self.key, "V": layer.attention.self.value,
+        "AO": layer.attention.output.dense, "I": layer.intermediate.dense, "O": layer.output.dense,
+    }  # fmt: skip
+    norms = {"a": layer.attention.output.LayerNorm, "y": layer.output.LayerNorm}
+    known = {"x": found["encoder.layer.0"], "gelu": torch.nn.functional.gelu, "softmax": lambda s: s.softmax(-1)}
+    for name, module in dense.items():
+        known |= {f"W_{name}": module.weight.T, f"b_{name}": module.bias}
+    signs = {" W_": " @ W_", "p v": "p @ v", " · ": " @ ", "ᵀ": ".mT", "√D": "6**0.5", "[c₁ … c_N]": "merge(c)"}
+    points = [point for point in model.points() if point.layer == 1 and point.letters]
+    for point in points:
+        letter, formula = point.letters.split(" = ")
+        for sign, code in signs.items():
+            formula = formula.replace(sign, code)
+        value = eval(formula, {**known, "merge": merge, "LayerNorm": norms.get(letter)})
+        known[letter] = split(value) if letter in "qkv" else value
+        torch.testing.assert_close(known[letter], found[point.name])
+    assert [point.letters[0] for point in points] == list("qkvspcouafgwy")
+
+
+def test_verify_compares_what_every_implementation_has() -> None:
+    assert compared_points(1) == [
+        "embeddings.word_embeddings", "embeddings.token_type_embeddings", "embeddings.position_embeddings", "embeddings",
+        "encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.key",
+        "encoder.layer.0.attention.self.value", "encoder.layer.0.attention.self.probabilities",
+        "encoder.layer.0.attention.self.context", "encoder.layer.0.attention.output", "encoder.layer.0.intermediate",
+        "encoder.layer.0.output", "pooler", "prediction_logits", "seq_relationship_logits", "logits", "start_logits",
+        "end_logits",
+    ]  # fmt: skip
+
+
 def test_verify_and_the_lens_call_a_value_by_one_name() -> None:
     listed = {point.name for point in small().points()}
-    assert set(point_names(SETTINGS["num_hidden_layers"])) - listed == set(HEAD_FIELDS)
+    assert set(compared_points(SETTINGS["num_hidden_layers"])) - listed == set(LOGITS)
     outputs = {name for head in ALL for name in (point.name for point in small(head).points())}
-    assert {f"/{field}" for field in HEAD_FIELDS} <= outputs
+    assert {f"/{field}" for field in LOGITS} <= outputs
 
 
 def test_prints_as_a_table() -> None:

@@ -13,7 +13,7 @@ from minibert.cli import main
 from minibert.verify import verify, verify_models
 from minibert.verify.batches import batches_from_config
 from minibert.verify.compare import compare_points
-from minibert.verify.points import point_names, record
+from minibert.verify.points import compared_points, record
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 
@@ -101,7 +101,7 @@ def test_mask_constant(model, monkeypatch) -> None:
     results = [
         result
         for name, batch in batches.items()
-        for result in compare_points(name, record(model, batch), expected[name], point_names(2))
+        for result in compare_points(name, record(model, batch), expected[name], compared_points(2))
     ]
     first = next(result for result in results if result.differs)
     assert (first.batch, first.point) == ("a row of padding", "encoder.layer.0.attention.self.probabilities")
@@ -111,7 +111,7 @@ def test_position_ids(model) -> None:
     batches = batches_from_config(model.config)
     shifted = {name: {**b, "position_ids": torch.arange(1, 17)[None]} for name, b in batches.items()}
     name = "padded pairs"
-    results = compare_points(name, record(model, shifted[name]), record(model, batches[name]), point_names(2))
+    results = compare_points(name, record(model, shifted[name]), record(model, batches[name]), compared_points(2))
     assert next(result for result in results if result.differs).point == "embeddings.position_embeddings"
 
 
@@ -119,7 +119,7 @@ def test_one_token_id(model) -> None:
     batch = batches_from_config(model.config)["padded pairs"]
     other = {**batch, "input_ids": batch["input_ids"].clone()}
     other["input_ids"][1, 4] = (other["input_ids"][1, 4] + 1) % model.config.vocab_size
-    results = compare_points("x", record(model, other), record(model, batch), point_names(2))
+    results = compare_points("x", record(model, other), record(model, batch), compared_points(2))
     first = next(result for result in results if result.differs)
     assert first.point == "embeddings.word_embeddings"
     assert first.place[:2] == (1, 4)

@@ -47,6 +47,14 @@ export function note(...content) {
   return el("p", { class: "note" }, ...content);
 }
 
+// How a value is computed, and its shape in letters and numbers: (T, H) = 11 × 384.
+export function formulaLine({ formula, shape }, model, tokens) {
+  const sizes = { T: tokens, H: model.hidden, N: model.heads, D: model.headSize, I: model.intermediate };
+  const letters = shape.slice(1, -1).split(", ");
+  const written = `${shape} = ${letters.map((letter) => sizes[letter]).join(" × ")}`;
+  return el("p", { class: "formula" }, formula, el("span", { class: "shape" }, written));
+}
+
 // Four significant digits, as a page of numbers can be read: 0.01234, −1.234, 1.2e-8.
 export function number(value) {
   if (value === undefined || Number.isNaN(value)) return "–";

@@ -1,151 +1,67 @@
-// The steps inside one layer, in the order of computation, under the names that BERT's modules have, each with its
-// formula.  Every letter means one thing: the weights W and b carry the module they belong to (Q, K, V, AO
-// attention.output.dense, I intermediate.dense, O output.dense), and the two sums are u and w.
+// The steps inside one layer, in the order of computation.  Which points they are, their formulas and shapes come with
+// the page's data (explorer/steps.py); what the page calls each and says about it stands here.
 
-const H = (m, T) => `(T, H) = ${T} × ${m.hidden}`;
-const head = (m, T) => `(N, T, D) = ${m.heads} × ${T} × ${m.headSize}`;
-const map = (m, T) => `(N, T, T) = ${m.heads} × ${T} × ${T}`;
+import { page } from "./state.js";
 
-export const STEPS = [
-  {
-    id: "input",
+export function steps() {
+  return page().model.steps.map((step) => ({ ...step, ...WORDS[step.id] }));
+}
+
+const WORDS = {
+  input: {
     name: "Input",
-    point: null,
-    kind: "input",
-    formula: "x",
-    shape: H,
     text: "What layer k reads: hidden state k, one vector for each token; for layer 0 these are the embeddings.",
   },
-  {
-    id: "query",
+  query: {
     name: "Query",
-    point: "attention.self.query_heads",
-    kind: "head",
-    tensor: "query",
-    formula: "q = x W_Q + b_Q",
-    shape: head,
     text: "What this token asks for. The H numbers are N heads of D, and each head asks something of its own.",
   },
-  {
-    id: "key",
+  key: {
     name: "Key",
-    point: "attention.self.key_heads",
-    kind: "head",
-    tensor: "key",
-    formula: "k = x W_K + b_K",
-    shape: head,
     text: "What each token can be found by. A query and a key that point the same way give a high score.",
   },
-  {
-    id: "value",
+  value: {
     name: "Value",
-    point: "attention.self.value_heads",
-    kind: "head",
-    tensor: "value",
-    formula: "v = x W_V + b_V",
-    shape: head,
     text: "What each token hands over to those who attend to it.",
   },
-  {
-    id: "scores",
+  scores: {
     name: "Scores",
-    point: "attention.self.scores",
-    kind: "scores",
-    tensor: "scores",
-    formula: "s = q · kᵀ / √D",
-    shape: map,
     text: "How well the query of this token fits the key of every token. Divided by √D, so that the scores do not grow with the size of a head.",
   },
-  {
-    id: "probabilities",
+  probabilities: {
     name: "Probabilities",
-    point: "attention.self.probabilities",
-    kind: "probabilities",
-    tensor: "probabilities",
-    formula: "p = softmax(s)",
-    shape: map,
     text: "The scores as shares of one whole: this is the attention. Each row sums to 1.",
   },
-  {
-    id: "context",
+  context: {
     name: "Context",
-    point: "attention.self.context_heads",
-    kind: "head",
-    tensor: "context",
-    formula: "c = p v",
-    shape: head,
     text: "The values of all tokens, mixed by the probabilities: what this head has gathered for the token.",
   },
-  {
-    id: "attention_dense",
+  attention_dense: {
     name: "Attention output: dense",
-    point: "attention.output.dense",
-    kind: "vector",
-    tensor: "attention_dense",
-    formula: "o = [c₁ … c_N] W_AO + b_AO",
-    shape: H,
     text: "The contexts of all heads side by side, mixed by one matrix, W_AO of attention.output.dense. From here on there are no heads.",
   },
-  {
-    id: "attention_residual",
+  attention_residual: {
     name: "Attention output: residual",
-    point: "attention.output.residual",
-    kind: "sum",
-    parts: ["input", "attention_dense"],
-    statistics: "attention_residual",
-    symbol: "u",
-    formula: "u = x + o",
-    shape: H,
     text: "The output of the attention is added to the layer's input: the first residual connection.",
   },
-  {
-    id: "attention_output",
+  attention_output: {
     name: "Attention output: LayerNorm",
-    point: "attention.output",
-    kind: "vector",
-    tensor: "attention_output",
-    formula: "a = LayerNorm(u)",
-    shape: H,
     text: "Mean 0 and spread 1 over the H numbers, then stretched and moved by two learned vectors.",
   },
-  {
-    id: "neurons",
+  neurons: {
     name: "Intermediate",
-    point: "intermediate",
-    kind: "neurons",
-    formula: (m) => `f = ${m.activation}(a W_I + b_I)`,
-    shape: (m, T) => `(T, I) = ${T} × ${m.intermediate}`,
     text: "The first half of the feed-forward network: each token by itself, from H numbers to I neurons. Shown are those that fire strongest.",
   },
-  {
-    id: "output_dense",
+  output_dense: {
     name: "Output: dense",
-    point: "output.dense",
-    kind: "vector",
-    tensor: "output_dense",
-    formula: "g = f W_O + b_O",
-    shape: H,
     text: "The second half of the feed-forward network: from I neurons back to H numbers, by W_O of output.dense.",
   },
-  {
-    id: "output_residual",
+  output_residual: {
     name: "Output: residual",
-    point: "output.residual",
-    kind: "sum",
-    parts: ["attention_output", "output_dense"],
-    statistics: "output_residual",
-    symbol: "w",
-    formula: "w = a + g",
-    shape: H,
     text: "The output of the feed-forward network is added to its input: the second residual connection.",
   },
-  {
-    id: "output",
+  output: {
     name: "Output: LayerNorm",
-    point: "",
-    kind: "output",
-    formula: "y = LayerNorm(w)",
-    shape: H,
     text: "Normalised once more: the layer's output, which the next layer reads.",
   },
-];
+};

@@ -2,15 +2,15 @@
 
 import { largest, scaleOf, signScale } from "./color.js";
 import { ofHead, slice, sumOf, tensor } from "./data.js";
-import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
+import { card, el, formulaLine, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { choose, chooseToken, currentWalk, page, state } from "./state.js";
-import { STEPS } from "./steps.js";
+import { steps } from "./steps.js";
 import { bars, vectorTable } from "./vector.js";
 
 export function layerView(width) {
   const walk = currentWalk(),
-    step = STEPS[state.step];
+    step = steps()[state.step];
   return [
     el(
       "div",
@@ -26,7 +26,7 @@ export function layerView(width) {
 }
 
 export function turnStep(by) {
-  choose({ step: Math.max(0, Math.min(STEPS.length - 1, state.step + by)) });
+  choose({ step: Math.max(0, Math.min(steps().length - 1, state.step + by)) });
 }
 
 function stepList() {
@@ -36,7 +36,7 @@ function stepList() {
     el(
       "ol",
       {},
-      STEPS.map((step, index) =>
+      steps().map((step, index) =>
         el(
           "li",
           {},
@@ -66,13 +66,12 @@ function stepList() {
 
 function stepCard(step, walk, width) {
   const { model } = page();
-  const formula = typeof step.formula === "function" ? step.formula(model) : step.formula;
   return card(
     `${step.name}${whichState(step)}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
     el(
       "div",
       { class: "step-head" },
-      el("p", { class: "formula" }, formula, el("span", { class: "shape" }, step.shape(model, walk.tokens.length))),
+      formulaLine(step, model, walk.tokens.length),
       el(
         "div",
         { class: "turns" },
@@ -83,13 +82,13 @@ function stepCard(step, walk, width) {
         ),
         el(
           "button",
-          { onclick: () => turnStep(1), disabled: state.step === STEPS.length - 1, data: { key: "next" } },
+          { onclick: () => turnStep(1), disabled: state.step === model.steps.length - 1, data: { key: "next" } },
           "Next ›",
         ),
       ),
     ),
     el("p", {}, step.text),
-    el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${pointName(step)}"`), "]"),
+    el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${step.points[state.layer]}"`), "]"),
     el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, walk, width)),
   );
 }
@@ -103,12 +102,6 @@ function byHead({ kind }) {
   return kind === "head" || kind === "scores" || kind === "probabilities";
 }
 
-function pointName(step) {
-  const { prefix } = page().model;
-  if (step.kind === "input") return state.layer ? `${prefix}encoder.layer.${state.layer - 1}` : `${prefix}embeddings`;
-  return `${prefix}encoder.layer.${state.layer}${step.point && "."}${step.point}`;
-}
-
 function numbersOf(step, walk, width) {
   const { kind } = step;
   if (kind === "head") return headNumbers(step, walk, width);
@@ -118,7 +111,11 @@ function numbersOf(step, walk, width) {
   return vectorNumbers(step, walk, width);
 }
 
-const SYMBOLS = { input: "x", attention_dense: "o", attention_output: "a", output_dense: "g" };
+// The letter that a step's formula gives its value.
+function letterOf(id) {
+  const { formula } = steps().find((step) => step.id === id);
+  return formula.split(" = ")[0];
+}
 
 // The H numbers of a token at one step of the chosen layer, with norm, mean and spread.
 function vectorAt(name, walk) {
@@ -131,8 +128,7 @@ function vectorAt(name, walk) {
 }
 
 function vectorNumbers(step, walk, width) {
-  const name = step.tensor ?? step.kind;
-  const rows = [{ name: walk.tokens[state.token], strong: true, ...vectorAt(name, walk) }];
+  const rows = [{ name: walk.tokens[state.token], strong: true, ...vectorAt(step.id, walk) }];
   return vectorTable("step-vector", rows, {
     label: `${step.name} of the chosen token`,
     total: page().model.hidden,
@@ -142,11 +138,11 @@ function vectorNumbers(step, walk, width) {
 
 function sumNumbers(step, walk, width) {
   const [first, second] = step.parts.map((name) => vectorAt(name, walk));
-  const statistics = slice(tensor(walk, `${step.statistics}_statistics`, state.show), state.layer, state.token);
+  const statistics = slice(tensor(walk, `${step.id}_statistics`, state.show), state.layer, state.token);
   const rows = [
-    { name: SYMBOLS[step.parts[0]], ...first },
-    { name: `+ ${SYMBOLS[step.parts[1]]}`, ...second },
-    { name: `= ${step.symbol}`, strong: true, values: sumOf(first.values, second.values), statistics },
+    { name: letterOf(step.parts[0]), ...first },
+    { name: `+ ${letterOf(step.parts[1])}`, ...second },
+    { name: `= ${letterOf(step.id)}`, strong: true, values: sumOf(first.values, second.values), statistics },
   ];
   return vectorTable("step-sum", rows, {
     label: `${step.name} of the chosen token`,
@@ -157,7 +153,7 @@ function sumNumbers(step, walk, width) {
 
 function headNumbers(step, walk, width) {
   const { model } = page();
-  const found = tensor(walk, step.tensor, state.show);
+  const found = tensor(walk, step.id, state.show);
   const rowOf = (token) => ofHead(slice(found, state.layer, token), state.head, model.heads);
   const chosen = rowOf(state.token);
   const scale = signScale(Array.from({ length: walk.shown }, (_, token) => largestOf(rowOf(token))));
@@ -197,7 +193,7 @@ function largestOf(values) {
 }
 
 function mapNumbers(step, walk) {
-  const found = tensor(walk, step.tensor, state.show);
+  const found = tensor(walk, step.id, state.show);
   if (!found) return note("The scores of this long text are left out; see the probabilities, the next step.");
   const values = slice(found, state.layer, state.head, state.token);
   const positive = step.kind === "probabilities" && state.show !== "change";

@@ -1,7 +1,7 @@
 // View 1: what the model is given, and the three embeddings that add up to the first hidden state.
 
 import { slice, tensor } from "./data.js";
-import { card, el, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
+import { card, el, formulaLine, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
 import { chooseToken, currentWalk, page, state } from "./state.js";
 import { vectorTable } from "./vector.js";
 
@@ -103,12 +103,7 @@ function embeddingsCard(walk, width) {
   ];
   return card(
     ["Three embeddings add up: ", piece(walk.tokens[token], walk)],
-    el(
-      "p",
-      { class: "formula" },
-      "hidden state 0 = LayerNorm( word[id] + segment[segment] + position[position] )",
-      el("span", { class: "shape" }, `(T, H) = ${walk.tokens.length} × ${model.hidden}`),
-    ),
+    formulaLine(model.embeddings, model, walk.tokens.length),
     vectorTable("embeddings", rows, {
       label: "Embeddings of the chosen token",
       total: model.hidden,

@@ -1,0 +1,263 @@
+"""Every value inside BERT that has a name: what it is called, how it is computed, which shape it has.
+
+A module's output is called what ``named_modules`` calls the module; what lies between modules is called after the
+module it is in, ``encoder.layer.0.attention.self.scores``; a field of a record stands behind a slash, ``/logits``.  The
+order is the order of computation.  Read the tables from top to bottom: they are BERT as a list of formulas.
+
+This is the only place where these names and formulas stand.  ``model.points()``, the lens, minibert.verify and the
+explorer's page select from it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from minibert.errors import InputError
+from minibert.tables import table
+
+
+@dataclass(frozen=True)
+class Point:
+    """One named value."""
+
+    name: str
+    formula: str = ""  # of names nearby: those of the same module first, then those of the same layer
+    shape: str = ""  # B batch, T tokens, H hidden size, N heads, D = H / N, I intermediate size, V vocabulary
+    letters: str = ""  # the formula in one letter per value, for the values that a textbook has; x is a layer's input
+    level: int = 3  # 1: the few that tell most; 2: the others that every implementation has; 3: the rest
+
+    @property
+    def layer(self) -> int | None:
+        """The number of the layer it is in; None outside the layers."""
+        parts = self.name.removeprefix("bert.").split(".")
+        return int(parts[2]) if parts[:2] == ["encoder", "layer"] else None
+
+
+Table = tuple[Point, ...]
+
+EMBEDDINGS: Table = (
+    Point("embeddings.word_embeddings", "word_embeddings[input_ids]", "(B, T, H)", level=2),
+    Point("embeddings.token_type_embeddings", "token_type_embeddings[token_type_ids]", "(B, T, H)", level=2),
+    Point("embeddings.position_embeddings", "position_embeddings[position_ids]", "(1, T, H)", level=2),
+    Point("embeddings.sum", "word_embeddings + token_type_embeddings + position_embeddings", "(B, T, H)"),
+    Point("embeddings.LayerNorm", "LayerNorm(sum)", "(B, T, H)"),
+    Point("embeddings.dropout", "dropout(LayerNorm)", "(B, T, H)"),
+    Point(
+        "embeddings",
+        "= dropout",
+        "(B, T, H)",
+        letters="hidden state 0 = LayerNorm(word[id] + segment[segment] + position[position])",
+        level=1,
+    ),
+)
+LAYER: Table = (  # names after "encoder.layer.N."; {before} is what the layer reads
+    Point("attention.self.query", "{before} @ Wᵀ + b", "(B, T, H)", level=2),
+    Point("attention.self.query_heads", "query, split into N heads", "(B, N, T, D)", letters="q = x W_Q + b_Q"),
+    Point("attention.self.key", "{before} @ Wᵀ + b", "(B, T, H)", level=2),
+    Point("attention.self.key_heads", "key, split into N heads", "(B, N, T, D)", letters="k = x W_K + b_K"),
+    Point("attention.self.value", "{before} @ Wᵀ + b", "(B, T, H)", level=2),
+    Point("attention.self.value_heads", "value, split into N heads", "(B, N, T, D)", letters="v = x W_V + b_V"),
+    Point("attention.self.scores", "query_heads @ key_headsᵀ / √D", "(B, N, T, T)", letters="s = q · kᵀ / √D"),
+    Point("attention.self.masked_scores", "scores + mask", "(B, N, T, T)"),
+    Point("attention.self.probabilities", "softmax(masked_scores)", "(B, N, T, T)", letters="p = softmax(s)", level=2),
+    Point("attention.self.dropout", "dropout(probabilities)", "(B, N, T, T)"),
+    Point("attention.self.context_heads", "dropout @ value_heads", "(B, N, T, D)", letters="c = p v"),
+    Point("attention.self.context", "context_heads, side by side", "(B, T, H)", level=2),
+    Point("attention.self", "= context", "(B, T, H)"),
+    Point("attention.output.dense", "attention.self @ Wᵀ + b", "(B, T, H)", letters="o = [c₁ … c_N] W_AO + b_AO"),
+    Point("attention.output.dropout", "dropout(dense)", "(B, T, H)"),
+    Point("attention.output.residual", "dropout + {before}", "(B, T, H)", letters="u = x + o"),
+    Point("attention.output.LayerNorm", "LayerNorm(residual)", "(B, T, H)"),
+    Point("attention.output", "= LayerNorm", "(B, T, H)", letters="a = LayerNorm(u)", level=2),
+    Point("attention", "= attention.output", "(B, T, H)"),
+    Point("intermediate.dense", "attention @ Wᵀ + b", "(B, T, I)"),
+    Point("intermediate", "{activation}(dense)", "(B, T, I)", letters="f = {activation}(a W_I + b_I)", level=2),
+    Point("output.dense", "intermediate @ Wᵀ + b", "(B, T, H)", letters="g = f W_O + b_O"),
+    Point("output.dropout", "dropout(dense)", "(B, T, H)"),
+    Point("output.residual", "dropout + attention", "(B, T, H)", letters="w = a + g"),
+    Point("output.LayerNorm", "LayerNorm(residual)", "(B, T, H)"),
+    Point("output", "= LayerNorm", "(B, T, H)", level=1),
+    Point("", "= output", "(B, T, H)", letters="y = LayerNorm(w)"),
+)
+POOLER: Table = (
+    Point("pooler.dense", "last_hidden_state[:, 0] @ Wᵀ + b", "(B, H)"),
+    Point("pooler.activation", "tanh(dense)", "(B, H)"),
+    Point("pooler", "= activation", "(B, H)", level=1),
+)
+PREDICTIONS: Table = (
+    Point("cls.predictions.transform.dense", "last_hidden_state @ Wᵀ + b", "(B, T, H)"),
+    Point("cls.predictions.transform.transform_act_fn", "{activation}(dense)", "(B, T, H)"),
+    Point("cls.predictions.transform.LayerNorm", "LayerNorm(transform_act_fn)", "(B, T, H)"),
+    Point("cls.predictions.transform", "= LayerNorm", "(B, T, H)"),
+    Point("cls.predictions.decoder", "transform @ Wᵀ + b", "(B, T, V)"),
+    Point("cls.predictions", "= decoder", "(B, T, V)"),
+)
+RELATIONSHIP: Table = (Point("cls.seq_relationship", "pooler_output @ Wᵀ + b", "(B, 2)"),)
+HEADS: dict[str, Table] = {
+    "BertForPreTraining": (
+        *PREDICTIONS,
+        *RELATIONSHIP,
+        Point("cls", "= cls.predictions", "(B, T, V)"),
+        Point("/loss", "cross-entropy(prediction_logits) + cross-entropy(seq_relationship_logits), with labels", "()"),
+        Point("/prediction_logits", "= cls.predictions", "(B, T, V)", level=1),
+        Point("/seq_relationship_logits", "= cls.seq_relationship", "(B, 2)", level=1),
+    ),
+    "BertForMaskedLM": (
+        *PREDICTIONS,
+        Point("cls", "= cls.predictions", "(B, T, V)"),
+        Point("/loss", "cross-entropy(logits), with labels", "()"),
+        Point("/logits", "= cls", "(B, T, V)", level=1),
+    ),
+    "BertForNextSentencePrediction": (
+        *RELATIONSHIP,
+        Point("cls", "= cls.seq_relationship", "(B, 2)"),
+        Point("/loss", "cross-entropy(logits), with labels", "()"),
+        Point("/logits", "= cls", "(B, 2)", level=1),
+    ),
+    "BertForSequenceClassification": (
+        Point("dropout", "dropout(pooler_output)", "(B, H)"),
+        Point("classifier", "dropout @ Wᵀ + b", "(B, labels)"),
+        Point("/loss", "the loss of problem_type, with labels", "()"),
+        Point("/logits", "= classifier", "(B, labels)", level=1),
+    ),
+    "BertForMultipleChoice": (
+        Point("dropout", "dropout(pooler_output)", "(B·C, H)"),
+        Point("classifier", "dropout @ Wᵀ + b", "(B·C, 1)"),
+        Point("/loss", "cross-entropy(logits), with labels", "()"),
+        Point("/logits", "classifier, a row for C choices", "(B, C)", level=1),
+    ),
+    "BertForTokenClassification": (
+        Point("dropout", "dropout(last_hidden_state)", "(B, T, H)"),
+        Point("classifier", "dropout @ Wᵀ + b", "(B, T, labels)"),
+        Point("/loss", "cross-entropy(logits), with labels", "()"),
+        Point("/logits", "= classifier", "(B, T, labels)", level=1),
+    ),
+    "BertForQuestionAnswering": (
+        Point("qa_outputs", "last_hidden_state @ Wᵀ + b", "(B, T, 2)"),
+        Point("/loss", "mean cross-entropy of start_logits and end_logits, with positions", "()"),
+        Point("/start_logits", "qa_outputs[:, :, 0]", "(B, T)", level=1),
+        Point("/end_logits", "qa_outputs[:, :, 1]", "(B, T)", level=1),
+    ),
+}
+LOGITS = tuple(  # the fields of the heads' records that hold scores, without the slash
+    dict.fromkeys(p.name.removeprefix("/") for head in HEADS.values() for p in head if p.name.endswith("logits"))
+)
+
+
+class Points(tuple[Point, ...]):
+    """All points of a model, in the order of computation.  They print as a table."""
+
+    @cached_property
+    def by_name(self) -> dict[str, Point]:
+        """Name → point, in the same order."""
+        return {point.name: point for point in self}
+
+    def __str__(self) -> str:
+        rows = [(number, point.name, point.formula, point.shape) for number, point in enumerate(self, start=1)]
+        return table(("step", "point", "formula", "shape"), rows, right=("step",))
+
+    __repr__ = __str__
+
+
+class HasPoints(Protocol):
+    """A model of minibert."""
+
+    def points(self) -> Points:
+        """Every point of the model."""
+        ...
+
+
+def hidden_state_names(layers: int, prefix: str = "") -> list[str]:
+    """The points that hold hidden states 0 … L: the embeddings, then the output of each layer."""
+    return [f"{prefix}embeddings", *(f"{prefix}encoder.layer.{number}" for number in range(layers))]
+
+
+def encoder_points(layers: int, activation: str = "activation", *, pooler: bool = True) -> Iterator[Point]:
+    """The points of a BertModel with that many layers; ``activation`` is the config's ``hidden_act``."""
+    yield from EMBEDDINGS
+    for before, this in pairwise(hidden_state_names(layers)):
+        words = {"{before}": before, "{activation}": activation}
+        for point in LAYER:
+            yield _placed(point, f"{this}.{point.name}".removesuffix("."), words)
+    yield Point("encoder/last_hidden_state", f"= {hidden_state_names(layers)[-1]}", "(B, T, H)")
+    if pooler:
+        yield from POOLER
+    yield Point("/last_hidden_state", "= encoder/last_hidden_state", "(B, T, H)")
+    if pooler:
+        yield Point("/pooler_output", "= pooler", "(B, H)")
+
+
+def model_points(
+    classes: Iterable[str], layers: int, activation: str, *, prefix: str, pooler: bool, modules: Iterable[str]
+) -> Points:
+    """Every point of a model, in the order of computation; a run has those that its inputs lead to.
+
+    Args:
+        classes: the names of the model's class and of those it descends from; the first with a head's table counts.
+        layers, activation, pooler: as for :func:`encoder_points`.
+        prefix: what stands before the encoder's modules, "bert." in a model with a head.
+        modules: the names of all modules whose output may be a tensor; those that are in no table stand at the end.
+    """
+    head = next((name for name in classes if name in HEADS), None)
+    encoder = encoder_points(layers, activation, pooler=pooler)
+    points = [_placed(point, _inner(prefix, point.name)) for point in encoder]
+    if head == "BertForMultipleChoice":
+        points = [replace(point, shape=point.shape.replace("(B,", "(B·C,")) for point in points]
+    points += [_placed(point, point.name, {"{activation}": activation}) for point in HEADS.get(head or "", ())]
+    known = {point.name for point in points}
+    return Points((*points, *(Point(name) for name in modules if name not in known)))
+
+
+def _placed(point: Point, name: str, words: Mapping[str, str] = MappingProxyType({})) -> Point:
+    """A point of a table under its full name, the words in braces replaced."""
+    formula, letters = point.formula, point.letters
+    for placeholder, word in words.items():
+        formula, letters = formula.replace(placeholder, word), letters.replace(placeholder, word)
+    return Point(name, formula, point.shape, letters, point.level)
+
+
+def _inner(prefix: str, name: str) -> str:
+    """A point of the encoder as the model around it calls it: ``bert.pooler``, ``bert/pooler_output``."""
+    return prefix.removesuffix(".") + name if name.startswith("/") else prefix + name
+
+
+def select(model: HasPoints, wanted: str | Iterable[str]) -> list[str]:
+    """The points that ``wanted`` names, in the order of computation.
+
+    In a name, ``*`` stands for any letters but a dot and a slash, ``**`` for any letters at all:
+    ``encoder.layer.*.output`` is the output of every layer, ``**.output`` also that of every attention.  Raises
+    InputError for a name that is no point's, and says which come near.
+    """
+    known = [point.name for point in model.points()]
+    found: set[str] = set()
+    for name in names_in(wanted):
+        pattern = re.escape(name).replace(r"\*\*", ".*").replace(r"\*", "[^./]*")
+        matches = [point for point in known if re.fullmatch(pattern, point)]
+        if not matches:
+            raise InputError(_unknown(model, name, known))
+        found.update(matches)
+    return [name for name in known if name in found]
+
+
+def names_in(wanted: str | Iterable[str]) -> list[str]:
+    """One name, or several; InputError for anything else."""
+    several = isinstance(wanted, list | tuple | set | frozenset | dict | Iterator)
+    names: list[Any] = list(wanted) if several else [wanted]
+    if not names:
+        raise InputError("There is no name of a point here; give at least one.")
+    for name in names:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} is no name of a point; expected a text such as 'encoder.layer.0.output'.")
+    return names
+
+
+def _unknown(model: HasPoints, name: str, known: list[str]) -> str:
+    within = [point for point in known if point.endswith(name.lstrip("./")) and name]
+    near = list(dict.fromkeys([*within[:3], *get_close_matches(name, known, n=3)]))[:4]
+    hint = f" Near it: {', '.join(near)}." if near else ""
+    return f"There is no point {name!r} in {type(model).__name__}.{hint} model.points() lists all {len(known)}."
