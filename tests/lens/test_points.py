@@ -111,8 +111,8 @@ def test_the_letters_compute_what_the_model_computes() -> None:
 
 def test_verify_compares_what_every_implementation_has() -> None:
     assert compared_points(1) == [
-        "embeddings.word_embeddings", "embeddings.token_type_embeddings", "embeddings.position_embeddings", "embeddings",
-        "encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.key",
+        "embeddings.word_embeddings", "embeddings.token_type_embeddings", "embeddings.position_embeddings",
+        "embeddings", "encoder.layer.0.attention.self.query", "encoder.layer.0.attention.self.key",
         "encoder.layer.0.attention.self.value", "encoder.layer.0.attention.self.probabilities",
         "encoder.layer.0.attention.self.context", "encoder.layer.0.attention.output", "encoder.layer.0.intermediate",
         "encoder.layer.0.output", "pooler", "prediction_logits", "seq_relationship_logits", "logits", "start_logits",
