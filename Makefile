@@ -26,7 +26,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict minibert
 
-# Every speed the README names, an hour or more on two cores; each script alone says what else it can do (--help).
+# Every speed that docs/benchmarks.md names, an hour or more on two cores; each script alone says what else it can do (--help).
 bench: $(VENV)/.bench
 	$(BIN)/python scripts/bench_tokenizer.py
 	$(BIN)/python scripts/bench_load.py

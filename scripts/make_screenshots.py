@@ -1,4 +1,4 @@
-"""Make the pictures of the explorer that stand in the README: docs/images/explorer-*.png.
+"""Make the pictures of the explorer of README.md and docs/lens.md: docs/images/explorer-*.png.
 
     python scripts/make_screenshots.py                  # all-MiniLM, the light page, 1280 pixels wide
     python scripts/make_screenshots.py --width 400 --dark --into /tmp/look

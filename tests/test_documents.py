@@ -278,3 +278,22 @@ def test_the_benchmarks_are_those_of_the_makefile() -> None:
     makefile = re.findall(r"\$\(BIN\)/python (scripts/bench_.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
     document = [call.removeprefix("python ") for call, _ in calls("docs/benchmarks.md") if "bench_" in call]
     assert document[: len(makefile)] == makefile
+
+
+def test_files_that_other_programs_read_agree_with_the_project() -> None:
+    """CITATION.cff, the hooks and the workflow: they parse, call make alone, and name what pyproject.toml names."""
+    yaml = pytest.importorskip("yaml")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["authors"] == project["authors"] == [{"name": "the minibert authors"}]
+    assert "url" not in citation
+    assert "urls" not in project
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [(room["repo"], hook["entry"]) for room in hooks["repos"] for hook in room["hooks"]] == [
+        ("local", "make lint")
+    ]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make lint", "make test"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
