@@ -40,6 +40,7 @@ from minibert.source import (
 ALIGNMENT = 64  # bytes, torch's own: numbers that lie otherwise are rounded otherwise in some products
 LARGE = 32 << 20  # bytes of a tensor; only tables of words have more
 BLOCK = 4 << 20
+SERIAL = 1 << 15  # numbers that torch sums on one thread: several wait for each other on a busy machine
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
 MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
@@ -80,7 +81,10 @@ class Weights(ABC):
 def all_finite(tensor: Tensor) -> bool:
     """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
     kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    return bool(tensor.sum(dtype=kind).isfinite()) or bool(tensor.isfinite().all())
+    total = torch.zeros((), dtype=kind, device=tensor.device)
+    for block in tensor.flatten().split(SERIAL):
+        total += block.sum(dtype=kind)
+    return bool(total.isfinite()) or bool(tensor.isfinite().all())
 
 
 class SafetensorsWeights(Weights):
