@@ -29,7 +29,14 @@ from minibert.embedding.arguments import (
 )
 from minibert.embedding.columns import Columns, Optimized
 from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
-from minibert.embedding.packed import Buffers, Packed, packed_hidden_states
+from minibert.embedding.packed import (
+    Buffers,
+    Packed,
+    called_hidden_states,
+    called_outputs,
+    is_plain,
+    packed_hidden_states,
+)
 from minibert.embedding.pooling import POOLINGS, TOKEN_POOLINGS, pool_packed
 from minibert.embedding.scores import SIMILARITIES, similarity
 from minibert.embedding.sentence_transformers import read_sentence_settings
@@ -316,8 +323,14 @@ class Embedder:
         The result, printed, says how long it took to set up: with ``compile`` some 30 s for 6 layers, less when it is
         not the first time.  torch.compile needs a C++ compiler; where there is none, it says so and what needs none is
         kept.  Vectors agree within 1e-6 after normalisation.  Weights that are changed afterwards want another
-        ``optimize()``.
+        ``optimize()``; while the model has hooks or other modules than BERT's, it is called itself, as without.  Raises
+        InputError for a model that has them now.
         """
+        if not is_plain(self.model):
+            raise InputError(
+                "The model has hooks or other modules than BERT's own, or is traced or edited, and there is nothing to "
+                "optimize: it is called as it is. Take them out first, or merge what was added into the weights."
+            )
         self.columns = Columns(self.model)
         return self.columns.compile() if compile else Optimized(False, 0.0, "as asked")
 
@@ -391,18 +404,26 @@ class Embedder:
         return [*row[: self.max_length - 1], row[-1]]
 
     def hidden_states(self, packed: Packed, wanted: set[int], buffers: Buffers | None = None) -> dict[int, Tensor]:
-        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way that is set up.
+        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way there is for this model.
 
-        Raises InputError while the model is traced or edited: these ways do not come by every point.
+        A model with hooks or replaced modules, or one that is traced or edited, is called itself; see packed.py.
         """
-        if self.model.is_watched():
-            raise InputError(
-                "The model is being traced or edited, and an Embedder does not run it point by point; call the model "
-                "itself: model(**tokenizer(texts, padding=True, return_tensors='pt'))."
-            )
+        if not is_plain(self.model):
+            return called_hidden_states(self.model, packed, wanted)
         if self.columns is not None and self.columns.fits(packed):
             return self.columns.hidden_states(packed, wanted)
         return packed_hidden_states(self.model, packed, wanted, buffers)
+
+    def pooler_output(self, packed: Packed, buffers: Buffers | None = None) -> Tensor:
+        """(texts, H): what the model's pooler makes of [CLS]."""
+        if not is_plain(self.model):
+            outputs = called_outputs(self.model, packed)
+            return torch.cat([output.pooler_output for output in outputs if output.pooler_output is not None])
+        assert self.model.pooler is not None
+        last = self.model.config.num_hidden_layers
+        hidden_states = self.hidden_states(packed, {last}, buffers)[last]
+        vectors: Tensor = self.model.pooler(pool_packed(hidden_states, packed, ("cls",), True)[:, None])
+        return vectors
 
     def vectors_of(
         self,
@@ -423,12 +444,11 @@ class Embedder:
         for numbers in parts:
             ids, segments = zip(*(rows[number] for number in numbers), strict=True)
             packed = Packed.of(ids, segments, self.device)
-            hidden = self.hidden_states(packed, set(layers.numbers), buffers)
-            values = layers.combine([hidden[number] for number in layers.numbers])
             if poolings == ("pooler",):
-                assert self.model.pooler is not None
-                vectors = self.model.pooler(pool_packed(values, packed, ("cls",), True)[:, None])
+                vectors = self.pooler_output(packed, buffers)
             else:
+                hidden = self.hidden_states(packed, set(layers.numbers), buffers)
+                values = layers.combine([hidden[number] for number in layers.numbers])
                 vectors = pool_packed(values, packed, poolings, include_special_tokens, skipped)
             found.append((self.steps(vectors) if len(self.steps) else vectors).float())
         together = (torch.cat(found) if len(found) > 1 else found[0]).cpu()

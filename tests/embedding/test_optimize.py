@@ -12,7 +12,6 @@ import minibert
 from minibert import BertModel, Embedder, InputError
 from minibert.embedding.columns import COLUMNS, Columns
 from minibert.embedding.packed import Packed, packed_hidden_states
-from minibert.lens.editing import edit
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = ["", "the bank", "He sat on the bank of the river.", "나는 배를 타고 여행을 간다.", "word " * 40]
@@ -95,10 +94,3 @@ def test_a_device_that_is_not_here_is_a_sentence():
     for name in ("cuda:99", "no-such-device"):
         with pytest.raises(InputError, match=f"There is no device '{name}' here"):
             Embedder.from_pretrained(FOLDER, device=name)
-
-
-def test_a_model_that_is_edited_is_not_run_packed():
-    embedder = Embedder.from_pretrained(FOLDER)
-    with pytest.raises(InputError, match="edited"), edit(embedder.model, "encoder.layer.0.output", torch.zeros_like):
-        embedder.encode("the bank")
-    assert embedder.encode("the bank").shape == (16,)
