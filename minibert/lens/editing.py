@@ -67,7 +67,7 @@ def edit(
     if missed:
         warnings.warn(
             f"{', '.join(sorted(missed))}: edited, but never computed in the block. Only runs of the model itself in "
-            "this thread are edited, not those of a compiled or packed one.",
+            "this thread are edited, not those of a compiled one.",
             RuntimeWarning,
             stacklevel=3,
         )
