@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from minibert.checkpoint.sstable import DamagedTable, read_table, read_varint
+from minibert.checkpoint.sstable import CompressedTable, DamagedTable, read_table, read_varint
 from minibert.errors import CheckpointError
 
 MAX_SHARDS = 99_999  # the names of the data files have five digits for it
@@ -81,6 +81,11 @@ def read_index(data: bytes, path: Path) -> tuple[int, dict[str, TensorEntry]]:
         if num_shards == 0:
             raise DamagedTable("it has no header")
         _refuse_overlaps(entries)
+    except CompressedTable as error:
+        raise CheckpointError(
+            f"{path}: {error}, and minibert reads indexes as TensorFlow writes them since 1.2, uncompressed. Load the "
+            "checkpoint with TensorFlow and save it again."
+        ) from error
     except DamagedTable as error:
         raise CheckpointError(
             f"{path} cannot be read as the index of a TensorFlow checkpoint: {error}. The file is damaged, incomplete "

@@ -4,9 +4,9 @@ A table maps byte strings to byte strings, in ascending order of the keys.  The 
 a footer points at one *index block*, whose values point at the *data blocks*, whose entries are the table's.
 Every block carries a CRC-32C.  Look at ``read_table`` first, then at ``_block_entries``.
 
-Written from LevelDB's doc/table_format.md and TensorFlow's tensorflow/core/lib/io/table*; compressed blocks
-from google/snappy's format_description.txt.  A damaged or hostile file costs bounded time and memory: blocks may
-neither overlap nor go backwards, keys must ascend, and there are limits on both.
+Written from LevelDB's doc/table_format.md and TensorFlow's tensorflow/core/lib/io/table*.  A damaged or hostile file
+costs bounded time and memory: blocks may neither overlap nor go backwards, keys must ascend, and there are limits on
+both.
 """
 
 from collections.abc import Iterator
@@ -20,22 +20,26 @@ TRAILER_BYTES = 5  # behind each block: how it is compressed (one byte), and its
 
 # bert-large with Adam's slots has an index of some 50 KB and 1,200 entries; these limits keep the worst that a hostile
 # file can do to seconds and a hundred megabytes.
-MAX_TABLE_BYTES = 4 << 20  # of all blocks together, decompressed
+MAX_TABLE_BYTES = 4 << 20  # of all blocks together
 MAX_ENTRIES = 20_000
 MAX_KEY_BYTES = 1024  # prefix compression could otherwise make each four bytes of file a key of megabytes
 
-UNCOMPRESSED, SNAPPY = 0, 1
-SNAPPY_LITERAL = 0
+UNCOMPRESSED = 0
 
 
 class DamagedTable(CheckpointError):
     """Bytes that no writer produces.  The message tells the detail; whoever opened the file adds its name."""
 
 
+class CompressedTable(CheckpointError):
+    """A table with a compressed block, which is not read here.  The message tells which block."""
+
+
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The (key, value) pairs of a whole table file, in ascending order of the keys.
 
-    Raises DamagedTable as soon as something is wrong, which may be after some pairs were given.
+    Raises DamagedTable as soon as something is wrong, which may be after some pairs were given, and CompressedTable
+    for a block that is compressed.
     """
     if len(data) < FOOTER_BYTES:
         raise DamagedTable(f"it has {len(data)} bytes, fewer than the {FOOTER_BYTES} of a table's footer")
@@ -91,7 +95,7 @@ def _read_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 
 
 def _read_block(data: bytes, offset: int, size: int) -> bytes:
-    """The content of one block: bounds and checksum tested, decompressed."""
+    """The content of one block: bounds, checksum and compression tested."""
     end = offset + size + TRAILER_BYTES
     if end > len(data) - FOOTER_BYTES:
         raise DamagedTable(f"a block should end at byte {end}, beyond the {len(data) - FOOTER_BYTES} before the footer")
@@ -99,12 +103,10 @@ def _read_block(data: bytes, offset: int, size: int) -> bytes:
     computed = crc32c(data[offset : end - 4])  # the type byte is under the checksum, too
     if stored != computed:
         raise DamagedTable(f"the block at byte {offset} has the CRC-32C {computed:#010x}, expected {stored:#010x}")
-    content, compression = data[offset : offset + size], data[end - 5]
-    if compression == UNCOMPRESSED:
-        return content
-    if compression == SNAPPY:
-        return _decompress_snappy(content)
-    raise DamagedTable(f"the block at byte {offset} is compressed by method {compression}, known are 0 and 1 (Snappy)")
+    compression = data[end - 5]
+    if compression != UNCOMPRESSED:  # TensorFlow has written indexes uncompressed since 1.2
+        raise CompressedTable(f"the block at byte {offset} is compressed (method {compression}; 1 is Snappy)")
+    return data[offset : offset + size]
 
 
 def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -131,43 +133,3 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         key = key[:shared] + block[position:value_start]
         position = value_start + value_size
         yield key, block[value_start:position]
-
-
-def _decompress_snappy(data: bytes) -> bytes:
-    """What ``data`` stands for.
-
-    TensorFlow has written its indexes uncompressed since 1.2, but reads compressed ones, and releases around 1.1
-    may have made some (tensor_bundle.cc, ``TableBuilderOptions``).  Snappy is literals and copies of what was
-    written before, nothing else.
-    """
-    expected, position = read_varint(data, 0)
-    if expected > MAX_TABLE_BYTES:
-        raise DamagedTable(f"a Snappy block claims {expected} bytes, more than the {MAX_TABLE_BYTES:,} allowed")
-    output = bytearray()
-    while position < len(data):
-        tag = data[position]
-        kind, position = tag & 3, position + 1
-        if kind == SNAPPY_LITERAL:
-            length = (tag >> 2) + 1
-            if length > 60:  # 61 … 64 stand for one to four bytes that hold the length
-                start, position = position, position + length - 60
-                length = int.from_bytes(data[start:position], "little") + 1
-            output += data[position : position + length]
-            position += length
-        else:
-            start, position = position, position + (1, 2, 4)[kind - 1]
-            distance = int.from_bytes(data[start:position], "little")
-            length = (tag >> 2) + 1
-            if kind == 1:  # a short copy: the tag holds three bits of length and the upper three of the distance
-                length, distance = (tag >> 2 & 7) + 4, distance | tag >> 5 << 8
-            if not 0 < distance <= len(output):
-                raise DamagedTable(f"a Snappy block copies from {distance} bytes back, {len(output)} are written")
-            # A copy may reach into what it is itself writing: then it repeats.
-            begin = len(output) - distance
-            piece = output[begin : begin + length]
-            output += (piece * (length // len(piece) + 1))[:length]
-        if len(output) > expected:
-            break
-    if position != len(data) or len(output) != expected:
-        raise DamagedTable(f"a Snappy block does not hold the {expected} bytes that it claims")
-    return bytes(output)
