@@ -25,6 +25,7 @@ from minibert.finetuning import finetune
 from minibert.lock import NAME, alone_in, locked
 from minibert.training.loop import train
 from minibert.training.settings import Settings
+from tests.support import command
 from tests.support.toy_tasks import TINY, write_toy
 from tests.support.toy_training import Toy, ToyObjective, toy_model
 
@@ -218,13 +219,9 @@ def test_a_call_that_fails_leaves_no_folder(tmp_path) -> None:
 
 def test_all_processes_of_torchrun_end_with_one_sentence(tmp_path) -> None:
     data = write_toy("classify", tmp_path / "train", 16)
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "minibert", "finetune"]
-    command += ["classify", str(data), "--model", str(TINY), "--output", str(tmp_path / "out"), "--epochs", "1"]
+    options = ["--model", str(TINY), "--output", str(tmp_path / "out"), "--epochs", "1"]
     with held(tmp_path / "out") as process:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
-            text=True, check=False, timeout=120,
-        )  # fmt: skip
+        done = command.run("finetune", "classify", str(data), *options, workers=2, timeout=120)
         ours = [line for line in done.stderr.splitlines() if line.startswith("minibert:")]
         assert len(ours) == 1 and f"process {process.pid} on" in ours[0]
         assert "minibert/" not in done.stderr.replace(ours[0], "")  # no traceback of ours; torchrun adds its own report

@@ -11,6 +11,7 @@ import pytest
 from safetensors.torch import load, save
 
 import minibert
+from tests.support import command
 from tests.support.hub_server import HubServer
 
 ROOT = Path(__file__).parents[2]
@@ -50,14 +51,7 @@ def server() -> Iterator[HubServer]:
 def run(server: HubServer, home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     ours = {"HF_ENDPOINT": server.endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
-    return subprocess.run(
-        [sys.executable, "-m", "minibert", *arguments],
-        env=clean | ours | environment,
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
+    return command.run(*arguments, env=clean | ours | environment)
 
 
 def expected_vector() -> list[float]:

@@ -10,6 +10,7 @@ import pytest
 
 import minibert
 from minibert.cli import build_parser, main
+from tests.support.command import ROOT, mistake, run
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 GOOGLE = Path(__file__).parents[1] / "checkpoint" / "google"
@@ -108,12 +109,7 @@ def test_convert(tmp_path, capsys) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, capsys) -> None:
-    assert main(arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("minibert: ")
-    assert printed.err.count("\n") == 1
-    assert sentence in printed.err
+    assert sentence in mistake(capsys, arguments)
 
 
 LONG = "[MASK] " + "bank " * 40
@@ -151,30 +147,18 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys) -> None:
     assert "Traceback" not in capsys.readouterr().err
 
 
-def run(*arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "minibert", *arguments],
-        capture_output=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-        **options,
-    )
-
-
 def test_as_a_module_and_with_bytes_that_are_no_text() -> None:
-    done = run("--version", text=True)
+    done = run("--version")
     assert done.stdout == f"minibert {minibert.__version__}\n"
     done = run("tokenize", b"caf\xe9".decode(errors="surrogateescape"), "--model", str(FOLDER))
     assert done.returncode == 2
-    assert b"Traceback" not in done.stderr
-    assert b"surrogate" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "surrogate" in done.stderr
 
 
 def test_a_reader_that_closes_early_is_no_error() -> None:
-    command = f"{sys.executable} -m minibert inspect {GOOGLE} | head -1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False
-    )
+    typed = f"{sys.executable} -m minibert inspect {GOOGLE} | head -1"
+    done = subprocess.run(typed, shell=True, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout.startswith("BertForPreTraining: 2 layers")
     assert done.stderr == ""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minibert.cli import main
+from tests.support.command import mistake
 
 CHECKPOINT = str(Path(__file__).parents[2] / "minibert" / "goldens" / "random-bert")
 
@@ -39,16 +40,13 @@ def test_writes_one_file(tmp_path, capsys) -> None:
 )
 def test_mistakes_are_sentences(arguments, sentence, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["explore", *arguments, "--model", CHECKPOINT]) == 2
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
+    assert sentence in mistake(capsys, ["explore", *arguments, "--model", CHECKPOINT])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_says_how_to_get_the_server(monkeypatch, capsys) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert main(["explore", "--serve", "--model", CHECKPOINT]) == 2
-    assert "pip install '.[serve]'" in capsys.readouterr().err
+    assert "pip install '.[serve]'" in mistake(capsys, ["explore", "--serve", "--model", CHECKPOINT])
 
 
 def test_ports() -> None:

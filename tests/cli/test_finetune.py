@@ -17,6 +17,7 @@ from minibert.cli import main
 from minibert.commands import finetune as command
 from minibert.finetuning import TASKS, MultiLabel
 from minibert.training.journal import Journal, read_journal
+from tests.support.command import mistake
 from tests.support.toy_tasks import TINY, class_rows, write_jsonl, write_toy
 
 FAST = ["--epochs", "2", "--batch-size", "8", "--learning-rate", "1e-3"]
@@ -32,17 +33,6 @@ def arguments(task: str, folder: Path, *more: str, count: int = 32) -> list[str]
     """The command that trains a toy in ``folder / "run"``."""
     train = write_toy(task, folder / "train", count)
     return ["finetune", task, str(train), "--output", str(folder / "run"), "--model", str(TINY), *FAST, *more]
-
-
-def complaint(capsys, typed: list[str]) -> str:
-    """The one sentence that a mistake prints."""
-    assert main(typed) == 2
-    printed, said = capsys.readouterr()
-    assert printed == ""
-    *_, last = said.splitlines()
-    assert last.startswith("minibert: ")
-    assert "Traceback" not in said
-    return last
 
 
 def test_the_options_are_those_of_the_tasks() -> None:
@@ -191,14 +181,14 @@ def test_bad_data_is_named_and_nothing_is_written(tmp_path, capsys) -> None:
     }
     typed = ["--output", str(tmp_path / "run"), "--model", str(TINY), *FAST]
     for path, part in files.items():
-        said = complaint(capsys, ["finetune", "classify", path, *typed])
+        said = mistake(capsys, ["finetune", "classify", path, *typed])
         assert path in said
         assert part in said
     dev = broken(tmp_path / "dev.jsonl", [*rows[:3], {"text": "she sat", "label": "about birds"}])
-    said = complaint(capsys, ["finetune", "classify", good, "--dev", dev, *typed])
+    said = mistake(capsys, ["finetune", "classify", good, "--dev", dev, *typed])
     assert dev in said
     assert "row 4 has the label 'about birds' in 'label'; the training data has 'about pear', 'about river'" in said
-    said = complaint(capsys, ["finetune", "entities", write_bad_conll(tmp_path / "bad.conll"), *typed])
+    said = mistake(capsys, ["finetune", "entities", write_bad_conll(tmp_path / "bad.conll"), *typed])
     assert "bad.conll: row 1 (line 2) has the label 'PERSON' at the word 'sat'; expected O, B-" in said
     assert not (tmp_path / "run").exists()
 
@@ -211,7 +201,7 @@ def write_bad_conll(path: Path) -> str:
 def test_bad_rows_can_be_left_out(tmp_path, capsys) -> None:
     train = broken(tmp_path / "train.jsonl", [{"text": "she sat", "label": ""}, *class_rows(12)])
     typed = ["finetune", "classify", train, "--output", str(tmp_path / "run"), "--model", str(TINY), *FAST]
-    assert "row 1" in complaint(capsys, typed)
+    assert "row 1" in mistake(capsys, typed)
     assert main([*typed, "--skip-bad", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 12
 
@@ -222,7 +212,7 @@ def test_labels_that_do_not_fit_the_head(tmp_path, capsys) -> None:
     other = broken(tmp_path / "other.jsonl", rows)
     typed = ["finetune", "classify", other, "--output", str(tmp_path / "next"), "--model", str(tmp_path / "run"), *FAST]
     capsys.readouterr()
-    said = complaint(capsys, typed)
+    said = mistake(capsys, typed)
     assert "has a head for 2 labels ('about pear', 'about river'), but the data asks for 2 ('on pear', 'on r" in said
     assert "--fresh-head" in said
     assert not (tmp_path / "next").exists()
@@ -232,7 +222,7 @@ def test_labels_that_do_not_fit_the_head(tmp_path, capsys) -> None:
 
 def test_a_rate_that_explodes_says_the_step(tmp_path, capsys) -> None:
     typed = [*arguments("classify", tmp_path), "--learning-rate", "1e38", "--warmup", "0", "--clip", "0"]
-    said = complaint(capsys, typed)
+    said = mistake(capsys, typed)
     assert re.search(r"At step \d of 8 the loss is (nan|inf) and the gradient's norm .* \(batch of examples \d", said)
     assert "Lower the learning rate" in said
     assert not (tmp_path / "run" / "model.safetensors").exists()
@@ -252,7 +242,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, capsys) -> None:
     typed = arguments("classify", tmp_path)
     with files_of_at_most(20_000):
-        said = complaint(capsys, typed)
+        said = mistake(capsys, typed)
     assert "cannot be written" in said
     run = tmp_path / "run"
     assert not (run / "model.safetensors").exists()
@@ -262,7 +252,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capsys) -> None:
     texts = broken(tmp_path / "texts.jsonl", class_rows(40))
     capsys.readouterr()
     with files_of_at_most(500):
-        said = complaint(capsys, ["predict", str(run), "--input", texts, "--output", str(output)])
+        said = mistake(capsys, ["predict", str(run), "--input", texts, "--output", str(output)])
     assert str(output) in said
     assert not list(tmp_path.glob("*out.jsonl*"))
 
@@ -286,7 +276,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capsys) -> None:
     ],
 )
 def test_slips_of_finetune(more: list[str], part: str, tmp_path, capsys) -> None:
-    assert part in complaint(capsys, [*arguments("classify", tmp_path), *more])
+    assert part in mistake(capsys, [*arguments("classify", tmp_path), *more])
     assert not (tmp_path / "run").exists()
 
 
@@ -309,4 +299,4 @@ def test_slips_of_predict(more: list[str], part: str, tmp_path, capsys) -> None:
         folder = tmp_path / "run"
         assert main(arguments("classify", tmp_path, "--steps", "1")) == 0
         capsys.readouterr()
-    assert part in complaint(capsys, ["predict", str(folder), *more])
+    assert part in mistake(capsys, ["predict", str(folder), *more])

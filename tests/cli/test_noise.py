@@ -12,6 +12,7 @@ from minibert import BertForPreTraining, BertTokenizer, exact_sensitivity, reado
 from minibert.cli import build_parser, main
 from minibert.lens.blocks import Scale, draw_blocks, fitting, numbers
 from minibert.tables import width
+from tests.support.command import mistake
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")
 TEXT = "나는 배를 the bank."
@@ -183,15 +184,12 @@ def test_parts_of_a_block() -> None:
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, capsys) -> None:
     pytest.importorskip("matplotlib")
-    assert run(*arguments) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("minibert: ") and printed.err.count("\n") == 1
-    assert sentence in printed.err
+    assert sentence in mistake(capsys, [*arguments, "--model", FOLDER])
 
 
 def test_a_model_without_a_head(capsys, minilm) -> None:
-    assert main(["readout", "the bank", "--model", str(minilm)]) == 2
-    assert "BertModel has no masked-language-modelling head" in capsys.readouterr().err
+    said = mistake(capsys, ["readout", "the bank", "--model", str(minilm)])
+    assert "BertModel has no masked-language-modelling head" in said
 
 
 @pytest.mark.parametrize("verb", ["noise", "attention", "readout"])

@@ -1,29 +1,21 @@
 """``torchrun -m minibert``: the same flags, the same result as one process, and printed once."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from minibert.training.journal import read_journal
+from tests.support.command import run
 from tests.support.texts import ENGLISH
 from tests.support.toy_tasks import toy_checkpoint, write_toy
 from tests.support.toy_training import furthest
 
-ROOT = Path(__file__).parents[2]
-
 
 def typed(workers: int, *arguments: str) -> dict:
     """What the command printed as JSON, with so many processes."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)] if workers > 1 else []
-    done = subprocess.run(
-        [sys.executable, *launch, "-m", "minibert", *arguments, "--json"],
-        cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run(*arguments, "--json", workers=workers)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     report: dict = json.loads(done.stdout)  # one report: the other process says nothing

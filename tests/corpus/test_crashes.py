@@ -6,7 +6,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,29 +14,20 @@ from pathlib import Path
 import pytest
 
 from minibert import embed_corpus
+from tests.support.command import ROOT, command, run
 from tests.support.corpus import FOLDER, contents, make_texts
-
-ROOT = Path(__file__).parents[2]
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}  # as in this process: another number may round otherwise
 
 
 def crash(what: str, source: Path, folder: Path, **settings) -> dict:
-    program = [sys.executable, "-m", "tests.support.corpus_crashes"]
-    command = [*program, what, str(source), str(folder), json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = run(what, str(source), str(folder), json.dumps(settings), module="tests.support.corpus_crashes")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def run(*arguments, **settings) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        command(*arguments), cwd=ROOT, env=ONE_THREAD, capture_output=True, text=True, check=False, **settings
-    )
-
-
-def command(source: Path, folder: Path, *options: str) -> list[str]:
-    ours = ["--model", str(FOLDER), "--input", str(source), "--output", str(folder), "--shard-rows", "100", *options]
-    return [sys.executable, "-m", "minibert", "embed", *ours]
+def embed(source: Path, folder: Path, *options: str) -> list[str]:
+    """The arguments of ``minibert embed``."""
+    ours = ["--model", str(FOLDER), "--input", str(source), "--output", str(folder), "--shard-rows", "100"]
+    return ["embed", *ours, *options]
 
 
 @pytest.fixture
@@ -111,13 +101,13 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
 
 def test_the_command_killed_and_interrupted(source, whole, quick) -> None:
     folder = quick / "out"
-    process = subprocess.Popen(command(source, folder, "--skip-bad"), cwd=ROOT, env=ONE_THREAD)
+    process = subprocess.Popen(command(*embed(source, folder, "--skip-bad")), cwd=ROOT)
     wait_for(folder, "shard-00003.json", process)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     half = contents(folder)
     process = subprocess.Popen(
-        command(source, folder, "--skip-bad"), cwd=ROOT, env=ONE_THREAD, stderr=subprocess.PIPE, text=True
+        command(*embed(source, folder, "--skip-bad")), cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     wait_for(folder, "shard-00015.json", process)
     process.send_signal(signal.SIGINT)
@@ -126,7 +116,7 @@ def test_the_command_killed_and_interrupted(source, whole, quick) -> None:
     assert said == (
         f"minibert: interrupted; {folder} keeps the shards that are complete, the same command goes on from there\n"
     )
-    done = run(source, folder, "--skip-bad")
+    done = run(*embed(source, folder, "--skip-bad"))
     assert (done.returncode, done.stderr) == (0, "")  # no bar where there is no terminal
     assert done.stdout.startswith(f"{folder}: 2,998 vectors of 16 numbers in 30 shards; 2 rows could not be read")
     assert contents(folder) == whole
@@ -140,7 +130,7 @@ def test_no_room(quick, embedder) -> None:
     texts = [f"{text} {'river ' * (number // 8)}" for number, text in enumerate(make_texts(1000))]
     source, folder = quick / "texts.txt", quick / "out"
     source.write_text("\n".join(texts), encoding="utf-8")
-    done = run(source, folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
+    done = run(*embed(source, folder), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert ".jsonl' cannot be written (File too large). Make room or mend that and run again" in done.stderr

@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from minibert.training.apart import HeldOut, without_heldout
 from minibert.training.documents import read_documents
 from minibert.training.files import files_of
 from minibert.training.pretrain import Text, apart
+from tests.support import command
 from tests.support.toy_tasks import toy_checkpoint
 
 SECRET = [
@@ -212,11 +211,7 @@ def test_folders_are_looked_into(books, tmp_path, caplog) -> None:
 def test_torchrun_agrees_on_what_is_held_out(books, tmp_path) -> None:
     """Every worker takes the same files out, and only the first says so."""
     pytest.importorskip("tokenizers")
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "minibert",
-         *run(books, tmp_path / "run", "--heldout", str(books / "X.txt"))],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = command.run(*run(books, tmp_path / "run", "--heldout", str(books / "X.txt")), workers=2)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stderr.count("Held out, and so taken out of the training text") == 1
     assert "FutureWarning" not in done.stderr

@@ -2,21 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.support.command import run
 from tests.support.training_crashes import FEWEST_KILLS
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_killed_runs_end_as_one_that_was_not():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
-        command = [sys.executable, "-m", "tests.support.training_crashes", folder]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        done = run(folder, module="tests.support.training_crashes")
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert found["anywhere"]["same"]

@@ -1,8 +1,5 @@
 """Several processes train as one does: torchrun with two workers on this machine's CPU (gloo)."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,20 +7,16 @@ import torch
 
 from minibert.training.journal import read_journal
 from minibert.training.snapshot import snapshots
+from tests.support.command import run
 from tests.support.toy_training import furthest, toy_model
 
-ROOT = Path(__file__).parents[2]
 BOUNDS = {"float32": 1e-5, "float64": 1e-10}  # the issue's: what adding in another order may change in 20 steps
 
 
 def start(count: int, folder: Path, *options: str) -> dict[str, torch.Tensor]:
     """The weights after a run with ``count`` workers."""
     folder.mkdir(exist_ok=True)
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)] if count > 1 else []
-    command = [sys.executable, *launch, "-m", "tests.support.distributed_run", str(folder), *options]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
+    done = run(str(folder), *options, workers=count, module="tests.support.distributed_run")
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(folder / "weights.pt", weights_only=True)
 
