@@ -71,3 +71,10 @@ def no_own_checkpoint(tmp_path, monkeypatch) -> None:
     from minibert import source
 
     monkeypatch.setattr(source, "DEMO_FOLDER", tmp_path / "absent")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that ask for the browser."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)

@@ -11,6 +11,8 @@ from minibert import InputError
 from tests.parity.compare import assert_same_outputs
 from tests.parity.tolerances import EXACT, MERGED
 
+pytestmark = pytest.mark.peers
+
 RANDOM_BERT = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = [
     "the pear tree is in bloom",

@@ -217,6 +217,8 @@ def test_a_call_that_fails_leaves_no_folder(tmp_path) -> None:
         fail()
 
 
+@pytest.mark.slow
+@pytest.mark.crash
 def test_all_processes_of_torchrun_end_with_one_sentence(tmp_path) -> None:
     data = write_toy("classify", tmp_path / "train", 16)
     options = ["--model", str(TINY), "--output", str(tmp_path / "out"), "--epochs", "1"]

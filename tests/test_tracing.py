@@ -91,7 +91,9 @@ def test_export_with_any_batch_and_length(name: str) -> None:
     assert_same_outputs(found, model(**other), EAGER_AGAINST_SDPA)
 
 
-@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForQuestionAnswering"])
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", pytest.param("BertForQuestionAnswering", marks=pytest.mark.slow)]
+)
 def test_compile_a_training_step_as_one_graph(name: str) -> None:
     model = make(name)
     inputs = inputs_for(name)

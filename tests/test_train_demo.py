@@ -61,6 +61,7 @@ def halves(count: int, seed: int):
     return found[0::2], found[1::2]
 
 
+@pytest.mark.slow
 def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     script, tmp_path, monkeypatch, capsys
 ) -> None:

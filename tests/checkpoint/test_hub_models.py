@@ -60,7 +60,12 @@ def expected_vector() -> list[float]:
     return minibert.embed_texts(model, tokenizer, ["the bank"])[0].tolist()
 
 
-@pytest.mark.parametrize("name", ["owner/bert", "owner/sentences", "owner/shards"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(f"owner/{kind}", marks=SLOW) for kind in ("bert", "sentences")), "owner/shards"]
+)
 def test_a_name_is_as_good_as_a_folder_and_works_offline_afterwards(server, tmp_path, name: str) -> None:
     embed = ("embed", "the bank", "--model", name, "--json")
     done = run(server, tmp_path, *embed)

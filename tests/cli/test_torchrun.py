@@ -12,6 +12,8 @@ from tests.support.texts import ENGLISH
 from tests.support.toy_tasks import toy_checkpoint, write_toy
 from tests.support.toy_training import furthest
 
+pytestmark = pytest.mark.crash
+
 
 def typed(workers: int, *arguments: str) -> dict:
     """What the command printed as JSON, with so many processes."""
@@ -28,7 +30,9 @@ def same_but_for_rounding(one: Path, two: Path) -> None:
     assert all(ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), abs=1e-5) for ours, theirs in pairs)
 
 
-@pytest.mark.parametrize(("task", "way"), [("classify", []), ("entities", ["--fsdp"])])
+@pytest.mark.parametrize(
+    ("task", "way"), [("classify", []), pytest.param("entities", ["--fsdp"], marks=pytest.mark.slow)]
+)
 def test_finetune(task: str, way: list[str], tmp_path) -> None:
     model = toy_checkpoint(tmp_path / "model")
     train, dev = (write_toy(task, tmp_path / name, count, seed=count) for name, count in (("train", 36), ("dev", 12)))
@@ -42,6 +46,7 @@ def test_finetune(task: str, way: list[str], tmp_path) -> None:
     same_but_for_rounding(one, two)
 
 
+@pytest.mark.slow
 def test_pretrain(tmp_path) -> None:
     pytest.importorskip("tokenizers")
     text = tmp_path / "text.txt"

@@ -17,6 +17,8 @@ from minibert import embed_corpus
 from tests.support.command import ROOT, command, run
 from tests.support.corpus import FOLDER, contents, make_texts
 
+pytestmark = pytest.mark.crash
+
 
 def crash(what: str, source: Path, folder: Path, **settings) -> dict:
     done = run(what, str(source), str(folder), json.dumps(settings), module="tests.support.corpus_crashes")

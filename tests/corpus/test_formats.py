@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from minibert.finetuning.answers import Answers
 from minibert.finetuning.entities import Entities
 from minibert.finetuning.texts import Classify
 
+zipped = partial(gzip.compress, mtime=0)  # the same bytes, and so the same name of a test, in every worker
 ROWS = [{"document": "a film to see", "label": "fun"}, {"document": "나무", "label": "long"}]
 CONTENT = {
     ".csv": "document,label\na film to see,fun\n나무,long\n",

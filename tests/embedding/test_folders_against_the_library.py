@@ -34,6 +34,8 @@ from tests.support.sentence_folders import (
     write,
 )  # fmt: skip
 
+pytestmark = pytest.mark.peers
+
 VARIANTS = 300
 TEXTS = [
     "She sat by the bank of the river.",

@@ -57,6 +57,7 @@ def test_single_texts_go_by_columns_and_nothing_else_does(monkeypatch):
     assert len(lengths) == len(TEXTS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("c++") is None, reason="there is no C++ compiler")
 def test_compiled_vectors_agree_for_every_length(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

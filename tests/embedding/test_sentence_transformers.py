@@ -24,6 +24,8 @@ from tests.support.sentence_folders import (
     write,
 )  # fmt: skip
 
+pytestmark = pytest.mark.peers
+
 CONFIG, SETTINGS = "config_sentence_transformers.json", "sentence_bert_config.json"
 POOLING_FILE, DENSE_FILE = "1_Pooling/config.json", "2_Dense/config.json"
 TEXTS = ["She sat by the bank of the river.", "배를 타고 여행을 간다!", "", "the bank was closed " * 8, "HELLO Bank"]

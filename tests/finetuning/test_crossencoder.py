@@ -14,6 +14,8 @@ from minibert.finetuning import Predictor
 from minibert.finetuning.crossencoder import activation_in, activation_named, activation_settings
 from tests.support.toy_tasks import TINY, WORDS
 
+pytestmark = pytest.mark.peers
+
 CLOSE = 2e-6  # both in float32; they batch and pad differently
 PAIRS = [
     ("she sat", "by the river"),

@@ -8,6 +8,8 @@ from tests.parity.cases import random_inputs, random_settings
 from tests.parity.compare import assert_same_gradients, assert_same_outputs, twins
 from tests.parity.tolerances import EXACT, FLOAT64
 
+pytestmark = pytest.mark.peers
+
 transformers = pytest.importorskip("transformers")
 B, T = 3, 12
 

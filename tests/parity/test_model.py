@@ -7,6 +7,8 @@ from tests.parity.cases import KINDS_OF_INPUT, NUMBER_OF_CONFIGURATIONS, random_
 from tests.parity.compare import assert_same_outputs, largest_difference, twins
 from tests.parity.tolerances import COMPILED_FLOAT32, EAGER_AGAINST_SDPA, EXACT, FLOAT64
 
+pytestmark = pytest.mark.peers
+
 transformers = pytest.importorskip("transformers")
 BOTH = ("eager", "sdpa")
 

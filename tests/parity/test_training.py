@@ -29,6 +29,8 @@ from tests.support.texts import revealing_text, tokenizer
 from tests.support.toy_tasks import toy_checkpoint, write_toy
 from tests.support.toy_training import Toy, ToyObjective, furthest, toy_model, weights
 
+pytestmark = pytest.mark.peers
+
 STEPS = 100
 SETTINGS = Settings(learning_rate=3e-3, steps=STEPS, warmup=0.1, save_every=1000)
 SOME_STEPS = dataclasses.replace(SETTINGS, steps=20)  # where a difference would show at the first

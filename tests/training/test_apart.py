@@ -208,6 +208,8 @@ def test_folders_are_looked_into(books, tmp_path, caplog) -> None:
         files_of([tmp_path / "empty"])
 
 
+@pytest.mark.slow
+@pytest.mark.crash
 def test_torchrun_agrees_on_what_is_held_out(books, tmp_path) -> None:
     """Every worker takes the same files out, and only the first says so."""
     pytest.importorskip("tokenizers")

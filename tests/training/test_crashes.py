@@ -5,8 +5,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import run
 from tests.support.training_crashes import FEWEST_KILLS
+
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 
 def test_killed_runs_end_as_one_that_was_not():

@@ -241,6 +241,7 @@ def real(shared) -> dict[str, PretrainingExamples]:
     return {name: PretrainingExamples.of(found, vocabulary) for name, found in documents.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["books", "reviews"])
 def test_real_text_does_not_leak(real: dict[str, PretrainingExamples], name: str) -> None:
     examples = real[name]

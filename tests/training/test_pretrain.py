@@ -113,6 +113,7 @@ def test_second_call_neither_trains_nor_changes_anything(files, tmp_path):
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+@pytest.mark.crash
 def test_command_is_interrupted_and_goes_on(files, tmp_path, capsys):
     assert main(command(files, tmp_path / "whole")) == 0
     said = capsys.readouterr().out
