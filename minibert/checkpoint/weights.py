@@ -82,7 +82,7 @@ def all_finite(tensor: Tensor) -> bool:
     """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
     kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     total = torch.zeros((), dtype=kind, device=tensor.device)
-    for block in tensor.flatten().split(SERIAL):
+    for block in torch.split(tensor.flatten(), SERIAL):
         total += block.sum(dtype=kind)
     return bool(total.isfinite()) or bool(tensor.isfinite().all())
 
