@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from minibert.errors import InputError
@@ -177,19 +176,28 @@ def hidden_state_names(layers: int, prefix: str = "") -> list[str]:
     return [f"{prefix}embeddings", *(f"{prefix}encoder.layer.{number}" for number in range(layers))]
 
 
-def encoder_points(layers: int, activation: str = "activation", *, pooler: bool = True) -> Iterator[Point]:
-    """The points of a BertModel with that many layers; ``activation`` is the config's ``hidden_act``."""
-    yield from EMBEDDINGS
-    for before, this in pairwise(hidden_state_names(layers)):
+@lru_cache(maxsize=32)
+def encoder_points(layers: int, activation: str = "activation", *, pooler: bool = True, prefix: str = "") -> Table:
+    """The points of a BertModel with that many layers.
+
+    Args:
+        activation: the config's ``hidden_act``.
+        prefix: what stands before the names: "bert." gives ``bert.pooler`` and ``bert/pooler_output``.
+    """
+    points = list(EMBEDDINGS)
+    states = hidden_state_names(layers)
+    for before, this in pairwise(states):
         words = {"{before}": before, "{activation}": activation}
-        for point in LAYER:
-            yield _placed(point, f"{this}.{point.name}".removesuffix("."), words)
-    yield Point("encoder/last_hidden_state", f"= {hidden_state_names(layers)[-1]}", "(B, T, H)")
+        points += [_placed(point, f"{this}.{point.name}".removesuffix("."), words) for point in LAYER]
+    points.append(Point("encoder/last_hidden_state", f"= {states[-1]}", "(B, T, H)"))
+    points += POOLER if pooler else ()
+    points.append(Point("/last_hidden_state", "= encoder/last_hidden_state", "(B, T, H)"))
     if pooler:
-        yield from POOLER
-    yield Point("/last_hidden_state", "= encoder/last_hidden_state", "(B, T, H)")
-    if pooler:
-        yield Point("/pooler_output", "= pooler", "(B, H)")
+        points.append(Point("/pooler_output", "= pooler", "(B, H)"))
+    before_field = prefix.removesuffix(".")
+    return tuple(
+        replace(point, name=(before_field if point.name.startswith("/") else prefix) + point.name) for point in points
+    )
 
 
 def model_points(
@@ -199,13 +207,11 @@ def model_points(
 
     Args:
         classes: the names of the model's class and of those it descends from; the first with a head's table counts.
-        layers, activation, pooler: as for :func:`encoder_points`.
-        prefix: what stands before the encoder's modules, "bert." in a model with a head.
+        layers, activation, pooler, prefix: as for :func:`encoder_points`.
         modules: the names of all modules whose output may be a tensor; those that are in no table stand at the end.
     """
     head = next((name for name in classes if name in HEADS), None)
-    encoder = encoder_points(layers, activation, pooler=pooler)
-    points = [_placed(point, _inner(prefix, point.name)) for point in encoder]
+    points = list(encoder_points(layers, activation, pooler=pooler, prefix=prefix))
     if head == "BertForMultipleChoice":
         points = [replace(point, shape=point.shape.replace("(B,", "(B·C,")) for point in points]
     points += [_placed(point, point.name, {"{activation}": activation}) for point in HEADS.get(head or "", ())]
@@ -213,17 +219,12 @@ def model_points(
     return Points((*points, *(Point(name) for name in modules if name not in known)))
 
 
-def _placed(point: Point, name: str, words: Mapping[str, str] = MappingProxyType({})) -> Point:
+def _placed(point: Point, name: str, words: Mapping[str, str]) -> Point:
     """A point of a table under its full name, the words in braces replaced."""
     formula, letters = point.formula, point.letters
     for placeholder, word in words.items():
         formula, letters = formula.replace(placeholder, word), letters.replace(placeholder, word)
-    return Point(name, formula, point.shape, letters, point.level)
-
-
-def _inner(prefix: str, name: str) -> str:
-    """A point of the encoder as the model around it calls it: ``bert.pooler``, ``bert/pooler_output``."""
-    return prefix.removesuffix(".") + name if name.startswith("/") else prefix + name
+    return replace(point, name=name, formula=formula, letters=letters)
 
 
 def select(model: HasPoints, wanted: str | Iterable[str]) -> list[str]:
