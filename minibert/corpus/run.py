@@ -18,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch import Tensor, nn
 from tqdm import tqdm
 
 from minibert import destination
@@ -37,6 +36,7 @@ from minibert.corpus.parquet import need_pyarrow
 from minibert.corpus.rows import BadRow, Input, Row, Survey, open_input, survey
 from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
 from minibert.embedding import Embedder
+from minibert.embedding.packed import Packed
 from minibert.errors import CheckpointError, InputError
 from minibert.source import Source, as_path, is_file
 
@@ -269,18 +269,18 @@ class Progress:
         self.began = time.monotonic()
         # No smoothing: the short texts of a shard come first, so the last moment tells little of the next.
         self.bar = tqdm(total=total, initial=done, desc="embedding", unit=" texts", smoothing=0, disable=None)
-        self.hook = embedder.model.embeddings.register_forward_pre_hook(self.count)
+        self.embedder = embedder
+        embedder.on_batch = self.count  # not a hook on the model, which would then be called instead of run packed
         # Its warning about long texts, once a shard, would break the bar; the report has the sum.
         self.logger = logging.getLogger("minibert.embedding")
         self.level = self.logger.level
         self.logger.setLevel(logging.ERROR)
 
-    def count(self, module: nn.Module, arguments: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Called with the ids, segments and positions of every batch; each text, or window of one, begins at 0."""
-        input_ids, _, position_ids = arguments
-        self.tokens += input_ids.numel()
+    def count(self, packed: Packed) -> None:
+        """Called with every batch before it is run."""
+        self.tokens += sum(packed.lengths)
         self.bar.set_postfix_str(f"{self.tokens / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
-        self.advance(int((position_ids == 0).sum()))
+        self.advance(len(packed.lengths))
 
     def advance(self, rows: int) -> None:
         """So many rows more, as far as the shard has them."""
@@ -294,7 +294,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.hook.remove()
+        self.embedder.on_batch = None
         self.logger.setLevel(self.level)
         self.bar.close()
 

@@ -6,7 +6,7 @@ and maximum length (sentence_transformers.py).  Look at :meth:`Embedder.encode` 
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Self
 
@@ -121,6 +121,7 @@ class Embedder:
         self.similarity_fn_name = check_choice("similarity_fn_name", similarity_fn_name, SIMILARITIES)
         self.truncated = 0  # how many texts the last call cut
         self.columns: Columns | None = None  # see optimize
+        self.on_batch: Callable[[Packed], None] | None = None  # called by encode with each batch before it is run
         poolings, layers = self.resolve(pooling, "last", None)
         self.pooled_width(poolings, layers)  # refuses steps of another width
 
@@ -444,6 +445,8 @@ class Embedder:
         for numbers in parts:
             ids, segments = zip(*(rows[number] for number in numbers), strict=True)
             packed = Packed.of(ids, segments, self.device)
+            if self.on_batch is not None:
+                self.on_batch(packed)
             if poolings == ("pooler",):
                 vectors = self.pooler_output(packed, buffers)
             else:

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 
 import minibert
 from minibert import CheckpointError, Embedder, InputError, MissingExtraError, embed_corpus
+from minibert.corpus.run import Progress
+from minibert.embedding.packed import is_plain
 from tests.support.corpus import FOLDER, contents, make_texts
 
 TEXTS = ["a bank", "", "배를 타고\u2028여행", "the river " * 20, 'she said "home"', "hello\x85again", "it was closed"]
@@ -288,3 +290,15 @@ def test_arguments_that_are_none(embedder, source, tmp_path, settings: dict, sen
     with pytest.raises(InputError, match=sentence):
         embed(embedder, source, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_counting_what_is_embedded_leaves_the_model_plain() -> None:
+    """A hook that counts would make the Embedder call the model instead of running it packed."""
+    embedder = Embedder.from_pretrained(FOLDER)
+    texts = ["the bank", "", "He sat on the bank of the river."]
+    with Progress(embedder, len(texts), 0) as progress:
+        progress.left = len(texts)
+        assert is_plain(embedder.model)
+        embedder.encode(texts)
+    assert progress.left == 0 and embedder.on_batch is None
+    assert progress.tokens == sum(map(len, embedder.tokenizer(texts)["input_ids"]))
