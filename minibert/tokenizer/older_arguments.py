@@ -1,14 +1,15 @@
-"""Arguments that other releases of transformers' BertTokenizer have, under the names that they have here.
+"""What tutorials for transformers 2.x to 4.x call and its BertTokenizer of today lacks: two methods, and arguments.
 
-Tutorials were written for 2.x to 5.x.  Where the meaning is one of ours, the argument is taken; where it is none, a
-sentence says why not.  Look first at ``RENAMED``.
+All of it stands here and nowhere else.  Where the meaning of an argument is one of ours, it is taken; where it is none,
+a sentence says why not.  Look first at ``RENAMED``.  Other methods that have gone there are not here, either.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from minibert.errors import TokenizerError
+from minibert.tokenizer.batch_encoding import BatchEncoding
 from minibert.tokenizer.request import check_switch
 
 # Of a call: the older name, and the argument of today that takes its value.
@@ -74,3 +75,21 @@ def renamed(older: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
             call[today] = older.pop(name)
     refuse("A call of the tokenizer", older, call)
     return call
+
+
+class OlderCalls:
+    """``encode_plus`` and ``batch_encode_plus``, which BertTokenizer inherits."""
+
+    __call__: Callable[..., BatchEncoding]
+
+    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
+        """The older name of calling the tokenizer with one example."""
+        return self(text, text_pair, **arguments)
+
+    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
+        """The older name of calling the tokenizer with a batch of texts or of pairs."""
+        batch = batch_text_or_text_pairs
+        batch = batch.tolist() if hasattr(batch, "tolist") else batch
+        if not isinstance(batch, Iterable) or isinstance(batch, str | bytes | Mapping):
+            raise TokenizerError(f"batch_encode_plus takes a list of texts or of pairs, and got {batch!r:.80}.")
+        return self(list(batch), **arguments)

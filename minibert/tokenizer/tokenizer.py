@@ -6,7 +6,7 @@ Look first at ``__call__``.  Vocabulary and special tokens stand in the base cla
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
@@ -22,7 +22,7 @@ from minibert.tokenizer.vocabulary_methods import VocabularyMethods
 logger = logging.getLogger(__name__)
 
 
-class BertTokenizer(VocabularyMethods):
+class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
     """Text to BERT's inputs and back.  Safe to call from many threads once tokens are no longer being added.
 
     ``vocab`` is a vocabulary file or a dictionary of tokens and ids; ``from_pretrained`` reads all settings too.
@@ -175,18 +175,6 @@ class BertTokenizer(VocabularyMethods):
     def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any) -> Any:
         """Only the ids of ``self(text, …)``."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **arguments)["input_ids"]
-
-    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
-        """The older name of calling the tokenizer with one example."""
-        return self(text, text_pair, **arguments)
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
-        """The older name of calling the tokenizer with a batch of texts or of pairs."""
-        batch = batch_text_or_text_pairs
-        batch = batch.tolist() if hasattr(batch, "tolist") else batch
-        if not isinstance(batch, Iterable) or isinstance(batch, str | bytes | Mapping):
-            raise TokenizerError(f"batch_encode_plus takes a list of texts or of pairs, and got {batch!r:.80}.")
-        return self(list(batch), **arguments)
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
         """The tokens of a text as strings: ``"Café"`` → ``["cafe"]``."""

@@ -236,8 +236,6 @@ class VocabularyMethods:
         """Special tokens that have no name."""
         return list(map(str, self._extra))
 
-    additional_special_tokens = extra_special_tokens
-
     @property
     def special_tokens_map(self) -> dict[str, str]:
         """Named special tokens that are set: ``{"cls_token": "[CLS]", …}``."""
@@ -252,11 +250,6 @@ class VocabularyMethods:
     def all_special_ids(self) -> list[int]:
         """The ids of ``all_special_tokens``."""
         return [self._id_or_unknown(token) for token in self.all_special_tokens]
-
-    @property
-    def max_len(self) -> int:
-        """The name of ``model_max_length`` in transformers 2.x."""
-        return self.model_max_length
 
     @property
     def max_len_single_sentence(self) -> int:
@@ -407,13 +400,6 @@ class VocabularyMethods:
         cls, sep = self._frame.cls[0], self._frame.sep[0]
         row = [cls, *as_ids(token_ids_0), sep]
         return row if token_ids_1 is None else [*row, *as_ids(token_ids_1), sep]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
-    ) -> list[int]:
-        """Segment ids of that row: 0 for the first text with [CLS] and [SEP], 1 for the second with its [SEP]."""
-        row = [0] * (len(as_ids(token_ids_0)) + 2)
-        return row if token_ids_1 is None else row + [1] * (len(as_ids(token_ids_1)) + 1)
 
     def get_special_tokens_mask(
         self,

@@ -38,7 +38,6 @@ def test_calls_of_older_tutorials(toy):
 
 def test_older_arguments_of_the_class(tmp_path):
     assert toy_of(max_len=9).model_max_length == 9
-    assert toy_of(max_len=9).max_len == 9
     assert toy_of(do_basic_tokenize=True, use_fast=True, verbose=False).tokenize("a") == ["a"]
     assert toy_of(never_split=["hello"]).tokenize("hello Hello") == ["hello", "hello"]
     assert toy_of(never_split=["##want"]).tokenize("##want") == ["##want"]  # not cut at its punctuation
@@ -238,7 +237,6 @@ VALID: dict[str, dict[str, Any]] = {
     "add_tokens": {"new_tokens": ["a"]},
     "add_special_tokens": {"special_tokens_dict": {"cls_token": "[CLS]"}},
     "build_inputs_with_special_tokens": {"token_ids_0": [1]},
-    "create_token_type_ids_from_sequences": {"token_ids_0": [1]},
     "get_special_tokens_mask": {"token_ids_0": [1]},
     "num_special_tokens_to_add": {},
     "save_pretrained": {},

@@ -171,7 +171,6 @@ def test_no_padding_token(toy):
 def test_older_names(toy):
     assert dict(toy.encode_plus("a", "b")) == dict(toy("a", "b"))
     assert dict(toy.batch_encode_plus(["a", "b c"])) == dict(toy(["a", "b c"]))
-    assert toy.create_token_type_ids_from_sequences([5], [6, 7]) == [0, 0, 0, 1, 1, 1]
     assert toy.get_special_tokens_mask([5], [6, 7]) == [1, 0, 1, 0, 0, 1]
     assert toy.get_special_tokens_mask([CLS, 5, SEP], already_has_special_tokens=True) == [1, 0, 1]
     assert toy.num_special_tokens_to_add(pair=True) == 3
