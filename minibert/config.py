@@ -21,12 +21,9 @@ from minibert.foreign import what_lies_in
 from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import (
     LARGEST_SETTINGS,
+    Checkpoint,
     Source,
-    Where,
     as_path,
-    find_file,
-    local_file,
-    local_folder,
     read_json,
     take_where,
     write_text,
@@ -127,7 +124,7 @@ class BertConfig:
         there is no such source, ConfigError when the file describes another kind of model, one that cannot be, or two.
         """
         source = take_source(source, overrides)
-        path = find_config(source, take_where(overrides))
+        path = find_config(Checkpoint.open(source, **take_where(overrides)))
         take_switches(overrides)
         settings = read_json(path, largest=LARGEST_SETTINGS)
         check_file(settings, path)
@@ -271,20 +268,19 @@ def warn_once(sentence: str) -> None:
     logger.warning("%s", sentence)
 
 
-def find_config(source: Source, where: Where | None = None) -> Path:
-    """The config file that ``source`` means: a JSON file, a folder's, a known architecture's, or the hub's."""
-    named = local_file(source)
-    if named is not None and named.suffix == ".json":
-        return named
+def find_config(checkpoint: Checkpoint) -> Path:
+    """The config file of a checkpoint: a JSON file, a folder's, a known architecture's, or the hub's."""
+    if checkpoint.file is not None and checkpoint.file.suffix == ".json":
+        return checkpoint.file
     known = known_architectures()
-    if local_folder(source) is None and os.fspath(source) in known:
-        return known[os.fspath(source)]
+    if checkpoint.folder is None and os.fspath(checkpoint) in known:
+        return known[os.fspath(checkpoint)]
     for name in CONFIG_FILES:
-        if found := find_file(source, name, where):
+        if found := checkpoint.find(name):
             return found
     raise CheckpointError(
-        f"{os.fspath(source)} holds no config.json. Put the one that belongs to the weights beside them. "
-        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(source, where)}"
+        f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
+        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(checkpoint)}"
     )
 
 

@@ -8,7 +8,7 @@ import json
 import stat
 from pathlib import Path
 
-from minibert.source import Source, Where, is_kind, local_folder, transformer_folder
+from minibert.source import Checkpoint, is_kind
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that are read, under any name
@@ -43,15 +43,14 @@ STARTS = (  # of files, whatever their name says
 )
 
 
-def what_lies_in(source: Source, where: Where | None = None) -> str:
-    """Sentences about what ``source`` holds instead of a checkpoint that is read; "" when it is nothing known.
+def what_lies_in(checkpoint: Checkpoint) -> str:
+    """Sentences about what a source holds instead of a checkpoint that is read; "" when it is nothing known.
 
     They begin with a space, to stand after the sentence that says what is missing.
     """
-    folder = local_folder(source)
+    folder = checkpoint.bert_folder
     if folder is None:
-        return what_lies_on_hub(source, where or {})
-    folder = transformer_folder(folder)
+        return what_lies_on_hub(checkpoint)
     if is_kind(folder / ADAPTER, stat.S_ISREG):
         return f" {about_adapter(folder)}"
     files = files_of(folder)
@@ -64,13 +63,14 @@ def what_lies_in(source: Source, where: Where | None = None) -> str:
     return ""
 
 
-def what_lies_on_hub(source: Source, where: Where) -> str:
+def what_lies_on_hub(checkpoint: Checkpoint) -> str:
     """The same of a hub repository, whose list of files is asked for; "" where it cannot be had."""
     from minibert.hub import hub_names
 
-    names = hub_names(str(source), where.get("revision"), where.get("token"), where.get("local_files_only", False))
+    where = checkpoint.where
+    names = hub_names(str(checkpoint), where.get("revision"), where.get("token"), where.get("local_files_only", False))
     if ADAPTER in names:
-        return f" {source} is an adapter of PEFT ({ADAPTER}), not a whole model. {MERGE}"
+        return f" {checkpoint} is an adapter of PEFT ({ADAPTER}), not a whole model. {MERGE}"
     for name in names:
         if told := what_is_by_name(Path(name)):
             return f" It holds {name}: {told}"

@@ -1,9 +1,9 @@
 """Where files come from: the one place that turns what a user typed into paths on this disk.
 
 A *source* is what ``from_pretrained`` takes: a folder, one file in a folder, a name on the model hub, or
-``"minibert-demo"``, the checkpoint that comes with minibert.  The config, the tokenizer and the weights all ask here,
-so that they always agree on where a checkpoint lives and a new kind of source is added once.  Start with
-:func:`find_file`.
+``"minibert-demo"``, the checkpoint that comes with minibert.  A :class:`Checkpoint` is a source that was looked up: the
+config, the tokenizer, the weights and the pooling settings all ask it for their files, so that they come from one place
+and one commit, and a new kind of source is added once.  Start there.
 """
 
 import json
@@ -13,8 +13,10 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 from minibert.errors import CheckpointError, InputError, MinibertError
 from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
@@ -61,61 +63,109 @@ def take_where(settings: dict[str, Any]) -> Where:
     return where
 
 
-def find_file(source: Source, name: str, where: Where | None = None) -> Path | None:
-    """The path of the file ``name`` of ``source``, or None when that source does not have one.
+@dataclass(eq=False)
+class Checkpoint(os.PathLike[str]):
+    """A source, looked up once.  It is itself a source, so every ``from_pretrained`` takes it::
 
-    A file of the hub is fetched when it is not in the cache.  Raises CheckpointError when there is no such source.
+        checkpoint = Checkpoint.open("owner/name")
+        model, tokenizer = BertModel.from_pretrained(checkpoint), BertTokenizer.from_pretrained(checkpoint)
+
+    On the hub the first file that is found pins the commit, and all others come from that commit, even when somebody
+    pushes meanwhile.  ``str`` gives the source back as it was typed.
     """
-    folder = local_folder(source)
-    if folder is not None:
-        return next((path for path in (transformer_folder(folder) / name, folder / name) if is_file(path)), None)
-    if is_hub_name(source):
-        return find_on_hub(os.fspath(source), name, where or {})
-    raise CheckpointError(
-        f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the path "
-        "of a folder that holds config.json, the weights and vocab.txt."
-    )
 
+    source: Source  # as given
+    folder: Path | None  # on this disk; None: it lies on the hub
+    file: Path | None  # the single file that was named; None for a folder and for the hub
+    where: Where = field(repr=False)  # on the hub, pinned; it may hold a token
+    found: dict[str, Path] = field(default_factory=dict, repr=False)  # by its path within the source
 
-def find_listed_file(source: Source, name: str, where: Where) -> Path | None:
-    """The file ``name``, a path within ``source``, and no other; None when there is none."""
-    folder = local_folder(source)
-    if folder is not None:
-        return folder / name if is_file(folder / name) else None
-    if not is_hub_name(source):
-        return None
-    from minibert.hub import hub_file
+    @classmethod
+    def open(cls, source: Source, **where: Unpack[Where]) -> "Checkpoint":
+        """The checkpoint that ``source`` means; one that is open already is returned as it is.
 
-    return hub_file(os.fspath(source), name, **where)
+        Args:
+            source: a folder, one file in a folder, a name on the hub, or ``"minibert-demo"``.
+            where: for the hub: ``revision=`` (a branch, a tag or a commit), ``cache_dir=``, ``local_files_only=``,
+                ``token=``, ``force_download=``.
 
+        Raises InputError for what is no source, CheckpointError when there is no such source on this disk.  The hub is
+        asked for the first file only.
+        """
+        if isinstance(source, Checkpoint):
+            if where:
+                raise InputError(f"{source} is open already; give {', '.join(where)} to Checkpoint.open.")
+            return source
+        check_settings(where, WHERE, "from_pretrained", InputError)
+        folder = local_folder(source)
+        if folder is None and not is_hub_name(source):
+            raise CheckpointError(
+                f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the "
+                "path of a folder that holds config.json, the weights and vocab.txt."
+            )
+        return cls(source, folder, None if folder is None else local_file(source), where)
 
-def find_on_hub(repository: str, name: str, where: Where) -> Path | None:
-    """The file ``name`` of a hub repository, in its root or where sentence-transformers put it."""
-    from minibert.hub import hub_file
+    def __fspath__(self) -> str:
+        return os.fspath(self.source)
 
-    found = hub_file(repository, name, **where)
-    if found is None and name != "modules.json" and (listing := hub_file(repository, "modules.json", **where)):
-        inner = transformer_path(listing)
-        found = hub_file(repository, f"{inner}/{name}", **where) if inner else None
-    return found
+    def __str__(self) -> str:
+        return str(self.source)
 
+    def at(self, path: str) -> Path | None:
+        """The file at ``path`` within the source (``"1_Pooling/config.json"``), or None when there is none.
 
-def offline_note(source: Source, where: Where | None) -> str:
-    """A sentence to add when something of a hub repository was not found and nobody asked the hub; else ``""``."""
-    if local_folder(source) is not None or not is_hub_name(source):
-        return ""
-    from huggingface_hub import constants
+        A file of the hub is fetched when it is not in the cache.  Raises CheckpointError for what is no file, and for
+        everything that goes wrong on the way from the hub.
+        """
+        if path not in self.found:
+            found = self.fetch(path) if self.folder is None else self.folder / path
+            if found is None or not is_file(found):
+                return None
+            self.found[path] = found
+        return self.found[path]
 
-    offline = constants.HF_HUB_OFFLINE or (where or {}).get("local_files_only", False)
-    return " Only the cache on this disk was looked at, since the hub is switched off (offline)." if offline else ""
+    def fetch(self, path: str) -> Path | None:
+        """The same of a hub repository; the first file that is found pins the commit."""
+        from minibert.hub import commit_of, hub_file
 
+        found = hub_file(os.fspath(self.source), path, **self.where)
+        if found is not None and (commit := commit_of(found)):
+            self.where = {**self.where, "revision": commit}
+        return found
 
-def same_commit(where: Where, path: Path) -> Where:
-    """``where``, at the commit that ``path`` came from: a branch may move while a checkpoint is being fetched."""
-    from minibert.hub import commit_of
+    def find(self, name: str) -> Path | None:
+        """The file ``name`` where the BERT is, else in the source itself; None when neither has it."""
+        return self.at(self.inner + name) or (self.at(name) if self.inner else None)
 
-    commit = commit_of(path)
-    return where if commit is None else {**where, "revision": commit}
+    @cached_property
+    def inner(self) -> str:
+        """Where the BERT is within the source: ``"0_Transformer/"`` in many sentence-transformers layouts, else ``""``.
+
+        ``modules.json`` decides, as for that library: its releases before 2.0 put a config.json of their own beside it.
+        """
+        if self.folder is None:
+            self.at("config.json")  # which nearly every repository has: so modules.json is of that commit
+        listing = self.at("modules.json")
+        inner = "" if listing is None else transformer_path(listing)
+        if inner and self.folder is not None and not is_inside(self.folder / inner, self.folder):
+            raise CheckpointError(
+                f"{listing} names {self.folder / inner}, a link to somewhere outside. It is not safe to follow."
+            )
+        return f"{inner}/" if inner else ""
+
+    @property
+    def bert_folder(self) -> Path | None:
+        """Where the BERT is on this disk; None for the hub."""
+        return None if self.folder is None else self.folder / self.inner
+
+    def offline_note(self) -> str:
+        """A sentence to add when a file of the hub was not found and nobody asked the hub for it; else ``""``."""
+        if self.folder is not None:
+            return ""
+        from huggingface_hub import constants
+
+        offline = constants.HF_HUB_OFFLINE or self.where.get("local_files_only", False)
+        return " Only the cache on this disk was looked at, since the hub is switched off (offline)." if offline else ""
 
 
 def is_demo(source: Source) -> bool:
@@ -223,20 +273,6 @@ def refuse_pointer(path: Path) -> None:
             f"{path} is a Git-LFS pointer of {size} bytes, not the file it stands for. Fetch the files (git lfs pull, "
             "in the cloned repository), or download this one by itself."
         )
-
-
-def transformer_folder(folder: Path) -> Path:
-    """Where a sentence-transformers folder keeps its BERT (often ``0_Transformer``); elsewhere ``folder`` itself.
-
-    ``modules.json`` decides, as for that library: its releases before 2.0 put a config.json of their own beside it.
-    """
-    listing = folder / "modules.json"
-    if not is_file(listing):
-        return folder
-    inner = folder / transformer_path(listing)
-    if not is_inside(inner, folder):
-        raise CheckpointError(f"{listing} names {inner}, a link to somewhere outside. It is not safe to follow.")
-    return inner
 
 
 def transformer_path(listing: Path) -> str:

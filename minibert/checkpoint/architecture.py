@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import minibert
 from minibert.checkpoint.load import load_pretrained
 from minibert.checkpoint.names import read_names
-from minibert.checkpoint.weights import Weights, open_weights
-from minibert.config import BertConfig, find_config, warn_once
+from minibert.checkpoint.weights import Weights, as_weights, open_weights
+from minibert.config import BertConfig, warn_once
 from minibert.errors import ConfigError
-from minibert.source import Source, Where, same_commit, take_where
+from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import take_source
 
 if TYPE_CHECKING:
@@ -43,20 +43,20 @@ def load_architecture(
     Raises ConfigError for a class that is not here, and whatever :func:`load_pretrained` raises.
     """
     source = take_source(source, settings)
-    where = take_where(settings)
-    path = find_config(source, where)
-    where = same_commit(where, path)
-    config = BertConfig.from_pretrained(path)
-    name = architecture or architecture_of(config, source, where)
+    checkpoint = Checkpoint.open(source, **take_where(settings))
+    config = BertConfig.from_pretrained(checkpoint)
+    state = settings.pop("state_dict", None)
+    how = settings.get("use_safetensors")
+    weights = open_weights(checkpoint, use_safetensors=how) if state is None else as_weights(state)
+    name = architecture or architecture_of(config, weights)
     if name not in HEADS:
         raise ConfigError(f"{name} is no model here; there are {', '.join(HEADS)}.")
     model_class: type[BertPreTrainedModel] = getattr(minibert, name)
-    return load_pretrained(model_class, source, config=config, **where, **settings)
+    return load_pretrained(model_class, checkpoint, config=config, state_dict=weights, **settings)
 
 
-def architecture_of(config: BertConfig, source: Source, where: Where | None = None) -> str:
+def architecture_of(config: BertConfig, weights: Weights) -> str:
     """The class that a checkpoint is for.  Warns where config.json contradicts the weights, or nothing settles it."""
-    weights = open_weights(source, where)
     named, fitting = named_architecture(config), fitting_architectures(config, weights)
     if named is not None and set(HEADS[named]) <= our_names(weights):
         return named

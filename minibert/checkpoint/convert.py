@@ -11,11 +11,11 @@ from pathlib import Path
 from minibert.checkpoint.architecture import fitting_architectures, load_architecture, named_architecture
 from minibert.checkpoint.report import LoadReport
 from minibert.checkpoint.save import save_pretrained
-from minibert.checkpoint.weights import open_weights
+from minibert.checkpoint.weights import Weights, open_weights
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
 from minibert.lock import NAME, alone_in
-from minibert.source import Source, as_path, find_file, read_json, write_text, written_whole
+from minibert.source import Checkpoint, Source, as_path, read_json, write_text, written_whole
 
 VOCABULARY = ("vocab.txt", "tokenizer.json")
 SETTINGS = "tokenizer_config.json"
@@ -40,9 +40,12 @@ def convert(
     folder = as_path(folder)
     if (folder / "model.safetensors").exists() or (folder / "config.json").exists():
         raise CheckpointError(f"{folder} holds a checkpoint already. Choose another folder, or remove that one first.")
-    files = {name: path for name in TOKENIZER_FILES if (path := find_file(source, name)) is not None}
-    settings = lower_casing(source, files, lower_case)
-    model = load_architecture(source, architecture=head or surely_fitting(source))
+    checkpoint = Checkpoint.open(source)
+    files = {name: path for name in TOKENIZER_FILES if (path := checkpoint.find(name)) is not None}
+    settings = lower_casing(checkpoint, files, lower_case)
+    config, weights = BertConfig.from_pretrained(checkpoint), open_weights(checkpoint)
+    head = head or surely_fitting(config, weights)
+    model = load_architecture(checkpoint, architecture=head, state_dict=weights)
     save_pretrained(model, folder)
     for name, path in files.items():  # as they are: reading and writing them would fill in defaults
         with written_whole(folder / name) as temporary:
@@ -53,10 +56,8 @@ def convert(
     return model.load_report, sorted(path.name for path in folder.iterdir() if path.name != NAME)
 
 
-def surely_fitting(source: Source) -> str:
+def surely_fitting(config: BertConfig, weights: Weights) -> str:
     """The class that uses the most of the tensors; InputError where that may be several and config.json names none."""
-    config = BertConfig.from_pretrained(source)
-    weights = open_weights(source)
     fitting, named = fitting_architectures(config, weights), named_architecture(config)
     if named in fitting:
         return named
@@ -68,7 +69,7 @@ def surely_fitting(source: Source) -> str:
     return fitting[0]
 
 
-def lower_casing(source: Source, files: dict[str, Path], asked: bool | None) -> dict[str, object] | None:
+def lower_casing(source: Checkpoint, files: dict[str, Path], asked: bool | None) -> dict[str, object] | None:
     """The content of a tokenizer_config.json to write where ``asked`` settles what the files leave open, else None.
 
     Raises InputError when the files say the opposite.

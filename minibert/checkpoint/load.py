@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 
 from minibert.checkpoint.names import Names, read_names, why_unused
 from minibert.checkpoint.report import LoadReport, TensorRecord
-from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, open_weights, within_bounds
-from minibert.config import BertConfig, find_config
+from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, open_weights
+from minibert.config import BertConfig
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
 from minibert.families import family_of_tensors
-from minibert.source import Source, same_commit, take_where
+from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import device_of, take_source, take_switches
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def load_pretrained(
     source: Source | None = None,
     *,
     config: BertConfig | Source | None = None,
-    state_dict: Mapping[str, Tensor] | None = None,
+    state_dict: Mapping[str, Tensor] | Weights | None = None,
     dtype: torch.dtype | str | None = None,
     fresh_head: bool = False,
     ignore_mismatched_sizes: bool = False,
@@ -62,7 +62,8 @@ def load_pretrained(
         source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name; None
             with ``config`` and ``state_dict``.
         config: used instead of the source's own; or where it is.
-        state_dict: used instead of the source's weights; copied.
+        state_dict: used instead of the source's weights; copied.  Or these, where :func:`open_weights` has opened them
+            already: for one model only, since its parameters are their memory.
         dtype: of the parameters, default float32 whatever the file has; ``"auto"`` is what the config's ``dtype`` says,
             where it says nothing the file's.
         fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
@@ -92,10 +93,10 @@ def load_pretrained(
         )
     if not isinstance(config, BertConfig | str | os.PathLike | None):
         raise ConfigError(f"config is a {type(config).__name__}; expected a minibert.BertConfig, or where one lies.")
+    if source is not None and (config is None or state_dict is None):
+        source = Checkpoint.open(source, **where)
     if not isinstance(config, BertConfig):
-        path = find_config(config if config is not None else source, where)
-        where = where if config is not None else same_commit(where, path)
-        config = BertConfig.from_pretrained(path)
+        config = BertConfig.from_pretrained(source if config is None else Checkpoint.open(config, **where))
     unknown = [name for name in settings if name != "num_labels" and not hasattr(config, name)]
     if unknown:
         raise ConfigError(f"from_pretrained got {', '.join(unknown)}, which is no argument and no field of the config.")
@@ -103,13 +104,13 @@ def load_pretrained(
         config = BertConfig.from_dict({**vars(config), **settings})
     arguments = {} if add_pooling_layer is None else {"add_pooling_layer": add_pooling_layer}
     if state_dict is not None:
-        weights = within_bounds(GivenWeights(state_dict))
+        weights = as_weights(state_dict)
     else:
         assert source is not None
-        weights = open_weights(source, where, use_safetensors=use_safetensors)
+        weights = open_weights(source, use_safetensors=use_safetensors)
     names = read_names(weights.names())
     check_names(config, weights, names)
-    origin = weights.where if state_dict is not None else str(source)
+    origin = weights.where if isinstance(weights, GivenWeights) else str(source)
     try:
         with torch.device("meta"), _NoInitialisation():
             model = model_class(config, **arguments)

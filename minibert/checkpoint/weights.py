@@ -25,15 +25,11 @@ from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown
 from minibert.source import (
     LARGEST_SETTINGS,
+    Checkpoint,
     Source,
     Where,
-    find_file,
     is_file,
-    local_file,
-    local_folder,
-    offline_note,
     read_json,
-    transformer_folder,
     without_repetition,
 )
 
@@ -312,7 +308,12 @@ def open_weights(source: Source, where: Where | None = None, *, use_safetensors:
     ``use_safetensors``: True takes no other format, False all others.  Raises CheckpointError when there are none, or
     when a file is broken.
     """
-    return within_bounds(find_weights(source, where, use_safetensors))
+    return within_bounds(find_weights(Checkpoint.open(source, **(where or {})), use_safetensors))
+
+
+def as_weights(state: Mapping[str, Tensor] | Weights) -> Weights:
+    """A state dict as weights; what :func:`open_weights` opened is that already."""
+    return state if isinstance(state, Weights) else within_bounds(GivenWeights(state))
 
 
 def within_bounds(weights: Weights) -> Weights:
@@ -326,26 +327,24 @@ def within_bounds(weights: Weights) -> Weights:
     return weights
 
 
-def find_weights(source: Source, where: Where | None, use_safetensors: bool | None) -> Weights:
+def find_weights(checkpoint: Checkpoint, use_safetensors: bool | None) -> Weights:
     """What :func:`open_weights` opens."""
-    named = local_file(source)
-    if named is not None and named.suffix != ".json":
-        return open_file(named)
+    if checkpoint.file is not None and checkpoint.file.suffix != ".json":
+        return open_file(checkpoint.file)
     names = [
         name for name in NAMES if use_safetensors is None or name.startswith("model.safetensors") is use_safetensors
     ]
     for name in names:
-        path = find_file(source, name, where)
+        path = checkpoint.find(name)
         if path is not None:
-            return open_shards(path, source, where) if name.endswith(".json") else SINGLE[name](path)
-    folder = local_folder(source)
-    prefix = None if folder is None else find_bundle_prefix(transformer_folder(folder))
+            return open_shards(path, checkpoint) if name.endswith(".json") else SINGLE[name](path)
+    prefix = None if checkpoint.bert_folder is None else find_bundle_prefix(checkpoint.bert_folder)
     if prefix is not None and not use_safetensors:
         return BundleWeights(prefix)
     google = "" if use_safetensors else " and TensorFlow's *.ckpt.index"
     raise CheckpointError(
-        f"{os.fspath(source)} holds no weights; looked for {', '.join(names)}{google}."
-        f"{what_lies_in(source, where)}{offline_note(source, where)}"
+        f"{os.fspath(checkpoint)} holds no weights; looked for {', '.join(names)}{google}."
+        f"{what_lies_in(checkpoint)}{checkpoint.offline_note()}"
     )
 
 
@@ -367,19 +366,18 @@ def open_file(path: Path) -> Weights:
     )
 
 
-def open_shards(index: Path, source: Source, where: Where | None) -> Weights:
+def open_shards(index: Path, checkpoint: Checkpoint) -> Weights:
     """The weights that an index lists; it may only name files beside itself."""
     weight_map = read_json(index, largest=LARGEST_SETTINGS).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f'{index} has no "weight_map" of tensors and the files they are in.')
     if not 1 <= len(weight_map) <= MOST_TENSORS:
         raise CheckpointError(f"{index} lists {len(weight_map):,} tensors, expected 1 to {MOST_TENSORS:,}.")
-    beside = index.parent if local_folder(source) else source  # a shard of the hub may still have to be fetched
     shards = {}
     for file in dict.fromkeys(weight_map.values()):
         check_shard_name(index, file)
-        path = find_file(beside, file, where)
-        if path is None:
+        path = checkpoint.find(file)  # a shard of the hub may still have to be fetched
+        if path is None or path.parent != index.parent:
             raise CheckpointError(f"{index} lists {file}, which is not there. Copy or download the missing shard.")
         check_shard_place(index, path)
         shards[file] = open_file(path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json, say_cut
 from minibert.destination import check_file
 from minibert.errors import InputError
+from minibert.source import Checkpoint
 
 if TYPE_CHECKING:
     from minibert.pretrained import BertPreTrainedModel
@@ -66,8 +67,8 @@ def write(options: argparse.Namespace) -> int:
     if Path(options.output).is_dir():
         raise InputError(f"{options.output!r} is a folder; give the name of a file: -o {options.output}/page.html.")
     check_file(options.output, "--output")
-    tokenizer = load_tokenizer(options)
-    model = load_architecture(options.model)
+    checkpoint = Checkpoint.open(options.model)
+    tokenizer, model = load_tokenizer(checkpoint), load_architecture(checkpoint)
     say_cuts(model, tokenizer, [text for text in (options.text, options.second) if text is not None])
     html = make(model, tokenizer, options.text, options.second, options.output, samples=options.samples)
     size = len(html.encode())
@@ -100,8 +101,8 @@ def serve(options: argparse.Namespace) -> int:
     from minibert.explorer.server import PORT, need_server, serve_page
 
     need_server()  # before a minute of loading
-    tokenizer = load_tokenizer(options)
-    model = load_architecture(options.model)
+    checkpoint = Checkpoint.open(options.model)
+    tokenizer, model = load_tokenizer(checkpoint), load_architecture(checkpoint)
     texts = [text for text in (options.text or FIRST_TEXT, options.second) if text is not None]
     say_cuts(model, tokenizer, texts)
 

@@ -15,6 +15,7 @@ from minibert.commands.verb import (
     tokens_read,
 )
 from minibert.errors import InputError, MinibertError
+from minibert.source import Checkpoint
 from minibert.tables import table, visible
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dic
     """The model that the checkpoint is for, the text as its inputs, and the pieces."""
     from minibert.checkpoint import load_architecture
 
-    tokenizer, model = load_tokenizer(options), load_architecture(options.model)
+    options.model = Checkpoint.open(options.model)
+    tokenizer, model = load_tokenizer(options.model), load_architecture(options.model)
     limit = tokens_read(tokenizer, model.config, options.text, options.pair, options.truncate)
     inputs = tokenizer(options.text, options.pair, return_tensors="pt", truncation=True, max_length=limit)
     return model, dict(inputs), tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])

@@ -40,7 +40,7 @@ def readout(options: argparse.Namespace) -> int:
     if options.token is not None and options.token >= len(tokens):
         raise InputError(f"There is no token {options.token}: this run has tokens 0 to {len(tokens) - 1}.")
     found = read(model, inputs, min(options.top_k, model.config.vocab_size))
-    tokenizer = load_tokenizer(options)
+    tokenizer = load_tokenizer(options.model)
     if options.json:
         pieces = [[tokenizer.convert_ids_to_tokens(row) for row in layer] for layer in found.ids.tolist()]
         print_json({"model": type(model).__name__, "tokens": tokens, "pieces": pieces, **found.to_dict()})

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from minibert.commands.verb import add_texts, add_truncate, add_verb, load_tokenizer, positive, print_json, tokens_read
+from minibert.source import Checkpoint
 from minibert.tables import table
 
 
@@ -22,7 +23,7 @@ def add(verbs: Any) -> None:
 
 def tokenize(options: argparse.Namespace) -> int:
     """``minibert tokenize``."""
-    tokenizer = load_tokenizer(options)
+    tokenizer = load_tokenizer(options.model)
     encodings = [tokenizer(text, return_offsets_mapping=True) for text in options.texts]
     found = [
         {
@@ -56,10 +57,11 @@ def fill(options: argparse.Namespace) -> int:
     from minibert import BertForMaskedLM, fill_mask
     from minibert.fill_mask import no_gap
 
-    tokenizer = load_tokenizer(options)
+    checkpoint = Checkpoint.open(options.model)
+    tokenizer = load_tokenizer(checkpoint)
     if not all(str(tokenizer.mask_token) in text for text in options.texts):
         raise no_gap(tokenizer)  # before the model is loaded
-    model = BertForMaskedLM.from_pretrained(options.model)
+    model = BertForMaskedLM.from_pretrained(checkpoint)
     results = []
     for text in options.texts:
         limit = tokens_read(tokenizer, model.config, text, None, options.truncate)

@@ -15,6 +15,7 @@ from minibert.terminal import can_show
 
 if TYPE_CHECKING:
     from minibert.config import BertConfig
+    from minibert.source import Source
     from minibert.tokenizer import BertTokenizer
 
 Command = Callable[[argparse.Namespace], int]
@@ -150,11 +151,11 @@ def add_truncate(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--truncate", action="store_true", help="of a text longer than the model reads, take the start")
 
 
-def load_tokenizer(options: argparse.Namespace) -> "BertTokenizer":
-    """The tokenizer of ``--model``."""
+def load_tokenizer(source: "Source") -> "BertTokenizer":
+    """The tokenizer of a checkpoint."""
     from minibert.tokenizer import BertTokenizer
 
-    return BertTokenizer.from_pretrained(options.model)
+    return BertTokenizer.from_pretrained(source)
 
 
 def tokens_read(tokenizer: "BertTokenizer", config: "BertConfig", text: str, pair: str | None, truncate: bool) -> int:

@@ -44,7 +44,7 @@ from minibert.embedding.steps import output_width
 from minibert.errors import InputError, MissingExtraError
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source, take_where
+from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger(__name__)
@@ -134,15 +134,14 @@ class Embedder:
         the hub (``revision=`` …).  What is given counts more than what the folder says, ``prompts`` one by one.  Raises
         CheckpointError, and InputError for a device that is not there.
         """
-        where = take_where(settings)
-        dtype = settings.pop("dtype", None)
-        model = BertModel.from_pretrained(source, dtype=dtype, **where)
-        tokenizer = BertTokenizer.from_pretrained(source, **where)
-        found = read_sentence_settings(source, where)
+        checkpoint = Checkpoint.open(source, **take_where(settings))
+        model = BertModel.from_pretrained(checkpoint, dtype=settings.pop("dtype", None))
+        tokenizer = BertTokenizer.from_pretrained(checkpoint)
+        found = read_sentence_settings(checkpoint)
         if found.pop("do_lower_case", False) and not tokenizer.do_lower_case:
             # The library puts lower-casing before what the tokenizer does; accents stay, or not, as they did.
             accents = bool(tokenizer.strip_accents)
-            tokenizer = BertTokenizer.from_pretrained(source, do_lower_case=True, strip_accents=accents, **where)
+            tokenizer = BertTokenizer.from_pretrained(checkpoint, do_lower_case=True, strip_accents=accents)
         if "prompts" in found and settings.get("prompts") is not None:
             settings["prompts"] = {**found["prompts"], **check_prompts(settings["prompts"])}
         return cls(model.to(find_device(device)), tokenizer, **{**found, **settings})

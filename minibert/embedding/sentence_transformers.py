@@ -45,7 +45,7 @@ from minibert.schema import (
     optional,
     shown,
 )
-from minibert.source import Source, Where, find_listed_file, read_json
+from minibert.source import Checkpoint, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -157,24 +157,24 @@ STEP_SCHEMAS = {
 REQUIRED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",)}
 
 
-def read_sentence_settings(source: Source, where: Where) -> dict[str, Any]:
-    """Arguments of ``Embedder``, and ``do_lower_case`` of the tokenizer, as far as ``source`` says; else empty.
+def read_sentence_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Arguments of ``Embedder``, and ``do_lower_case`` of the tokenizer, as far as the checkpoint says; else empty.
 
     Raises CheckpointError for steps and values that minibert does not have: another vector would come out.
     """
-    listing = find_listed_file(source, "modules.json", where)
+    listing = checkpoint.at("modules.json")
     if listing is None:
         return {}
     steps = read_listing(listing)
     settings: dict[str, Any] = {"normalize": False}
-    settings |= read_model_settings(source, where)
+    settings |= read_model_settings(checkpoint)
     made: list[nn.Module] = []
     for kind, folder in steps:
         if kind == "Transformer":
-            settings |= read_transformer(source, folder, where)
+            settings |= read_transformer(checkpoint, folder)
         elif kind == "Pooling":
-            settings |= read_pooling(source, folder, where)
-        elif step := make_step(source, kind, folder, where):
+            settings |= read_pooling(checkpoint, folder)
+        elif step := make_step(checkpoint, kind, folder):
             made.append(step)
     if made and isinstance(made[-1], Normalize):
         settings["normalize"] = True
@@ -212,9 +212,9 @@ def read_listing(listing: Path) -> list[tuple[str, str]]:
     return found
 
 
-def read_model_settings(source: Source, where: Where) -> dict[str, Any]:
+def read_model_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     """What ``config_sentence_transformers.json`` says: prompts, similarity, truncation."""
-    path = find_listed_file(source, "config_sentence_transformers.json", where)
+    path = checkpoint.at("config_sentence_transformers.json")
     if path is None:
         return {}
     content = read_checked(path, MODEL_SCHEMA)
@@ -233,13 +233,13 @@ def read_model_settings(source: Source, where: Where) -> dict[str, Any]:
     }
 
 
-def read_transformer(source: Source, folder: str, where: Where) -> dict[str, Any]:
+def read_transformer(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
     """``max_length`` and ``do_lower_case``, from ``sentence_bert_config.json``."""
     before = f"{folder}/" if folder else ""
-    if find_listed_file(source, f"{before}config.json", where) is None:
-        raise CheckpointError(f"{source} lacks {before}config.json, where its modules.json says that the BERT is.")
+    if checkpoint.at(f"{before}config.json") is None:
+        raise CheckpointError(f"{checkpoint} lacks {before}config.json, where its modules.json says that the BERT is.")
     for name in TRANSFORMER_FILES:
-        path = find_listed_file(source, before + name, where)
+        path = checkpoint.at(before + name)
         if path is not None and (content := read_checked(path, TRANSFORMER_SCHEMA)):
             break
     else:
@@ -291,11 +291,11 @@ def read_processing(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return texts
 
 
-def read_pooling(source: Source, folder: str, where: Where) -> dict[str, Any]:
+def read_pooling(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
     """``pooling``, a name or a list of them, and ``include_prompt``."""
-    path = find_listed_file(source, f"{folder}/config.json", where)
+    path = checkpoint.at(f"{folder}/config.json")
     if path is None:
-        raise CheckpointError(f"{source} lacks {folder}/config.json, which its modules.json lists.")
+        raise CheckpointError(f"{checkpoint} lacks {folder}/config.json, which its modules.json lists.")
     content = read_checked(path, POOLING_SCHEMA)
     if other := [name for name in content if name.startswith("pooling_mode_") and name not in OLD_POOLINGS]:
         raise CheckpointError(f"{path} asks for {other[0]}; minibert has {', '.join(OLD_POOLINGS)}.")
@@ -307,19 +307,19 @@ def read_pooling(source: Source, folder: str, where: Where) -> dict[str, Any]:
     return {"pooling": modes, "include_prompt": content.get("include_prompt", True)}
 
 
-def make_step(source: Source, kind: str, folder: str, where: Where) -> nn.Module | None:
+def make_step(checkpoint: Checkpoint, kind: str, folder: str) -> nn.Module | None:
     """A step after the pooling, with its weights; None for one that does nothing outside training."""
-    path = find_listed_file(source, f"{folder}/config.json", where)
+    path = checkpoint.at(f"{folder}/config.json")
     content = read_checked(path, STEP_SCHEMAS[kind]) if path else {}
     if lacking := [name for name in REQUIRED.get(kind, ()) if name not in content]:
-        raise CheckpointError(f"{path or f'{source}, {folder}/config.json'} lacks {lacking[0]}.")
+        raise CheckpointError(f"{path or f'{checkpoint}, {folder}/config.json'} lacks {lacking[0]}.")
     if kind == "Dropout":
         return None
     if kind == "Normalize":
         return Normalize()
     with torch.device("meta"):  # sizes are compared with the file's before any memory is asked for
         if kind == "LayerNorm":
-            return load_step(LayerNorm(content["dimension"]), source, folder, where)
+            return load_step(LayerNorm(content["dimension"]), checkpoint, folder)
         activation = name_in(content.get("activation_function", "torch.nn.Tanh"))
         assert activation is not None
         step = Dense(
@@ -329,7 +329,7 @@ def make_step(source: Source, kind: str, folder: str, where: Where) -> nn.Module
             ACTIVATIONS[activation](),
             content.get("use_residual", False),
         )
-    return load_step(step, source, folder, where)
+    return load_step(step, checkpoint, folder)
 
 
 def read_checked(path: Path, schema: Mapping[str, Kind]) -> dict[str, Any]:

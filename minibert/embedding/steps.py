@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from minibert.checkpoint.weights import open_file
 from minibert.errors import CheckpointError, InputError
-from minibert.source import Source, Where, find_listed_file
+from minibert.source import Checkpoint
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -72,11 +72,11 @@ def output_width(steps: nn.Sequential, width: int) -> int:
     return width
 
 
-def load_step(step: nn.Module, source: Source, folder: str, where: Where) -> nn.Module:
+def load_step(step: nn.Module, checkpoint: Checkpoint, folder: str) -> nn.Module:
     """``step``, made on the meta device, with the weights of its ``folder``; CheckpointError where they do not fit."""
-    path = next((path for name in WEIGHT_FILES if (path := find_listed_file(source, f"{folder}/{name}", where))), None)
+    path = next((path for name in WEIGHT_FILES if (path := checkpoint.at(f"{folder}/{name}"))), None)
     if path is None:
-        raise CheckpointError(f"{source} lacks the weights of {folder}: {' or '.join(WEIGHT_FILES)}.")
+        raise CheckpointError(f"{checkpoint} lacks the weights of {folder}: {' or '.join(WEIGHT_FILES)}.")
     weights = open_file(path)
     expected = {name: tuple(tensor.shape) for name, tensor in step.state_dict().items()}
     found = {name: weights.describe(name)[0] for name in weights.names()}

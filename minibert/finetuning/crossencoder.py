@@ -14,7 +14,7 @@ from minibert.activations import ACTIVATIONS, name_in, path_of
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
 from minibert.schema import FLAG, NAME, SIZE, TEXT, Kind, check_settings, object_of, optional, shown
-from minibert.source import Source, Where, find_file, read_json
+from minibert.source import Checkpoint, read_json
 
 PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities already
 NEW, OLD = "sentence_transformers", "sbert_ce_default_activation_function"  # keys of config.json
@@ -102,13 +102,13 @@ def activate(name: str, logits: Tensor) -> Tensor:
     return scores
 
 
-def read_cross_encoder(source: Source, config: BertConfig, where: Where) -> CrossEncoder | None:
+def read_cross_encoder(checkpoint: Checkpoint, config: BertConfig) -> CrossEncoder | None:
     """What sentence-transformers' own files in a folder say of its scores; None for a folder without such files.
 
     Raises CheckpointError for steps and settings that are not here: other scores would come out.
     """
-    listing = find_file(source, "modules.json", where)
-    path = None if listing is None else find_file(source, "config_sentence_transformers.json", where)
+    listing = checkpoint.at("modules.json")
+    path = None if listing is None else checkpoint.at("config_sentence_transformers.json")
     if listing is None or path is None:
         return None
     settings = read_json(path)
@@ -127,7 +127,7 @@ def read_cross_encoder(source: Source, config: BertConfig, where: Where) -> Cros
     if chosen is not None and chosen not in prompts:
         named = shown(list(prompts))
         raise CheckpointError(f"{path}: default_prompt_name is {shown(chosen)}, but prompts has {named}.")
-    inner = read_transformer(source, where)
+    inner = read_transformer(checkpoint)
     return CrossEncoder(
         activation or usual_activation(config),
         (prompts[chosen] or None) if chosen is not None else None,
@@ -136,9 +136,9 @@ def read_cross_encoder(source: Source, config: BertConfig, where: Where) -> Cros
     )
 
 
-def read_transformer(source: Source, where: Where) -> dict[str, Any]:
+def read_transformer(checkpoint: Checkpoint) -> dict[str, Any]:
     """The settings in ``sentence_bert_config.json``; CheckpointError for one that minibert does not have."""
-    path = find_file(source, "sentence_bert_config.json", where)
+    path = checkpoint.find("sentence_bert_config.json")
     if path is None:
         return {}
     settings: dict[str, Any] = read_json(path)

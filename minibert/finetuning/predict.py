@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 
 from tqdm import tqdm
 
+from minibert.checkpoint import open_weights
 from minibert.checkpoint.architecture import architecture_of
 from minibert.config import BertConfig
 from minibert.corpus.rows import BYTE_ORDER_MARK, BadRow, File, TextLines, Unreadable, decoded, value
@@ -25,7 +26,7 @@ from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import FLAG, NAME, check_settings, optional, shown
-from minibert.source import Source, as_path, take_where, written_whole
+from minibert.source import Checkpoint, Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
 
 ROWS_TOGETHER = 1024  # sorted by length together
@@ -74,11 +75,11 @@ class Predictor:
         ``device``: "cuda", "mps", "auto" …; default the CPU.  ``choices``: fields of the task (``max_length=``,
         ``column=`` …) and where on the hub (``revision=`` …).  Raises InputError for a checkpoint that is for no task.
         """
-        where = take_where(choices)
-        config = BertConfig.from_pretrained(source, **where)
-        config = BertConfig.from_dict({**vars(config), "architectures": [architecture_of(config, source, where)]})
-        task, tokenizer = task_of(config), BertTokenizer.from_pretrained(source, **where)
-        if isinstance(task, TextTask) and (found := read_cross_encoder(source, config, where)):
+        checkpoint = Checkpoint.open(source, **take_where(choices))
+        config, weights = BertConfig.from_pretrained(checkpoint), open_weights(checkpoint)
+        task = task_of(BertConfig.from_dict({**vars(config), "architectures": [architecture_of(config, weights)]}))
+        tokenizer = BertTokenizer.from_pretrained(checkpoint)
+        if isinstance(task, TextTask) and (found := read_cross_encoder(checkpoint, config)):
             if found.lower_case and not lower_cases(tokenizer):
                 raise CheckpointError(
                     f"{source}: sentence_bert_config.json says do_lower_case, and the tokenizer's own settings do not; "
@@ -86,7 +87,7 @@ class Predictor:
                 )
             choices = {**found.choices(), **choices}
         task = with_choices(task, choices)
-        model = task.model_class.from_pretrained(source, **where)
+        model = task.model_class.from_pretrained(checkpoint, config=config, state_dict=weights)
         return cls(model.to(find_device(device)), tokenizer, task)
 
     def __call__(self, items: Any) -> Any:

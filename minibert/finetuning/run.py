@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
+from minibert.checkpoint import open_weights
 from minibert.checkpoint.architecture import architecture_of, named_architecture
 from minibert.checksum import file_digest, json_digest
-from minibert.config import BertConfig, find_config
+from minibert.config import BertConfig
 from minibert.corpus.formats import data_path
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
@@ -34,7 +35,7 @@ from minibert.finetuning.texts import Classify, Score
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import SIZE, check_settings, shown
-from minibert.source import Source, Where, as_path, same_commit, take_where
+from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.training.examples import seed_of
 from minibert.training.journal import need_tensorboard
@@ -123,11 +124,12 @@ def finetune(
     with quiet(not workers.is_first):
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
         check_arguments(how, model, train_file, dev_file)
-        tokenizer = BertTokenizer.from_pretrained(model, **where)
-        fix_length(chosen, tokenizer, BertConfig.from_pretrained(model, **where))  # refuses one that is too long
+        checkpoint = Checkpoint.open(model, **where)
+        tokenizer = BertTokenizer.from_pretrained(checkpoint)
+        fix_length(chosen, tokenizer, BertConfig.from_pretrained(checkpoint))  # refuses one that is too long
         rows = chosen.read(train_file)
         found, chosen = chosen.settings(rows), chosen.fitted(rows)
-        ready = prepare_model(chosen, model, found, where, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
+        ready = prepare_model(chosen, checkpoint, found, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
         dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
         if dev_rows is not None:
             warn_of_overlap(rows, dev_rows)
@@ -220,7 +222,6 @@ def prepare_model(
     task: Task[Any, Any],
     source: Source,
     settings: dict[str, Any],
-    where: Where | None = None,
     *,
     fresh_head: bool = False,
     scratch: bool = False,
@@ -230,18 +231,19 @@ def prepare_model(
 
     ``settings``: what the data asks of the config.  Raises InputError when the checkpoint's head does not fit them.
     """
-    path = find_config(source, where)
-    where = same_commit(where or {}, path)
-    config = BertConfig.from_pretrained(path)
-    has_head = not (fresh_head or scratch) and architecture_of(config, source, where) == task.model_class.__name__
+    checkpoint = Checkpoint.open(source)
+    config = BertConfig.from_pretrained(checkpoint)
+    weights = None if scratch else open_weights(checkpoint)
+    wanted = task.model_class.__name__
+    has_head = weights is not None and not fresh_head and architecture_of(config, weights) == wanted
     if has_head:
         settings = task.keep_head(str(source), config, settings)
     config = BertConfig.from_dict({**without_activation(vars(config)), **settings})
     with drawn_from(seed):
-        if scratch:
+        if weights is None:
             logger.warning("All weights begin at random (seed %d), as asked.", seed)
             return task.model_class(config)
-        model = task.model_class.from_pretrained(source, config=config, fresh_head=not has_head, **where)
+        model = task.model_class.from_pretrained(checkpoint, config=config, state_dict=weights, fresh_head=not has_head)
     assert model.load_report is not None
     if model.load_report.fresh:
         logger.warning(

@@ -35,14 +35,11 @@ from minibert.schema import (
 from minibert.source import (
     LARGEST_JSON,
     LARGEST_SETTINGS,
+    Checkpoint,
     Source,
-    Where,
     as_path,
-    find_file,
     is_file,
-    local_file,
     read_json,
-    same_commit,
     write_text,
 )
 from minibert.tokenizer.added_tokens import AddedToken
@@ -138,32 +135,25 @@ class TokenizerFiles:
     tokenizer_json: dict[str, Any] = field(default_factory=dict)
 
 
-def open_tokenizer_files(source: Source, where: Where | None = None) -> TokenizerFiles:
-    """Read a tokenizer from ``source``: a folder, a name on the hub, a vocab.txt or a tokenizer.json.
+def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
+    """Read the tokenizer of a checkpoint, which may be a single vocab.txt or tokenizer.json.
 
-    ``where`` says which revision and so on, see ``minibert.source``.  Raises TokenizerError when there is no
-    vocabulary or it cannot be read, CheckpointError when there is no such source.
+    Raises TokenizerError when there is no vocabulary or it cannot be read.
     """
-    path = local_file(source)
+    path = checkpoint.file
     if path is not None and path.name.endswith(TOKENIZER_FILE):
         content = _read(path, PIPELINE_SCHEMA, LARGEST_JSON)
         return TokenizerFiles(str(path), _vocab_of(content, path), tokenizer_json=content)
     if path is not None and path.suffix == ".txt":
         return TokenizerFiles(str(path), read_vocab(path))
-
-    tokenizer_file = find_file(source, TOKENIZER_FILE, where)
-    if tokenizer_file:
-        where = same_commit(where or {}, tokenizer_file)
-    vocab_file = find_file(source, VOCAB_FILE, where)
-    if vocab_file:
-        where = same_commit(where or {}, vocab_file)
+    tokenizer_file, vocab_file = checkpoint.find(TOKENIZER_FILE), checkpoint.find(VOCAB_FILE)
 
     def content_of(name: str, schema: Mapping[str, Kind]) -> dict[str, Any]:
-        found = find_file(source, name, where)
+        found = checkpoint.find(name)
         return _read(found, schema) if found else {}
 
     files = TokenizerFiles(
-        origin=str(tokenizer_file or vocab_file or source),
+        origin=str(tokenizer_file or vocab_file or checkpoint),
         vocab={},
         config=content_of(CONFIG_FILE, CONFIG_SCHEMA),
         special_tokens_map=content_of("special_tokens_map.json", MAP_SCHEMA),
@@ -183,7 +173,7 @@ def open_tokenizer_files(source: Source, where: Where | None = None) -> Tokenize
         files.vocab = read_vocab(vocab_file)
     else:
         raise TokenizerError(
-            f"{os.fspath(source)!r} holds neither {VOCAB_FILE} nor {TOKENIZER_FILE}, so there is no vocabulary to "
+            f"{os.fspath(checkpoint)!r} holds neither {VOCAB_FILE} nor {TOKENIZER_FILE}, so there is no vocabulary to "
             "tokenize with. Put the model's vocab.txt beside its weights, or give its path: BertTokenizer('vocab.txt')."
         )
     return files

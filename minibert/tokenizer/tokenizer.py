@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
-from minibert.source import Source, take_where
+from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import agreement, older_arguments
 from minibert.tokenizer.batch_encoding import BatchEncoding
 from minibert.tokenizer.files import load_settings, open_tokenizer_files
@@ -36,11 +36,11 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
         ``minibert.source.Where`` (``revision`` …).  Raises TokenizerError for a vocabulary that cannot be used,
         CheckpointError for a source that does not exist.
         """
-        where = take_where(settings)
+        checkpoint = Checkpoint.open(source, **take_where(settings))
         named = settings.pop("tokenizer_class", None)
         if named is not None and not (isinstance(named, str) and named in ("BertTokenizer", "BertTokenizerFast")):
             raise TokenizerError(f"tokenizer_class={named!r:.80} is not known; this is 'BertTokenizer'.")
-        files = open_tokenizer_files(source, where)
+        files = open_tokenizer_files(checkpoint)
         if named is None:
             agreement.check_class(files.config, files.model_config, files.origin)
         agreement.check_older_settings(files.config, settings.keys(), files.origin)

@@ -25,7 +25,7 @@ from minibert.errors import CheckpointError, InputError
 from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source, is_file, write_text
+from minibert.source import Checkpoint, Source, is_file, write_text
 from minibert.tokenizer import BertTokenizer
 from minibert.training.apart import HeldOut, without_heldout
 from minibert.training.documents import Document, check_reading, is_held_out, read_documents
@@ -144,6 +144,8 @@ def pretrain(
     start, folder = Start() if start is None else start, check_folder(output)
     check_kinds(text, start, settings)
     check(text, start, settings, folder)
+    if start.checkpoint is not None:
+        start = replace(start, checkpoint=Checkpoint.open(start.checkpoint))
     text, taken = apart(text)
     model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
     with workers.first_alone():
@@ -315,7 +317,9 @@ def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertF
     torch.manual_seed(seed)
     if start.checkpoint is None:
         return BertForPreTraining(config_of(start, vocab_size, text))
-    names = {read_name(name).ours for name in open_weights(start.checkpoint).names()}
+    checkpoint = Checkpoint.open(start.checkpoint)
+    weights = open_weights(checkpoint)
+    names = {read_name(name).ours for name in weights.names()}
     lacking = {task for task, (_, tensor, _) in HEADS.items() if tensor not in names}
     needed = {text.task} if text.task else set(HEADS)
     if lacking & needed and not start.fresh_head:
@@ -326,10 +330,10 @@ def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertF
             f"{start.checkpoint} has no head for {what}. To begin one anew, add --fresh-head (from Python "
             f"Start(fresh_head=True)){other}."
         )
-    config = BertConfig.from_pretrained(start.checkpoint)
+    config = BertConfig.from_pretrained(checkpoint)
     # num_labels, though neither head has labels: whoever names it allows a head that the file lacks, and keeps others.
     allowed = {"num_labels": config.num_labels} if lacking else {}
-    model = BertForPreTraining.from_pretrained(start.checkpoint, **dropout_of(start), **allowed)
+    model = BertForPreTraining.from_pretrained(checkpoint, state_dict=weights, **dropout_of(start), **allowed)
     check_positions(model.config, text)
     fresh = [] if model.load_report is None else list(model.load_report.fresh)
     if start.fresh_head:

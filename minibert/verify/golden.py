@@ -21,7 +21,7 @@ from minibert.checkpoint import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.destination import check_file
 from minibert.errors import CheckpointError
-from minibert.source import Source
+from minibert.source import Checkpoint, Source
 from minibert.verify.batches import Batch
 from minibert.verify.compare import VerifyReport, compare_points
 from minibert.verify.models import batches_for, load, without_blind_rows
@@ -43,8 +43,9 @@ def make_golden(source: Source, path: Path, *, texts: Sequence[str] = (), only_l
     ``only_layers`` keeps the embeddings, the layers' outputs, the pooler and the head, for a small file.
     """
     check_file(path)
-    exact, usual = load(source, "float64", "eager"), load(source, "float32", "eager")
-    batches = batches_for(source, usual.config, texts)
+    checkpoint = Checkpoint.open(source)
+    exact, usual = load(checkpoint, "float64", "eager"), load(checkpoint, "float32", "eager")
+    batches = batches_for(checkpoint, usual.config, texts)
     tensors: dict[str, Tensor] = {}
     order: dict[str, list[str]] = {}
     for name, batch in batches.items():
@@ -76,11 +77,12 @@ def verify_against_golden(
     Raises CheckpointError when ``path`` is no golden.
     """
     about, tensors = read_golden(path)
+    checkpoint = Checkpoint.open(source)
     order = points_of(path, about)
     made = f"torch {about['torch']}, {about['cpu']}, {about['threads']} threads"
     report = VerifyReport(f"minibert {source}", f"{path} ({made})", " and ".join(dtypes), attention, "eager")
     for dtype in dtypes:
-        model = load(source, dtype, attention)
+        model = load(checkpoint, dtype, attention)
         if type(model).__name__ != about["model"]:
             raise CheckpointError(f"{path} was recorded from a {about['model']}; {source} is a {type(model).__name__}.")
         for name, points in order.items():

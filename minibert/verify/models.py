@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from minibert.checkpoint import load_architecture, open_weights
 from minibert.checkpoint.convert import VOCABULARY
-from minibert.checkpoint.weights import NAMES, BundleWeights
+from minibert.checkpoint.weights import NAMES, BundleWeights, Weights
 from minibert.config import BertConfig, find_config
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
-from minibert.source import Source, find_file, local_file, local_folder, transformer_folder
+from minibert.source import Checkpoint, Source
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
 from minibert.verify.points import attention_of, compared_points, layers_of, record
@@ -161,17 +161,17 @@ def verify_against_transformers(
             "test",
             "Without it, compare with a golden file: minibert verify CHECKPOINT --against FILE.",
         ) from error
-    if isinstance(open_weights(source), BundleWeights):
+    checkpoint = Checkpoint.open(source)
+    weights = open_weights(checkpoint)
+    if isinstance(weights, BundleWeights):
         raise CheckpointError(
             f"transformers cannot read TensorFlow's format, in which {source} is. Convert it first: "
             "minibert convert CHECKPOINT -o FOLDER, then verify that folder."
         )
-    named = local_file(source)
-    if named is not None and named.name not in NAMES:
+    if (named := checkpoint.file) is not None and named.name not in NAMES:
         raise CheckpointError(f"transformers reads only files called {', '.join(NAMES)}; {named} has another name.")
-    folder = local_folder(source)
-    place = source if folder is None else transformer_folder(folder)
-    ours = load(source, dtype, attention)
+    place = weights.files[0].parent  # of the hub: in the cache, at the commit that was loaded here
+    ours = load(checkpoint, dtype, attention, weights)
     reference_class = getattr(transformers, type(ours).__name__)
     with _Quiet(transformers):
         reference = reference_class.from_pretrained(place, dtype=as_dtype(dtype), attn_implementation=attention).eval()
@@ -179,7 +179,7 @@ def verify_against_transformers(
         reference.pooler = None
     on_equal_footing(reference)
     names = (f"minibert {type(ours).__name__} {source}", f"transformers {transformers.__version__}")
-    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, bound=bound)
+    return verify_models(ours, reference, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
 
 
 def verify_against_folder(
@@ -192,26 +192,30 @@ def verify_against_folder(
     bound: float = BOUND,
 ) -> VerifyReport:
     """Compare two checkpoints, both run by minibert: where do their computations part?"""
-    find_config(other)  # says that there is no such checkpoint before the first is loaded
-    ours, reference = load(source, dtype, attention), load(other, dtype, attention)
+    checkpoint, against = Checkpoint.open(source), Checkpoint.open(other)
+    find_config(against)  # says that there is none before the first is loaded
+    ours, reference = load(checkpoint, dtype, attention), load(against, dtype, attention)
     names = (f"minibert {type(ours).__name__} {source}", f"minibert {type(reference).__name__} {other}")
-    return verify_models(ours, reference, batches_for(source, ours.config, texts), names=names, bound=bound)
+    return verify_models(ours, reference, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
 
 
-def load(source: Source, dtype: str, attention: str) -> "BertPreTrainedModel":
-    """The model of a checkpoint as its config names it, in the dtype to compare in."""
-    model = load_architecture(source, dtype=as_dtype(dtype), attn_implementation=attention)
+def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> "BertPreTrainedModel":
+    """The model of a checkpoint as its config names it, in the dtype to compare in.
+
+    ``weights``: of that checkpoint, where they were opened already.
+    """
+    model = load_architecture(source, dtype=as_dtype(dtype), attn_implementation=attention, state_dict=weights)
     on_equal_footing(model)
     return model
 
 
-def batches_for(source: Source, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
+def batches_for(checkpoint: Checkpoint, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
     """Batches in the checkpoint's own vocabulary; drawn ids where it brings none (then ``texts`` must be empty)."""
     from minibert.tokenizer import BertTokenizer
 
-    if not texts and not any(find_file(source, name) for name in VOCABULARY):
+    if not texts and not any(map(checkpoint.find, VOCABULARY)):
         return batches_from_config(config)
-    return batches_from_text(BertTokenizer.from_pretrained(source), config, texts)
+    return batches_from_text(BertTokenizer.from_pretrained(checkpoint), config, texts)
 
 
 def on_equal_footing(model: nn.Module) -> nn.Module:

@@ -23,7 +23,7 @@ from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights
 from minibert.embedding import embed_texts
 from minibert.errors import CheckpointError
-from minibert.source import Source
+from minibert.source import Checkpoint, Source
 from minibert.tables import table
 
 FILE = Path(__file__).parent / "published.json"
@@ -75,6 +75,7 @@ def verify_published(source: Source, name: str | None = None) -> PublishedReport
 
     Raises CheckpointError when it cannot be told which checkpoint this is, or nothing is published for it.
     """
+    source = Checkpoint.open(source)
     content = json.loads(FILE.read_text(encoding="utf-8"))
     known = sorted({entry["checkpoint"] for entry in content["entries"]})
     name = name or recognise(source, known, content["fingerprints"])
