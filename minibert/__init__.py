@@ -90,6 +90,7 @@ _ROOMS = {
         "QuestionAnsweringOutput",
     ),
     "minibert.pretrained": ("BertPreTrainedModel",),
+    "minibert.source": ("Checkpoint",),
     "minibert.tokenizer": ("BatchEncoding", "BertTokenizer"),
 }
 # Names that tutorials use for the same things: here there is one model family, and one tokenizer.
@@ -196,6 +197,7 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.model import BertModel as AutoModel
     from minibert.outputs import *
     from minibert.pretrained import BertPreTrainedModel as BertPreTrainedModel
+    from minibert.source import Checkpoint as Checkpoint
     from minibert.tokenizer import BatchEncoding as BatchEncoding
     from minibert.tokenizer import BertTokenizer as AutoTokenizer
     from minibert.tokenizer import BertTokenizer as BertTokenizer

@@ -38,8 +38,8 @@ def hub_file(
 
     ``name`` may lie in a folder (``"1_Pooling/config.json"``).  ``revision`` is a branch, a tag or a commit, by
     default the main branch; a branch may move between two calls, so a loader that needs several files passes
-    :func:`commit_of` its first file as the revision of the others.  Offline (``local_files_only`` or
-    ``HF_HUB_OFFLINE=1``) only the cache is asked.
+    :func:`commit_of` its first file as the revision of the others, as ``minibert.source.Checkpoint`` does.  Offline
+    (``local_files_only`` or ``HF_HUB_OFFLINE=1``) only the cache is asked.
 
     A file that offline is not in the cache is None when the cache holds any other file of that revision, and an
     error when it holds none.  Whether the hub has the file cannot be known then; but a checkpoint that loaded once

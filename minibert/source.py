@@ -52,11 +52,10 @@ WHERE: dict[str, Kind] = {
 
 
 def take_where(settings: dict[str, Any]) -> Where:
-    """Remove the options of :class:`Where` from ``settings`` and return them; InputError for a wrong kind."""
+    """Remove the options of :class:`Where` from ``settings`` and return them, for :meth:`Checkpoint.open`."""
     where: Where = {}
     if "use_auth_token" in settings:  # the older spelling
         settings.setdefault("token", settings.pop("use_auth_token"))
-    check_settings(settings, WHERE, "from_pretrained", InputError)
     for name in Where.__annotations__:
         if name in settings:
             where[name] = settings.pop(name)  # type: ignore[literal-required]
