@@ -29,9 +29,9 @@ from minibert.checkpoint.weights import SafetensorsWeights
 from minibert.cli import main
 from minibert.source import DEMO, Checkpoint, demo_folder
 from minibert.verify import make_golden, verify_against_folder, verify_against_transformers
-from tests.checkpoint.hub_server import HubServer
 from tests.checkpoint.test_hub import point_client_at, wait_no_longer_than
-from tests.embedding.folders import FOLDER, MEAN, POOLING, TRANSFORMER, plain, write
+from tests.support.hub_server import HubServer
+from tests.support.sentence_folders import FOLDER, MEAN, POOLING, TRANSFORMER, plain, write
 
 REPO = "owner/moving"
 LAYOUTS = ("", "0_Transformer/")
