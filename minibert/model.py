@@ -113,7 +113,9 @@ class BertSelfAttention(Observable):
         probabilities = None
         if output_attentions or self.config.attn_implementation == "eager" or self.is_watched():
             scores = self.point("scores", torch.matmul(query, key.transpose(2, 3)) * scale)  # (B, N, T, T)
-            scores = self.point("masked_scores", mask_scores(scores, attention_mask, hidden_states.dtype))
+            if attention_mask is not None:
+                scores = scores + additive_mask(attention_mask, hidden_states.dtype)
+            scores = self.point("masked_scores", scores)
             probabilities = self.point("probabilities", F.softmax(scores, dim=-1))  # (B, N, T, T), each row sums to 1
             probabilities = self.dropout(probabilities)  # whole tokens drop out of sight, as in the paper
             context = torch.matmul(probabilities, value)  # (B, N, T, D)
@@ -314,6 +316,8 @@ class BertModel(BertPreTrainedModel):
             raise
 
         mask = expand_attention_mask(attention_mask, embeddings)
+        if mask is not None and self.config.attn_implementation == "eager":
+            mask = additive_mask(mask, embeddings.dtype)  # once for all layers
         outputs: BertModelOutput = self.encoder(embeddings, mask, output_attentions, output_hidden_states)
         if self.pooler is not None:
             outputs.pooler_output = self.pooler(outputs.last_hidden_state)
@@ -321,7 +325,7 @@ class BertModel(BertPreTrainedModel):
 
 
 def expand_attention_mask(mask: Tensor | None, embeddings: Tensor) -> Tensor | None:
-    """What every attention takes, fused or written out: (B, 1 or N, T, T), or None when all may be seen.
+    """The mask for the scores of each asking token: (B, 1 or N, T, T), or None when all may be seen.
 
     Boolean, True where a token may be seen, unless the caller gave numbers to add to the scores.
     """
@@ -338,14 +342,11 @@ def expand_attention_mask(mask: Tensor | None, embeddings: Tensor) -> Tensor | N
     return mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
 
 
-def mask_scores(scores: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The scores (B, N, T, T) plus 0 where a token may be seen, and the most negative number of ``dtype`` elsewhere.
+def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the scores: 0 where a token may be seen, the most negative number of ``dtype`` elsewhere.
 
-    Not -inf: a row of nothing but -inf would make softmax divide 0 by 0.  A mask of numbers is added as it is.
+    Not -inf: a row of nothing but -inf would make softmax divide 0 by 0.  A mask of numbers stays as it is.
     """
-    if mask is None:
-        return scores
-    if mask.dtype == torch.bool:
-        zero = torch.zeros((), dtype=dtype, device=mask.device)
-        mask = torch.where(mask, zero, torch.finfo(dtype).min)
-    return scores + mask
+    if mask.dtype != torch.bool:
+        return mask
+    return torch.where(mask, torch.zeros((), dtype=dtype, device=mask.device), torch.finfo(dtype).min)

@@ -89,15 +89,8 @@ def test_mask_constant(model, monkeypatch) -> None:
     """Google's −10000 against the most negative number: only a row that is all padding can tell."""
     batches = batches_from_config(model.config)
     expected = {name: record(model, batch) for name, batch in batches.items()}
-    original = minibert.model.mask_scores
-
-    def googles(scores, mask, dtype):
-        if mask is None:
-            return scores
-        numbers = original(torch.zeros((), dtype=dtype), mask, dtype)
-        return scores + numbers.clamp(min=-10000.0)
-
-    monkeypatch.setattr(minibert.model, "mask_scores", googles)
+    original = minibert.model.additive_mask
+    monkeypatch.setattr(minibert.model, "additive_mask", lambda *given: original(*given).clamp(min=-10000.0))
     results = [
         result
         for name, batch in batches.items()
