@@ -75,11 +75,14 @@ class Finder:
         # Python's alternation takes the first that fits: longest first makes it the left-most longest.
         forms = sorted(self._by_form, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
-        firsts = "".join(sorted({re.escape(form[0]) for form in forms}))
-        self._first = re.compile(f"[{firsts}]") if firsts else None
+        firsts = sorted({form[0] for form in forms})
+        self._only = firsts[0] if len(firsts) == 1 else None  # "[", mostly: soon found without an expression
+        self._first = re.compile(f"[{''.join(map(re.escape, firsts))}]") if firsts else None
 
     def may_find(self, text: str) -> bool:
         """False when no token can be in ``text``; much cheaper than looking."""
+        if self._only is not None:
+            return self._only in text
         return self._first is not None and self._first.search(text) is not None
 
     def split(self, text: str, ignore_special: bool = False) -> Iterator[Part]:

@@ -15,6 +15,7 @@ from minibert.tokenizer.added_tokens import AddedToken, Finder
 from minibert.tokenizer.basic import AlignedText, BasicTokenizer, Span, split_words
 from minibert.tokenizer.characters import character_class
 from minibert.tokenizer.fast import MAX_REMEMBERED_LENGTH, FastEncoder
+from minibert.tokenizer.request import Text
 from minibert.tokenizer.vocabulary import Vocabulary
 from minibert.tokenizer.wordpiece import WordPiece
 
@@ -73,8 +74,10 @@ class TextEncoder:
     def _normalize(self, text: str) -> str:
         return self._basic.normalize(AlignedText.of(text)).text
 
-    def ids(self, text: str, split_special_tokens: bool = False) -> list[int]:
-        """The ids of ``text``, special tokens around it not included."""
+    def ids(self, text: Text, split_special_tokens: bool = False) -> list[int]:
+        """The ids of a text, or of a list of words one after the other, special tokens around it not included."""
+        if not isinstance(text, str):
+            return [token_id for word in text for token_id in self.ids(word, split_special_tokens)]
         if not text.isascii():
             refuse_surrogates(text)
         if self._has_normalized:
@@ -86,10 +89,14 @@ class TextEncoder:
             ids += self._fast.encode(text[start:end]) if token is None else [self._id(token)]
         return ids
 
-    def detail(self, text: str, split_special_tokens: bool = False) -> Detail:
-        """The tokens of ``text`` with their offsets and the number of the word they belong to."""
-        refuse_surrogates(text)
+    def detail(self, text: Text, split_special_tokens: bool = False) -> Detail:
+        """The tokens of a text, or of words, with their offsets and the number of the word they belong to."""
         detail = Detail()
+        if not isinstance(text, str):
+            for word_id, one in enumerate(text):
+                detail.extend(self.detail(one, split_special_tokens), word_id)
+            return detail
+        refuse_surrogates(text)
         word_id = 0
         for added, words in self._parts(text, split_special_tokens):
             for word in words:

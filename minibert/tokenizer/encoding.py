@@ -1,4 +1,4 @@
-"""One row of a batch: [CLS] first [SEP] second [SEP], padded.  Devlin et al. 2018, figure 2, as lists.
+"""One row of a batch: [CLS] first [SEP] second [SEP], padded, with all that can be asked about it.
 
 A row stores only which window of which text it shows and how much padding stands beside it; ids, segment ids, masks,
 offsets and word numbers are all read off that one layout, so they
@@ -7,11 +7,11 @@ Offsets and words are worked out when first asked for, since most callers want i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.layout import Frame, lay_out, special_count
 from minibert.tokenizer.truncation import Window
 
 T = TypeVar("T")
@@ -47,15 +47,6 @@ class TokenSequence:
         self._compute, self._detail, self._ids = None, detail, detail.ids
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What stands around the texts: id and text of [CLS], [SEP] and [PAD]."""
-
-    cls: tuple[int, str]
-    sep: tuple[int, str]
-    pad: tuple[int, str]
-
-
 class Encoding:
     """One row, with the attributes of the ``tokenizers`` library's Encoding; every list has one entry a token."""
 
@@ -81,17 +72,10 @@ class Encoding:
                 row._left += missing
 
     def _lay_out(self, cls: T, seps: Sequence[T], pad: T, texts: Sequence[list[T]]) -> list[T]:
-        """The one layout: padding, [CLS], then each text with its [SEP], padding."""
-        row: list[T] = [pad] * self._left
-        if self._add_special:
-            row.append(cls)
-        for text, sep in zip(texts, seps, strict=False):
-            row += text
-            if self._add_special:
-                row.append(sep)
-        if self._right:
-            row += [pad] * self._right
-        return row
+        """Values of one kind, one a token: padding, [CLS], each text with its [SEP], padding."""
+        first, second = texts[0], texts[1] if len(texts) > 1 else None
+        row = lay_out(cls, first, seps[0], second, seps[-1]) if self._add_special else first + (second or [])
+        return [pad] * self._left + row + [pad] * self._right if self._left or self._right else row
 
     def _shown(self, values: Callable[[TokenSequence], list[T]]) -> list[list[T]]:
         """Of each text, the values inside its window."""
@@ -102,7 +86,7 @@ class Encoding:
         return self._lay_out(cls, seps, pad, texts)
 
     def __len__(self) -> int:
-        special = 1 + len(self._windows) if self._add_special else 0
+        special = special_count(len(self._windows) == 2) if self._add_special else 0
         return self._left + special + sum(b - a for a, b in self._windows) + self._right
 
     def __repr__(self) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from minibert.errors import TokenizerError
 from minibert.tokenizer.batch_encoding import BatchEncoding
-from minibert.tokenizer.request import Request, check_side
+from minibert.tokenizer.layout import FILLS, fill_up
+from minibert.tokenizer.request import Request
 
 MAIN_INPUT = "input_ids"
 
@@ -27,22 +28,19 @@ class Filler:
     @property
     def values(self) -> dict[str, int]:
         """What each known field is filled with."""
-        known = {MAIN_INPUT: self.pad_id, "token_type_ids": 0, "special_tokens_mask": 1}
-        return {**known, "attention_mask": 0} if self.with_mask else known
+        known = {MAIN_INPUT: self.pad_id, **FILLS}
+        return known if self.with_mask else {name: fill for name, fill in known.items() if name != "attention_mask"}
 
-    def fill(self, row: dict[str, Any], length: int) -> dict[str, Any]:
-        """``row`` with its known fields filled up to ``length`` tokens; longer rows stay as they are."""
-        size = len(row[MAIN_INPUT])
-        if self.with_mask and "attention_mask" not in row:
-            row = {**row, "attention_mask": [1] * size}
-        fillers = self.values
-        filled = {}
-        for name, values in row.items():
-            if name in fillers and not isinstance(values, list):
-                raise TokenizerError(f"{name} to pad is {values!r:.80}; expected a list of numbers.")
-            padding = [fillers[name]] * (length - size) if name in fillers else []
-            filled[name] = values if not padding else values + padding if self.side == "right" else padding + values
-        return filled
+    def fill(self, fields: dict[str, list[Any]], length: int) -> dict[str, list[Any]]:
+        """``fields`` with the rows of those known filled up to ``length`` tokens; longer rows stay as they are."""
+        main = fields[MAIN_INPUT]
+        if self.with_mask and "attention_mask" not in fields:
+            fields = {**fields, "attention_mask": [[1] * len(row) for row in main]}
+        missing = [length - len(row) for row in main]
+        for name, fill in self.values.items():
+            if name in fields:
+                fill_up(fields[name], fill, missing, self.side)
+        return fields
 
 
 def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str | None) -> BatchEncoding:
@@ -68,27 +66,22 @@ def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str
     main = fields[MAIN_INPUT]
     if not isinstance(main, list):
         raise TokenizerError(f"{MAIN_INPUT} to pad is {main!r:.80}; expected a list of ids or of rows.")
-    if not any(isinstance(row, list) for row in main):
-        return BatchEncoding(_padded(fields, len(main), request, filler), tensor_type=return_tensors)
+    is_row = not any(isinstance(row, list) for row in main)
+    if is_row:
+        fields = {name: [values] for name, values in fields.items()}
+        main = [main]
     for name, values in fields.items():
         known = name in filler.values
         if not isinstance(values, list) or (known and not all(isinstance(row, list) for row in values)):
+            if is_row:
+                raise TokenizerError(f"{name} to pad is {values[0]!r:.80}; expected a list of numbers.")
             raise TokenizerError(f"{name} to pad holds {values!r:.80}; expected a list of rows, each a list.")
     sizes = {name: len(values) for name, values in fields.items()}
     if len(set(sizes.values())) > 1:
         raise TokenizerError(f"The fields to pad hold different numbers of rows: {sizes}.")
-    longest = max(map(len, main), default=0)
-    rows = [
-        _padded(dict(zip(fields, row, strict=True)), longest, request, filler)
-        for row in zip(*fields.values(), strict=True)
-    ]
-    return BatchEncoding({name: [row[name] for row in rows] for name in rows[0]}, tensor_type=return_tensors)
-
-
-def _padded(row: dict[str, Any], longest: int, request: Request, filler: Filler) -> dict[str, Any]:
-    wanted = len(row[MAIN_INPUT]) if request.padding == "do_not_pad" else request.padded_length(longest)
-    check_side("padding_side", filler.side)
-    return filler.fill(row, wanted)
+    length = 0 if request.padding == "do_not_pad" else request.padded_length(max(map(len, main)))
+    data = filler.fill(fields, length)  # in place: the lists are copies by now
+    return BatchEncoding({name: rows[0] for name, rows in data.items()} if is_row else data, tensor_type=return_tensors)
 
 
 def _kind_of(values: Any) -> str | None:

@@ -227,7 +227,9 @@ def examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list
     if not text:
         raise TokenizerError("The batch is empty: there is no text to tokenize.")
     if text_pair is None:
-        return [_example(item, i, is_split_into_words) for i, item in enumerate(text)], True
+        split = is_split_into_words
+        # Most entries are plain texts, and there may be a million.
+        return [(x, None) if type(x) is str and not split else _example(x, i, split) for i, x in enumerate(text)], True
     if not isinstance(text_pair, list | tuple):
         raise TokenizerError(f"text is a batch of {len(text)}, so text_pair must be a list, not one text.")
     if len(text_pair) != len(text):

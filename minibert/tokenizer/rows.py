@@ -1,17 +1,20 @@
 """From examples to rows: tokens of each text, cut to fit, laid out, padded.  Twice: with everything, and ids only.
 
 ``Plan.rows`` is the one to read: it makes the rows of encoding.py, which know offsets, words and overflow.
-``Plan.columns`` makes the same lists of ids, segments and masks without them, several times faster, for the calls
-that most programs make; tests compare both with the library.
+``Plan.token_rows`` cuts and lays out the same rows as bare ids, several times faster, for the calls that most programs
+make; ``columns`` pads them.  Tests compare both with the library.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from minibert.errors import TokenizerError
-from minibert.tokenizer.encoder import Detail, TextEncoder
-from minibert.tokenizer.encoding import Encoding, Frame, TokenSequence
+from minibert.tokenizer.encoder import TextEncoder
+from minibert.tokenizer.encoding import Encoding, TokenSequence
+from minibert.tokenizer.layout import FILLS, Frame, TokenRow, fill_up, lay_out, special_count
 from minibert.tokenizer.request import Example, Request, Text
 from minibert.tokenizer.truncation import Window, limits, windows
 
@@ -33,7 +36,7 @@ class Plan:
 
     def check(self) -> None:
         """TokenizerError for a stride that no text could be cut with."""
-        room = (self.request.max_length or 0) - 2
+        room = (self.request.max_length or 0) - special_count(is_pair=False)
         if self.request.truncation != "do_not_truncate" and 0 <= room < self.stride:
             raise TokenizerError(
                 f"stride={self.stride} leaves no way forward: max_length={self.request.max_length} has room for {room} "
@@ -45,11 +48,9 @@ class Plan:
         rows = []
         for first, second in examples:
             sequences = [self._sequence(text) for text in (first, second) if text is not None]
-            views = self._views([len(sequence.ids) for sequence in sequences])
-            row = Encoding(sequences, [view[0] for view in views], self.frame, self.add_special)
-            row.overflowing = [
-                Encoding(sequences, combination, self.frame, self.add_special) for combination in _overflow(views)
-            ]
+            shown = combinations(self._views([len(sequence.ids) for sequence in sequences]))
+            row, *overflow = (Encoding(sequences, windows, self.frame, self.add_special) for windows in shown)
+            row.overflowing = overflow
             rows.append(row)
         if self.request.padding != "do_not_pad":
             length = self.request.padded_length(max(map(len, rows)))
@@ -59,27 +60,13 @@ class Plan:
 
     def _sequence(self, text: Text) -> TokenSequence:
         encoder, split = self.encoder, self.split_special_tokens
-
-        def detail() -> Detail:
-            if isinstance(text, str):
-                return encoder.detail(text, split)
-            whole = Detail()
-            for i, word in enumerate(text):
-                whole.extend(encoder.detail(word, split), i)
-            return whole
-
-        return TokenSequence(self._ids(text), detail)
-
-    def _ids(self, text: Text) -> list[int]:
-        if isinstance(text, str):
-            return self.encoder.ids(text, self.split_special_tokens)
-        return [token_id for word in text for token_id in self.encoder.ids(word, self.split_special_tokens)]
+        return TokenSequence(encoder.ids(text, split), partial(encoder.detail, text, split))
 
     def _room(self, is_pair: bool) -> int | None:
         """How many tokens of text fit; None when nothing is cut, which is so too when not even the specials fit."""
         if self.request.truncation == "do_not_truncate" or self.request.max_length is None:
             return None
-        room = self.request.max_length - (2 + is_pair if self.add_special else 0)
+        room = self.request.max_length - (special_count(is_pair) if self.add_special else 0)
         return room if room >= 0 else None
 
     def _views(self, sizes: Sequence[int]) -> list[list[Window]]:
@@ -92,49 +79,63 @@ class Plan:
             windows(size, limit, self.stride, self.truncation_side) for size, limit in zip(sizes, kept, strict=False)
         ]
 
-    def columns(self, examples: Sequence[Example], wanted: set[str]) -> dict[str, Any]:
-        """The ids of each row, and of ``SIMPLE_COLUMNS`` those that are wanted."""
-        (cls, _), (sep, _), (pad, _) = self.frame.cls, self.frame.sep, self.frame.pad
-        before, after = ([cls], [sep]) if self.add_special else ([], [])
-        ids: list[list[int]] = []
-        types: list[list[int]] = []
+    def token_rows(
+        self, examples: Sequence[Example], overflows: bool = False
+    ) -> Iterator[tuple[TokenRow, list[TokenRow] | None]]:
+        """Each example's row without padding; and None, or where it is cut the rows of the rest, with ``overflows``.
+
+        A tokenizer's hottest loop: what ``Frame.row`` does is spelled out for rows that are not cut.
+        """
+        ids_of, split, add_special = self.encoder.ids, self.split_special_tokens, self.add_special
+        cls, sep = self.frame.cls[0], self.frame.sep[0]
         rooms = self._room(False), self._room(True)
         for first, second in examples:
-            a = self._ids(first)
-            b = None if second is None else self._ids(second)
+            a = ids_of(first, split)
+            b = None if second is None else ids_of(second, split)
             room = rooms[b is not None]
-            if room is not None and len(a) + len(b or ()) > room:
-                (start, end), *rest = (view[0] for view in self._views([len(t) for t in (a, b) if t is not None]))
-                a = a[start:end]
-                if b is not None:
-                    b = b[slice(*rest[0])]
-            row = [*before, *a, *after]
-            segments = [0] * len(row)
-            if b is not None:
-                row += b + after
-                segments += [1] * (len(row) - len(segments))
-            ids.append(row)
-            types.append(segments)
-        masks = [[1] * len(row) for row in ids]
+            if room is None or len(a) + len(b or ()) <= room:
+                if add_special:
+                    yield TokenRow(lay_out(cls, a, sep, b, sep), len(a) + 2), None
+                else:
+                    yield TokenRow(a if b is None else a + b, len(a)), None
+                continue
+            shown = combinations(self._views([len(a)] if b is None else [len(a), len(b)]))
+            rows = []
+            for (start, end), *others in islice(shown, None if overflows else 1):
+                part = None if b is None else b[slice(*others[0])]
+                rows.append(self.frame.row(a[start:end], part, add_special))
+            yield rows[0], rows[1:]
+
+    def columns(self, examples: Sequence[Example], wanted: set[str]) -> dict[str, Any]:
+        """The ids of each row, and of ``SIMPLE_COLUMNS`` those that are wanted."""
+        ids: list[list[int]] = []
+        types: list[list[int]] = []
+        for row, _ in self.token_rows(examples):
+            ids.append(row.ids)
+            types.append(row.segments)
+        columns = {"input_ids": ids, "token_type_ids": types, "attention_mask": [[1] * len(row) for row in ids]}
+        columns = {name: column for name, column in columns.items() if name == "input_ids" or name in wanted}
         if self.request.padding != "do_not_pad":
-            length = self.request.padded_length(max(map(len, ids)))
-            for row, segments, mask in zip(ids, types, masks, strict=True):
-                missing = length - len(row)
-                if missing > 0:
-                    at = len(row) if self.padding_side == "right" else 0
-                    row[at:at] = [pad] * missing
-                    segments[at:at] = mask[at:at] = [0] * missing
-        columns = {"input_ids": ids, "token_type_ids": types, "attention_mask": masks}
-        return {name: column for name, column in columns.items() if name == "input_ids" or name in wanted}
+            lengths = list(map(len, columns["input_ids"]))
+            length = self.request.padded_length(max(lengths))
+            missing, fills = [length - count for count in lengths], {"input_ids": self.frame.pad[0], **FILLS}
+            for name, column in columns.items():
+                fill_up(column, fills[name], missing, self.padding_side)
+        return columns
 
 
-def _overflow(views: list[list[Window]]) -> list[list[Window]]:
-    """Every combination of windows but the first, in the library's order: the second text varies within the first."""
+def combinations(views: list[list[Window]]) -> Iterator[list[Window]]:
+    """What each row shows of each text: the first windows, then the overflow in the library's order.
+
+    That is every other combination, the second text varying within the first; one at a time, as they may be very many.
+    """
     if len(views) == 1:
-        return [[window] for window in views[0][1:]]
+        yield from ([window] for window in views[0])
+        return
     first, second = views
-    later = [[a, b] for a in first[1:] for b in second]
-    return later + [[first[0], b] for b in second[1:]]
+    yield [first[0], second[0]]
+    yield from ([a, b] for a in first[1:] for b in second)
+    yield from ([first[0], b] for b in second[1:])
 
 
 def columns_of(rows: Sequence[Encoding], wanted: set[str]) -> tuple[dict[str, Any], list[Encoding]]:

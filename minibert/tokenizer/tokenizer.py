@@ -1,8 +1,8 @@
 """BertTokenizer: the calling convention people know, over the rooms that do the work.
 
 Text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), cut in truncation.py, laid out in
-rows.py and encoding.py; here the arguments and results are those of transformers' BertTokenizer, name for name.
-Look first at ``__call__``.  Vocabulary and special tokens stand in the base class, vocabulary_methods.py.
+layout.py for rows.py and encoding.py; here the arguments and results are those of transformers' BertTokenizer, name for
+name.  Look first at ``__call__``.  Vocabulary and special tokens stand in the base class, vocabulary_methods.py.
 """
 
 import logging
@@ -13,7 +13,9 @@ from minibert.errors import TokenizerError
 from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import agreement, older_arguments
 from minibert.tokenizer.batch_encoding import BatchEncoding
+from minibert.tokenizer.encoder import Detail
 from minibert.tokenizer.files import load_settings, open_tokenizer_files
+from minibert.tokenizer.layout import TokenRow
 from minibert.tokenizer.padding import Filler, pad_rows
 from minibert.tokenizer.request import Request, check_call, check_side, examples
 from minibert.tokenizer.rows import SIMPLE_COLUMNS, Plan, columns_of
@@ -123,17 +125,8 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
         given, is_batch = examples(text, text_pair, is_split_into_words)
         if request.padding != "do_not_pad":
             self._pad_id()  # refuses when there is no padding token
-        plan = Plan(
-            encoder=self._encoder,
-            frame=self._frame,
-            request=request,
-            add_special=add_special_tokens,
-            stride=stride,
-            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
-            truncation_side=check_side("truncation_side", self.truncation_side),
-            padding_side=check_side("padding_side", self.padding_side if padding_side is None else padding_side),
-        )
-        plan.check()
+        side = check_side("padding_side", self.padding_side if padding_side is None else padding_side)
+        plan = self._plan(request, stride, add_special_tokens, split_special_tokens, side)
         wanted = {name for name, is_wanted in fields.items() if is_wanted}
         if wanted <= SIMPLE_COLUMNS:
             batch = BatchEncoding(plan.columns(given, wanted), lambda: plan.rows(given))
@@ -151,6 +144,58 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
             labels = self(text_target, text_pair_target, return_tensors=return_tensors, **for_labels)
             batch["labels"] = labels["input_ids"]
         return batch
+
+    def token_rows(
+        self, texts: Sequence[Any], max_length: int, stride: int | None = None
+    ) -> tuple[list[TokenRow], list[int], int]:
+        """Texts, or pairs of them, as rows of at most ``max_length`` tokens without padding; minibert's own.
+
+        Longer ones are cut as ``truncation=True`` cuts them; or with a ``stride`` read in windows that share so many
+        tokens, as with ``return_overflowing_tokens=True``.  Returns the rows, for each the number of its text, and how
+        many texts were cut.  Raises TokenizerError.
+        """
+        check_call({"max_length": max_length, "stride": 0 if stride is None else stride})
+        request = Request.of(False, True, max_length, None, self.model_max_length)
+        given, _ = examples(list(texts) if isinstance(texts, tuple) else texts, None, False)
+        rows: list[TokenRow] = []
+        owners: list[int] = []
+        cut = 0
+        plan = self._plan(request, stride or 0)
+        for number, (row, rest) in enumerate(plan.token_rows(given, overflows=stride is not None)):
+            rows += [row, *(rest or ())]
+            owners += [number] * (len(rows) - len(owners))
+            cut += stride is None and rest is not None
+        return rows, owners, cut
+
+    def detail(self, text: str) -> Detail:
+        """The tokens of a text alone: ids, offsets in characters, the number of each token's word; minibert's own.
+
+        Raises TokenizerError for what is no text.
+        """
+        if not isinstance(text, str):
+            raise TokenizerError(f"{text!r:.80} is no text; expected a str.")
+        return self._encoder.detail(text, self.split_special_tokens)
+
+    def _plan(
+        self,
+        request: Request,
+        stride: int,
+        add_special: bool = True,
+        split_special_tokens: bool | None = None,
+        padding_side: str = "right",
+    ) -> Plan:
+        plan = Plan(
+            encoder=self._encoder,
+            frame=self.frame,
+            request=request,
+            add_special=add_special,
+            stride=stride,
+            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            truncation_side=check_side("truncation_side", self.truncation_side),
+            padding_side=padding_side,
+        )
+        plan.check()
+        return plan
 
     def _wanted(self, name: str, asked: bool | None) -> bool:
         return name in self.model_input_names if asked is None else asked

@@ -8,7 +8,7 @@ from typing import Any
 
 from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
-from minibert.tokenizer.encoding import Frame
+from minibert.tokenizer.layout import Frame
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
 

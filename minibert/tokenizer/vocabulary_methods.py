@@ -17,7 +17,6 @@ from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.decoding import clean_up, join_tokens
 from minibert.tokenizer.encoder import TextEncoder
-from minibert.tokenizer.encoding import Frame
 from minibert.tokenizer.files import (
     CONFIG_FILE,
     CONFIG_SCHEMA,
@@ -30,6 +29,7 @@ from minibert.tokenizer.files import (
     vocab_text,
     write_files,
 )
+from minibert.tokenizer.layout import Frame, lay_out, special_count
 from minibert.tokenizer.request import NO_LIMIT, as_id, as_ids, as_lists, as_texts, check_switch
 from minibert.tokenizer.special_tokens import NamedToken, NamedTokenId
 from minibert.tokenizer.tokenizer_json import pipeline_description
@@ -382,7 +382,8 @@ class VocabularyMethods:
         return [texts] if isinstance(texts, str) else texts
 
     @property
-    def _frame(self) -> Frame:
+    def frame(self) -> Frame:
+        """What stands around the texts of a row; ``frame.row(ids)`` lays one out."""
         # Numbers 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP].
         cls_id = 2 if self.cls_token_id is None else self.cls_token_id
         sep_id = 3 if self.sep_token_id is None else self.sep_token_id
@@ -391,15 +392,14 @@ class VocabularyMethods:
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """2 for [CLS] text [SEP], 3 with a second text and its [SEP]."""
-        return 3 if check_switch("pair", pair) else 2
+        return special_count(check_switch("pair", pair))
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
         """[CLS] first [SEP], or [CLS] first [SEP] second [SEP], from ids."""
-        cls, sep = self._frame.cls[0], self._frame.sep[0]
-        row = [cls, *as_ids(token_ids_0), sep]
-        return row if token_ids_1 is None else [*row, *as_ids(token_ids_1), sep]
+        second = None if token_ids_1 is None else as_ids(token_ids_1)
+        return self.frame.row(as_ids(token_ids_0), second).ids
 
     def get_special_tokens_mask(
         self,
@@ -409,8 +409,8 @@ class VocabularyMethods:
     ) -> list[int]:
         """1 for special tokens: found by id in a finished row, by place in the row that the two texts would make."""
         if not check_switch("already_has_special_tokens", already_has_special_tokens):
-            row = [1, *[0] * len(as_ids(token_ids_0)), 1]
-            return row if token_ids_1 is None else [*row, *[0] * len(as_ids(token_ids_1)), 1]
+            second = None if token_ids_1 is None else [0] * len(as_ids(token_ids_1))
+            return lay_out(1, [0] * len(as_ids(token_ids_0)), 1, second, 1)
         if token_ids_1 is not None:
             raise TokenizerError(
                 "A finished row (already_has_special_tokens=True) has no second list of ids beside it."
@@ -448,6 +448,6 @@ class VocabularyMethods:
             **self.special_tokens_map,
         }
         base = self._vocabulary.base
-        pipeline = pipeline_description(base, str(self.unk_token), self._vocabulary.added, self._basic, self._frame)
+        pipeline = pipeline_description(base, str(self.unk_token), self._vocabulary.added, self._basic, self.frame)
         contents = {VOCAB_FILE: vocab_text(base), CONFIG_FILE: to_json(config), TOKENIZER_FILE: to_json(pipeline)}
         return write_files(save_directory, contents)

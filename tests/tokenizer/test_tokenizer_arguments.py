@@ -239,6 +239,8 @@ VALID: dict[str, dict[str, Any]] = {
     "build_inputs_with_special_tokens": {"token_ids_0": [1]},
     "get_special_tokens_mask": {"token_ids_0": [1]},
     "num_special_tokens_to_add": {},
+    "token_rows": {"texts": ["a b", ("a", "b c")], "max_length": 5},
+    "detail": {"text": "a b"},
     "save_pretrained": {},
     "save_vocabulary": {},
 }
