@@ -21,7 +21,6 @@ from minibert.errors import InputError
 from minibert.finetuning.examples import (
     INPUTS,
     TaskExamples,
-    TokenRow,
     at_least_float32,
     longest_row,
     progress,
@@ -36,7 +35,8 @@ from minibert.heads import BertForQuestionAnswering
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.truncation import windows
+from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.layout import TokenRow, special_count, window_rows
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
@@ -177,25 +177,22 @@ class Answers(Task[Question, AnswerExamples]):
         """The windows of each question and context, and how many questions had to be cut."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length, self.usual_length)
         found, cut = [], 0
-        remembered: dict[str, tuple[list[int], list[Span]]] = {}  # SQuAD asks several questions of a text
+        remembered: dict[str, Detail] = {}  # SQuAD asks several questions of a text
+        most = (longest - special_count(is_pair=True)) // 2
         for question, context in progress(pairs, "tokenizing", " questions"):
-            asked, _ = pieces_of(tokenizer, question)
-            most = (longest - 3) // 2
+            asked = tokenizer.detail(question).ids
             cut += len(asked) > most
             if context not in remembered:
-                remembered = {context: pieces_of(tokenizer, context)}
-            found.append(self.windows_of(tokenizer, asked[:most], *remembered[context], longest))
+                remembered = {context: tokenizer.detail(context)}
+            found.append(self.windows_of(tokenizer, asked[:most], remembered[context], longest))
         return found, cut
 
-    def windows_of(
-        self, tokenizer: BertTokenizer, asked: list[int], ids: list[int], offsets: list[Span], longest: int
-    ) -> list[Window]:
+    def windows_of(self, tokenizer: BertTokenizer, asked: list[int], context: Detail, longest: int) -> list[Window]:
         """The windows of one question and context."""
-        room = longest - 3 - len(asked)
-        first = len(asked) + 2
+        room = longest - special_count(is_pair=True) - len(asked)
+        rows, view = window_rows(tokenizer.frame, context.ids, longest, min(self.stride, room // 2), before=asked)
         return [
-            Window(TokenRow(tokenizer.build_inputs_with_special_tokens(asked, ids[a:b]), first), first, offsets[a:b])
-            for a, b in windows(len(ids), room, min(self.stride, room // 2), "right")
+            Window(row, row.second, context.offsets[start:end]) for row, (start, end) in zip(rows, view, strict=True)
         ]
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
@@ -290,13 +287,6 @@ class Answers(Task[Question, AnswerExamples]):
     def keep_head(self, source: str, config: BertConfig, settings: dict[str, Any]) -> dict[str, Any]:
         """Every head for answers is the same, whatever its two scores are called."""
         return settings
-
-
-def pieces_of(tokenizer: BertTokenizer, text: str) -> tuple[list[int], list[Span]]:
-    """The ids of a text and the characters they stand for."""
-    encoded = tokenizer([text], add_special_tokens=False, verbose=False).encodings
-    assert encoded is not None
-    return encoded[0].ids, encoded[0].offsets
 
 
 def positions_of(window: Window, answer: Answer | None) -> tuple[int, int]:

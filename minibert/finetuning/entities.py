@@ -18,10 +18,8 @@ from minibert.finetuning.examples import (
     IGNORED,
     INPUTS,
     TaskExamples,
-    TokenRow,
     at_least_float32,
     longest_row,
-    padded,
     progress,
     run_rows,
 )
@@ -43,6 +41,8 @@ from minibert.heads import BertForTokenClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.collate import padded
+from minibert.tokenizer.layout import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 

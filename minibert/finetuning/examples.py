@@ -8,7 +8,6 @@ over rows for scores and predictions.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +17,8 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.collate import collate
+from minibert.tokenizer.layout import TokenRow
 from minibert.training.examples import Batch, example_steps, generator, padded_batches
 
 Found = TypeVar("Found")
@@ -27,20 +28,12 @@ IGNORED = -100  # the label of tokens that do not count: torch's cross-entropy l
 TOKENS_TOGETHER = 4096  # of a batch without gradients; on an accelerator eight times as many
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A text, a pair, or a window of one, as the model reads it."""
-
-    ids: Sequence[int]  # [CLS] … [SEP]
-    second: int  # where segment B begins; the row's length where there is none
-
-
 class TaskExamples(ABC):
     """Examples as the loop wants them: shuffled each epoch, ``batch_size`` of them a step."""
 
     def __init__(self, rows: Sequence[TokenRow], pad_id: int, batch_size: int = 32, seed: int = 0) -> None:
         self.rows, self.pad_id, self.batch_size, self.seed = rows, pad_id, batch_size, seed
-        self.lengths = [len(row.ids) for row in rows]
+        self.lengths = [len(row) for row in rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,7 +44,7 @@ class TaskExamples(ABC):
 
     def collate(self, numbers: Sequence[int], epoch: int = 0) -> Batch:
         """The inputs (B, T) of these examples, padded to the longest of them, with the labels of the task."""
-        batch = inputs_of([self.rows[number] for number in numbers], self.pad_id)
+        batch = collate([self.rows[number] for number in numbers], self.pad_id)
         return {**batch, **self.targets(numbers, batch["input_ids"].shape[1])}
 
     @abstractmethod
@@ -59,26 +52,9 @@ class TaskExamples(ABC):
         """The labels of these examples, in a batch that is ``T`` tokens wide."""
 
 
-def inputs_of(rows: Sequence[TokenRow], pad_id: int) -> Batch:
-    """``input_ids``, ``attention_mask`` and ``token_type_ids``, each (B, T) int64, T being the longest row's."""
-    lengths = [len(row.ids) for row in rows]
-    segments = [[0] * row.second + [1] * (len(row.ids) - row.second) for row in rows]
-    return {
-        "input_ids": padded([row.ids for row in rows], pad_id),
-        "attention_mask": padded([[1] * length for length in lengths], 0),
-        "token_type_ids": padded(segments, 0),
-    }
-
-
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Scores as losses and probabilities want them: bfloat16 would round them to three digits."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
-def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """(B, T) int64: each row, and ``fill`` up to the longest."""
-    T = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (T - len(row))] for row in rows], dtype=torch.long)
 
 
 def run_rows(
@@ -93,7 +69,7 @@ def run_rows(
     Rows of like length run together, so there is next to no padding.  The model is in eval mode meanwhile.  ``name``:
     of a progress bar, if there is to be one.
     """
-    lengths = [len(row.ids) for row in rows]
+    lengths = [len(row) for row in rows]
     order = sorted(range(len(rows)), key=lengths.__getitem__)
     together = TOKENS_TOGETHER * (1 if model.device.type == "cpu" else 8)
     found: dict[int, Found] = {}
@@ -101,7 +77,7 @@ def run_rows(
     with bar, evaluating(model):
         for numbers in padded_batches(order, lengths, together):
             chosen = [rows[number] for number in numbers]
-            batch = {key: tensor.to(model.device) for key, tensor in inputs_of(chosen, pad_id).items()}
+            batch = {key: tensor.to(model.device) for key, tensor in collate(chosen, pad_id).items()}
             found.update(zip(numbers, read(model(**batch), chosen), strict=True))
             bar.update(len(numbers))
     return [found[number] for number in range(len(rows))]

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from minibert.embedding.pieces import Span, best_windows, word_ranges
-from minibert.finetuning.examples import TokenRow
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.truncation import windows
+from minibert.tokenizer.layout import TokenRow, special_count, window_rows
 
-BESIDE = 2  # [CLS] and [SEP]
 Place = tuple[int, int]  # row, position in it
 
 
@@ -64,14 +62,16 @@ class Placer:
         if self.by_character:
             spans = [(number, number + 1) for number in range(len(text))]
             return self.characters(text, spans), spans
-        ids, offsets, owners = self.pieces(text)
+        detail = self.tokenizer.detail(text)
+        ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
         words = word_ranges(owners)
         spans = [(offsets[word.start][0], offsets[word.stop - 1][1]) for word in words]
         return self.place(ids, owners, [word.start for word in words]), spans
 
     def characters(self, text: str, spans: Sequence[Span]) -> Placed:
         """A text whose units are ``spans``, one after the other."""
-        ids, offsets, owners = self.pieces(text)
+        detail = self.tokenizer.detail(text)
+        ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
         found: list[int | None] = []
         piece = 0
         for start, end in spans:
@@ -80,19 +80,11 @@ class Placer:
             found.append(piece if piece < len(offsets) and offsets[piece][0] < end else None)
         return self.place(ids, owners, found)
 
-    def pieces(self, text: str) -> tuple[list[int], list[Span], list[int]]:
-        """Of each piece of a text: its id, its characters, the number of its word."""
-        encoded = self.tokenizer([text], add_special_tokens=False, verbose=False).encodings
-        assert encoded is not None
-        owners = [number for number in encoded[0].word_ids if number is not None]
-        return encoded[0].ids, encoded[0].offsets, owners
-
     def place(self, ids: Sequence[int], owners: list[int], pieces: Sequence[int | None]) -> Placed:
         """The rows of these ids, and for each unit the place of its piece; ``owners``: the word of each piece."""
-        room = self.longest - BESIDE
-        view = windows(len(ids), room, min(self.stride, room // 2), "right")
+        room = self.longest - special_count(is_pair=False)
+        rows, view = window_rows(self.tokenizer.frame, ids, self.longest, min(self.stride, room // 2))
         chosen = best_windows(owners, view) if len(view) > 1 else [0] * len(ids)
-        rows = [TokenRow(self.tokenizer.build_inputs_with_special_tokens(ids[a:b]), b - a + BESIDE) for a, b in view]
         places: list[Place | None] = []
         first = []
         before = None

@@ -26,7 +26,6 @@ from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation
 from minibert.finetuning.examples import (
     INPUTS,
     TaskExamples,
-    TokenRow,
     at_least_float32,
     longest_row,
     progress,
@@ -59,6 +58,7 @@ from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.layout import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
@@ -216,18 +216,13 @@ class TextTask(Task[TextRow, TextExamples]):
     ) -> tuple[list[TokenRow], int]:
         """Each text as the model reads it, and how many had to be cut."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
-        rows = []
+        rows: list[TokenRow] = []
         cut = 0
         blocks = [texts[start : start + TEXTS_TOGETHER] for start in range(0, len(texts), TEXTS_TOGETHER)]
         for block in progress(blocks, "tokenizing", " thousand texts", many=4):
-            encoded = tokenizer(list(block), verbose=False, return_token_type_ids=True, return_attention_mask=False)
-            for number, ids in enumerate(encoded["input_ids"]):
-                segments = encoded["token_type_ids"][number]
-                if len(ids) > longest:
-                    cut += 1
-                    short = tokenizer([block[number]], truncation=True, max_length=longest, return_token_type_ids=True)
-                    ids, segments = short["input_ids"][0], short["token_type_ids"][0]  # noqa: PLW2901
-                rows.append(TokenRow(ids, segments.count(0)))
+            of_block, _, cut_there = tokenizer.token_rows(block, longest)
+            rows += of_block
+            cut += cut_there
         return rows, cut
 
     def objective(self, model: BertPreTrainedModel) -> Objective:

@@ -18,6 +18,7 @@ from minibert.errors import InputError
 from minibert.heads import BertForPreTraining, BertPreTrainingHeads
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.collate import collate
 from minibert.tokenizer.wordpiece import CONTINUATION
 from minibert.training.documents import Document
 from minibert.training.examples import Batch, generator, token_steps
@@ -78,7 +79,8 @@ class PretrainingExamples:
         self.text, self.seed, self.step_tokens, self.max_length = text, seed, step_tokens, max_length
         self.task = task
         self.shortest = 1 if shortest is None else shortest
-        self.pad_id, self.cls_id, self.sep_id, mask_id = special_ids(tokenizer)
+        mask_id = check_special_tokens(tokenizer)
+        self.frame = tokenizer.frame
         self.vocab_size = len(tokenizer)
         ordinary, continues = ordinary_pieces(tokenizer), continuing_pieces(tokenizer)
         self.masking = Masking(mask_id, ordinary, continues, mask_share, whole_word)
@@ -149,29 +151,20 @@ class PretrainingExamples:
         """
         _, bounds, labels = self._drawn(epoch)
         chosen = torch.tensor(numbers, dtype=torch.int64)
-        rows = bounds[chosen].tolist()
-        lengths = [cut - begin + 2 + (end - other + 1 if other < end else 0) for begin, cut, other, end in rows]
-        T = max(lengths)
-        input_ids = torch.full((len(rows), T), self.pad_id)
-        token_type_ids = torch.zeros_like(input_ids)
-        for row, (begin, cut, other, end) in enumerate(rows):
-            first = cut - begin + 1  # where the first [SEP] stands
-            input_ids[row, 0] = self.cls_id
-            input_ids[row, 1:first] = self.text.pieces[begin:cut]
-            input_ids[row, first] = self.sep_id
-            if other < end:
-                last = first + 1 + end - other
-                input_ids[row, first + 1 : last] = self.text.pieces[other:end]
-                input_ids[row, last] = self.sep_id
-                token_type_ids[row, first + 1 : last + 1] = 1
+        pieces = self.text.pieces
+        rows = [
+            self.frame.row(pieces[begin:cut].tolist(), pieces[other:end].tolist() if other < end else None)
+            for begin, cut, other, end in bounds[chosen].tolist()
+        ]
+        batch = collate(rows, self.frame.pad[0])
+        input_ids, lengths = batch["input_ids"], [len(row) for row in rows]
         hidden = torch.full_like(input_ids, NOT_ASKED)
         if self.task != "nsp":
-            chance = self.masking.draws(self.seed, epoch, numbers, lengths, T)
+            chance = self.masking.draws(self.seed, epoch, numbers, lengths, max(lengths))
             input_ids, hidden = self.masking.hide(input_ids, chance)
-        batch = {"input_ids": input_ids, "token_type_ids": token_type_ids, "labels": hidden}
-        if min(lengths) < T:
-            batch["attention_mask"] = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()
-        return {**batch, "next_sentence_label": labels[chosen]}
+        if min(lengths) == max(lengths):
+            del batch["attention_mask"]
+        return {**batch, "input_ids": input_ids, "labels": hidden, "next_sentence_label": labels[chosen]}
 
     def _drawn(self, epoch: int) -> tuple[Pairs, Tensor, Tensor]:
         """The pairs of an epoch; of its examples (2 N, 4) where A begins and ends and where B does, (2 N,) labels."""
@@ -260,15 +253,14 @@ def summed(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, ignore_index=NOT_ASKED, reduction="sum")
 
 
-def special_ids(tokenizer: BertTokenizer) -> tuple[int, int, int, int]:
-    """The ids of [PAD], [CLS], [SEP] and [MASK]; InputError when the tokenizer lacks one."""
-    names = ("pad_token", "cls_token", "sep_token", "mask_token")
-    ids = {name: getattr(tokenizer, f"{name}_id") for name in names}
+def check_special_tokens(tokenizer: BertTokenizer) -> int:
+    """The id of [MASK]; InputError when the tokenizer lacks one of the tokens that pre-training needs."""
     vocabulary = tokenizer.get_vocab()
-    for name in names:
+    for name in ("pad_token", "cls_token", "sep_token", "mask_token"):
         if getattr(tokenizer, name) not in vocabulary:
             raise InputError(f"The tokenizer has no {name}; pre-training needs [PAD], [CLS], [SEP] and [MASK].")
-    return ids["pad_token"], ids["cls_token"], ids["sep_token"], ids["mask_token"]
+    mask_id: int = tokenizer.mask_token_id
+    return mask_id
 
 
 def ordinary_pieces(tokenizer: BertTokenizer) -> Tensor:
