@@ -55,9 +55,11 @@ class Minibert(Peer):
     @torch.inference_mode()
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """What Embedder.encode does once the texts are ids."""
-        rows = [(row[:count], [0] * count) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+        from minibert.tokenizer.layout import TokenRow
+
+        rows = [TokenRow(row[:count], count) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
         pooling, layers = self.embedder.resolve("mean", "last", None)
-        vectors: Tensor = self.embedder.vectors_of(rows, pooling, layers, True)
+        vectors: Tensor = self.embedder.vectors_of(rows, pooling, layers, True, 0, None)
         return vectors
 
 

@@ -46,6 +46,7 @@ from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.layout import TokenRow
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,6 @@ NOT_FINITE = (
     "'float32'."
 )
 
-Row = tuple[list[int], list[int]]  # ids, segments
 Pooling = LayerChoice | Sequence[str]
 
 
@@ -268,7 +268,7 @@ class Embedder:
 
     def prompt_length(self, prompt: str) -> int:
         """How many tokens of a text with ``prompt`` are the prompt's: [CLS] too, but not [SEP]."""
-        ((row, _),), _ = self.rows_of([prompt], "truncate", 0)
+        (row,), _ = self.rows_of([prompt], "truncate", 0)
         return len(row) - 1
 
     def check_device(self, device: str | torch.device | None) -> None:
@@ -373,35 +373,17 @@ class Embedder:
         """How many numbers a vector has before ``truncate_dim``; InputError where ``steps`` take another width."""
         return output_width(self.steps, len(poolings) * layers.width * self.model.config.hidden_size)
 
-    def rows_of(self, texts: list[str], long: str, stride: int) -> tuple[list[Row], list[int]]:
+    def rows_of(self, texts: list[str], long: str, stride: int) -> tuple[list[TokenRow], list[int]]:
         """Token rows no longer than the model reads, and for each the number of its text."""
-        windows = long == "windows"
-        encoded = self.tokenizer(
-            texts,
-            truncation=windows,
-            max_length=self.max_length if windows else None,
-            stride=min(stride, self.max_length // 2) if windows else 0,
-            return_overflowing_tokens=windows,
-            return_token_type_ids=True,
-            return_attention_mask=False,
-            verbose=False,
+        rows, owners, cut = self.tokenizer.token_rows(
+            texts, self.max_length, self.overlap(stride) if long == "windows" else None
         )
-        ids, segments = encoded["input_ids"], encoded["token_type_ids"]
-        if windows:
-            return list(zip(ids, segments, strict=True)), list(encoded["overflow_to_sample_mapping"])
-        rows: list[Row] = []
-        for row, kinds in zip(ids, segments, strict=True):
-            if len(row) > self.max_length:
-                self.truncated += 1
-                row, kinds = self.cut(row), kinds[: self.max_length]  # noqa: PLW2901
-            rows.append((row, kinds))
-        return rows, list(range(len(rows)))
+        self.truncated += cut
+        return rows, owners
 
-    def cut(self, row: list[int]) -> list[int]:
-        """``row`` without what is beyond ``max_length``: its end, or its beginning where the tokenizer says so."""
-        if self.tokenizer.truncation_side == "left":
-            return [row[0], *row[len(row) - self.max_length + 1 :]]
-        return [*row[: self.max_length - 1], row[-1]]
+    def overlap(self, stride: int) -> int:
+        """How many tokens two windows share: ``stride``, but at most half a row."""
+        return min(stride, self.max_length // 2)
 
     def hidden_states(self, packed: Packed, wanted: set[int], buffers: Buffers | None = None) -> dict[int, Tensor]:
         """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way there is for this model.
@@ -427,7 +409,7 @@ class Embedder:
 
     def vectors_of(
         self,
-        rows: list[Row],
+        rows: list[TokenRow],
         poolings: tuple[str, ...],
         layers: Layers,
         include_special_tokens: bool,
@@ -435,15 +417,14 @@ class Embedder:
         batch_size: int | None,
     ) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]))
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
         found = []
-        lengths = [len(row) for row, _ in rows]
+        lengths = [len(row) for row in rows]
         parts = list(batches(order, lengths, self.tokens_a_batch, batch_size))
         most = max(sum(lengths[number] for number in numbers) for numbers in parts)
         buffers = Buffers(self.model, most) if len(parts) > 1 else None
         for numbers in parts:
-            ids, segments = zip(*(rows[number] for number in numbers), strict=True)
-            packed = Packed.of(ids, segments, self.device)
+            packed = Packed.of([rows[number] for number in numbers], self.device)
             if self.on_batch is not None:
                 self.on_batch(packed)
             if poolings == ("pooler",):

@@ -34,6 +34,7 @@ from minibert.model import (
     BertSelfOutput,
 )
 from minibert.outputs import BertModelOutput
+from minibert.tokenizer.layout import TokenRow
 
 OURS = (BertModel, BertEmbeddings, BertEncoder, BertLayer, BertAttention, BertSelfAttention, BertSelfOutput)
 PLAIN = frozenset({*OURS, BertIntermediate, BertOutput, BertPooler})
@@ -50,10 +51,11 @@ class Packed:
     lengths: tuple[int, ...]  # tokens of each text, never falling
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], segments: Sequence[Sequence[int]], device: torch.device) -> "Packed":
+    def of(cls, rows: Sequence[TokenRow], device: torch.device) -> "Packed":
         """``rows`` must be sorted by length."""
         lengths = tuple(len(row) for row in rows)
-        together = [*chain(*rows)], [*chain(*segments)], [*chain(*map(range, lengths))]
+        ids, segments = (chain.from_iterable(lists) for lists in zip(*((x.ids, x.segments) for x in rows), strict=True))
+        together = [*ids], [*segments], [*chain(*map(range, lengths))]
         input_ids, token_type_ids, position_ids = torch.tensor(together, dtype=torch.long).to(device)
         return cls(input_ids, token_type_ids, position_ids, lengths)
 

@@ -19,8 +19,9 @@ from minibert.embedding.embedder import NOT_FINITE, Embedder, batches
 from minibert.embedding.layers import Layers
 from minibert.embedding.packed import Packed
 from minibert.errors import InputError
-from minibert.tokenizer.encoding import Encoding
-from minibert.tokenizer.truncation import Window, windows
+from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.layout import TokenRow, window_rows
+from minibert.tokenizer.truncation import Window
 
 logger = logging.getLogger(__name__)
 
@@ -70,19 +71,11 @@ def read_pieces(
     embedder.truncated = 0
     for start in range(0, len(texts), TEXTS_TOGETHER):
         block = texts[start : start + TEXTS_TOGETHER]
-        encoded = embedder.tokenizer(
-            list(block), return_offsets_mapping=True, return_token_type_ids=False, verbose=False
-        ).encodings
-        assert encoded is not None
-        views = [views_of(embedder, len(encoding) - 2, long, stride) for encoding in encoded]
-        rows = [
-            [ids[0], *ids[1 + a : 1 + b], ids[-1]]
-            for ids, view in zip([encoding.ids for encoding in encoded], views, strict=True)
-            for a, b in view
-        ]
-        vectors = iter(vectors_of_rows(embedder, rows, layers))
-        for text, encoding, view in zip(block, encoded, views, strict=True):
-            yield merge(text, encoding, view, [next(vectors) for _ in view])
+        details = [embedder.tokenizer.detail(text) for text in block]
+        laid = [rows_of(embedder, detail.ids, long, stride) for detail in details]
+        vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid for row in rows], layers))
+        for text, detail, (_, view) in zip(block, details, laid, strict=True):
+            yield merge(text, detail, view, [next(vectors) for _ in view])
     if embedder.truncated:
         logger.warning(
             "%d of %d texts have more than %d tokens and were cut; long='windows' reads all of them.",
@@ -92,22 +85,25 @@ def read_pieces(
         )
 
 
-def views_of(embedder: Embedder, size: int, long: str, stride: int) -> list[Window]:
-    """The windows in which ``size`` tokens of text are read: one, unless long texts are read in windows."""
-    room = max(embedder.max_length - 2, 0)
+def rows_of(embedder: Embedder, ids: list[int], long: str, stride: int) -> tuple[list[TokenRow], list[Window]]:
+    """The rows in which a text is read, and their windows of it: one, unless long texts are read in windows.
+
+    A text that is cut keeps its beginning, whatever the tokenizer's ``truncation_side``: pieces count from there.
+    """
+    shared = embedder.overlap(stride) if long == "windows" else 0
+    rows, view = window_rows(embedder.tokenizer.frame, ids, embedder.max_length, shared)
     if long == "windows":
-        return windows(size, room, min(stride, embedder.max_length // 2), "right")
-    embedder.truncated += size > room
-    return [(0, min(size, room))]
+        return rows, view
+    embedder.truncated += len(view) > 1
+    return rows[:1], view[:1]
 
 
-def vectors_of_rows(embedder: Embedder, rows: list[list[int]], layers: Layers) -> list[Tensor]:
-    """For each row of ids, (its tokens without [CLS] and [SEP], W)."""
+def vectors_of_rows(embedder: Embedder, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
+    """For each row, (its tokens without [CLS] and [SEP], W)."""
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     found: dict[int, Tensor] = {}
     for numbers in batches(order, [len(row) for row in rows], embedder.tokens_a_batch):
-        batch = [rows[number] for number in numbers]
-        packed = Packed.of(batch, [[0] * len(row) for row in batch], embedder.model.device)
+        packed = Packed.of([rows[number] for number in numbers], embedder.model.device)
         hidden = embedder.hidden_states(packed, set(layers.numbers))
         values = layers.combine([hidden[number] for number in layers.numbers]).float().cpu()
         if not torch.isfinite(values).all():
@@ -117,9 +113,9 @@ def vectors_of_rows(embedder: Embedder, rows: list[list[int]], layers: Layers) -
     return [found[number] for number in range(len(rows))]
 
 
-def merge(text: str, encoding: Encoding, view: list[Window], parts: list[Tensor]) -> Pieces:
+def merge(text: str, detail: Detail, view: list[Window], parts: list[Tensor]) -> Pieces:
     """One text from the windows it was read in, each (its tokens, W)."""
-    word_ids = [number for number in encoding.word_ids[1:-1] if number is not None]
+    word_ids = detail.word_ids
     seen = max(b for _, b in view)
     while 0 < seen < len(word_ids) and word_ids[seen - 1] == word_ids[seen]:
         seen -= 1  # the cut goes through this word
@@ -130,8 +126,7 @@ def merge(text: str, encoding: Encoding, view: list[Window], parts: list[Tensor]
         chosen = best_windows(word_ids, view)
         position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
         vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
-    tokens, offsets = encoding.tokens[1:-1], encoding.offsets[1:-1]
-    return Pieces(text, tokens[:seen], offsets[:seen], word_ids[:seen], position_ids, vectors)
+    return Pieces(text, detail.tokens[:seen], detail.offsets[:seen], word_ids[:seen], position_ids, vectors)
 
 
 def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:

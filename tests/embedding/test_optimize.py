@@ -12,6 +12,7 @@ import minibert
 from minibert import BertModel, Embedder, InputError
 from minibert.embedding.columns import COLUMNS, Columns
 from minibert.embedding.packed import Packed, packed_hidden_states
+from minibert.tokenizer.layout import TokenRow
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = ["", "the bank", "He sat on the bank of the river.", "나는 배를 타고 여행을 간다.", "word " * 40]
@@ -32,7 +33,7 @@ assert (embedder.encode("the bank of the river", normalize=True) - plain).abs().
 def test_columns_compute_every_hidden_state_of_the_packed_way(minilm, length):
     model = BertModel.from_pretrained(minilm)
     ids = torch.randint(1000, 2000, (length,), generator=torch.Generator().manual_seed(length)).tolist()
-    packed = Packed.of([ids], [[number % 2 for number in range(length)]], torch.device("cpu"))
+    packed = Packed.of([TokenRow(ids, length // 2)], torch.device("cpu"))
     wanted = set(range(7))
     with torch.inference_mode():
         expected = packed_hidden_states(model, packed, wanted)
