@@ -31,7 +31,7 @@ def same_but_for_rounding(one: Path, two: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "way"), [("classify", []), pytest.param("entities", ["--fsdp"], marks=pytest.mark.slow)]
+    ("task", "way"), [pytest.param("classify", [], marks=pytest.mark.slow), ("entities", ["--fsdp"])]
 )
 def test_finetune(task: str, way: list[str], tmp_path) -> None:
     model = toy_checkpoint(tmp_path / "model")

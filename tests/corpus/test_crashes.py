@@ -67,7 +67,7 @@ def test_sigkill_anywhere(source, whole, quick) -> None:
     assert contents(quick / "out") == whole
 
 
-@pytest.mark.parametrize("file_format", ["safetensors", "parquet"])
+@pytest.mark.parametrize("file_format", ["safetensors", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_sigkill_before_every_operation_on_a_file(quick, file_format: str) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")

@@ -71,6 +71,7 @@ def test_compiled_vectors_agree_for_every_length(tmp_path, monkeypatch):
         assert (embedder.encode(text, normalize=True) - expected).abs().max() <= 1e-6
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_sentence_says_so_and_the_rest_is_kept(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", FALLBACK, str(FOLDER)],

@@ -11,7 +11,7 @@ from minibert.training.snapshot import snapshots
 from tests.support.command import run
 from tests.support.toy_training import furthest, toy_model
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.slow]  # in make test: tests/cli/test_torchrun.py
 
 BOUNDS = {"float32": 1e-5, "float64": 1e-10}  # the issue's: what adding in another order may change in 20 steps
 
@@ -31,18 +31,8 @@ def alone(tmp_path_factory):
     return cache(lambda kind: (folder / kind, start(1, folder / kind, kind)))
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("way", "kind"),
-    [
-        ("fsdp", "float64"),
-        pytest.param("fsdp", "float32", marks=SLOW),
-        pytest.param("ddp", "float64", marks=SLOW),
-        pytest.param("ddp", "float32", marks=SLOW),
-    ],
-)
+@pytest.mark.parametrize("kind", BOUNDS)
+@pytest.mark.parametrize("way", ["ddp", "fsdp"])
 def test_two_workers_train_as_one(tmp_path, alone, kind, way):
     folder, expected = alone(kind)
     found = start(2, tmp_path / "two", kind, *([way] if way == "fsdp" else []))
@@ -57,7 +47,6 @@ def test_two_workers_train_as_one(tmp_path, alone, kind, way):
     assert (sum(held) == size) if way == "fsdp" else held == [size, size]
 
 
-@SLOW
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
 def test_resumed_by_one_worker_what_two_began(tmp_path, alone, way):
     start(2, tmp_path / "two", "float64", "stop=12", *([way] if way == "fsdp" else []))
@@ -67,7 +56,6 @@ def test_resumed_by_one_worker_what_two_began(tmp_path, alone, way):
     assert [entry["step"] for entry in read_journal(tmp_path / "two")] == list(range(1, 21))
 
 
-@SLOW
 def test_resumed_by_two_workers_what_one_began(tmp_path, alone):
     start(1, tmp_path / "one", "float64", "stop=7")
     found = start(2, tmp_path / "one", "float64", "fsdp")
