@@ -23,10 +23,13 @@ def add(verbs: Any) -> None:
         "--pooling",
         type=layers,
         metavar="NAME",
-        help="mean, max, cls, pooler, concat_last4, … or a layer, or cls,mean; default the checkpoint's",
+        help="mean, max, cls, pooler, concat_last4, … or a hidden state, or cls,mean; default the checkpoint's",
     )
     verb.add_argument(
-        "--layers", type=layers, metavar="WHICH", help="that are pooled: a name, a number, or 1,6; default last"
+        "--layers",
+        type=layers,
+        metavar="WHICH",
+        help="hidden states to pool: a name, a number (0: the embeddings), or 1,6; default last",
     )
     verb.add_argument(
         "--normalize", action=argparse.BooleanOptionalAction, default=True, help="to unit length (default yes)"

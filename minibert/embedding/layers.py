@@ -2,7 +2,8 @@
 
 BERT's paper compares six for features (Devlin et al. 2018, table 7): the embeddings, the second to last hidden, the
 last hidden, a weighted sum of the last four, the last four side by side, a weighted sum of all.  Here they are, and
-any layer or list of layers by its number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any number.
+any hidden state or list of them by its number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any
+number.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,8 +60,8 @@ def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | N
     """What ``choice`` means for a model of that many layers.
 
     Args:
-        choice: one of NAMES, a layer's number, or a list of numbers, which are put side by side (or summed, where
-            ``weights`` are given).
+        choice: one of NAMES, a hidden state's number, or a list of numbers, which are put side by side (or summed,
+            where ``weights`` are given).
         layers: L; the hidden states are 0 … L.
         weights: of a weighted sum, one for each hidden state in it; default equal, with sum 1.
 
