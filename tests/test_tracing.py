@@ -11,6 +11,7 @@ import torch
 import minibert
 from tests.parity.compare import assert_same_outputs
 from tests.parity.tolerances import COMPILED_FLOAT32, EAGER_AGAINST_SDPA, EXACT
+from tests.support.small_models import ALL
 
 SETTINGS = {
     "vocab_size": 60,
@@ -20,16 +21,6 @@ SETTINGS = {
     "intermediate_size": 32,
     "max_position_embeddings": 40,
 }
-NAMES = (
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForMultipleChoice",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-)
 
 
 def make(name: str, attention: str = "sdpa") -> minibert.BertPreTrainedModel:
@@ -46,7 +37,7 @@ def inputs_for(name: str, B: int = 2, T: int = 7) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": (ids % 2)}
 
 
-@pytest.mark.parametrize(("name", "attention"), [*((name, "sdpa") for name in NAMES), ("BertForMaskedLM", "eager")])
+@pytest.mark.parametrize(("name", "attention"), [*((name, "sdpa") for name in ALL), ("BertForMaskedLM", "eager")])
 def test_trace(name: str, attention: str) -> None:
     """The record is a tuple under a trace; lengths and batches other than the example's give the model's values."""
     model = make(name, attention)
@@ -132,7 +123,7 @@ def test_differentiate_a_loss_with_torch_func() -> None:
         assert torch.equal(found[name], parameter.grad), name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_copies_and_pickles(name: str, tmp_path) -> None:
     model = make(name)
     model.gradient_checkpointing_enable()

@@ -15,6 +15,7 @@ import torch
 
 import minibert
 from minibert import MinibertError
+from tests.support.small_models import ALL
 
 SMALL = {
     "vocab_size": 50,
@@ -25,16 +26,6 @@ SMALL = {
     "max_position_embeddings": 20,
 }
 RANDOM_BERT = Path(minibert.__file__).parent / "goldens" / "random-bert"
-MODELS = (
-    "BertModel",
-    "BertForPreTraining",
-    "BertForMaskedLM",
-    "BertForNextSentencePrediction",
-    "BertForSequenceClassification",
-    "BertForMultipleChoice",
-    "BertForTokenClassification",
-    "BertForQuestionAnswering",
-)
 FOREIGN = (  # arguments of transformers' forwards, of its trainers and of what tokenizers return
     "head_mask",
     "encoder_hidden_states",
@@ -92,7 +83,7 @@ def answer(call: Any, *arguments: Any, **options: Any) -> str:
     return "value"
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ALL)
 def test_forward(name: str) -> None:
     """Each argument with each value, and 150 draws of two arguments at once."""
     torch.manual_seed(0)
@@ -148,7 +139,7 @@ def test_methods(name: str, method: str) -> None:
 def test_constructors() -> None:
     for value in values():
         answer(minibert.BertConfig.from_dict, value)
-        for name in MODELS:
+        for name in ALL:
             answer(getattr(minibert, name), value)
             answer(getattr(minibert, name).from_config, value)
         for setting in (*SMALL, "hidden_act", "layer_norm_eps", "attn_implementation", "num_labels", "problem_type"):
