@@ -126,6 +126,9 @@ def gather_workers(device: torch.device, *, sharded: bool = False) -> Iterator[W
         dist.init_process_group(backend_of(device))
     try:
         yield Workers(rank, count, device, sharded)
+        # gloo's threads outlive the process group.  One that still holds a tensor when the interpreter ends aborts the
+        # process, so the last collective is one that needs no Python object.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
