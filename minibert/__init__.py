@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from minibert._version import __version__
 
 # torch says this on stderr when it is imported where there is no NumPy, and nothing here needs it.
 warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
@@ -115,11 +115,16 @@ __all__ = ["__version__", *_ROOM_OF, *_ALIASES]
 def __getattr__(name: str) -> Any:
     """Fetch a public name from its room (PEP 562)."""
     own = _ALIASES.get(name, name)
+    if own not in _ROOM_OF and not name.startswith("_"):
+        from minibert.renamed import older_name
+
+        own = older_name("minibert", name) or own
     if own not in _ROOM_OF:
         raise AttributeError(f"module 'minibert' has no attribute {name!r}")
     with _without_collector():
         value = getattr(import_module(_ROOM_OF[own]), own)
-    globals()[name] = value
+    if name in __all__:
+        globals()[name] = value
     return value
 
 

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from minibert import __version__
+from minibert._version import __version__
 from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
 from minibert.commands.verb import Command, Parser, say_own
 from minibert.errors import MinibertError, StoppedElsewhereError
+from minibert.renamed import OPTIONS, add_older_options
 from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 
@@ -70,4 +71,6 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore, training, finetune):
         subject.add(verbs)
+    for verb, names in OPTIONS.items():
+        add_older_options(verbs.choices[verb], names)
     return parser

@@ -1,0 +1,91 @@
+"""Public names of version 0.1.0 that are now others: each still works, with a DeprecationWarning, until 0.3.
+
+Four tables hold all of them.  A module or class takes its older names from ``NAMES``, a function its older arguments
+from ``ARGUMENTS``, a verb of the command line its older options from ``OPTIONS``; keys are dotted names.
+"""
+
+import argparse
+import functools
+import inspect
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+# module or class: {older name in it: name in it today}
+NAMES: dict[str, dict[str, str]] = {}
+
+# function, method or class that is called: {older argument: argument today}
+ARGUMENTS: dict[str, dict[str, str]] = {}
+
+# verb: {older option: option today}
+OPTIONS: dict[str, dict[str, str]] = {}
+
+
+def warn(older: str, newer: str, *, stacklevel: int = 3) -> None:
+    """Say that a name is now another; ``stacklevel`` as in warnings.warn."""
+    warnings.warn(f"{older} is now {newer}; the older name goes in 0.3.", DeprecationWarning, stacklevel=stacklevel)
+
+
+def older_name(owner: str, name: str, stacklevel: int = 4) -> str | None:
+    """What ``name`` of the module or class ``owner`` is called today, with a warning; None where it was none."""
+    newer = NAMES.get(owner, {}).get(name)
+    if newer is not None:
+        warn(f"{owner}.{name}", newer, stacklevel=stacklevel)
+    return newer
+
+
+def older_attributes(cls: C) -> C:
+    """Give a class the attributes that its line in ``NAMES`` lists, as properties that read today's."""
+    owner = f"{cls.__module__}.{cls.__qualname__}"
+    for older, newer in NAMES[owner].items():
+
+        def read(self: Any, older: str = older, newer: str = newer) -> Any:
+            warn(f"{cls.__qualname__}.{older}", newer)
+            return getattr(self, newer)
+
+        setattr(cls, older, property(read, doc=f"Older name of ``{newer}``."))
+    return cls
+
+
+def older_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function take the older names of its arguments that its line in ``ARGUMENTS`` lists."""
+    names = ARGUMENTS[f"{function.__module__}.{function.__qualname__}"]
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        for older in names.keys() & kwargs.keys():
+            newer = names[older]
+            if newer in kwargs:
+                raise TypeError(f"{function.__name__}() got {newer!r} and its older name {older!r}")
+            warn(f"The argument {older} of {function.__name__}()", newer)
+            kwargs[newer] = kwargs.pop(older)
+        return function(*args, **kwargs)
+
+    called.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return called
+
+
+def add_older_options(parser: argparse.ArgumentParser, names: dict[str, str]) -> None:
+    """Let a verb's parser take options under their older names, a line of ``OPTIONS``; its help does not show them."""
+    for older, newer in names.items():
+        action = parser._option_string_actions[newer]
+        parser._option_string_actions[older] = _Older(action, older, newer)
+
+
+class _Older(argparse.Action):
+    """An option under its older name: a warning, then what the option does."""
+
+    def __init__(self, action: argparse.Action, older: str, newer: str) -> None:
+        taken = {name: getattr(action, name) for name in ("dest", "nargs", "const", "type", "choices")}
+        super().__init__([older], **taken)
+        self.action, self.newer = action, newer
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        warn(str(option), self.newer, stacklevel=2)
+        self.action(parser, namespace, values, option)
