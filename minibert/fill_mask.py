@@ -1,16 +1,13 @@
 """What a model reads into the gaps: the masked-language-modelling task, asked as a question."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from minibert.errors import InputError
+from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.inputs import kind_of, whole_number
-
-if TYPE_CHECKING:
-    from minibert.heads import BertForMaskedLM, BertForPreTraining
-    from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer import BertTokenizer
 
 
 @dataclass(frozen=True)
@@ -22,14 +19,14 @@ class Guess:
     probability: float
 
 
-def no_gap(tokenizer: "BertTokenizer") -> InputError:
+def no_gap(tokenizer: BertTokenizer) -> InputError:
     """What is said of a text without a gap."""
     return InputError(f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing.")
 
 
 def fill_mask(
-    model: "BertForMaskedLM | BertForPreTraining",
-    tokenizer: "BertTokenizer",
+    model: BertForMaskedLM | BertForPreTraining,
+    tokenizer: BertTokenizer,
     text: str,
     top_k: int = 5,
     *,

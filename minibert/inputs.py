@@ -7,15 +7,13 @@ and :func:`explain_lookup_failure` finds out which.
 
 import operator
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from minibert.config import BertConfig
 from minibert.errors import InputError
-
-if TYPE_CHECKING:
-    from minibert.model import BertModel
 
 # Arguments of other BERT implementations, of tokenizers and of trainers, that would change the result if they were
 # silently ignored, or whose name is another here.
@@ -43,6 +41,19 @@ WHY_NOT = {
     **dict.fromkeys(("special_tokens_mask", "offset_mapping", "overflow_to_sample_mapping", "length"), FOR_PEOPLE),
     **dict.fromkeys(("overflowing_tokens", "num_truncated_tokens", "texts", "word_ids"), FOR_PEOPLE),
 }
+
+
+class Model(Protocol):
+    """What the checks ask of a model."""
+
+    config: BertConfig
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The word embeddings."""
 
 
 def refuse_unsupported(arguments: dict[str, Any], **flags: Any) -> None:
@@ -107,7 +118,7 @@ def kind_of(value: Any) -> str:
 
 
 def check_inputs(
-    model: "BertModel",
+    model: Model,
     input_ids: Tensor | None,
     attention_mask: Tensor | None,
     token_type_ids: Tensor | None,
@@ -230,7 +241,7 @@ def check_choices(inputs: tuple[Tensor | None, ...]) -> int:
 
 
 def explain_lookup_failure(
-    model: "BertModel",
+    model: Model,
     error: Exception,
     input_ids: Tensor | None,
     token_type_ids: Tensor | None,

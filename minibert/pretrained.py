@@ -5,11 +5,12 @@ No arithmetic of BERT stands here; that is model.py and heads.py.
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from minibert.checkpoint import LoadReport, load_pretrained, save_pretrained
 from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
 from minibert.inputs import check_flag, has_values, is_traced, kind_of, whole_number
@@ -21,9 +22,6 @@ from minibert.source import Source
 from minibert.switches import take_source
 from minibert.watch import Observable
 
-if TYPE_CHECKING:
-    from minibert.checkpoint import LoadReport
-
 Output = TypeVar("Output", bound=ModelOutput)
 
 
@@ -33,7 +31,7 @@ class BertPreTrainedModel(Observable):
     base_model_prefix = "bert"
     returns_record = True
     config: BertConfig
-    load_report: "LoadReport | None" = None
+    load_report: LoadReport | None = None
     # What libraries around transformers ask a model, by transformers' names.
     main_input_name = "input_ids"
     framework = "pt"
@@ -85,8 +83,6 @@ class BertPreTrainedModel(Observable):
     @classmethod
     def from_pretrained(cls, source: Source | None = None, **settings: Any) -> Self:
         """A model with the weights of ``source``, in eval mode; see :func:`minibert.checkpoint.load_pretrained`."""
-        from minibert.checkpoint import load_pretrained
-
         source = take_source(source, settings)
         model = load_pretrained(cls, source, **settings)
         model.name_or_path = "" if source is None else os.fspath(source)
@@ -103,8 +99,6 @@ class BertPreTrainedModel(Observable):
         Of transformers' options, ``is_main_process=False`` writes nothing, and those that ask for what is done anyway
         are taken (``safe_serialization=True``, ``push_to_hub=False``, …).  Raises InputError for the others.
         """
-        from minibert.checkpoint import save_pretrained
-
         writes = options.pop("is_main_process", True)
         for name, value in options.items():
             if value is not None and (name not in SAVED_SO or value is not SAVED_SO[name]):

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 
 import minibert
-from minibert.checkpoint import load_architecture
+from minibert.auto import load_architecture
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import DEMO, Source, demo_folder
 from minibert.tables import table

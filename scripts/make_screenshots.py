@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert import BertModel, BertTokenizer, explore
-from minibert.checkpoint import load_architecture
+from minibert.auto import load_architecture
 from minibert.source import DEMO
 
 ROOT = Path(__file__).parents[1]

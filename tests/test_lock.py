@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from minibert import lock
-from minibert.checkpoint.convert import convert
 from minibert.cli import main
+from minibert.convert import convert
 from minibert.errors import CheckpointError, InputError
 from minibert.finetuning import finetune
 from minibert.lock import NAME, alone_in, locked

@@ -4,7 +4,6 @@
 account that a loaded model carries, ``save.py`` the way back.
 """
 
-from minibert.checkpoint.architecture import load_architecture
 from minibert.checkpoint.load import load_pretrained
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.save import save_pretrained, write_safetensors
@@ -14,7 +13,6 @@ __all__ = [
     "LoadReport",
     "TensorRecord",
     "Weights",
-    "load_architecture",
     "load_pretrained",
     "open_weights",
     "save_pretrained",

@@ -6,15 +6,16 @@ Start with :func:`load_pretrained`.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from minibert.checkpoint.names import Names, read_names, why_unused
+from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, open_weights
 from minibert.config import BertConfig
@@ -24,10 +25,7 @@ from minibert.families import family_of_tensors
 from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import device_of, take_source, take_switches
 
-if TYPE_CHECKING:
-    from minibert.pretrained import BertPreTrainedModel
-
-Model = TypeVar("Model", bound="BertPreTrainedModel")
+Model = TypeVar("Model", bound=PretrainedModel)
 POOLER = "pooler."
 HEAD_SIZES = {"num_labels", "id2label"}  # whoever says how many labels there are asks for a head that has them
 # A table with more rows than the vocabulary has pieces: programs round up to such numbers, for speed.
@@ -42,7 +40,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 def load_pretrained(
-    model_class: type[Model],
+    model_class: Callable[..., Model],
     source: Source | None = None,
     *,
     config: BertConfig | Source | None = None,
@@ -191,7 +189,7 @@ def _as_dtype(dtype: torch.dtype | str | None, config: BertConfig) -> torch.dtyp
 class _Plan:
     """Which tensor of the file becomes which parameter of the model."""
 
-    model: "BertPreTrainedModel"
+    model: PretrainedModel
     weights: Weights
     readings: Names  # tensor of the file: what the table makes of it
     source: str

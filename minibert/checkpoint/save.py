@@ -5,16 +5,14 @@ import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
+from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checksum import KEY, OPEN, seal
 from minibert.source import Source, as_path, written_whole
-
-if TYPE_CHECKING:
-    from minibert.pretrained import BertPreTrainedModel
 
 KIND_NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
@@ -22,7 +20,7 @@ KIND_NAMES = {
 }  # fmt: skip
 
 
-def save_pretrained(model: "BertPreTrainedModel", folder: Source, *, dtype: torch.dtype | None = None) -> None:
+def save_pretrained(model: PretrainedModel, folder: Source, *, dtype: torch.dtype | None = None) -> None:
     """Write config.json and model.safetensors into ``folder``, each of them whole or not at all.
 
     ``dtype``: what the file keeps the numbers as, default what the model has them as.  The config's ``dtype`` stays the

@@ -1,7 +1,7 @@
 """Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by state_pickle.py, which
-knows no way to call anything, and Google's bundles are read by tensor_bundle.py.
+Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by pickle_scan.py, which
+knows no way to call anything, and Google's bundles are read by tensorflow/.
 Start with :func:`open_weights`.
 """
 
@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from minibert.checkpoint.state_pickle import BadPickle, describe_pickle
-from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
+from minibert.checkpoint.pickle_scan import BadPickle, describe_pickle
+from minibert.checkpoint.tensorflow import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError, InputError
 from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown

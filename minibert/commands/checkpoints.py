@@ -71,7 +71,7 @@ def add(verbs: Any) -> None:
 
 def inspect(options: argparse.Namespace) -> int:
     """``minibert inspect``."""
-    from minibert.checkpoint import load_architecture
+    from minibert.auto import load_architecture
 
     model = load_architecture(options.checkpoint)
     report, config = model.load_report, model.config
@@ -103,7 +103,7 @@ def rounding(text: str) -> float:
 
 def verify(options: argparse.Namespace) -> int:
     """``minibert verify``."""
-    from minibert import verify as room
+    import minibert.verify as room
 
     checkpoint = to_verify(options)
     if options.published is not None:
@@ -163,8 +163,8 @@ def golden(options: argparse.Namespace) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """``minibert convert``."""
-    from minibert.checkpoint.convert import convert as write
-    from minibert.checkpoint.convert import says_nothing_of_case
+    from minibert.convert import convert as write
+    from minibert.convert import says_nothing_of_case
 
     report, files = write(options.checkpoint, options.output, options.head, lower_case=options.lower_case)
     if says_nothing_of_case(options.output):

@@ -100,7 +100,7 @@ def embed_texts(options: argparse.Namespace) -> int:
     """Print the vectors of a few texts, and how alike they are."""
     import torch.nn.functional as F
 
-    from minibert import Embedder
+    from minibert.embedding import Embedder
 
     embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
     vectors = embedder.encode(options.texts, **encoding(options))
@@ -123,11 +123,12 @@ def embed_texts(options: argparse.Namespace) -> int:
 
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     """Write the vectors of a file into a folder."""
-    from minibert import Embedder, embed_corpus
+    from minibert.corpus import embed_corpus
     from minibert.corpus.rows import open_input
     from minibert.corpus.run import SHARD_ROWS, check_arguments
     from minibert.destination import check_folder
     from minibert.devices import find_device
+    from minibert.embedding import Embedder
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")

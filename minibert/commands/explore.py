@@ -61,7 +61,7 @@ def explore(options: argparse.Namespace) -> int:
 
 def write(options: argparse.Namespace) -> int:
     """``minibert explore TEXT -o FILE``."""
-    from minibert.checkpoint import load_architecture
+    from minibert.auto import load_architecture
     from minibert.explorer import explore as make
 
     if Path(options.output).is_dir():
@@ -97,7 +97,7 @@ def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: li
 
 def serve(options: argparse.Namespace) -> int:
     """``minibert explore --serve``."""
-    from minibert.checkpoint import load_architecture
+    from minibert.auto import load_architecture
     from minibert.explorer.server import PORT, need_server, serve_page
 
     need_server()  # before a minute of loading

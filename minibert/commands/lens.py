@@ -62,7 +62,7 @@ def number_from_0(text: str) -> int:
 
 def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dict[str, Any], list[str]]:
     """The model that the checkpoint is for, the text as its inputs, and the pieces."""
-    from minibert.checkpoint import load_architecture
+    from minibert.auto import load_architecture
 
     options.model = Checkpoint.open(options.model)
     tokenizer, model = load_tokenizer(options.model), load_architecture(options.model)

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from minibert import __version__
+from minibert._version import __version__
 from minibert.checksum import file_digest, json_digest, read_sealed, write_sealed
 from minibert.corpus.rows import Input, Survey
 from minibert.corpus.shards import Record, read_record, write_lines

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Self
 
 from tqdm import tqdm
 
+from minibert.auto import architecture_of
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.architecture import architecture_of
 from minibert.config import BertConfig
 from minibert.corpus.rows import BYTE_ORDER_MARK, BadRow, File, TextLines, Unreadable, decoded, value
 from minibert.devices import find_device

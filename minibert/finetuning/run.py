@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from minibert.auto import architecture_of, named_architecture
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.architecture import architecture_of, named_architecture
 from minibert.checksum import file_digest, json_digest
 from minibert.config import BertConfig
 from minibert.corpus.formats import data_path

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from minibert import __version__
+from minibert._version import __version__
 from minibert.checkpoint import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.destination import check_file

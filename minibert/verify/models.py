@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from minibert.checkpoint import load_architecture, open_weights
-from minibert.checkpoint.convert import VOCABULARY
+from minibert.auto import load_architecture
+from minibert.checkpoint import open_weights
 from minibert.checkpoint.weights import NAMES, BundleWeights, Weights
 from minibert.config import BertConfig, find_config
+from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from minibert.source import Checkpoint, Source
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text

@@ -17,14 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import minibert
+from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
 from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights
 from minibert.embedding import embed_texts
 from minibert.errors import CheckpointError
+from minibert.heads import BertForMaskedLM
+from minibert.model import BertModel
+from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source
 from minibert.tables import table
+from minibert.tokenizer import BertTokenizer
 
 FILE = Path(__file__).parent / "published.json"
 
@@ -129,13 +133,13 @@ def largest_difference(source: Source, entry: dict[str, Any], expected: dict[str
     if output.startswith("fill_mask"):
         return fill_mask_difference(source, entry["inputs"]["text"], values)
     if output in ("embedding", "cosine_matrix"):
-        model = minibert.BertModel.from_pretrained(source)
-        tokenizer = minibert.BertTokenizer.from_pretrained(source)
+        model: BertPreTrainedModel = BertModel.from_pretrained(source)
+        tokenizer = BertTokenizer.from_pretrained(source)
         found = embed_texts(model, tokenizer, entry["inputs"]["text"], normalize=output == "cosine_matrix")
         if output == "cosine_matrix":
             found = found @ found.T
     else:
-        model = getattr(minibert, entry["head"]).from_pretrained(source)
+        model = load_architecture(source, architecture=entry["head"])
         inputs = {key: torch.tensor(value) for key, value in entry["inputs"].items() if key != "text"}
         with torch.inference_mode():
             found = model(**inputs)[output]
@@ -156,8 +160,8 @@ def fill_mask_difference(source: Source, text: str, guesses: list[dict[str, Any]
 
     Infinite when another piece is in that place.
     """
-    model = minibert.BertForMaskedLM.from_pretrained(source)
-    tokenizer = minibert.BertTokenizer.from_pretrained(source)
+    model = BertForMaskedLM.from_pretrained(source)
+    tokenizer = BertTokenizer.from_pretrained(source)
     inputs = tokenizer(text, return_tensors="pt")
     with torch.inference_mode():
         gaps = model(**inputs).logits[inputs["input_ids"] == tokenizer.mask_token_id]  # (gaps, V)

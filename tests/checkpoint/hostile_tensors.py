@@ -273,7 +273,7 @@ add("shards-swapped", "shards", listing(lambda m, _: {k: f"model-{1 - int(v[6])}
     "model-", "lacks")  # fmt: skip
 
 
-# ── Google's; test_tensor_bundle_hostile.py has hundreds more ────────────────────────────────────
+# ── Google's; tensorflow/test_hostile_bundle.py has hundreds more ────────────────────────────────────
 
 INDEX, DATA = "bert_model.ckpt.index", "bert_model.ckpt.data-00000-of-00001"
 for seed in range(8):

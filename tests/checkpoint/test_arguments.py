@@ -21,7 +21,8 @@ from minibert import (
     MinibertError,
     Predictor,
 )
-from minibert.checkpoint import load_architecture, open_weights
+from minibert.auto import load_architecture
+from minibert.checkpoint import open_weights
 from tests.checkpoint.test_wrapped import TINY, assert_same_state, folder_of, model_of
 
 

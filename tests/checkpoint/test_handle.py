@@ -23,10 +23,10 @@ from minibert import (
     Predictor,
     open_weights,
 )
-from minibert.checkpoint import load_architecture
-from minibert.checkpoint.convert import convert
+from minibert.auto import load_architecture
 from minibert.checkpoint.weights import SafetensorsWeights
 from minibert.cli import main
+from minibert.convert import convert
 from minibert.source import DEMO, Checkpoint, demo_folder
 from minibert.verify import make_golden, verify_against_folder, verify_against_transformers
 from tests.checkpoint.test_hub import point_client_at, wait_no_longer_than

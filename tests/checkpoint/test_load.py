@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import minibert
 from minibert import BertConfig, CheckpointError, ConfigError
-from minibert.checkpoint import load_architecture
+from minibert.auto import load_architecture
 from minibert.checkpoint.names import write_name
 from minibert.verify.batches import batches_from_config
 from minibert.verify.models import on_equal_footing, verify_models

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from minibert import BertModel, MinibertError
-from minibert.checkpoint import load_architecture
+from minibert.auto import load_architecture
 from minibert.cli import main
 from tests.checkpoint.hostile import TINY, index_of, make_good
 

@@ -11,10 +11,11 @@ from torch import Tensor
 
 import minibert
 from minibert import BertConfig, BertForSequenceClassification, BertModel, CheckpointError
-from minibert.checkpoint import load_architecture, open_weights, write_safetensors
+from minibert.auto import load_architecture
+from minibert.checkpoint import open_weights, write_safetensors
 from minibert.checkpoint.names import read_names
 from minibert.cli import main
-from tests.checkpoint.test_state_pickle import lightning
+from tests.checkpoint.test_pickle_scan import lightning
 
 TINY = BertConfig(
     vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40,

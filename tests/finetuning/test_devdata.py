@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minibert import BertModel
-from minibert.checkpoint.architecture import load_architecture
+from minibert.auto import load_architecture
 from minibert.errors import InputError, MinibertError
 from minibert.finetuning import finetune
 from minibert.finetuning.devdata import read_of, warn_of_overlap

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining, BertModel
-from minibert.checkpoint.architecture import load_architecture
+from minibert.auto import load_architecture
 from minibert.cli import main
 from minibert.errors import InputError, MinibertError, MissingExtraError
 from minibert.training import pretrain as room

@@ -10,14 +10,14 @@ import torch
 
 import minibert
 from minibert import BertConfig, InputError, Predictor
-from minibert.checkpoint import load_architecture, write_safetensors
-from minibert.checkpoint.architecture import HEADS
-from minibert.checkpoint.convert import convert
+from minibert.auto import HEADS, load_architecture
+from minibert.checkpoint import write_safetensors
 from minibert.cli import main
+from minibert.convert import convert
 from minibert.verify.models import load
 from tests.checkpoint.test_wrapped import assert_same_state, model_of
 
-GOOGLE = Path(__file__).parent / "google"
+GOOGLE = Path(__file__).parent / "checkpoint" / "google"
 BIO = {0: "O", 1: "B-PER", 2: "I-PER"}
 SENTIMENT = {0: "bad", 1: "good"}
 SIZES = {"vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,

@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from minibert.checkpoint.architecture import fitting_architectures, load_architecture, named_architecture
+from minibert.auto import fitting_architectures, load_architecture, named_architecture
 from minibert.checkpoint.report import LoadReport
 from minibert.checkpoint.save import save_pretrained
 from minibert.checkpoint.weights import Weights, open_weights

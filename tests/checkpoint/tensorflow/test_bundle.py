@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from minibert.checkpoint.tensor_bundle import find_bundle_prefix, read_tensor_bundle
+from minibert.checkpoint.tensorflow.bundle import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 GOOGLE = HERE / "google" / "bert_model.ckpt"
 SHARDED = HERE / "google_sharded" / "bert_model.ckpt"
 OTHER = HERE / "google_other"

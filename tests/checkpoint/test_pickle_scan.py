@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minibert import BertConfig, BertForPreTraining, CheckpointError
-from minibert.checkpoint.state_pickle import describe_pickle
+from minibert.checkpoint.pickle_scan import describe_pickle
 from minibert.checkpoint.weights import PickleWeights
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -141,7 +141,7 @@ def test_training_checkpoints_are_opened_at_their_state_dict(
         ({"encoder": {"a": torch.ones(1)}, "head": {"a": torch.ones(1)}}, "holds 2 state dicts (encoder, head)"),
         ({"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": []}, "'state' is a dict"),
         ({"model": {"a": torch.ones(1), "epoch": 3}}, "'epoch' is a int"),
-        ({"model": Recipe(), "epoch": 3}, "asks for tests.checkpoint.test_state_pickle.Recipe"),
+        ({"model": Recipe(), "epoch": 3}, "asks for tests.checkpoint.test_pickle_scan.Recipe"),
         ({"model": {"model": {"model": {"model": {"model": {"a": torch.ones(1)}}}}}}, "is a dict"),
         ({"model": {}, "epoch": 3}, "'model' is a dict"),
         ({"model": {"a": torch.ones(1), 3: torch.ones(1)}}, "name of a tensor"),

@@ -5,19 +5,18 @@ neither settles is a guess, which is said and never written down.  Start with :f
 """
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import minibert
+from minibert import heads
 from minibert.checkpoint.load import load_pretrained
 from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights, as_weights, open_weights
 from minibert.config import BertConfig, warn_once
 from minibert.errors import ConfigError
+from minibert.model import BertModel
+from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import take_source
-
-if TYPE_CHECKING:
-    from minibert.pretrained import BertPreTrainedModel
 
 PREDICTIONS, RELATIONSHIP = "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"
 CLASSIFIER, POOLER = "classifier.weight", "bert.pooler.dense.weight"
@@ -37,7 +36,7 @@ BIO = re.compile(r"[BI]-.+")
 
 def load_architecture(
     source: Source | None = None, *, architecture: str | None = None, **settings: Any
-) -> "BertPreTrainedModel":
+) -> BertPreTrainedModel:
     """A model of the class ``architecture``, by default the one that the checkpoint is for, with its weights.
 
     Raises ConfigError for a class that is not here, and whatever :func:`load_pretrained` raises.
@@ -51,7 +50,7 @@ def load_architecture(
     name = architecture or architecture_of(config, weights)
     if name not in HEADS:
         raise ConfigError(f"{name} is no model here; there are {', '.join(HEADS)}.")
-    model_class: type[BertPreTrainedModel] = getattr(minibert, name)
+    model_class: type[BertPreTrainedModel] = BertModel if name == "BertModel" else getattr(heads, name)
     return load_pretrained(model_class, checkpoint, config=config, state_dict=weights, **settings)
 
 

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from minibert.checkpoint import crc32c as module
-from minibert.checkpoint.crc32c import crc32c, mask, unmask
+from minibert.checkpoint.tensorflow import crc32c as module
+from minibert.checkpoint.tensorflow.crc32c import crc32c, mask, unmask
 
 
 def crc32c_by_definition(data: bytes) -> int:

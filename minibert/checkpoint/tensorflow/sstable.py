@@ -11,7 +11,7 @@ both.
 
 from collections.abc import Iterator
 
-from minibert.checkpoint.crc32c import crc32c, unmask
+from minibert.checkpoint.tensorflow.crc32c import crc32c, unmask
 from minibert.errors import CheckpointError
 
 MAGIC = 0xDB4775248B80FB57  # the last eight bytes of every table, little-endian

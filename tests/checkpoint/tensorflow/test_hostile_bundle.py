@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert.checkpoint import bundle_index, sstable
-from minibert.checkpoint.crc32c import crc32c, mask
-from minibert.checkpoint.sstable import CompressedTable, DamagedTable, read_table
-from minibert.checkpoint.tensor_bundle import TensorBundle, read_tensor_bundle
+from minibert.checkpoint.tensorflow import index, sstable
+from minibert.checkpoint.tensorflow.bundle import TensorBundle, read_tensor_bundle
+from minibert.checkpoint.tensorflow.crc32c import crc32c, mask
+from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table
 from minibert.errors import CheckpointError
 
-GOOGLE = Path(__file__).parent / "google" / "bert_model.ckpt"
+GOOGLE = Path(__file__).parents[1] / "google" / "bert_model.ckpt"
 MAGIC = 0xDB4775248B80FB57
 Pairs = list[tuple[bytes, bytes]]
 
@@ -388,4 +388,4 @@ def test_the_committed_limits() -> None:
     """Raising them changes what a hostile file can cost."""
     assert sstable.MAX_TABLE_BYTES == 4 << 20
     assert sstable.MAX_ENTRIES * sstable.MAX_KEY_BYTES < 1 << 25
-    assert bundle_index.MAX_SHARDS == 99_999
+    assert index.MAX_SHARDS == 99_999

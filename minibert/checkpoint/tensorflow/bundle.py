@@ -3,7 +3,7 @@
 A *bundle* is one index, ``bert_model.ckpt.index``, and one or more data shards,
 ``bert_model.ckpt.data-00000-of-00001``; what their names share, ``bert_model.ckpt``, is its *prefix*.  The index says
 where in which shard a tensor's raw little-endian bytes lie, and what their CRC-32C is.  Look at ``TensorBundle.tensor``
-first, then at bundle_index.py.
+first, then at index.py.
 
 Written from tensorflow/core/util/tensor_bundle/{tensor_bundle.h,naming.cc}.  What TensorFlow reads and we refuse, in a
 sentence: strings, partitioned variables, big-endian bundles.
@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from minibert.checkpoint.bundle_index import TensorEntry, read_index
-from minibert.checkpoint.crc32c import crc32c, unmask
-from minibert.checkpoint.sstable import MAX_TABLE_BYTES
+from minibert.checkpoint.tensorflow.crc32c import crc32c, unmask
+from minibert.checkpoint.tensorflow.index import TensorEntry, read_index
+from minibert.checkpoint.tensorflow.sstable import MAX_TABLE_BYTES
 from minibert.errors import CheckpointError
 from minibert.source import refuse_pointer
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from minibert.checkpoint.sstable import CompressedTable, DamagedTable, read_table, read_varint
+from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table, read_varint
 from minibert.errors import CheckpointError
 
 MAX_SHARDS = 99_999  # the names of the data files have five digits for it
