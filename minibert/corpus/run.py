@@ -116,7 +116,7 @@ def embed_corpus(
     written, both in a sentence and without a loss of what is done.
     """
     embedder = copy.copy(embedder)
-    embedder.columns = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
+    embedder.transposed = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
     settings = resolve(embedder, encoding)
     check_arguments(format, shard_rows, worker)
     source, folder = open_input(input, column, id_column), as_path(output)

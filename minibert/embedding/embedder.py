@@ -5,8 +5,7 @@ not depend on what else is in the batch.  A sentence-transformers folder brings 
 and maximum length (sentence_transformers.py).  Look at :meth:`Embedder.encode` first.
 """
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any, Self
 
@@ -27,20 +26,13 @@ from minibert.embedding.arguments import (
     read_texts,
     refuse_unsupported,
 )
-from minibert.embedding.columns import Columns, Optimized
 from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
-from minibert.embedding.packed import (
-    Buffers,
-    Packed,
-    called_hidden_states,
-    called_outputs,
-    is_plain,
-    packed_hidden_states,
-)
 from minibert.embedding.pooling import POOLINGS, TOKEN_POOLINGS, pool_packed
-from minibert.embedding.scores import SIMILARITIES, similarity
+from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.embedding.sentence_transformers import read_sentence_settings
+from minibert.embedding.similarity_functions import SIMILARITIES, similarity
 from minibert.embedding.steps import output_width
+from minibert.embedding.words import word_vectors
 from minibert.errors import InputError, MissingExtraError
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
@@ -48,22 +40,12 @@ from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.layout import TokenRow
 
-logger = logging.getLogger(__name__)
-
-# Enough rows for the matrix products, few enough for the caches: on a CPU 1,000 to 2,000 is the plateau.
-TOKENS_A_BATCH = 1536
-TOKENS_ON_AN_ACCELERATOR = 16384
 TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
-
-NOT_FINITE = (
-    "holds NaN or infinity. Either the weights do, or float16 is too narrow for this model: give dtype='bfloat16' or "
-    "'float32'."
-)
 
 Pooling = LayerChoice | Sequence[str]
 
 
-class Embedder:
+class Embedder(Runner):
     """A model, its tokenizer, and how a text's vector is made of its tokens'."""
 
     def __init__(
@@ -99,19 +81,9 @@ class Embedder:
 
         Raises InputError for values that are none.
         """
-        if not isinstance(model, BertPreTrainedModel):
-            raise InputError(f"model is {described(model)}; expected a model of minibert's.")
-        if not isinstance(tokenizer, BertTokenizer):
-            raise InputError(f"tokenizer is {described(tokenizer)}; expected a BertTokenizer.")
-        base = model.base_model
-        assert isinstance(base, BertModel)
-        self.model = base.eval()
-        self.tokenizer = tokenizer
-        self.steps = as_steps(steps).to(base.device, base.dtype).eval()
+        super().__init__(model, tokenizer, max_length)
+        self.steps = as_steps(steps).to(self.device, self.model.dtype).eval()
         self.pooling, self.normalize = pooling, check_flag("normalize", normalize)
-        positions = model.config.max_position_embeddings
-        asked = tokenizer.model_max_length if max_length is None else check_whole("max_length", max_length, 2)
-        self.max_length = check_whole("max_length, by the tokenizer and the model,", min(asked, positions), 2)
         self.prompts = {"query": "", "document": "", **check_prompts({} if prompts is None else prompts)}
         if default_prompt_name is not None:
             check_choice("default_prompt_name", default_prompt_name, self.prompts)
@@ -119,9 +91,6 @@ class Embedder:
         self.include_prompt = check_flag("include_prompt", include_prompt)
         self.truncate_dim = None if truncate_dim is None else check_whole("truncate_dim", truncate_dim, 1)
         self.similarity_fn_name = check_choice("similarity_fn_name", similarity_fn_name, SIMILARITIES)
-        self.truncated = 0  # how many texts the last call cut
-        self.columns: Columns | None = None  # see optimize
-        self.on_batch: Callable[[Packed], None] | None = None  # called by encode with each batch before it is run
         poolings, layers = self.resolve(pooling, "last", None)
         self.pooled_width(poolings, layers)  # refuses steps of another width
 
@@ -231,13 +200,7 @@ class Embedder:
             result = result[:, :kept]
         if normalize:
             result = F.normalize(result, dim=-1)
-        if self.truncated:
-            logger.warning(
-                "%d of %d texts have more than %d tokens and were cut; long='windows' reads all of them.",
-                self.truncated,
-                len(chosen),
-                self.max_length,
-            )
+        self.warn_if_truncated(len(chosen))
         result = result[0] if single else result
         return as_numpy(result) if to_numpy and not as_tensor else result
 
@@ -301,8 +264,6 @@ class Embedder:
         For a list of texts a list of them.  ``find``: only this word, wherever it stands.  The other arguments are
         those of :func:`minibert.embedding.words.word_vectors`.
         """
-        from minibert.embedding.words import word_vectors
-
         given, single = read_texts(texts)
         found = word_vectors(
             self,
@@ -316,33 +277,6 @@ class Embedder:
             stride=stride,
         )
         return found[0] if single else found
-
-    def optimize(self, *, compile: bool = True) -> Optimized:
-        """Make single short texts faster, as a search box sends them; batches are not concerned.
-
-        The result, printed, says how long it took to set up: with ``compile`` some 30 s for 6 layers, less when it is
-        not the first time.  torch.compile needs a C++ compiler; where there is none, it says so and what needs none is
-        kept.  Vectors agree within 1e-6 after normalisation.  Weights that are changed afterwards want another
-        ``optimize()``; while the model has hooks or other modules than BERT's, it is called itself, as without.  Raises
-        InputError for a model that has them now.
-        """
-        if not is_plain(self.model):
-            raise InputError(
-                "The model has hooks or other modules than BERT's own, or is traced or edited, and there is nothing to "
-                "optimize: it is called as it is. Take them out first, or merge what was added into the weights."
-            )
-        self.columns = Columns(self.model)
-        return self.columns.compile() if compile else Optimized(False, 0.0, "as asked")
-
-    @property
-    def tokens_a_batch(self) -> int:
-        """How many tokens run together on the model's device."""
-        return TOKENS_A_BATCH if self.device.type == "cpu" else TOKENS_ON_AN_ACCELERATOR
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is; asked of one tensor, since looking through all of them takes a while for one text."""
-        return self.model.embeddings.word_embeddings.weight.device
 
     def resolve(
         self, pooling: Pooling, layers: LayerChoice, weights: Sequence[float] | None
@@ -381,32 +315,6 @@ class Embedder:
         self.truncated += cut
         return rows, owners
 
-    def overlap(self, stride: int) -> int:
-        """How many tokens two windows share: ``stride``, but at most half a row."""
-        return min(stride, self.max_length // 2)
-
-    def hidden_states(self, packed: Packed, wanted: set[int], buffers: Buffers | None = None) -> dict[int, Tensor]:
-        """The hidden states numbered ``wanted``, each (tokens, H), computed in the fastest way there is for this model.
-
-        A model with hooks or replaced modules, or one that is traced or edited, is called itself; see packed.py.
-        """
-        if not is_plain(self.model):
-            return called_hidden_states(self.model, packed, wanted)
-        if self.columns is not None and self.columns.fits(packed):
-            return self.columns.hidden_states(packed, wanted)
-        return packed_hidden_states(self.model, packed, wanted, buffers)
-
-    def pooler_output(self, packed: Packed, buffers: Buffers | None = None) -> Tensor:
-        """(texts, H): what the model's pooler makes of [CLS]."""
-        if not is_plain(self.model):
-            outputs = called_outputs(self.model, packed)
-            return torch.cat([output.pooler_output for output in outputs if output.pooler_output is not None])
-        assert self.model.pooler is not None
-        last = self.model.config.num_hidden_layers
-        hidden_states = self.hidden_states(packed, {last}, buffers)[last]
-        vectors: Tensor = self.model.pooler(pool_packed(hidden_states, packed, ("cls",), True)[:, None])
-        return vectors
-
     def vectors_of(
         self,
         rows: list[TokenRow],
@@ -417,46 +325,22 @@ class Embedder:
         batch_size: int | None,
     ) -> Tensor:
         """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
-        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-        found = []
-        lengths = [len(row) for row in rows]
-        parts = list(batches(order, lengths, self.tokens_a_batch, batch_size))
-        most = max(sum(lengths[number] for number in numbers) for numbers in parts)
-        buffers = Buffers(self.model, most) if len(parts) > 1 else None
-        for numbers in parts:
-            packed = Packed.of([rows[number] for number in numbers], self.device)
-            if self.on_batch is not None:
-                self.on_batch(packed)
+        order: list[int] = []
+        vectors = []
+        for numbers, packed, buffers in self.batches(rows, batch_size):
             if poolings == ("pooler",):
-                vectors = self.pooler_output(packed, buffers)
+                pooled = self.pooler_output(packed, buffers)
             else:
-                hidden = self.hidden_states(packed, set(layers.numbers), buffers)
-                values = layers.combine([hidden[number] for number in layers.numbers])
-                vectors = pool_packed(values, packed, poolings, include_special_tokens, skipped)
-            found.append((self.steps(vectors) if len(self.steps) else vectors).float())
-        together = (torch.cat(found) if len(found) > 1 else found[0]).cpu()
+                hidden_states = self.hidden_states(packed, layers, buffers)
+                pooled = pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped)
+            vectors.append((self.steps(pooled) if len(self.steps) else pooled).float())
+            order += numbers
+        together = (torch.cat(vectors) if len(vectors) > 1 else vectors[0]).cpu()
         if len(rows) == 1:
             return together
         result = torch.empty_like(together)
         result[order] = together
         return result
-
-
-def batches(order: list[int], lengths: list[int], most: int, batch_size: int | None = None) -> Iterator[list[int]]:
-    """``order`` cut into batches of at most ``most`` tokens, or one text where that alone has more.
-
-    ``batch_size``: how many texts at most.
-    """
-    batch: list[int] = []
-    tokens = 0
-    for number in order:
-        if batch and (tokens + lengths[number] > most or len(batch) == batch_size):
-            yield batch
-            batch, tokens = [], 0
-        batch.append(number)
-        tokens += lengths[number]
-    if batch:
-        yield batch
 
 
 def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:

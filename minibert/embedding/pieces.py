@@ -6,7 +6,6 @@ as Google's run_squad.py does (``_check_is_max_context``): at the edge of a wind
 missing.  Start with :func:`read_pieces`.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,19 +14,15 @@ import torch
 from torch import Tensor
 
 from minibert.embedding.arguments import check_long
-from minibert.embedding.embedder import NOT_FINITE, Embedder, batches
 from minibert.embedding.layers import Layers
-from minibert.embedding.packed import Packed
+from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.errors import InputError
+from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import Detail
 from minibert.tokenizer.layout import TokenRow, window_rows
 from minibert.tokenizer.truncation import Window
 
-logger = logging.getLogger(__name__)
-
 TEXTS_TOGETHER = 256  # sorted by length together; the vectors of all their pieces are in memory at once
-
-Span = tuple[int, int]  # characters of the text as it was given, half-open
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +55,7 @@ class Pieces:
 
 @torch.inference_mode()
 def read_pieces(
-    embedder: Embedder, texts: Sequence[str], layers: Layers, long: str = "truncate", stride: int = 64
+    embedder: Runner, texts: Sequence[str], layers: Layers, long: str = "truncate", stride: int = 64
 ) -> Iterator[Pieces]:
     """The pieces of each text, in order.
 
@@ -76,16 +71,10 @@ def read_pieces(
         vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid for row in rows], layers))
         for text, detail, (_, view) in zip(block, details, laid, strict=True):
             yield merge(text, detail, view, [next(vectors) for _ in view])
-    if embedder.truncated:
-        logger.warning(
-            "%d of %d texts have more than %d tokens and were cut; long='windows' reads all of them.",
-            embedder.truncated,
-            len(texts),
-            embedder.max_length,
-        )
+    embedder.warn_if_truncated(len(texts))
 
 
-def rows_of(embedder: Embedder, ids: list[int], long: str, stride: int) -> tuple[list[TokenRow], list[Window]]:
+def rows_of(embedder: Runner, ids: list[int], long: str, stride: int) -> tuple[list[TokenRow], list[Window]]:
     """The rows in which a text is read, and their windows of it: one, unless long texts are read in windows.
 
     A text that is cut keeps its beginning, whatever the tokenizer's ``truncation_side``: pieces count from there.
@@ -98,14 +87,11 @@ def rows_of(embedder: Embedder, ids: list[int], long: str, stride: int) -> tuple
     return rows[:1], view[:1]
 
 
-def vectors_of_rows(embedder: Embedder, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
+def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
     """For each row, (its tokens without [CLS] and [SEP], W)."""
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     found: dict[int, Tensor] = {}
-    for numbers in batches(order, [len(row) for row in rows], embedder.tokens_a_batch):
-        packed = Packed.of([rows[number] for number in numbers], embedder.model.device)
-        hidden = embedder.hidden_states(packed, set(layers.numbers))
-        values = layers.combine([hidden[number] for number in layers.numbers]).float().cpu()
+    for numbers, packed, buffers in embedder.batches(rows):
+        values = embedder.hidden_states(packed, layers, buffers).float().cpu()
         if not torch.isfinite(values).all():
             raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
         for number, row in zip(numbers, torch.split(values, list(packed.lengths)), strict=True):

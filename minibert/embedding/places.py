@@ -8,8 +8,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from minibert.embedding.pieces import Span
 from minibert.errors import InputError
+from minibert.tokenizer.basic import Span
 
 
 def find_places(text: str, word: str, words: Sequence[Span], ignore_case: bool) -> list[Span]:

@@ -26,7 +26,7 @@ from torch import nn
 
 from minibert.activations import ACTIVATIONS, name_in
 from minibert.embedding.pooling import TOKEN_POOLINGS
-from minibert.embedding.scores import SIMILARITIES
+from minibert.embedding.similarity_functions import SIMILARITIES
 from minibert.embedding.steps import Dense, LayerNorm, Normalize, load_step
 from minibert.errors import CheckpointError
 from minibert.schema import (

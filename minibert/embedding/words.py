@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.embedding.arguments import check_flag, check_text, described, read_texts
-from minibert.embedding.embedder import Embedder
 from minibert.embedding.layers import LayerChoice, choose_layers
-from minibert.embedding.pieces import Pieces, Span, read_pieces
+from minibert.embedding.pieces import Pieces, read_pieces
 from minibert.embedding.places import find_places
+from minibert.embedding.runner import Runner
 from minibert.errors import InputError
+from minibert.tokenizer.basic import Span
 
 PIECE_POOLINGS = ("mean", "first", "last")
 
@@ -57,7 +58,7 @@ class WordVectors:
 
 
 def word_vectors(
-    embedder: Embedder,
+    embedder: Runner,
     texts: Sequence[str],
     pooling: str = "mean",
     *,
@@ -103,7 +104,7 @@ def word_vectors(
 
 
 def span_vectors(
-    embedder: Embedder,
+    embedder: Runner,
     text: str,
     spans: Sequence[Span],
     pooling: str = "mean",
@@ -133,7 +134,7 @@ def span_vectors(
 
 def check_call(embedder: Any, texts: Any, pooling: Any, normalize: Any) -> list[str]:
     """The texts as a list; InputError where an argument is none of its kind."""
-    if not isinstance(embedder, Embedder):
+    if not isinstance(embedder, Runner):
         raise InputError(f"embedder is {described(embedder)}; expected an Embedder.")
     if isinstance(texts, str):
         raise InputError("texts is one text; expected a list of texts. For one, give [text], or Embedder.words(text).")
@@ -155,7 +156,7 @@ def read_spans(spans: Any) -> list[Span]:
 
 
 def pieces_of(
-    embedder: Embedder,
+    embedder: Runner,
     texts: Sequence[str],
     layers: LayerChoice,
     weights: Sequence[float] | None,

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.corpus.rows import File
-from minibert.embedding.pieces import Span
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
     INPUTS,
@@ -35,6 +34,7 @@ from minibert.heads import BertForQuestionAnswering
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import Detail
 from minibert.tokenizer.layout import TokenRow, special_count, window_rows
 from minibert.training.examples import Batch

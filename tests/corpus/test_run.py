@@ -110,7 +110,7 @@ def test_an_optimized_embedder_makes_the_same_bytes(embedder, source, tmp_path) 
     optimized.optimize(compile=False)
     embed(optimized, source, tmp_path / "optimized", shard_rows=1)
     assert contents(tmp_path / "optimized") == contents(tmp_path / "plain")
-    assert optimized.columns is not None
+    assert optimized.transposed is not None
     assert not torch.equal(optimized.encode("a bank"), embedder.encode("a bank"))  # else nothing is proved
 
 

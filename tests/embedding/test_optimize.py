@@ -10,8 +10,8 @@ import torch
 
 import minibert
 from minibert import BertModel, Embedder, InputError
-from minibert.embedding.columns import COLUMNS, Columns
 from minibert.embedding.packed import Packed, packed_hidden_states
+from minibert.embedding.transposed import COLUMNS, Transposed
 from minibert.tokenizer.layout import TokenRow
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
@@ -37,7 +37,7 @@ def test_columns_compute_every_hidden_state_of_the_packed_way(minilm, length):
     wanted = set(range(7))
     with torch.inference_mode():
         expected = packed_hidden_states(model, packed, wanted)
-        found = Columns(model).hidden_states(packed, wanted)
+        found = Transposed(model).hidden_states(packed, wanted)
     for number in wanted:
         assert found[number].shape == (length, 384)
         assert (found[number] - expected[number]).abs().max() <= 2e-6 * expected[number].abs().max()
@@ -47,10 +47,10 @@ def test_single_texts_go_by_columns_and_nothing_else_does(monkeypatch):
     embedder = Embedder.from_pretrained(FOLDER)
     plain = [embedder.encode(text, [0, 1, 2], normalize=True) for text in TEXTS]
     assert not embedder.optimize(compile=False).compiled
-    assert embedder.columns is not None
+    assert embedder.transposed is not None
     lengths: list[int] = []
-    run = embedder.columns.run
-    monkeypatch.setattr(embedder.columns, "run", lambda *rows: lengths.append(len(rows[0])) or run(*rows))
+    run = embedder.transposed.run
+    monkeypatch.setattr(embedder.transposed, "run", lambda *rows: lengths.append(len(rows[0])) or run(*rows))
     for text, expected in zip(TEXTS, plain, strict=True):
         assert (embedder.encode(text, [0, 1, 2], normalize=True) - expected).abs().max() <= 1e-6
     assert len(lengths) == len(TEXTS)

@@ -7,7 +7,7 @@ about three quarters of the time; a compiler that joins what stands between the 
 ``COLUMNS`` tokens on the difference is gone.  The library is quick where the columns fill its blocks of ``BLOCK``: 13
 of them cost half as much again as 16.  So a text is filled up with columns that nobody looks at.
 
-Start with :func:`column_layer`, which is BertLayer.forward line by line; ``Embedder.optimize`` is how it is used.
+Start with :func:`transposed_layer`, which is BertLayer.forward line by line; ``Embedder.optimize`` is how it is used.
 """
 
 import time
@@ -40,7 +40,7 @@ class Optimized:
         return f"Single texts of up to {COLUMNS} tokens: {how}; setting up took {self.seconds:.1f} s."
 
 
-class Columns:
+class Transposed:
     """A BertModel whose hidden states are computed with a column a token."""
 
     def __init__(self, model: BertModel) -> None:
@@ -69,7 +69,7 @@ class Columns:
         columns = embeddings[0].t().contiguous()  # (H, W)
         found = [columns]
         for layer, (weight, bias) in zip(self.layers, self.stacked, strict=True):
-            columns = column_layer(layer, weight, bias, columns, mask)
+            columns = transposed_layer(layer, weight, bias, columns, mask)
             found.append(columns)
         return [columns.t() for columns in found]
 
@@ -99,7 +99,7 @@ class Columns:
         return Optimized(True, time.perf_counter() - start)
 
 
-def column_layer(layer: BertLayer, weight: Tensor, bias: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
+def transposed_layer(layer: BertLayer, weight: Tensor, bias: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
     """One layer on (H, W); ``weight`` (3H, H) and ``bias`` (3H, 1) are those of query, key and value."""
     attention = layer.attention.self
     N, D = attention.num_attention_heads, attention.attention_head_size
