@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 # Everything that the demo shows comes with the package; another checkpoint is only needed where there is none.
 demo: $(if $(wildcard minibert/demo/model.safetensors),$(VENV)/.base,$(VENV)/.demo)
-	$(BIN)/python scripts/demo.py
+	$(BIN)/python scripts/tools/demo.py
 
 # A few minutes on two cores.  Left out are tests marked slow.
 test: $(VENV)/.test
@@ -26,18 +26,18 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict minibert
 
-# Every speed that docs/benchmarks.md names, an hour or more on two cores; each script alone says what else it can do (--help).
+# Every speed that scripts/bench/README.md names, an hour or more on two cores; each script alone says what else it can do (--help).
 bench: $(VENV)/.bench
-	$(BIN)/python scripts/bench_tokenizer.py
-	$(BIN)/python scripts/bench_load.py
-	$(BIN)/python scripts/bench_embedding.py --model minilm --peers all
-	$(BIN)/python scripts/bench_embedding.py --model base --peers all --texts 300 --rounds 6
-	$(BIN)/python scripts/bench_single.py
-	$(BIN)/python scripts/bench_gemm.py
-	$(BIN)/python scripts/bench_memory.py
-	$(BIN)/python scripts/bench_scaling.py
-	$(BIN)/python scripts/bench_lens.py
-	$(BIN)/python scripts/bench_training.py --texts 600 --rounds 5 --steps 10
+	$(BIN)/python scripts/bench/bench_tokenizer.py
+	$(BIN)/python scripts/bench/bench_load.py
+	$(BIN)/python scripts/bench/bench_embedding.py --model minilm --peers all
+	$(BIN)/python scripts/bench/bench_embedding.py --model base --peers all --texts 300 --rounds 6
+	$(BIN)/python scripts/bench/bench_single.py
+	$(BIN)/python scripts/bench/bench_gemm.py
+	$(BIN)/python scripts/bench/bench_memory.py
+	$(BIN)/python scripts/bench/bench_scaling.py
+	$(BIN)/python scripts/bench/bench_lens.py
+	$(BIN)/python scripts/bench/bench_training.py --texts 600 --rounds 5 --steps 10
 
 clean:
 	rm -rf $(VENV)

@@ -20,13 +20,15 @@ from pathlib import Path
 
 import pytest
 
+from minibert._version import __version__
 from minibert.cli import build_parser, main
 from minibert.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[1]
 TEXT_FILES = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cff", ".js", ".html", ".json", ""}
 DOCS = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
-RUN = ["README.md", "CONTRIBUTING.md", *DOCS]
+BENCHMARKS = "scripts/bench/README.md"
+RUN = ["README.md", "CONTRIBUTING.md", *DOCS, BENCHMARKS]
 DOCUMENTS = [*RUN, "CHANGELOG.md"]
 # What is added to a command, so that it takes a moment.
 TINY = "--heldout books/0.txt --config bert-tiny --vocab-size 300 --max-length 32 --steps 2"
@@ -221,10 +223,10 @@ def test_enough_is_found() -> None:
 
 def test_the_demo_prints_what_the_readme_shows(monkeypatch, capsys) -> None:
     (expected,) = [content for kind, content in blocks("README.md") if not kind]
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "tools"))
     monkeypatch.setattr(sys, "argv", ["demo.py"])
     with suppress(SystemExit):
-        runpy.run_path(str(ROOT / "scripts" / "demo.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "scripts" / "tools" / "demo.py"), run_name="__main__")
     check_printed(expected, capsys.readouterr().out)
 
 
@@ -274,10 +276,12 @@ def test_imports_run_downwards_as_the_architecture_says() -> None:
 
 
 def test_the_benchmarks_are_those_of_the_makefile() -> None:
-    """``make bench`` and the document run the same scripts with the same options."""
-    makefile = re.findall(r"\$\(BIN\)/python (scripts/bench_.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
-    document = [call.removeprefix("python ") for call, _ in calls("docs/benchmarks.md") if "bench_" in call]
+    """``make bench`` and the document run the same scripts with the same options; the scripts that it names exist."""
+    makefile = re.findall(r"\$\(BIN\)/python (scripts/bench/.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    document = [call.removeprefix("python ") for call, _ in calls(BENCHMARKS)]
     assert document[: len(makefile)] == makefile
+    for name in re.findall(r"`(\w+\.py)`", (ROOT / BENCHMARKS).read_text(encoding="utf-8")):
+        assert (ROOT / BENCHMARKS).with_name(name).is_file(), name
 
 
 def test_files_that_other_programs_read_agree_with_the_project() -> None:
@@ -285,7 +289,7 @@ def test_files_that_other_programs_read_agree_with_the_project() -> None:
     yaml = pytest.importorskip("yaml")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert (citation["version"], citation["license"]) == (__version__, project["license"])
     assert citation["authors"] == project["authors"] == [{"name": "the minibert authors"}]
     assert "url" not in citation
     assert "urls" not in project

@@ -3,7 +3,7 @@
 Python's ``unicodedata`` grows with every Python release, while the library's tables stand still (categories
 from about Unicode 8, decompositions from 12, lower-casing and word characters from 17).  A tokenizer must give
 the same ids on every Python, so the classes are written out here.  They were measured, one code point at a time,
-by ``scripts/fuzz_tokenizer.py --tables``; read characters.py to see what each is for.
+by ``scripts/tools/fuzz_tokenizer.py --tables``; read characters.py to see what each is for.
 """
 
 # Dropped by cleaning: NUL, U+FFFD, controls (Cc), format characters (Cf) and private use (Co).

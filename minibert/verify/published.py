@@ -94,7 +94,7 @@ def verify_published(source: Source, name: str | None = None) -> PublishedReport
         for expected in entry["expect"]:
             difference, verdict = None, "waits for its weights"
             if mine and expected["output"] in ("spearman", "pearson"):
-                verdict = "waits for its data: scripts/stsb.py"
+                verdict = "waits for its data: scripts/studies/stsb.py"
             elif mine:
                 difference = largest_difference(source, entry, expected)
                 verdict = "holds" if difference <= expected["atol"] else "DIFFERS"

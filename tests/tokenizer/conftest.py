@@ -38,9 +38,9 @@ def toy() -> BertTokenizer:
 
 @pytest.fixture(scope="session")
 def fuzzer() -> ModuleType:
-    """scripts/fuzz_tokenizer.py, whose strings and comparison the tests run in small."""
+    """scripts/tools/fuzz_tokenizer.py, whose strings and comparison the tests run in small."""
     pytest.importorskip("tokenizers", reason="the oracle is the tokenizers package")
-    path = ROOT / "scripts" / "fuzz_tokenizer.py"
+    path = ROOT / "scripts" / "tools" / "fuzz_tokenizer.py"
     spec = importlib.util.spec_from_file_location("fuzz_tokenizer", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

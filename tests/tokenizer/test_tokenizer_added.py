@@ -1,6 +1,6 @@
 """Added tokens of every kind against the ``tokenizers`` library: all code points beside them, and random sets of them.
 
-scripts/fuzz_tokenizer.py --added runs the same comparisons at length.
+scripts/tools/fuzz_tokenizer.py --added runs the same comparisons at length.
 """
 
 import unicodedata

@@ -1,6 +1,6 @@
 """Identical to the ``tokenizers`` library: adversarial strings, code points, and the fast path to the readable one.
 
-scripts/fuzz_tokenizer.py runs the same comparison at length; here it runs for seconds.
+scripts/tools/fuzz_tokenizer.py runs the same comparison at length; here it runs for seconds.
 """
 
 import unicodedata
@@ -24,7 +24,7 @@ TEXTS = st.one_of(
     st.text(alphabet=st.characters(exclude_categories=["Cs"])),
     st.text(alphabet="abABeé.,中배Σİ \t\n\x0b\x85\x1c\u2028\u200b\u00ad" + MARKS, max_size=40),
 )
-# The search for new cases is scripts/fuzz_tokenizer.py; a test gives the same answer on every machine, busy or not.
+# scripts/tools/fuzz_tokenizer.py searches for new cases; a test gives the same answer on every machine, busy or not.
 SAME_EVERYWHERE = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

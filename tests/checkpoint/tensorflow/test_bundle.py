@@ -1,4 +1,4 @@
-"""The reader against what TensorFlow wrote, and says it wrote (scripts/make_google_fixture.py)."""
+"""The reader against what TensorFlow wrote, and says it wrote (scripts/tools/make_google_fixture.py)."""
 
 import json
 import shutil

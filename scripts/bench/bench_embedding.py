@@ -1,8 +1,8 @@
 """How fast are whole texts embedded?  Ours against what people use today, tokenization included.
 
-    python scripts/bench_embedding.py                                        MiniLM against sentence-transformers
-    python scripts/bench_embedding.py --model minilm base --peers all --rounds 9
-    python scripts/bench_embedding.py --model FOLDER --text corpus.txt --quick
+    python scripts/bench/bench_embedding.py                                        MiniLM against sentence-transformers
+    python scripts/bench/bench_embedding.py --model minilm base --peers all --rounds 9
+    python scripts/bench/bench_embedding.py --model FOLDER --text corpus.txt --quick
 
 The texts are English paragraphs and sentences and Korean reviews of mixed length, drawn with a fixed seed from
 ../shared (or the lines of --text FILE).  Everyone gets the same list and gives one mean-pooled vector of unit length a

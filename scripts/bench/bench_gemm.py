@@ -1,7 +1,7 @@
 """How much of the processor's matrix-product rate does the model reach?
 
-    python scripts/bench_gemm.py                     bert-base's shape, 32 texts of 128 tokens
-    python scripts/bench_gemm.py --batch 8 --tokens 64 --model minilm
+    python scripts/bench/bench_gemm.py                     bert-base's shape, 32 texts of 128 tokens
+    python scripts/bench/bench_gemm.py --batch 8 --tokens 64 --model minilm
 
 Counted are the floating-point operations of every matrix product of the forward pass, 2·m·n·k each, the two inside the
 attention included; nothing else (no softmax, GELU, LayerNorm, residuals), so the figure can only be too low.  They are

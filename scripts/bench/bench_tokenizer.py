@@ -1,7 +1,7 @@
 """How fast is the tokenizer?  Texts to ids, one thread, against transformers' BertTokenizerFast on the same lists.
 
-    python scripts/bench_tokenizer.py                                  three corpora found in ../shared
-    python scripts/bench_tokenizer.py --text corpus.txt --vocab vocab.txt [--cased]
+    python scripts/bench/bench_tokenizer.py                                  three corpora found in ../shared
+    python scripts/bench/bench_tokenizer.py --text corpus.txt --vocab vocab.txt [--cased]
 
 Ours is timed cold: reading the vocabulary, an empty memory of words, then ``tokenizer(texts)``.  Theirs is timed warm:
 loaded beforehand, only ``tokenizer(texts)``, with TOKENIZERS_PARALLELISM=false.  They take turns; the ratio is

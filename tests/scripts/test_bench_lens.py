@@ -1,4 +1,4 @@
-"""scripts/bench_lens.py compares with a model that has no marks, and is otherwise the same."""
+"""scripts/bench/bench_lens.py compares with a model that has no marks, and is otherwise the same."""
 
 import importlib.util
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.small_models import assert_same_bits, inputs_for, small
 
 @pytest.fixture(scope="module")
 def bench():
-    path = Path(__file__).parents[2] / "scripts" / "bench_lens.py"
+    path = Path(__file__).parents[2] / "scripts" / "bench" / "bench_lens.py"
     spec = importlib.util.spec_from_file_location("bench_lens", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,6 @@
 """Makes the text that the demo checkpoint is pre-trained on: English chapters and Korean reviews, a sentence a line.
 
-    python scripts/demo_text.py -o FOLDER [DATA]
+    python scripts/tools/demo_text.py -o FOLDER [DATA]
 
 DATA (default ../shared/data) holds gutenberg/*.txt, eleven English books in the public domain, and
 ko-reviews/ko_movie_reviews.txt, Korean film reviews, one a line (CC0).  Written are english.train.txt,
@@ -26,7 +26,7 @@ from minibert.source import write_text
 from minibert.tables import table
 from minibert.training.sentences import split_sentences
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REVIEWS = Path("ko-reviews", "ko_movie_reviews.txt")
 TESTED = Path("nsmc-from-raw", "test.tsv")
 SEED = 20261122  # of what is held out

@@ -1,6 +1,6 @@
 """What do the marks cost when nobody looks?  The model against itself with the marks taken out of its source.
 
-    python scripts/bench_lens.py [--pairs 400] [--repeat 1] [--batch 1] [--tokens 16] [--model FOLDER]
+    python scripts/bench/bench_lens.py [--pairs 400] [--repeat 1] [--batch 1] [--tokens 16] [--model FOLDER]
 
 The second model is made from the very files (model.py, pretrained.py): ``self.point(name, value)`` becomes ``value``,
 ``self.is_watched()`` goes from its condition, the base class becomes nn.Module.  Both use the same tensors.  They take

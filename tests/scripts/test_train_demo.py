@@ -27,7 +27,7 @@ def script(monkeypatch, tmp_path) -> ModuleType:
     """The script with a tiny model, a few steps a stage, and a folder of its own to install into."""
     pytest.importorskip("tokenizers")
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "tools"))
     import train_demo
 
     few = {"epochs": 1, "steps": STEPS, "stop_after": None, "evaluate_every": 0}

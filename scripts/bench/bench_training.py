@@ -1,8 +1,8 @@
 """Fine-tuning, ours against transformers' Trainer: the same scores, and how long a step takes.
 
-    python scripts/bench_training.py                                        sentiment and entities
-    python scripts/bench_training.py --tasks entities --texts 3394 --epochs 3 --seeds 5
-    python scripts/bench_training.py --tasks sentiment --model FOLDER --train train.tsv --dev dev.tsv --quick
+    python scripts/bench/bench_training.py                                        sentiment and entities
+    python scripts/bench/bench_training.py --tasks entities --texts 3394 --epochs 3 --seeds 5
+    python scripts/bench/bench_training.py --tasks sentiment --model FOLDER --train train.tsv --dev dev.tsv --quick
 
 Sentiment is ../shared/data/nsmc-from-raw (Korean reviews), from the demo checkpoint, or where there is none from random
 weights of its shape; entities are ../shared/data/wnut17, from all-MiniLM-L6-v2.  Both sides begin with the same weights

@@ -1,11 +1,11 @@
 """Hunt for a text on which minibert's tokenizer and the ``tokenizers`` library differ: ids, offsets, words, tokens.
 
-    python scripts/fuzz_tokenizer.py --count 200000 --seed 0     adversarial strings over real vocabularies
-    python scripts/fuzz_tokenizer.py --code-points               every Unicode code point, alone and between letters
-    python scripts/fuzz_tokenizer.py --added --count 200000      random sets of added tokens in adversarial strings
-    python scripts/fuzz_tokenizer.py --added --code-points       every code point beside two of the 32 kinds;
-                                                                 --seed 0 to 31 in turn give each code point all kinds
-    python scripts/fuzz_tokenizer.py --tables                    print minibert/tokenizer/unicode_tables.py anew
+    python scripts/tools/fuzz_tokenizer.py --count 200000 --seed 0  adversarial strings over real vocabularies
+    python scripts/tools/fuzz_tokenizer.py --code-points            every Unicode code point, alone and between letters
+    python scripts/tools/fuzz_tokenizer.py --added --count 200000   random sets of added tokens in such strings
+    python scripts/tools/fuzz_tokenizer.py --added --code-points    every code point beside two of the 32 kinds
+                                                                    (--seed 0 to 31 give each code point all kinds)
+    python scripts/tools/fuzz_tokenizer.py --tables                 print minibert/tokenizer/unicode_tables.py anew
 
 Needs the ``tokenizers`` package (the "test" extra); the real vocabularies are looked for in ../shared/vocab and a small
 one stands in when they are absent.  Prints progress to stderr and the number of mismatches; exits 1 unless it is 0.
@@ -25,7 +25,7 @@ from typing import Any
 from tokenizers import AddedToken as TheirToken
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from minibert.tokenizer import AddedToken, BertTokenizer  # noqa: E402

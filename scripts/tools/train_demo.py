@@ -1,8 +1,8 @@
 """Trains the small Korean and English checkpoint that comes with minibert, and writes its card.
 
-    python scripts/train_demo.py                            from ../shared/data; stopped at any moment, it goes on
-    python scripts/train_demo.py DATA --device cuda         minutes instead of hours
-    python scripts/train_demo.py --install                  when it is done: into minibert/demo, as float16
+    python scripts/tools/train_demo.py                            from ../shared/data; stopped at any moment, it goes on
+    python scripts/tools/train_demo.py DATA --device cuda         minutes instead of hours
+    python scripts/tools/train_demo.py --install                  when it is done: into minibert/demo, as float16
 
 The text is prepared by demo_text.py; what is held out, by whole chapter and whole review, is kept out of the vocabulary
 too.  About two to five hours on two cores.  Needs pip install '.[train]'.
@@ -30,7 +30,7 @@ from minibert.training.settings import Settings
 from minibert.training.tokenized import TokenizedText
 from minibert.training.workers import gather_workers
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "demo"
 TARGET = ROOT / "minibert" / "demo"
 NAMES = {"hangul": "Korean", "latin": "English"}
@@ -260,9 +260,9 @@ license: apache-2.0
 # The demo checkpoint of minibert
 
 4 layers, 256 hidden, 4 heads, 128 positions; Korean and English; {vocabulary:,} pieces, cased, Hangul composed.
-Pre-trained from nothing by `scripts/train_demo.py` with masked language modelling and next-sentence prediction, and
-stored as float16.  It is small enough to travel with the code, so that every command and every example works without
-a network.
+Pre-trained from nothing by `scripts/tools/train_demo.py` with masked language modelling and next-sentence prediction,
+and stored as float16.  It is small enough to travel with the code, so that every command and every example works
+without a network.
 
 ## What it learned from
 {documents}

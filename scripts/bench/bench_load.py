@@ -1,6 +1,6 @@
 """From a fresh process to the first embedding, with a checkpoint the size of bert-base: ours against transformers'.
 
-    python scripts/bench_load.py [--rounds 7] [--checkpoint FOLDER]
+    python scripts/bench/bench_load.py [--rounds 7] [--checkpoint FOLDER]
 
 Each run is a new process that imports the library, loads the model and the tokenizer, and runs one sentence.  The two
 take turns, so that both see the same machine.  Without --checkpoint, a BERT of bert-base's shape with random weights
