@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minibert.errors import CheckpointError
-from minibert.source import read_json, written_whole
+from minibert.files import read_json, written_whole
 
 KEY = "checksum"
 OPEN = "sha256:" + "0" * 64  # the value until the file is sealed

@@ -14,8 +14,9 @@ from minibert.checkpoint.save import save_pretrained
 from minibert.checkpoint.weights import Weights, open_weights
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
+from minibert.files import read_json, write_text, written_whole
 from minibert.lock import NAME, alone_in
-from minibert.source import Checkpoint, Source, as_path, read_json, write_text, written_whole
+from minibert.source import Checkpoint, Source, as_path
 
 VOCABULARY = ("vocab.txt", "tokenizer.json")
 SETTINGS = "tokenizer_config.json"

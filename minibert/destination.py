@@ -8,7 +8,8 @@ import stat
 from pathlib import Path
 
 from minibert.errors import CheckpointError, InputError
-from minibert.source import Source, as_path, is_kind, is_path
+from minibert.files import is_kind
+from minibert.source import Source, as_path, is_path
 
 
 def check_folder(path: Source, name: str = "output") -> Path:

@@ -8,7 +8,8 @@ import json
 import stat
 from pathlib import Path
 
-from minibert.source import Checkpoint, is_kind
+from minibert.files import is_kind
+from minibert.source import Checkpoint
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that are read, under any name

@@ -6,30 +6,33 @@ config, the tokenizer, the weights and the pooling settings all ask it for their
 and one commit, and a new kind of source is added once.  Start there.
 """
 
-import json
+# ruff: noqa: PLC0414  — the names of files.py, for rooms that still take them from here
+
 import os
 import re
 import stat
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from minibert.errors import CheckpointError, InputError, MinibertError
+from minibert.errors import CheckpointError, InputError
+from minibert.files import LARGEST_JSON as LARGEST_JSON
+from minibert.files import LARGEST_SETTINGS as LARGEST_SETTINGS
+from minibert.files import is_file as is_file
+from minibert.files import is_inside as is_inside
+from minibert.files import is_kind as is_kind
+from minibert.files import read_json as read_json
+from minibert.files import refuse_pointer as refuse_pointer
+from minibert.files import without_repetition as without_repetition
+from minibert.files import write_text as write_text
+from minibert.files import written_whole as written_whole
 from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
 
 Source = str | os.PathLike[str]
 DEMO = "minibert-demo"  # the name of the checkpoint that comes with minibert
 DEMO_FOLDER = Path(__file__).parent / "demo"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
-LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsed, a byte can become forty
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-LARGEST_POINTER = 1024  # bytes, as Git LFS says itself
-DEEPEST_JSON = 32  # lists and objects inside each other; a tokenizer.json has 7
 
 
 class Where(TypedDict, total=False):
@@ -230,50 +233,6 @@ def as_path(source: Source) -> Path:
         return Path(source)
 
 
-def is_kind(path: Path, test: Callable[[int], bool]) -> bool:
-    """Whether ``path`` is there and of the kind that ``test`` (of the standard module stat) tells; never raises."""
-    try:
-        return test(path.stat().st_mode)
-    except (OSError, ValueError):  # what a user types may be too long for a path, or hold a NUL byte
-        return False
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is a file ``path``.
-
-    Raises CheckpointError when something else has that name.  Opening a pipe waits for ever, and a device such as
-    /dev/zero, or a link to it, never ends.  A Git-LFS pointer is not the file it stands for either.
-    """
-    if is_kind(path, stat.S_ISREG):
-        refuse_pointer(path)
-        return True
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return False
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be opened ({error.strerror}).") from error
-    kind = "a folder" if is_kind(path, stat.S_ISDIR) else "a link to nothing, a pipe or a device"
-    raise CheckpointError(f"{path} is {kind}, expected a file. Put the file itself there.")
-
-
-def refuse_pointer(path: Path) -> None:
-    """Raise CheckpointError when the file ``path`` is what Git LFS puts in the place of one that was not fetched."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_POINTER:
-            return
-        with path.open("rb") as file:
-            start = file.read(len(LFS_POINTER))
-    except OSError:  # whoever reads the file says why it cannot be read
-        return
-    if start == LFS_POINTER:
-        raise CheckpointError(
-            f"{path} is a Git-LFS pointer of {size} bytes, not the file it stands for. Fetch the files (git lfs pull, "
-            "in the cloned repository), or download this one by itself."
-        )
-
-
 def transformer_path(listing: Path) -> str:
     """The path of the BERT that a sentence-transformers ``modules.json`` lists, ``""`` for the folder itself."""
     for module in read_json(listing, list, largest=LARGEST_SETTINGS):
@@ -285,98 +244,8 @@ def transformer_path(listing: Path) -> str:
     return ""
 
 
-def is_inside(path: Path, folder: Path) -> bool:
-    """Whether ``path``, links followed, is ``folder`` or lies in it."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # too long; a NUL byte; links in a circle
-        return False
-
-
 def is_hub_name(source: Source) -> bool:
     """Whether ``source`` could be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
     if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None:
         return False
     return not is_kind(Path(source), lambda mode: True)
-
-
-def read_json(path: Path, kind: type = dict, *, largest: int = LARGEST_JSON) -> Any:
-    """The JSON object (or list, for ``kind=list``) in ``path``, which may have ``largest`` bytes.
-
-    Raises CheckpointError in a sentence when there is none.
-    """
-    if not is_file(path):
-        raise CheckpointError(f"{path} does not exist.")
-    try:
-        size = path.stat().st_size
-        if size > largest:
-            raise ValueError(f"it has {size:,} bytes, expected at most {largest:,}")
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_repetition)
-        if is_deep(content):
-            raise ValueError(f"lists and objects are more than {DEEPEST_JSON} deep inside each other")
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except RecursionError as error:
-        raise CheckpointError(f"{path} cannot be read as JSON (it is nested too deep).") from error
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}). Copy or download it again.") from error
-    if not isinstance(content, kind):
-        wanted = "an object of settings" if kind is dict else f"a {kind.__name__}"
-        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected {wanted}.")
-    return content
-
-
-def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of ``pairs``; ValueError when a key stands there twice, since readers differ in which one counts."""
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise ValueError(f"the key {key!r} stands there twice")
-        content[key] = value
-    return content
-
-
-def is_deep(content: Any) -> bool:
-    """Whether lists and objects lie more than DEEPEST_JSON inside each other: copying such a thing can fail."""
-    level = [content]
-    for _ in range(DEEPEST_JSON):
-        level = [
-            child
-            for outer in level
-            if isinstance(outer, dict | list)
-            for child in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    return any(isinstance(inner, dict | list) for inner in level)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes the final name only when the block ends well and the disk has it.
-
-    So ``path`` holds either its old content or all of the new, never a half.  Raises CheckpointError when it cannot
-    be written: no such place, no permission, a full disk; and for a device or a pipe, which a file would replace.
-    """
-    if is_kind(path, lambda mode: not stat.S_ISREG(mode)):
-        what = "a folder" if is_kind(path, stat.S_ISDIR) else "a pipe or a device"
-        raise CheckpointError(f"{str(path)!r} is {what}; give the name of a file to write.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except MinibertError:  # of what was to be written
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{str(path)!r} cannot be written ({reason}).") from error
-    finally:
-        with suppress(OSError, ValueError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all."""
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")

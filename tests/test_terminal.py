@@ -13,7 +13,7 @@ import pytest
 import minibert
 from minibert import CheckpointError
 from minibert.cli import main
-from minibert.source import write_text
+from minibert.files import write_text
 from minibert.tables import fit, table, width, wrap
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")

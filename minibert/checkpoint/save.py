@@ -12,7 +12,8 @@ from torch import Tensor
 
 from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checksum import KEY, OPEN, seal
-from minibert.source import Source, as_path, written_whole
+from minibert.files import written_whole
+from minibert.source import Source, as_path
 
 KIND_NAMES = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",

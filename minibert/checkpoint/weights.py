@@ -21,17 +21,10 @@ from torch import Tensor
 from minibert.checkpoint.pickle_scan import BadPickle, describe_pickle
 from minibert.checkpoint.tensorflow import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError, InputError
+from minibert.files import LARGEST_SETTINGS, is_file, read_json, without_repetition
 from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown
-from minibert.source import (
-    LARGEST_SETTINGS,
-    Checkpoint,
-    Source,
-    Where,
-    is_file,
-    read_json,
-    without_repetition,
-)
+from minibert.source import Checkpoint, Source, Where
 
 ALIGNMENT = 64  # bytes, torch's own: numbers that lie otherwise are rounded otherwise in some products
 LARGE = 32 << 20  # bytes of a tensor; only tables of words have more

@@ -20,7 +20,7 @@ from minibert.checkpoint.tensorflow.crc32c import crc32c, unmask
 from minibert.checkpoint.tensorflow.index import TensorEntry, read_index
 from minibert.checkpoint.tensorflow.sstable import MAX_TABLE_BYTES
 from minibert.errors import CheckpointError
-from minibert.source import refuse_pointer
+from minibert.files import refuse_pointer
 
 
 class TensorBundle(Mapping[str, Tensor]):
