@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from minibert.lens.blocks import RAMP
+from minibert.lens.drawing import RAMP
 from minibert.palette import SCALES, TERMINAL, shades, terminal_ramp, to_color, to_oklab
 
 

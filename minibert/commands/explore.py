@@ -87,7 +87,7 @@ def write(options: argparse.Namespace) -> int:
 
 def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: list[str]) -> None:
     """Tell which texts are longer than the model reads; the page says so, too."""
-    from minibert.explorer.reading import read
+    from minibert.explorer.text import read
 
     for number, text in enumerate(texts, start=1):
         reading = read(model, tokenizer, text)

@@ -129,7 +129,7 @@ def _print_noise(found: "Sensitivity", tokens: list[str]) -> None:
     """The maps as blocks, with what they are of."""
     import torch
 
-    from minibert.lens.blocks import draw_blocks
+    from minibert.lens.drawing import draw_blocks
 
     how = "the limit of little noise (Jacobian norms)"
     if found.deviation is not None:
@@ -171,7 +171,7 @@ def attention(options: argparse.Namespace) -> int:
         entries = [{"layer": n, "head": h, "probabilities": maps[n][h].tolist()} for n in layers for h in heads]
         print_json({"model": type(model).__name__, "tokens": tokens, "attention": entries})
     elif not files:
-        from minibert.lens.blocks import draw_blocks
+        from minibert.lens.drawing import draw_blocks
 
         print(f"{len(tokens)} tokens: {' '.join(map(visible, tokens))}")
         print("how much of the row's attention the column's token has\n")

@@ -10,7 +10,7 @@ from minibert.errors import InputError
 from minibert.tables import table, visible, width
 
 if TYPE_CHECKING:
-    from minibert.lens.readout import Readout
+    from minibert.lens.logit_lens import Readout
     from minibert.tokenizer import BertTokenizer
 
 
@@ -34,7 +34,7 @@ def add(verbs: Any) -> None:
 def readout(options: argparse.Namespace) -> int:
     """``minibert readout``."""
     from minibert.commands.verb import load_tokenizer
-    from minibert.lens.readout import readout as read
+    from minibert.lens.logit_lens import readout as read
 
     model, inputs, tokens = load_inputs(options)
     if options.token is not None and options.token >= len(tokens):

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from minibert.errors import InputError
-from minibert.explorer.budget import SENTENCE_LIMIT, Detail, choose_detail
-from minibert.explorer.comparison import compare
-from minibert.explorer.extras import predictions, predictions_when_masked, sensitivity_maps
-from minibert.explorer.geometry import Plane
-from minibert.explorer.reading import Reading, read
+from minibert.explorer.packing import SENTENCE_LIMIT, Detail, choose_detail
 from minibert.explorer.steps import describe_steps
-from minibert.explorer.walks import Run, describe_model, encoder_of, run, tokens_of, walk_of
+from minibert.explorer.text import Reading, read
+from minibert.explorer.values import Plane, Run, describe_model, encoder_of, run, tokens_of, walk_of
+from minibert.explorer.views import compare, predictions, predictions_when_masked, sensitivity_maps
 from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer

@@ -10,7 +10,6 @@ from threading import Lock
 from typing import Any
 
 from minibert.errors import InputError
-from minibert.explorer.budget import SENTENCE_LIMIT
 from minibert.explorer.content import (
     DEVIATION,
     SAMPLES,
@@ -18,11 +17,12 @@ from minibert.explorer.content import (
     content_of_samples,
     sample_of,
 )
-from minibert.explorer.edits import Edits, parse_heads, parse_masked, parse_noise
-from minibert.explorer.extras import predictions, sensitivity_maps
+from minibert.explorer.interventions import Edits, parse_heads, parse_masked, parse_noise
+from minibert.explorer.packing import SENTENCE_LIMIT
 from minibert.explorer.page import page_html
-from minibert.explorer.questions import Dropped
-from minibert.explorer.walks import add_edit, encoder_of, run, walk_of
+from minibert.explorer.request_queue import Dropped
+from minibert.explorer.values import add_edit, encoder_of, run, walk_of
+from minibert.explorer.views import predictions, sensitivity_maps
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 

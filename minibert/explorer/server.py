@@ -14,7 +14,7 @@ from typing import Any
 from minibert.errors import CheckpointError, MinibertError, MissingExtraError
 from minibert.explorer.live import Live
 from minibert.explorer.page import policy
-from minibert.explorer.questions import WAITING, Busy, Dropped, Questions
+from minibert.explorer.request_queue import WAITING, Busy, Dropped, Questions
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 

@@ -2,15 +2,15 @@
 
 All of it stands on the marks in the model and their watches (minibert/watch.py); minibert/points.py names the values.
 ``tracing.py`` keeps them, ``walking.py`` stops at each, ``editing.py`` changes them, ``ablation.py`` takes heads away,
-``noise.py`` disturbs them, ``jacobian.py`` is the limit of that, ``readout.py`` asks each layer for a prediction.
+``noise.py`` perturbs them, ``jacobian.py`` is its exact limit, ``logit_lens.py`` asks each layer for a prediction.
 """
 
 from minibert.lens.ablation import ablate_heads
 from minibert.lens.drawing import draw_attention, draw_sensitivity
 from minibert.lens.editing import edit, force_attention, mean_head, patch, zero_head
 from minibert.lens.jacobian import exact_sensitivity, jacobian_block
+from minibert.lens.logit_lens import Readout, readout
 from minibert.lens.noise import Sensitivity, sensitivity
-from minibert.lens.readout import Readout, readout
 from minibert.lens.tracing import Trace, trace
 from minibert.lens.walking import Step, Walk, walk
 from minibert.points import Point, Points

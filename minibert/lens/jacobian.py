@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from minibert.errors import InputError
 from minibert.inputs import whole_number
-from minibert.lens.disturbing import Disturbed, Mode, Positions, wide
 from minibert.lens.noise import Sensitivity, fit
+from minibert.lens.perturbing import Disturbed, Mode, Positions, wide
 from minibert.lens.tracing import Inputs
 
 

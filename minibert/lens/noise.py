@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minibert.errors import InputError
-from minibert.lens.disturbing import Disturbed, Mode, Positions, as_grid, wide
+from minibert.lens.perturbing import Disturbed, Mode, Positions, as_grid, wide
 from minibert.lens.tracing import Inputs
 
 

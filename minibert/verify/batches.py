@@ -5,15 +5,12 @@ padding, pairs with padding, and a row that is nothing but padding, which shows 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from minibert.config import BertConfig
-
-if TYPE_CHECKING:
-    from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer import BertTokenizer
 
 Batch = dict[str, Tensor]
 SENTENCE = "나는 배를 타고 여행을 간다. The pear tree is in bloom."
@@ -24,7 +21,7 @@ PAIRS = (
 )
 
 
-def batches_from_text(tokenizer: "BertTokenizer", config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
+def batches_from_text(tokenizer: BertTokenizer, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
     """The default batches, or one batch of ``texts``, as the checkpoint's own tokenizer reads them."""
     limit = min(config.max_position_embeddings, 512)
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +13,12 @@ from minibert.checkpoint.weights import NAMES, BundleWeights, Weights
 from minibert.config import BertConfig, find_config
 from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
+from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source
+from minibert.tokenizer import BertTokenizer
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
 from minibert.verify.points import attention_of, compared_points, layers_of, record
-
-if TYPE_CHECKING:
-    from minibert.pretrained import BertPreTrainedModel
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -200,7 +199,7 @@ def verify_against_folder(
     return verify_models(ours, reference, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
 
 
-def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> "BertPreTrainedModel":
+def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> BertPreTrainedModel:
     """The model of a checkpoint as its config names it, in the dtype to compare in.
 
     ``weights``: of that checkpoint, where they were opened already.
@@ -212,8 +211,6 @@ def load(source: Source, dtype: str, attention: str, weights: Weights | None = N
 
 def batches_for(checkpoint: Checkpoint, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
     """Batches in the checkpoint's own vocabulary; drawn ids where it brings none (then ``texts`` must be empty)."""
-    from minibert.tokenizer import BertTokenizer
-
     if not texts and not any(map(checkpoint.find, VOCABULARY)):
         return batches_from_config(config)
     return batches_from_text(BertTokenizer.from_pretrained(checkpoint), config, texts)

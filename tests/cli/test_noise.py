@@ -10,7 +10,7 @@ import torch
 import minibert
 from minibert import BertForPreTraining, BertTokenizer, exact_sensitivity, readout, sensitivity, trace
 from minibert.cli import build_parser, main
-from minibert.lens.blocks import Scale, draw_blocks, fitting, numbers
+from minibert.lens.drawing import Scale, draw_blocks, fitting, numbers
 from minibert.tables import width
 from tests.support.command import mistake
 

@@ -6,11 +6,11 @@ import torch
 from minibert import BertTokenizer, Embedder, InputError
 from minibert.embedding.similarity import word_similarity
 from minibert.explorer.content import content_of, sample_of
-from minibert.explorer.extras import predictions_when_masked
 from minibert.explorer.live import Live
-from minibert.explorer.numbers import unpack
-from minibert.explorer.reading import read
-from minibert.lens.readout import readout
+from minibert.explorer.packing import unpack
+from minibert.explorer.text import read
+from minibert.explorer.views import predictions_when_masked
+from minibert.lens.logit_lens import readout
 from tests.explorer.conftest import FIRST, SECOND
 
 
@@ -37,12 +37,12 @@ def test_matched_positions_where_nothing_moves_and_where_there_is_no_room(model,
 
 
 def test_only_so_many_runs_with_positions_moved(model, tokenizer, monkeypatch) -> None:
-    from minibert.explorer import comparison
+    from minibert.explorer import views
 
     calls = []
-    kept = comparison.hidden_states
-    monkeypatch.setattr(comparison, "hidden_states", lambda *given: calls.append(given[2]) or kept(*given))
-    monkeypatch.setattr(comparison, "MATCHED", 3)
+    kept = views.hidden_states
+    monkeypatch.setattr(views, "hidden_states", lambda *given: calls.append(given[2]) or kept(*given))
+    monkeypatch.setattr(views, "MATCHED", 3)
     words = words_of(model, tokenizer, "the river bank of the river", "the the the money river the bank the")
     assert len(calls) == 3
     assert {entry["matched"] is None for entry in words if entry["word"] == "river"} == {False}
@@ -71,9 +71,9 @@ def test_without_a_mask_token_nothing_is_masked(model) -> None:
 
 
 def test_predictions_when_masked_are_those_of_the_masked_text(model, tokenizer, monkeypatch) -> None:
-    from minibert.explorer import extras
+    from minibert.explorer import views
 
-    monkeypatch.setattr(extras, "TOKENS_AT_ONCE", 40)  # so that the copies are cut into chunks
+    monkeypatch.setattr(views, "TOKENS_AT_ONCE", 40)  # so that the copies are cut into chunks
     sample = sample_of(model, tokenizer, FIRST)
     found = predictions_when_masked(model, tokenizer, sample.reading, sample.detail.tokens, "float32")
     assert found is not None

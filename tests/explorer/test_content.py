@@ -12,10 +12,9 @@ import torch
 import minibert
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, InputError, explore, trace
 from minibert.explorer import page as pages
-from minibert.explorer.budget import choose_detail, size_of
-from minibert.explorer.geometry import Plane, cosines, ripple
-from minibert.explorer.numbers import pack, unpack
-from minibert.explorer.reading import language_of
+from minibert.explorer.packing import choose_detail, pack, size_of, unpack
+from minibert.explorer.text import language_of
+from minibert.explorer.values import Plane, cosines, ripple
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND, content_in
 
 
@@ -116,7 +115,7 @@ def test_less_detail_for_longer_texts_and_it_is_said() -> None:
 
 def test_the_size_is_foreseen(model, tokenizer) -> None:
     from minibert.explorer.content import sample_of
-    from minibert.explorer.walks import walk_of
+    from minibert.explorer.values import walk_of
 
     sample = sample_of(model, tokenizer, "the river " * 30)
     walk = walk_of(sample.run, model.config, sample.detail, plane=sample.plane)
@@ -127,7 +126,7 @@ def test_an_abridged_walk_has_the_first_numbers_of_each_head(model, tokenizer) -
     from dataclasses import replace
 
     from minibert.explorer.content import sample_of
-    from minibert.explorer.walks import walk_of
+    from minibert.explorer.values import walk_of
 
     sample = sample_of(model, tokenizer, FIRST)
     short = walk_of(sample.run, model.config, replace(sample.detail, tokens=4, numbers=8), plane=sample.plane)

@@ -11,7 +11,7 @@ import torch
 from minibert import explore
 from minibert.embedding.similarity import word_similarity
 from minibert.explorer import page as pages
-from minibert.lens.readout import readout
+from minibert.lens.logit_lens import readout
 from minibert.palette import shades
 from tests.explorer.conftest import FIRST, SECOND
 from tests.support.browser import numbers

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minibert import edit, trace, zero_head
-from minibert.explorer.numbers import unpack
+from minibert.explorer.packing import unpack
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND
 from tests.support.browser import numbers
 
@@ -266,7 +266,7 @@ def test_a_refused_text_in_the_browser(live) -> None:
 
 
 def test_masking_with_one_click_in_the_browser(live, model, tokenizer) -> None:
-    from minibert.lens.readout import readout
+    from minibert.lens.logit_lens import readout
 
     live.view("predictions")
     assert live.texts(".seen button")[4] == "visible"

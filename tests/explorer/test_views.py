@@ -128,7 +128,7 @@ def test_hidden_states(opened, found) -> None:
 
 
 def test_predictions_of_every_layer(opened, model, tokenizer) -> None:
-    from minibert.lens.readout import readout
+    from minibert.lens.logit_lens import readout
 
     opened.view("predictions")
     expected = readout(model, tokenizer(FIRST, return_tensors="pt"), k=5)

@@ -1,7 +1,8 @@
-"""One run of a model as the page holds it: the values that a reader steps through, packed.
+"""The values of one run, packed for the page.
 
-Everything is taken from :func:`minibert.trace`, so the page shows what the model computed and computes nothing itself
-but the sums named in budget.py.  Start with :func:`walk_of`.
+All values come from :func:`minibert.lens.trace`: the page shows what the model computed.  Added are norms and cosines,
+a projection of the hidden states on their first two principal components, and the relative change that an intervention
+causes.  Start with :func:`walk_of`.
 """
 
 from collections.abc import Mapping
@@ -9,15 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.explorer.budget import HIGHEST, Detail
-from minibert.explorer.geometry import Plane, cosines, ripple
-from minibert.explorer.numbers import pack
-from minibert.explorer.reading import Reading
+from minibert.explorer.packing import HIGHEST, Detail, pack
 from minibert.explorer.steps import EMBEDDINGS, stored
-from minibert.lens import trace
+from minibert.explorer.text import Reading
+from minibert.lens.tracing import trace
 from minibert.model import BertModel
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
@@ -84,6 +84,45 @@ def encoder_of(model: BertPreTrainedModel) -> BertModel:
     base = model.base_model
     assert isinstance(base, BertModel)
     return base
+
+
+def cosines(hidden: Tensor) -> Tensor:
+    """(…, T, H) to (…, T, T): the cosine of every two tokens."""
+    unit = F.normalize(hidden, dim=-1)
+    return unit @ unit.transpose(-1, -2)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two directions in the space of hidden states, and the point that is drawn in the middle."""
+
+    middle: Tensor  # (H,) float64
+    directions: Tensor  # (H, 2) float64
+    share: tuple[float, float]  # of the variance, along each
+
+    @classmethod
+    def of(cls, hidden: Tensor) -> "Plane":
+        """The plane of the hidden states (L + 1, T, H) of one run."""
+        points = hidden.detach().flatten(0, -2).double()
+        middle = points.mean(dim=0)
+        _, spreads, directions = torch.linalg.svd(points - middle, full_matrices=False)
+        directions = F.pad(directions[:2], (0, 0, 0, max(0, 2 - len(directions))))
+        largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+        directions = directions * torch.where(largest < 0, -1.0, 1.0)  # a direction and its opposite are the same plane
+        shares = F.pad(spreads.square() / spreads.square().sum().clamp_min(1e-300), (0, 2))[:2].tolist()
+        return cls(middle, directions.T, (shares[0], shares[1]))
+
+    def place(self, hidden: Tensor) -> Tensor:
+        """(…, H) to (…, 2)."""
+        placed: Tensor = (hidden.double() - self.middle) @ self.directions
+        return placed
+
+
+def ripple(edited: Tensor, whole: Tensor) -> Tensor:
+    """How far each hidden state is from that of the run without edits, relative to it: (L + 1, T) for (L + 1, T, H)."""
+    distance = (edited - whole).norm(dim=-1)
+    share: Tensor = distance / whole.norm(dim=-1).clamp_min(1e-12)
+    return share
 
 
 def walk_of(found: Run, config: BertConfig, detail: Detail, *, plane: Plane, kind: str = "float16") -> dict[str, Any]:

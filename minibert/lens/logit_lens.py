@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.lens.disturbing import as_grid
+from minibert.lens.perturbing import as_grid
 from minibert.lens.tracing import Inputs, trace, watchable
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel

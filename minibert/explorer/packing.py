@@ -1,14 +1,55 @@
-"""How much of a walk fits into a page: all of it, or less, and what is said about what is missing.
+"""How tensors are written into the page, and how much of a run fits.
 
-bert-base computes 30 MB of numbers for 32 tokens.  A page keeps the vectors a reader steps through, not what follows
-from two of them by adding; a longer text has the beginning of each vector, then no scores, then fewer tokens.
+A page is a text file.  A tensor is its shape, its dtype and its bytes in base64, so each byte takes 4/3 characters.
+float16 halves the size at three significant digits, which is what can be read off a colour.
+
+bert-base computes 30 MB of numbers for 32 tokens.  A page keeps the vectors that a reader steps through; the
+residual sums are added up in the page.  Of longer texts it keeps the beginning of each vector, then no scores, then
+fewer tokens.
 """
 
+import base64
+import ctypes
+import sys
 from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.explorer.numbers import packed_size
+from minibert.errors import InputError
 from minibert.explorer.steps import EMBEDDINGS, stored
+
+KINDS = {"float16": torch.float16, "float32": torch.float32, "int32": torch.int32}
+LARGEST_HALF = torch.finfo(torch.float16).max
+
+
+def pack(value: Tensor, kind: str = "float16") -> dict[str, Any]:
+    """``{"shape", "kind", "data"}``: little-endian, row by row.  What float16 cannot hold becomes its largest."""
+    if sys.byteorder != "little":
+        raise InputError("The page's numbers are written as little-endian bytes; this machine has them the other way.")
+    value = value.detach().cpu()
+    if kind == "float16":
+        value = value.clamp(-LARGEST_HALF, LARGEST_HALF)
+    value = value.to(KINDS[kind]).contiguous()
+    content = ctypes.string_at(value.data_ptr(), value.numel() * value.element_size()) if value.numel() else b""
+    return {"shape": list(value.shape), "kind": kind, "data": base64.b64encode(content).decode("ascii")}
+
+
+def unpack(packed: dict[str, Any]) -> Tensor:
+    """The tensor that :func:`pack` was given, as exactly as its kind keeps it."""
+    content = bytearray(base64.b64decode(packed["data"]))
+    if not content:
+        return torch.zeros(packed["shape"], dtype=KINDS[packed["kind"]])
+    return torch.frombuffer(content, dtype=KINDS[packed["kind"]]).view(packed["shape"])
+
+
+def packed_size(numbers: int, kind: str = "float16") -> int:
+    """How many letters of a page that many numbers take."""
+    bytes_each: int = KINDS[kind].itemsize
+    return -(-numbers * bytes_each // 3) * 4
+
 
 BEGINNING = 8  # numbers of each head, where a vector is not shown whole
 HIGHEST = 16  # neurons of the feed-forward network, the strongest of each token

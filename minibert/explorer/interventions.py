@@ -14,9 +14,8 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
-from minibert.explorer.walks import encoder_of
-from minibert.lens import edit, zero_head
-from minibert.lens.editing import Change
+from minibert.explorer.values import encoder_of
+from minibert.lens.editing import Change, edit, zero_head
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 
@@ -90,7 +89,7 @@ def parse_heads(config: BertConfig, heads: Any) -> tuple[tuple[int, int], ...]:
 
 
 def parse_masked(masked: Any, texts: int) -> list[tuple[int, ...]]:
-    """``[[position, …], …]`` of a question, a list for each text; whether the positions are there, reading.py says."""
+    """``[[position, …], …]`` of a question, a list for each text; text.py checks the positions."""
     if not (isinstance(masked, list) and len(masked) == texts and all(isinstance(each, list) for each in masked)):
         raise InputError("masked is a list of positions for each text.")
     for each in masked:

@@ -17,7 +17,7 @@ import pytest
 
 from minibert.explorer import server as servers
 from minibert.explorer.live import Live
-from minibert.explorer.questions import UNREAD, WAITING
+from minibert.explorer.request_queue import UNREAD, WAITING
 from tests.explorer.conftest import FIRST
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed (make test does)")
@@ -147,7 +147,7 @@ def test_many_pages_at_once_and_a_line_that_is_full(slow) -> None:
 
 
 def test_sensitivity_ends_early_when_its_asker_has_left(model, tokenizer) -> None:
-    from minibert.explorer.questions import Dropped
+    from minibert.explorer.request_queue import Dropped
 
     live, calls = Live(model, tokenizer, "tiny"), []
 
