@@ -38,7 +38,7 @@ from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 
 TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
 

@@ -34,7 +34,7 @@ from minibert.model import (
     BertSelfOutput,
 )
 from minibert.outputs import BertModelOutput
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 
 OURS = (BertModel, BertEmbeddings, BertEncoder, BertLayer, BertAttention, BertSelfAttention, BertSelfOutput)
 PLAIN = frozenset({*OURS, BertIntermediate, BertOutput, BertPooler})

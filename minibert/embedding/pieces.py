@@ -8,7 +8,6 @@ missing.  Start with :func:`read_pieces`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -19,8 +18,7 @@ from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.errors import InputError
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import Detail
-from minibert.tokenizer.layout import TokenRow, window_rows
-from minibert.tokenizer.truncation import Window
+from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, word_ranges
 
 TEXTS_TOGETHER = 256  # sorted by length together; the vectors of all their pieces are in memory at once
 
@@ -113,34 +111,3 @@ def merge(text: str, detail: Detail, view: list[Window], parts: list[Tensor]) ->
         position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
         vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
     return Pieces(text, detail.tokens[:seen], detail.offsets[:seen], word_ids[:seen], position_ids, vectors)
-
-
-def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:
-    """For each piece the number of the window in which its word has most context, all of a word's in the same.
-
-    Context is what stands on the poorer side.  Where no window holds the whole word, its pieces go where most of it
-    is in sight.
-    """
-    chosen = []
-    first = last = 0  # the windows that hold some of the word: a text may be a whole book and have thousands
-    for word in word_ranges(word_ids):
-        while view[first][1] <= word.start:
-            first += 1
-        while last < len(view) and view[last][0] < word.stop:
-            last += 1
-        near = range(first, last)
-        context = {k: min(word.start - view[k][0], view[k][1] - word.stop) for k in near}
-        for piece in word:
-            chosen.append(max((k for k in near if view[k][0] <= piece < view[k][1]), key=context.__getitem__))
-    return chosen
-
-
-def word_ranges(word_ids: list[int]) -> list[range]:
-    """The pieces of each word, by number."""
-    ranges = []
-    start = 0
-    for _, group in groupby(word_ids):
-        stop = start + len(list(group))
-        ranges.append(range(start, stop))
-        start = stop
-    return ranges

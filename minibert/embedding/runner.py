@@ -26,7 +26,7 @@ from minibert.errors import InputError
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 
 logger = logging.getLogger(__name__)
 

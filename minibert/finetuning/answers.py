@@ -36,7 +36,7 @@ from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import Detail
-from minibert.tokenizer.layout import TokenRow, special_count, window_rows
+from minibert.tokenizer.windows import TokenRow, special_count, window_rows
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 

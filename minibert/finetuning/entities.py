@@ -41,8 +41,8 @@ from minibert.heads import BertForTokenClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.collate import padded
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.batch_encoding import padded
+from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 

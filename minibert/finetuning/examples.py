@@ -17,8 +17,8 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.collate import collate
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.batch_encoding import collate
+from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch, example_steps, generator, padded_batches
 
 Found = TypeVar("Found")

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from minibert.embedding.pieces import best_windows, word_ranges
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
-from minibert.tokenizer.layout import TokenRow, special_count, window_rows
+from minibert.tokenizer.windows import TokenRow, best_windows, special_count, window_rows, word_ranges
 
 Place = tuple[int, int]  # row, position in it
 

@@ -58,7 +58,7 @@ from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from minibert.errors import TokenizerError
 from minibert.schema import Kind, check_settings, is_real, optional, shown
-from minibert.tokenizer.truncation import STRATEGIES
+from minibert.tokenizer.windows import STRATEGIES
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
 NO_LIMIT = int(1e30)  # model_max_length of a tokenizer that was told of none

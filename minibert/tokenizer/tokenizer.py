@@ -12,14 +12,13 @@ from typing import Any
 from minibert.errors import TokenizerError
 from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import agreement, older_arguments
-from minibert.tokenizer.batch_encoding import BatchEncoding
+from minibert.tokenizer.batch_encoding import BatchEncoding, Filler, pad_rows
 from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.encoding import SIMPLE_COLUMNS, Plan, columns_of
 from minibert.tokenizer.files import load_settings, open_tokenizer_files
-from minibert.tokenizer.layout import TokenRow
-from minibert.tokenizer.padding import Filler, pad_rows
 from minibert.tokenizer.request import Request, check_call, check_side, examples
-from minibert.tokenizer.rows import SIMPLE_COLUMNS, Plan, columns_of
 from minibert.tokenizer.vocabulary_methods import VocabularyMethods
+from minibert.tokenizer.windows import TokenRow
 
 logger = logging.getLogger(__name__)
 

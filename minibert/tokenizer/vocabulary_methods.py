@@ -24,16 +24,16 @@ from minibert.tokenizer.files import (
     TOKEN,
     TOKENIZER_FILE,
     VOCAB_FILE,
+    pipeline_description,
     read_vocab,
     to_json,
     vocab_text,
     write_files,
 )
-from minibert.tokenizer.layout import Frame, lay_out, special_count
 from minibert.tokenizer.request import NO_LIMIT, as_id, as_ids, as_lists, as_texts, check_switch
 from minibert.tokenizer.special_tokens import NamedToken, NamedTokenId
-from minibert.tokenizer.tokenizer_json import pipeline_description
 from minibert.tokenizer.vocabulary import Vocabulary, checked_vocab
+from minibert.tokenizer.windows import Frame, lay_out, special_count
 from minibert.tokenizer.wordpiece import WordPiece
 
 EXTRA = ("extra_special_tokens", "additional_special_tokens")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minibert.errors import InputError
-from minibert.tokenizer.layout import special_count
+from minibert.tokenizer.windows import special_count
 from minibert.training.examples import generator
 from minibert.training.tokenized import TokenizedText
 

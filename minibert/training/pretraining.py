@@ -18,7 +18,7 @@ from minibert.errors import InputError
 from minibert.heads import BertForPreTraining, BertPreTrainingHeads
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
-from minibert.tokenizer.collate import collate
+from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.wordpiece import CONTINUATION
 from minibert.training.documents import Document
 from minibert.training.examples import Batch, generator, token_steps

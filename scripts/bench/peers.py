@@ -55,7 +55,7 @@ class Minibert(Peer):
     @torch.inference_mode()
     def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
         """What Embedder.encode does once the texts are ids."""
-        from minibert.tokenizer.layout import TokenRow
+        from minibert.tokenizer.windows import TokenRow
 
         rows = [TokenRow(row[:count], count) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
         pooling, layers = self.embedder.resolve("mean", "last", None)

@@ -23,7 +23,7 @@ from minibert.finetuning.entities import EntityExamples
 from minibert.finetuning.examples import IGNORED, run_rows
 from minibert.finetuning.placing import labels_of
 from minibert.finetuning.scores import entity_scores
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 from minibert.training.optimizer import learning_rate
 from minibert.training.settings import Settings
 

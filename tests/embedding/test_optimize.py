@@ -12,7 +12,7 @@ import minibert
 from minibert import BertModel, Embedder, InputError
 from minibert.embedding.packed import Packed, packed_hidden_states
 from minibert.embedding.transposed import COLUMNS, Transposed
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = ["", "the bank", "He sat on the bank of the river.", "나는 배를 타고 여행을 간다.", "word " * 40]

@@ -9,7 +9,6 @@ import torch
 import minibert
 from minibert import BertConfig, BertModel, BertTokenizer, Embedder, InputError, WordVectors, span_vectors
 from minibert.embedding.layers import NAMES
-from minibert.embedding.pieces import best_windows
 from minibert.embedding.places import find_places
 from tests.parity.tolerances import EMBEDDING
 
@@ -218,16 +217,6 @@ def test_in_windows_no_word_is_lost_and_each_has_the_most_context(tiny) -> None:
         a = 0 if number < 25 else 20 if number < 45 else 40
         assert torch.allclose(vector, parts[a][number - a], atol=1e-5)
         assert found[number].positions == range(number + 1, number + 2)
-
-
-def test_a_word_is_read_whole_in_one_window_where_one_holds_it() -> None:
-    windows = [(0, 10), (6, 16), (12, 20)]
-    words = [*range(7), 7, 7, 7, 7, *range(8, 17)]  # word 7: pieces 7 to 10, which the end of the first window cuts
-    assert best_windows(words, windows) == [0] * 7 + [1] * 7 + [2] * 6
-    assert (
-        best_windows([0] * 20, windows) == [0] * 6 + [1] * 10 + [2] * 4
-    )  # no window holds it, but every piece is in one
-    assert best_windows([], [(0, 0)]) == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from minibert import BertConfig, BertTokenizer, InputError
 from minibert.finetuning.answers import AnswerPrediction, Answers, Candidate, Window, best_answer, positions_of
 from minibert.finetuning.questions import Answer, Question
 from minibert.finetuning.scores import answer_metric, answer_scores
-from minibert.tokenizer.layout import TokenRow
+from minibert.tokenizer.windows import TokenRow
 from tests.support.toy_tasks import TINY, question_rows
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY)

@@ -9,7 +9,7 @@ import pytest
 
 from minibert.errors import MinibertError, TokenizerError
 from minibert.tokenizer import AddedToken, BertTokenizer
-from tests.tokenizer.test_tokenizer_files import SPECIAL, TOKENS, folder, pipeline
+from tests.tokenizer.test_files import SPECIAL, TOKENS, folder, pipeline
 
 NAN, HUGE = float("nan"), 10**400
 WRONG = [

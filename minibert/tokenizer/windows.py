@@ -1,0 +1,173 @@
+"""Rows and windows: [CLS] A [SEP], or [CLS] A [SEP] B [SEP], and what of a long text fits into it.
+
+Devlin et al. 2018, figure 2.  Everything that becomes a model's input is laid out here: the rows of the tokenizer, the
+embedder, fine-tuning and pre-training.  ``lay_out`` is the layout itself, for values of any type; a ``TokenRow`` is a
+finished row of ids.  ``limits`` decides how much of each text stays (Google's run_classifier.py,
+``_truncate_seq_pair``), ``windows`` slides over the rest (run_squad.py's ``doc_stride``), both with the arithmetic of
+the ``tokenizers`` library.  Rows become tensors in batch_encoding.py.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
+
+from minibert.errors import TokenizerError
+
+T = TypeVar("T")
+Window = tuple[int, int]  # half-open range of a text's tokens
+
+STRATEGIES = ("longest_first", "only_first", "only_second", "do_not_truncate")
+FILLS = {"token_type_ids": 0, "attention_mask": 0, "special_tokens_mask": 1}  # what pads each field but the ids
+
+
+def special_count(is_pair: bool) -> int:
+    """How many tokens stand beside the texts: 2, or 3 with a second text."""
+    return 3 if is_pair else 2
+
+
+def lay_out(cls: T, first: Sequence[T], sep: T, second: Sequence[T] | None, last: T) -> list[T]:
+    """The row of one text, or of two; any values, one per token, ``sep`` and ``last`` being those of the [SEP]s."""
+    row = [cls, *first, sep]
+    if second is not None:
+        row += second
+        row.append(last)
+    return row
+
+
+@dataclass(slots=True)  # not frozen: that takes twice as long to make, and a tokenizer makes one for each text
+class TokenRow:
+    """A text, a pair, or a window of one, as the model reads it, without padding."""
+
+    ids: list[int]  # [CLS] … [SEP]
+    second: int  # where segment B begins; the row's length where there is none
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def segments(self) -> list[int]:
+        """``token_type_ids``: 0 for the first text with [CLS] and its [SEP], 1 for the second with its own."""
+        row = [0] * self.second
+        return row if self.second == len(self.ids) else row + [1] * (len(self.ids) - self.second)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around the texts: id and text of [CLS], [SEP] and [PAD]."""
+
+    cls: tuple[int, str]
+    sep: tuple[int, str]
+    pad: tuple[int, str]
+
+    def row(self, first: Sequence[int], second: Sequence[int] | None = None, add_special: bool = True) -> TokenRow:
+        """The row of one text's ids, or of two; nothing around them without ``add_special``."""
+        if not add_special:
+            return TokenRow([*first, *(second or ())], len(first))
+        sep = self.sep[0]
+        return TokenRow(lay_out(self.cls[0], first, sep, second, sep), len(first) + 2)
+
+
+def fill_up(rows: list[list[T]], fill: T, missing: Sequence[int], side: str) -> None:
+    """Put as many of ``fill`` as are ``missing`` on the padding ``side`` of each row, in place; below 0 is none."""
+    for row, count in zip(rows, missing, strict=True):
+        if count > 0:
+            at = len(row) if side == "right" else 0
+            row[at:at] = [fill] * count
+
+
+def windows(length: int, limit: int, stride: int, side: str) -> list[Window]:
+    """Half-open windows of at most ``limit`` tokens, each sharing ``stride`` tokens with the one before.
+
+    ``side`` is where tokens are cut off: "right" begins at the start of the text, "left" at its end.
+    """
+    if limit >= length:
+        return [(0, length)]
+    if limit == 0:
+        return [(0, 0), (0, length)]  # nothing stays, and all of it is overflow
+    if stride >= limit:
+        raise TokenizerError(
+            f"stride={stride} must be less than the {limit} tokens of this text that fit into max_length beside the "
+            "special tokens and the other text: a window has to move on. Use a smaller stride or a larger max_length."
+        )
+    step = limit - stride
+    if side == "right":
+        return [(start, min(start + limit, length)) for start in range(0, length - stride, step)]
+    return [(max(0, stop - limit), stop) for stop in range(length, stride, -step)]
+
+
+def limits(first: int, second: int | None, room: int, strategy: str) -> tuple[int, int]:
+    """How many tokens of each text stay when ``room`` are free; ``second`` is None for a single text."""
+    total = first + (second or 0)
+    if room == 0 and strategy != "do_not_truncate":
+        return 0, 0
+    if strategy == "do_not_truncate" or total <= room:
+        return first, second or 0
+    excess = total - room
+    if strategy == "longest_first":
+        return (room, 0) if second is None else _longest_first(first, second, room)
+    if strategy == "only_second" and second is None:
+        raise TokenizerError("truncation='only_second' needs a text_pair, and this example is a single text.")
+    length = first if strategy == "only_first" else second or 0
+    if length <= excess:
+        raise TokenizerError(
+            f"truncation={strategy!r} cannot remove {excess} tokens from a text of {length}: even without it the other "
+            f"text leaves no room. Use truncation='longest_first' or a larger max_length."
+        )
+    return (first - excess, second or 0) if strategy == "only_first" else (first, (second or 0) - excess)
+
+
+def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
+    """Cut the longer text down to the shorter, then share what is left; an odd token goes to the longer."""
+    short, long = sorted((first, second))
+    long = short if short > room else max(short, room - short)
+    if short + long > room:
+        short = room // 2
+        long = short + room % 2
+    return (long, short) if first > second else (short, long)
+
+
+def window_rows(
+    frame: Frame, ids: Sequence[int], max_length: int, stride: int, before: Sequence[int] | None = None
+) -> tuple[list[TokenRow], list[Window]]:
+    """One text, laid out in rows of at most ``max_length`` tokens, and the window of ``ids`` that each shows.
+
+    Two windows share ``stride`` tokens, which is less than fit into one.  ``before``: ids that every row has as its
+    first text, a question; then the windows are the second.
+    """
+    room = max_length - special_count(before is not None) - len(before or ())
+    view = windows(len(ids), room, stride, "right")
+    texts = [ids[start:end] for start, end in view]
+    return [frame.row(text) if before is None else frame.row(before, text) for text in texts], view
+
+
+def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:
+    """For each piece, the index of the window in which its word has the most context; one window per word if possible.
+
+    The context of a word is the smaller number of tokens on either side of it in the window, as in Google's
+    run_squad.py (``_check_is_max_context``).  If no window holds the whole word, each piece takes the window that holds
+    the most of the word.
+    """
+    chosen = []
+    first = last = 0  # the windows that hold some of the word; a book has thousands of windows
+    for word in word_ranges(word_ids):
+        while view[first][1] <= word.start:
+            first += 1
+        while last < len(view) and view[last][0] < word.stop:
+            last += 1
+        near = range(first, last)
+        context = {k: min(word.start - view[k][0], view[k][1] - word.stop) for k in near}
+        for piece in word:
+            chosen.append(max((k for k in near if view[k][0] <= piece < view[k][1]), key=context.__getitem__))
+    return chosen
+
+
+def word_ranges(word_ids: list[int]) -> list[range]:
+    """The pieces of each word, as ranges of piece indices."""
+    ranges = []
+    start = 0
+    for _, group in groupby(word_ids):
+        stop = start + len(list(group))
+        ranges.append(range(start, stop))
+        start = stop
+    return ranges
