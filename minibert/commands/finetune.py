@@ -132,7 +132,7 @@ def finetune(options: argparse.Namespace) -> int:
     from minibert.finetuning import TASKS, MultiLabel
     from minibert.finetuning import finetune as run
     from minibert.finetuning.texts import Classify
-    from minibert.training.workers import gather_workers
+    from minibert.training.distributed import gather_workers
 
     kind = TASKS[options.task]
     if options.multi_label:

@@ -14,8 +14,8 @@ from minibert.commands.verb import add_verb, positive, print_json
 from minibert.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from minibert.pretraining.run import Start, Text
     from minibert.training.loop import Result
-    from minibert.training.pretrain import Start, Text
     from minibert.training.settings import Settings
 
 INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
@@ -112,11 +112,14 @@ def settings_of(options: argparse.Namespace, **more: Any) -> "Settings":
 def pretrain(options: argparse.Namespace) -> int:
     """``minibert pretrain``."""
     from minibert.devices import find_device
-    from minibert.training.pretrain import pretrain as run
-    from minibert.training.workers import gather_workers
+    from minibert.pretraining.run import pretrain as run
+    from minibert.training.distributed import gather_workers
 
     device = find_device(options.device)
-    with gather_workers(device, sharded=options.fsdp) as workers, saying("minibert.training", "minibert.corpus"):
+    with (
+        gather_workers(device, sharded=options.fsdp) as workers,
+        saying("minibert.training", "minibert.pretraining", "minibert.corpus"),
+    ):
         text, start = text_of(options), start_of(options)
         gather = not options.no_gather
         result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)
@@ -125,8 +128,8 @@ def pretrain(options: argparse.Namespace) -> int:
 
 def text_of(options: argparse.Namespace) -> "Text":
     """Which text, and how it is laid out."""
-    from minibert.training.files import files_of
-    from minibert.training.pretrain import Text
+    from minibert.pretraining.files import files_of
+    from minibert.pretraining.run import Text
 
     if options.heldout and options.heldout_share is not None:
         raise InputError("--heldout names what is kept for scores, --heldout-share how much; give one of them.")
@@ -147,7 +150,7 @@ def text_of(options: argparse.Namespace) -> "Text":
 
 def start_of(options: argparse.Namespace) -> "Start":
     """What the run starts from."""
-    from minibert.training.pretrain import Start
+    from minibert.pretraining.run import Start
 
     source = "--from" if options.checkpoint else "--tokenizer" if options.tokenizer else None
     unused = {"--config": options.config if options.checkpoint else None, "--vocab-size": options.vocab_size}

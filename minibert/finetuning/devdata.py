@@ -11,8 +11,7 @@ from minibert.corpus.formats import data_path
 from minibert.errors import InputError
 from minibert.finetuning.rows import logger
 from minibert.source import Source, is_file
-from minibert.training.apart import is_same
-from minibert.training.documents import letters_of
+from minibert.training.overlap import is_same_file, letters_of
 
 READ = ("text", "words", "question", "context")  # the fields of rows that a model reads
 
@@ -23,7 +22,7 @@ def check_dev_file(train_file: Source, dev_file: Source) -> None:
     for path in (train, dev):
         if not is_file(path):
             raise InputError(f"{path} does not exist.")
-    if is_same(train, dev):
+    if is_same_file(train, dev):
         other = "" if train == dev else f" {train}"
         raise InputError(
             f"The dev file {dev} is the training file{other}, so scores on it say nothing about new texts. Name "

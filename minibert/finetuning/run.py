@@ -37,12 +37,11 @@ from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import SIZE, check_settings, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
+from minibert.training.distributed import ALONE, Workers, save_model
 from minibert.training.examples import seed_of
-from minibert.training.journal import need_tensorboard
 from minibert.training.loop import train
-from minibert.training.pretrain import save_whole
+from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
-from minibert.training.workers import ALONE, Workers
 
 TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers)}
 RECIPE = {"epochs": 3, "learning_rate": 5e-5}
@@ -112,7 +111,7 @@ def finetune(
         batch_size: examples a step.
         fresh_head: train a new head, also where the checkpoint was fine-tuned for this task already.
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training brings.
-        workers: what :func:`minibert.training.workers.gather_workers` gives.
+        workers: what :func:`minibert.training.distributed.gather_workers` gives.
         settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
             ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
 
@@ -154,7 +153,7 @@ def finetune(
         evaluate=evaluate, workers=workers, identity=identity, name=chosen.name,
     )  # fmt: skip
     if not result.interrupted:
-        save_whole(ready, as_path(output), workers)
+        save_model(ready, as_path(output), workers)
         if workers.is_first:
             tokenizer.save_pretrained(output)
         workers.wait()

@@ -9,7 +9,7 @@ from typing import Any
 from minibert.errors import CheckpointError, InputError
 from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.source import Source, as_path
-from minibert.training.journal import read_journal
+from minibert.training.metrics import read_journal
 
 NOT_DRAWN = ("masked", "pairs", "mlm_gain")  # scores that are counts, or a difference of others, however small
 NOT_LOSSES = ("step", "epoch", "learning_rate", "gradient_norm", "scores")

@@ -24,13 +24,13 @@ from minibert.errors import CheckpointError, InputError, TrainingError
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path
+from minibert.training.distributed import ALONE, Workers, whole
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
-from minibert.training.journal import Journal, Progress
+from minibert.training.metrics import Journal, Progress
 from minibert.training.objective import Objective
 from minibert.training.optimizer import learning_rate, make_optimizer
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, identities, load_best, load_snapshot, save_best, save_snapshot
-from minibert.training.workers import ALONE, Workers, whole
 
 logger = logging.getLogger("minibert.training")
 Evaluate = Callable[[BertPreTrainedModel], dict[str, float]]

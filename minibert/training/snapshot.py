@@ -25,9 +25,9 @@ from minibert.checksum import is_sealed
 from minibert.errors import CheckpointError, TrainingError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import is_file
-from minibert.training.journal import NAME as JOURNAL
-from minibert.training.journal import check_journal
-from minibert.training.workers import ALONE, Workers, like, whole
+from minibert.training.distributed import ALONE, Workers, like, whole
+from minibert.training.metrics import NAME as JOURNAL
+from minibert.training.metrics import check_journal
 
 logger = logging.getLogger("minibert.training")
 NAME = re.compile(r"step-(\d{8})\.safetensors")

@@ -23,9 +23,9 @@ from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.run import fix_length, prepare_model, quiet
 from minibert.finetuning.task import Task
 from minibert.pretrained import BertPreTrainedModel
+from minibert.training.distributed import ALONE
 from minibert.training.loop import Run
 from minibert.training.settings import Settings
-from minibert.training.workers import ALONE
 
 OURS, THEIRS = "minibert", "Trainer"
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")

@@ -31,8 +31,8 @@ from minibert.devices import find_device
 from minibert.errors import MinibertError
 from minibert.finetuning import TASKS, finetune
 from minibert.source import DEMO
+from minibert.training.distributed import Workers
 from minibert.training.settings import Settings
-from minibert.training.workers import Workers
 
 FILES = {
     "sentiment": ("nsmc-from-raw", ("train.tsv", "test.tsv")),

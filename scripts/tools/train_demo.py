@@ -21,14 +21,14 @@ import torch
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, fill_mask
 from minibert.devices import find_device
-from minibert.training.heldout import heldout_scores
-from minibert.training.journal import NAME, read_journal
+from minibert.pretraining.evaluation import heldout_scores
+from minibert.pretraining.examples import PretrainingExamples, leak_probe
+from minibert.pretraining.run import HELD_OUT, TRAINING, Start, Text, pretrain
+from minibert.pretraining.tokenized import TokenizedText
+from minibert.training.distributed import gather_workers
 from minibert.training.loop import Result
-from minibert.training.pretrain import HELD_OUT, TRAINING, Start, Text, pretrain
-from minibert.training.pretraining import PretrainingExamples, leak_probe
+from minibert.training.metrics import NAME, read_journal
 from minibert.training.settings import Settings
-from minibert.training.tokenized import TokenizedText
-from minibert.training.workers import gather_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "demo"

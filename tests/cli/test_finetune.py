@@ -16,7 +16,7 @@ import pytest
 from minibert.cli import main
 from minibert.commands import finetune as command
 from minibert.finetuning import TASKS, MultiLabel
-from minibert.training.journal import Journal, read_journal
+from minibert.training.metrics import Journal, read_journal
 from tests.support.command import mistake
 from tests.support.toy_tasks import TINY, class_rows, write_jsonl, write_toy
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from minibert.training.journal import read_journal
+from minibert.training.metrics import read_journal
 from tests.support.command import run
 from tests.support.texts import ENGLISH
 from tests.support.toy_tasks import toy_checkpoint, write_toy

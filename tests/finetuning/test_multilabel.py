@@ -19,7 +19,7 @@ from minibert.finetuning.multilabel import split_labels
 from minibert.finetuning.scores import label_scores
 from minibert.finetuning.texts import Classify, Score, TextRow
 from minibert.finetuning.weights import class_weights
-from minibert.training.journal import read_journal
+from minibert.training.metrics import read_journal
 from tests.parity.compare import assert_same_gradients
 from tests.support.toy_tasks import FAST, TINY, WORDS, class_rows, sentence, write_jsonl
 

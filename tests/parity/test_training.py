@@ -19,10 +19,11 @@ from minibert import BertConfig, BertForPreTraining, BertTokenizer
 from minibert.finetuning import TASKS
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.run import prepare_model
+from minibert.pretraining.examples import PretrainingExamples
+from minibert.pretraining.objective import Pretraining
 from minibert.training.examples import seed_of
-from minibert.training.journal import read_journal
 from minibert.training.loop import train
-from minibert.training.pretraining import Pretraining, PretrainingExamples
+from minibert.training.metrics import read_journal
 from minibert.training.settings import Settings
 from tests.parity.tolerances import GATHERED_LOSSES, GATHERED_WEIGHTS
 from tests.support.texts import revealing_text, tokenizer

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
-from minibert.training.heldout import heldout_scores
-from minibert.training.journal import read_journal
-from minibert.training.pretrain import HELD_OUT, TRAINING
-from minibert.training.pretraining import PretrainingExamples
-from minibert.training.tokenized import TokenizedText
+from minibert.pretraining.evaluation import heldout_scores
+from minibert.pretraining.examples import PretrainingExamples
+from minibert.pretraining.run import HELD_OUT, TRAINING
+from minibert.pretraining.tokenized import TokenizedText
+from minibert.training.metrics import read_journal
 from tests.support.texts import revealing_documents
 
 STEPS = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
+from minibert.training.distributed import gather_workers, whole
 from minibert.training.loop import Run
 from minibert.training.settings import Settings
-from minibert.training.workers import gather_workers, whole
 from tests.support.toy_training import Toy, ToyObjective, toy_model
 
 SETTINGS = Settings(learning_rate=1e-3, steps=20, save_every=5, micro_tokens=60)

@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 
 from minibert import BertTokenizer
-from minibert.training.documents import Document, read_documents
-from minibert.training.tokenized import TokenizedText
+from minibert.pretraining.documents import Document, read_documents
+from minibert.pretraining.tokenized import TokenizedText
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ENGLISH = [f"{a}{b}" for a in "bdfglmnprst" for b in ("ake", "ill", "ond", "ust", "een", "ar")]

@@ -21,14 +21,14 @@ from minibert.checkpoint.save import write_safetensors
 from minibert.checksum import read_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError, TrainingError
 from minibert.finetuning import finetune
-from minibert.training.journal import read_journal
+from minibert.pretraining.run import HELD_OUT, RECORD, TRAINING, Start, Text, has_vocabulary, pretrain
+from minibert.pretraining.tokenized import TokenizedText
+from minibert.training.distributed import ALONE
 from minibert.training.loop import check_identity, json_digest, train
+from minibert.training.metrics import read_journal
 from minibert.training.optimizer import make_optimizer
-from minibert.training.pretrain import HELD_OUT, RECORD, TRAINING, Start, Text, has_vocabulary, pretrain
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot, snapshots
-from minibert.training.tokenized import TokenizedText
-from minibert.training.workers import ALONE
 from tests.support.damage import damaged
 from tests.support.toy_tasks import TINY, write_toy
 from tests.support.toy_training import Toy, ToyObjective, same, toy_model, weights

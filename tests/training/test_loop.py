@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForPreTraining
 from minibert.errors import CheckpointError, InputError, TrainingError
-from minibert.training.journal import read_journal
 from minibert.training.loop import Result, train
+from minibert.training.metrics import read_journal
 from minibert.training.optimizer import learning_rate, make_optimizer
 from minibert.training.settings import Settings
 from minibert.training.snapshot import snapshots

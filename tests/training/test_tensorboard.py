@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from minibert.errors import MissingExtraError
-from minibert.training.journal import read_journal
 from minibert.training.loop import train
+from minibert.training.metrics import read_journal
 from minibert.training.settings import Settings
 from tests.support.toy_training import Toy, ToyObjective, toy_model
 

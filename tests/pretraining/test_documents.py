@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from minibert import InputError
-from minibert.training.documents import Document, is_held_out, read_documents
-from minibert.training.sentences import split_sentences
+from minibert.pretraining.documents import Document, is_held_out, read_documents
+from minibert.pretraining.sentences import split_sentences
 
 
 def read(tmp_path: Path, content: str | bytes, *arguments, **options) -> list[Document]:

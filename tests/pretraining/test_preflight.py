@@ -15,9 +15,9 @@ from minibert import BertConfig, BertForMaskedLM, BertForNextSentencePrediction,
 from minibert.auto import load_architecture
 from minibert.cli import main
 from minibert.errors import InputError, MinibertError, MissingExtraError
-from minibert.training import pretrain as room
-from minibert.training.documents import read_documents
-from minibert.training.pretrain import Start, Text, pretrain
+from minibert.pretraining import run as room
+from minibert.pretraining.documents import read_documents
+from minibert.pretraining.run import Start, Text, pretrain
 from minibert.training.settings import Settings
 from tests.support.toy_tasks import toy_checkpoint
 

@@ -12,10 +12,10 @@ import pytest
 
 from minibert.cli import main
 from minibert.errors import InputError
-from minibert.training.apart import HeldOut, without_heldout
-from minibert.training.documents import read_documents
-from minibert.training.files import files_of
-from minibert.training.pretrain import Text, apart
+from minibert.pretraining.decontamination import HeldOut, without_heldout
+from minibert.pretraining.documents import read_documents
+from minibert.pretraining.files import files_of
+from minibert.pretraining.run import Text, apart
 from tests.support import command
 from tests.support.toy_tasks import toy_checkpoint
 

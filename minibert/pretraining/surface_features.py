@@ -2,7 +2,7 @@
 
 Next-sentence prediction is to be solved by what sentences mean.  If random second segments were longer, or began with
 another kind of word, or came in another language, a model would learn that instead, and fast.  So pairs.py makes a
-segment B random only in exchange for one that looks the same, and probe.py measures whether anything is left to see.
+segment B random only in exchange for one that looks the same, and leakage_probe.py measures whether anything is left to see.
 Both look through this module's eyes.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minibert.pretraining.tokenized import TokenizedText
 from minibert.tokenizer import characters
 from minibert.tokenizer.wordpiece import CONTINUATION
-from minibert.training.tokenized import TokenizedText
 
 MARKS = {
     "full stop": ".。",

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.heads import BertForPreTraining
+from minibert.pretraining.examples import PretrainingExamples
+from minibert.pretraining.masking import NOT_ASKED
+from minibert.pretraining.objective import heads_of
+from minibert.pretraining.pairs import NEITHER
 from minibert.training.examples import Batch, padded_batches
-from minibert.training.masking import NOT_ASKED
-from minibert.training.pairs import NEITHER
-from minibert.training.pretraining import PretrainingExamples, heads_of
 
 MLM = ("mlm_loss", "unigram_loss", "top1", "top5")
 NSP = "nsp_accuracy"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert.training.journal import read_journal
+from minibert.training.metrics import read_journal
 from minibert.training.snapshot import snapshots
 from tests.support.command import run
 from tests.support.toy_training import furthest, toy_model

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from minibert.errors import InputError
+from minibert.pretraining.tokenized import TokenizedText
 from minibert.tokenizer.windows import special_count
 from minibert.training.examples import generator
-from minibert.training.tokenized import TokenizedText
 
 SPECIAL_TOKENS = special_count(is_pair=True)
 PACKING = 1  # what a generator is for, so that two draws with one seed have nothing in common

@@ -1,6 +1,6 @@
 """Does anything but meaning tell a random segment B from a true one?  A probe that sees only surfaces must guess.
 
-A logistic regression on what surface.py sees of A and of B, and on the products of the two (so that "A leaves a quote
+A logistic regression on what surface_features.py sees of A and of B, and on their products (so that "A leaves a quote
 open and B closes none" can be seen, and so can "A and B differ in length").  Trained on one half of the pairs and asked
 about the other, it stays at 50% when nothing leaks; a first try at such data reached 93%.  See :func:`probe_accuracy`.
 """
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.errors import InputError
+from minibert.pretraining.pairs import Pairs
+from minibert.pretraining.passages import Passages
+from minibert.pretraining.surface_features import KINDS, NUMBER_OF, Surface
 from minibert.training.examples import generator
-from minibert.training.pairs import Pairs
-from minibert.training.passages import Passages
-from minibert.training.surface import KINDS, NUMBER_OF, Surface
 
 DECAY = 1e-2  # on the squared weights: what one half has by chance is not to be learned
 FEWEST = 100  # pairs in each half

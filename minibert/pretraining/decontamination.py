@@ -7,13 +7,12 @@ letters, whatever stands around it: a cell of a table, another encoding, other l
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from minibert.checksum import file_digest
 from minibert.corpus.formats import data_path
 from minibert.errors import InputError
+from minibert.pretraining.documents import Document
 from minibert.source import Source
-from minibert.training.documents import Document, letters_of
+from minibert.training.overlap import is_same_file, letters_of
 
 LONG = 40  # letters: a sentence that is shorter may well stand in two texts
 
@@ -28,7 +27,7 @@ def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple
     try:
         for file in files:
             path = data_path(file)
-            twin = next((other for other in kept_apart if is_same(path, other)), None)
+            twin = next((other for other in kept_apart if is_same_file(path, other)), None)
             if twin is None:
                 kept.append(file)
             else:
@@ -42,13 +41,6 @@ def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple
             "or to hold out (--heldout FILE)."
         )
     return tuple(kept), taken
-
-
-def is_same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file (links and spellings of the path do not matter), or two with the same bytes."""
-    if one.samefile(other):
-        return True
-    return one.stat().st_size == other.stat().st_size and file_digest(one) == file_digest(other)
 
 
 class HeldOut:

@@ -25,22 +25,23 @@ from minibert.errors import CheckpointError, InputError
 from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
+from minibert.pretraining.decontamination import HeldOut, without_heldout
+from minibert.pretraining.documents import Document, check_reading, is_held_out, read_documents
+from minibert.pretraining.evaluation import heldout_scores
+from minibert.pretraining.examples import TASKS, PretrainingExamples
+from minibert.pretraining.objective import Pretraining, heads_of
+from minibert.pretraining.passages import SPECIAL_TOKENS
+from minibert.pretraining.statistics import survey
+from minibert.pretraining.tokenized import TokenizedText, origin_of
+from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
 from minibert.source import Checkpoint, Source, is_file, write_text
 from minibert.tokenizer import BertTokenizer
-from minibert.training.apart import HeldOut, without_heldout
-from minibert.training.documents import Document, check_reading, is_held_out, read_documents
-from minibert.training.heldout import heldout_scores
-from minibert.training.journal import need_tensorboard
+from minibert.training.distributed import ALONE, Workers, save_model
 from minibert.training.loop import Result, check_version, train
-from minibert.training.passages import SPECIAL_TOKENS
-from minibert.training.pretraining import TASKS, Pretraining, PretrainingExamples, heads_of
+from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
-from minibert.training.survey import survey
-from minibert.training.tokenized import TokenizedText, origin_of
-from minibert.training.vocabulary import need_tokenizers, train_vocabulary
-from minibert.training.workers import ALONE, Workers, whole
 
-logger = logging.getLogger("minibert.training")
+logger = logging.getLogger("minibert.pretraining")
 VOCABULARY, TRAINING, HELD_OUT = "vocab.txt", "data/training.safetensors", "data/heldout.safetensors"
 RECORD = "data/vocabulary.json"
 # The tensors that each task trains besides the encoder's, and the class that has no other head.
@@ -135,9 +136,9 @@ def pretrain(
         settings: of the run.
         start: the shape and vocabulary of the model, or a checkpoint.
         gather: whether only the masked positions are projected to the vocabulary; the losses are the same.
-        workers: what :func:`minibert.training.workers.gather_workers` gives.
+        workers: what :func:`minibert.training.distributed.gather_workers` gives.
 
-    Scores on the held-out text (:func:`minibert.training.heldout.heldout_scores`) are in the journal, metrics.jsonl.
+    Scores on the held-out text (:func:`minibert.pretraining.evaluation.heldout_scores`) are in metrics.jsonl.
     Raises what :func:`minibert.training.loop.train` raises, InputError for text that cannot be used, and
     MissingExtraError when a vocabulary is to be trained without the extra.
     """
@@ -189,7 +190,7 @@ def pretrain(
         name="pre-training",
     )
     if not result.interrupted:
-        save_whole(model, folder, workers, kind=trained_class(model, text.task))
+        save_model(model, folder, workers, kind=trained_class(model, text.task))
     return result
 
 
@@ -389,18 +390,3 @@ def trained_class(model: BertForPreTraining, task: str | None) -> type[BertPreTr
     if task is None or other is None or HEADS[other][1] not in fresh:
         return type(model)
     return HEADS[task][2]
-
-
-def save_whole(
-    model: BertPreTrainedModel, folder: Path, workers: Workers, kind: type[BertPreTrainedModel] | None = None
-) -> None:
-    """Save the model, which may be shared out among the workers; ``kind``: as this class, which has fewer heads."""
-    if not workers.sharded and kind in (None, type(model)):
-        if workers.is_first:
-            model.save_pretrained(folder)
-        return
-    weights = {name: whole(parameter) for name, parameter in model.named_parameters()}
-    if workers.is_first:
-        copy = (kind or type(model))(model.config)
-        copy.load_state_dict(weights, strict=False)  # a tied tensor has one name here, and two there
-        copy.save_pretrained(folder)

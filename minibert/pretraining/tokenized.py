@@ -26,9 +26,9 @@ from minibert.checkpoint.save import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.checksum import file_digest, is_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError
+from minibert.pretraining.documents import Document
 from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
-from minibert.training.documents import Document
 
 FORMAT = "2"  # with a checksum
 MOST_REMEMBERED = 1 << 17  # stretches with their ids; some 50 MB

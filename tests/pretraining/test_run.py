@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
 from minibert.cli import main
 from minibert.errors import InputError
-from minibert.training.journal import read_journal
-from minibert.training.pretrain import Start, Text, pretrain
+from minibert.pretraining.run import Start, Text, pretrain
+from minibert.training.metrics import read_journal
 from minibert.training.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError, StoppedElsewhereError
 from minibert.model import BertEncoder
+from minibert.pretrained import BertPreTrainedModel
 from minibert.training.objective import Objective
 
 
@@ -153,3 +155,18 @@ def like(value: Tensor, example: Tensor) -> Tensor:
     assert isinstance(example, DTensor)
 
     return distribute_tensor(value.to(example.device), example.device_mesh, example.placements)
+
+
+def save_model(
+    model: BertPreTrainedModel, folder: Path, workers: Workers, kind: type[BertPreTrainedModel] | None = None
+) -> None:
+    """Save the model, which may be shared out among the workers; ``kind``: as this class, which has fewer heads."""
+    if not workers.sharded and kind in (None, type(model)):
+        if workers.is_first:
+            model.save_pretrained(folder)
+        return
+    weights = {name: whole(parameter) for name, parameter in model.named_parameters()}
+    if workers.is_first:
+        copy = (kind or type(model))(model.config)
+        copy.load_state_dict(weights, strict=False)  # a tied tensor has one name here, and two there
+        copy.save_pretrained(folder)

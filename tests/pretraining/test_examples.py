@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer, CheckpointError, InputError
-from minibert.training.documents import Document
-from minibert.training.heldout import heldout_scores
-from minibert.training.pairs import NEITHER, RANDOM, SPREAD, TRUE
-from minibert.training.pretraining import Pretraining, PretrainingExamples
-from minibert.training.tokenized import FORMAT, TokenizedText, origin_of, script_of
+from minibert.pretraining.documents import Document
+from minibert.pretraining.evaluation import heldout_scores
+from minibert.pretraining.examples import PretrainingExamples
+from minibert.pretraining.objective import Pretraining
+from minibert.pretraining.pairs import NEITHER, RANDOM, SPREAD, TRUE
+from minibert.pretraining.tokenized import FORMAT, TokenizedText, origin_of, script_of
 from tests.support.texts import revealing_documents, revealing_text, tokenizer
 
 TOKENIZER = tokenizer()

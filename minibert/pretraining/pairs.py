@@ -3,7 +3,7 @@
 In half of the pairs B follows A, in half it comes from elsewhere (paper, section 3.1).  *How* it comes from elsewhere
 decides what is learned, and how fast.  Google's create_pretraining_data.py takes a random run of sentences, and its
 length, language and punctuation then tell it from a true one.  Here passages are put into couples: their two B's look
-alike (surface.py), are as long but for ``SPREAD`` pieces, and are of different documents.  Each A of a couple is shown
+alike (surface_features.py), are as long but for ``SPREAD`` pieces, and are of different documents.  Each A of a couple is shown
 twice, with its own B and with the other's:
 
     A1 B1 true    A2 B2 true    A1 B2 random    A2 B1 random
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minibert.training.passages import Passages
-from minibert.training.surface import NUMBER_OF, Surface
+from minibert.pretraining.passages import Passages
+from minibert.pretraining.surface_features import NUMBER_OF, Surface
 
 TRUE, RANDOM, NEITHER = 0, 1, -100  # labels of next-sentence prediction; the last where there is no telling
 PAIRING = 2  # what a generator is for; see passages.py

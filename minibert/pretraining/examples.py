@@ -1,9 +1,8 @@
-"""Pre-training: passages of a text as examples, and the sum of both losses (paper, sections 3.1 and A.2).
+"""The passages of a text as examples of masked language modelling and next-sentence prediction (paper, appendix A.2).
 
 An example is [CLS] A [SEP] B [SEP], or [CLS] A [SEP] where a passage has one sentence.  Masks, cuts and the choice of B
 are drawn anew in every epoch, and an epoch shows each passage twice, with its own B and with another's (pairs.py).
-Only the masked positions, a seventh of all, go through the projection to the vocabulary, as in Google's
-run_pretraining.py (gather_indexes).  Look first at :meth:`PretrainingExamples.collate` and :meth:`Pretraining.forward`.
+Read :meth:`PretrainingExamples.collate` first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,24 +10,21 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.errors import InputError
-from minibert.heads import BertForPreTraining, BertPreTrainingHeads
+from minibert.pretraining.documents import Document
+from minibert.pretraining.leakage_probe import probe_accuracy
+from minibert.pretraining.masking import NOT_ASKED, Masking
+from minibert.pretraining.pairs import NEITHER, PAIRING, RANDOM, SPREAD, TRUE, Pairs, draw_pairs
+from minibert.pretraining.passages import SPECIAL_TOKENS, pack
+from minibert.pretraining.surface_features import Surface, piece_kinds
+from minibert.pretraining.tokenized import Label, TokenizedText
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.wordpiece import CONTINUATION
-from minibert.training.documents import Document
 from minibert.training.examples import Batch, generator, token_steps
-from minibert.training.masking import NOT_ASKED, Masking
-from minibert.training.objective import Objective
-from minibert.training.pairs import NEITHER, PAIRING, RANDOM, SPREAD, TRUE, Pairs, draw_pairs
-from minibert.training.passages import SPECIAL_TOKENS, pack
-from minibert.training.probe import probe_accuracy
-from minibert.training.surface import Surface, piece_kinds
-from minibert.training.tokenized import Label, TokenizedText
 
 STEPS = 4  # what a generator is for; see passages.py
 TEXT_FILE = "text.safetensors"
@@ -103,7 +99,7 @@ class PretrainingExamples:
         return cls(TokenizedText.of(documents, tokenizer, label), tokenizer, **settings)
 
     def save(self, folder: Source, origin: dict[str, Any]) -> None:
-        """Write the tokenized text, with what it was made from (:func:`minibert.training.tokenized.origin_of`)."""
+        """Write the tokenized text, with what it was made from (:func:`minibert.pretraining.tokenized.origin_of`)."""
         self.text.save(Path(folder) / TEXT_FILE, origin)
 
     @classmethod
@@ -206,51 +202,6 @@ def leak_probe(examples: PretrainingExamples, epoch: int, *, seed: int = 0) -> f
     """How often a probe that sees no more than surfaces tells true pairs from random ones; 0.5 is as it should be."""
     passages, languages = examples.passages, examples.languages()
     return probe_accuracy(passages, examples.pairs(epoch), examples.surface, languages[: len(passages)], seed=seed)
-
-
-class Pretraining(Objective):
-    """Masked language modelling and next-sentence prediction."""
-
-    model: BertForPreTraining
-
-    def __init__(self, model: BertForPreTraining, *, gather: bool = True) -> None:
-        """``gather=False`` projects every position to the vocabulary, as the paper reads; the losses are the same."""
-        super().__init__(model)
-        self.gather = gather
-
-    def counts(self, batch: Batch) -> dict[str, int]:
-        """Pieces to be guessed, and pairs to be told."""
-        return {
-            "mlm": int((batch["labels"] != NOT_ASKED).sum()),
-            "nsp": int((batch["next_sentence_label"] != NEITHER).sum()),
-        }
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The summed cross-entropy of both tasks, in nats."""
-        outputs = self.model.bert(batch["input_ids"], batch.get("attention_mask"), batch["token_type_ids"])
-        hidden_states = outputs.last_hidden_state.flatten(0, 1)  # (B · T, H)
-        labels = batch["labels"].flatten()  # (B · T,)
-        if self.gather:
-            asked = (labels != NOT_ASKED).nonzero()[:, 0]
-            hidden_states, labels = hidden_states[asked], labels[asked]
-        heads = heads_of(self.model)
-        return {
-            "mlm": summed(heads.predictions(hidden_states), labels),
-            "nsp": summed(heads.seq_relationship(outputs.pooler_output), batch["next_sentence_label"]),
-        }
-
-
-def heads_of(model: BertForPreTraining) -> BertPreTrainingHeads:
-    """Both heads."""
-    assert isinstance(model.cls, BertPreTrainingHeads)
-    return model.cls
-
-
-def summed(logits: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of (n, classes) against (n,), summed over those that are asked for; never in half precision."""
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    return F.cross_entropy(logits, labels, ignore_index=NOT_ASKED, reduction="sum")
 
 
 def check_special_tokens(tokenizer: BertTokenizer) -> int:

@@ -9,7 +9,6 @@ Nothing is held but one document.  Start with :func:`read_documents`.
 import hashlib
 import os
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from pathlib import Path
 from minibert.corpus.formats import ROWS, check_format, data_path
 from minibert.corpus.rows import BadRow, Input, lines, open_rows
 from minibert.errors import InputError
+from minibert.pretraining.sentences import join_lines
+from minibert.pretraining.sentences import split_sentences as sentences_of
 from minibert.source import Source
-from minibert.training.sentences import join_lines
-from minibert.training.sentences import split_sentences as sentences_of
 
 UNITS = ("paragraph", "line", "file")
 Line = tuple[int, str]  # its number, from 1, and its text without white space around it
@@ -177,8 +176,3 @@ def is_held_out(document: Document, share: float) -> bool:
 def place_of(document: Document) -> float:
     """A number from 0 to 1 that depends on a document's text alone; where it is less than the share, it is held out."""
     return int.from_bytes(hashlib.sha256("\n".join(document.sentences).encode()).digest()[:8], "big") / 2**64
-
-
-def letters_of(sentence: str) -> str:
-    """A sentence without white space and as NFC: what copies have in common, however their lines are broken."""
-    return unicodedata.normalize("NFC", "".join(sentence.split()))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from minibert.training.masking import NOT_ASKED, Masking
-from minibert.training.pretraining import continuing_pieces, ordinary_pieces
+from minibert.pretraining.examples import continuing_pieces, ordinary_pieces
+from minibert.pretraining.masking import NOT_ASKED, Masking
 from tests.support.texts import SPECIAL, tokenizer
 
 TOKENIZER = tokenizer()

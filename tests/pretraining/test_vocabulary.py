@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError, MissingExtraError
+from minibert.pretraining import vocabulary
+from minibert.pretraining.vocabulary import SPECIAL_TOKENS, count_words, train_vocabulary
 from minibert.tokenizer import BasicTokenizer, WordPiece
-from minibert.training import vocabulary
-from minibert.training.vocabulary import SPECIAL_TOKENS, count_words, train_vocabulary
 
 pytest.importorskip("tokenizers", reason="the extra train is not installed")
 
@@ -51,7 +51,7 @@ def test_no_piece_begins_with_what_stands_alone() -> None:
 
 SCRIPT = """
 import json, random, sys
-from tests.training.test_vocabulary import made_up, train_vocabulary
+from tests.pretraining.test_vocabulary import made_up, train_vocabulary
 lines = made_up(3000)
 random.Random(int(sys.argv[1])).shuffle(lines)
 print(json.dumps(train_vocabulary(lines, 400)))

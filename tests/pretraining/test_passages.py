@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError
-from minibert.training import pairs as pairing
-from minibert.training.documents import Document
+from minibert.pretraining import pairs as pairing
+from minibert.pretraining.documents import Document
+from minibert.pretraining.examples import PretrainingExamples, continuing_pieces, leak_probe
+from minibert.pretraining.leakage_probe import probe_accuracy
+from minibert.pretraining.pairs import NEITHER, RANDOM, TRUE, Pairs
+from minibert.pretraining.passages import Passages, pack
+from minibert.pretraining.surface_features import KINDS
+from minibert.pretraining.tokenized import TokenizedText
 from minibert.training.examples import generator
-from minibert.training.pairs import NEITHER, RANDOM, TRUE, Pairs
-from minibert.training.passages import Passages, pack
-from minibert.training.pretraining import PretrainingExamples, continuing_pieces, leak_probe
-from minibert.training.probe import probe_accuracy
-from minibert.training.surface import KINDS
-from minibert.training.tokenized import TokenizedText
 from tests.support.texts import ENGLISH, KOREAN, books, revealing_text, reviews, tokenizer
 
 TOKENIZER = tokenizer()

@@ -15,7 +15,7 @@ from minibert.corpus.formats import USES, data_path, ending_of
 from minibert.errors import InputError
 from minibert.source import Source, is_kind
 
-logger = logging.getLogger("minibert.training")
+logger = logging.getLogger("minibert.pretraining")
 READ = USES["documents"].endings
 OURS = ("config.json", "run.json", "modules.json")  # a folder with one of these holds a checkpoint or a run, no texts
 SHOWN = 4  # endings in a sentence

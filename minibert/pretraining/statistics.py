@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from minibert.corpus.formats import data_path
 from minibert.errors import InputError
+from minibert.pretraining.decontamination import LONG, HeldOut
+from minibert.pretraining.documents import UNITS, Document, place_of, read_documents
 from minibert.source import Source
-from minibert.training.apart import LONG, HeldOut, is_same
-from minibert.training.documents import UNITS, Document, place_of, read_documents
+from minibert.training.overlap import is_same_file
 
-logger = logging.getLogger("minibert.training")
+logger = logging.getLogger("minibert.pretraining")
 LONGEST, MEAN = 1000, 300  # characters: where sentences are longer, they were probably not split
 
 
@@ -69,7 +70,7 @@ class Survey:
     def check(self, task: str | None, reading: dict[str, Any]) -> None:
         """Raise InputError for a text that nothing can be learned from; warn of one that teaches little.
 
-        ``task`` and ``reading``: of :class:`minibert.training.pretrain.Text`.
+        ``task`` and ``reading``: of :class:`minibert.pretraining.run.Text`.
         """
         if not self.training.documents:
             raise InputError(
@@ -152,7 +153,7 @@ def advice(files: Sequence[Source], share: float, reading: dict[str, Any], place
     """What to add to the command so that a document is held out and one is left; each has been tried here."""
     if len(files) > 1:
         smallest = min(map(data_path, files), key=size_of)
-        if not all(is_same(data_path(file), smallest) for file in files):
+        if not all(is_same_file(data_path(file), smallest) for file in files):
             return f"Keep a file instead: --heldout {shlex.quote(str(smallest))}"
     if (enough := least_share(places)) is not None:
         return f"Ask for more of them: --heldout-share {enough}, or keep another file: --heldout FILE"
