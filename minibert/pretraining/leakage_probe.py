@@ -1,8 +1,8 @@
-"""Does anything but meaning tell a random segment B from a true one?  A probe that sees only surfaces must guess.
+"""A classifier that sees only surface features must not be able to tell random pairs from true ones.
 
-A logistic regression on what surface_features.py sees of A and of B, and on their products (so that "A leaves a quote
-open and B closes none" can be seen, and so can "A and B differ in length").  Trained on one half of the pairs and asked
-about the other, it stays at 50% when nothing leaks; a first try at such data reached 93%.  See :func:`probe_accuracy`.
+It is a logistic regression on the surface features of A and of B and on their products, so that it can see "A leaves a
+quote open and B closes none", or "A and B differ in length".  It is trained on one half of the pairs and tested on the
+other.  At 50% accuracy nothing leaks; a first version of this data reached 93%.  See :func:`probe_accuracy`.
 """
 
 from dataclasses import dataclass

@@ -1,18 +1,17 @@
-"""Once an epoch, the cut of each passage into segments A and B, and whose B it meets: next-sentence prediction.
+"""Sentence pairs for next-sentence prediction: where each passage is cut into A and B, and which B each A meets.
 
-In half of the pairs B follows A, in half it comes from elsewhere (paper, section 3.1).  *How* it comes from elsewhere
-decides what is learned, and how fast.  Google's create_pretraining_data.py takes a random run of sentences, and its
-length, language and punctuation then tell it from a true one.  Here passages are put into couples: their two B's look
-alike (surface_features.py), are as long but for ``SPREAD`` pieces, and are of different documents.  Each A of a couple is shown
-twice, with its own B and with the other's:
+In half of the pairs B follows A; in the other half it comes from another document (paper, section 3.1).  How that B is
+chosen decides what is learned.  Google's create_pretraining_data.py takes a random run of sentences, whose length,
+language and punctuation then tell it from a true one.  Here passages form couples.  The two B's of a couple have the
+same surface features (surface_features.py), differ in length by at most ``SPREAD`` pieces, and are from different
+documents.  Each A of a couple is shown twice, with its own B and with the other's:
 
     A1 B1 true    A2 B2 true    A1 B2 random    A2 B1 random
 
-So every A and every B stands once in the true half and once in the random one, and nothing about either alone can tell
-the halves apart.  All four are in one step, so that what the gradient says about A's and B's by themselves cancels out,
-and what is left is whether they belong together.  With this task alone, a small model that knew its novels by MLM was
-right on 67% of held-out pairs after a hundred steps; with pairs that came one by one it stayed at 50%.
-Read :func:`draw_pairs`.
+So every A and every B occurs once in a true pair and once in a random one, and neither alone tells the two apart.  All
+four are in one step, so that the gradient from A alone and from B alone cancels, and what is left is their relation.
+With this task alone, a small model that had learned MLM on novels reached 67% on held-out pairs after a hundred steps;
+with the pairs in separate steps it stayed at 50%.  Read :func:`draw_pairs`.
 """
 
 import math

@@ -1,9 +1,9 @@
-"""What a shallow observer sees of a text: how long it is, its punctuation, and how it begins and ends.
+"""Surface features of a text: lengths, punctuation, and the kinds of the first and last pieces.
 
-Next-sentence prediction is to be solved by what sentences mean.  If random second segments were longer, or began with
-another kind of word, or came in another language, a model would learn that instead, and fast.  So pairs.py makes a
-segment B random only in exchange for one that looks the same, and leakage_probe.py measures whether anything is left to see.
-Both look through this module's eyes.
+Next-sentence prediction is to be solved from meaning.  If random second segments were longer, began with another kind
+of word, or were in another language, a model would learn that shortcut instead.  So pairs.py exchanges only segments
+with the same surface features, and leakage_probe.py measures whether a classifier on these features can still tell true
+pairs from random ones.
 """
 
 from collections.abc import Mapping
