@@ -13,7 +13,7 @@ from minibert._version import __version__
 from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
 from minibert.commands.verb import Command, Parser, say_own
 from minibert.errors import MinibertError, StoppedElsewhereError
-from minibert.renamed import OPTIONS, add_older_options
+from minibert.renamed import OPTIONS, VALUES, VERBS, add_older_options, add_older_values, say
 from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 
@@ -49,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Parse and do one command."""
-    options = build_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in VERBS:
+        say(f"minibert {words[0]}", f"minibert {VERBS[words[0]]}")
+        words[0] = VERBS[words[0]]
+    options = build_parser().parse_args(words)
     command: Command = options.run
     say_own(options)
     with wide_tables(options.wide):
@@ -71,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore, training, finetune):
         subject.add(verbs)
+    for verb, values in VALUES.items():
+        add_older_values(verbs.choices[verb], values)
     for verb, names in OPTIONS.items():
         add_older_options(verbs.choices[verb], names)
     return parser

@@ -1,12 +1,14 @@
 """Public names of version 0.1.0 that are now others: each still works, with a DeprecationWarning, until 0.3.
 
-Four tables hold all of them.  A module or class takes its older names from ``NAMES``, a function its older arguments
-from ``ARGUMENTS``, a verb of the command line its older options from ``OPTIONS``; keys are dotted names.
+The tables hold all of them.  A module or class takes its older names from ``NAMES``, a function its older arguments
+from ``ARGUMENTS``; keys are dotted names.  The command line takes its older verbs, options and values of options from
+``VERBS``, ``OPTIONS`` and ``VALUES``, and says so on stderr, because Python hides a DeprecationWarning there.
 """
 
 import argparse
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
@@ -24,10 +26,26 @@ ARGUMENTS: dict[str, dict[str, str]] = {}
 # verb: {older option: option today}
 OPTIONS: dict[str, dict[str, str]] = {}
 
+# verb: {option: {older value: value today}}
+VALUES: dict[str, dict[str, dict[str, str]]] = {}
+
+# older verb: verb today
+VERBS: dict[str, str] = {}
+
+
+def sentence(older: str, newer: str) -> str:
+    """That a name is now another."""
+    return f"{older} is now {newer}; the older name goes in 0.3."
+
 
 def warn(older: str, newer: str, *, stacklevel: int = 3) -> None:
-    """Say that a name is now another; ``stacklevel`` as in warnings.warn."""
-    warnings.warn(f"{older} is now {newer}; the older name goes in 0.3.", DeprecationWarning, stacklevel=stacklevel)
+    """Warn that a name is now another; ``stacklevel`` as in warnings.warn."""
+    warnings.warn(sentence(older, newer), DeprecationWarning, stacklevel=stacklevel)
+
+
+def say(older: str, newer: str) -> None:
+    """Say it on stderr."""
+    print(f"minibert: {sentence(older, newer)}", file=sys.stderr)
 
 
 def older_name(owner: str, name: str, stacklevel: int = 4) -> str | None:
@@ -73,11 +91,23 @@ def add_older_options(parser: argparse.ArgumentParser, names: dict[str, str]) ->
     """Let a verb's parser take options under their older names, a line of ``OPTIONS``; its help does not show them."""
     for older, newer in names.items():
         action = parser._option_string_actions[newer]
-        parser._option_string_actions[older] = _Older(action, older, newer)
+        parser._option_string_actions[older] = OlderOption(action, older, newer)
 
 
-class _Older(argparse.Action):
-    """An option under its older name: a warning, then what the option does."""
+def add_older_values(parser: argparse.ArgumentParser, names: dict[str, dict[str, str]]) -> None:
+    """Let options take their values under older names, a line of ``VALUES``; the help does not show them."""
+    for option, values in names.items():
+
+        def read(text: str, option: str = option, values: dict[str, str] = values) -> str:
+            if text in values:
+                say(f"{option} {text}", values[text])
+            return values.get(text, text)
+
+        parser._option_string_actions[option].type = read
+
+
+class OlderOption(argparse.Action):
+    """An option under its older name: a sentence on stderr, then what the option does."""
 
     def __init__(self, action: argparse.Action, older: str, newer: str) -> None:
         taken = {name: getattr(action, name) for name in ("dest", "nargs", "const", "type", "choices")}
@@ -87,5 +117,5 @@ class _Older(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        warn(str(option), self.newer, stacklevel=2)
+        say(str(option), self.newer)
         self.action(parser, namespace, values, option)

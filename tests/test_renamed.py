@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 from minibert import renamed
-from minibert.cli import build_parser
+from minibert.cli import build_parser, main
 
 
 def owner_of(name: str):
@@ -55,6 +55,27 @@ def test_options(verb, names):
         assert older not in parser.format_help()
 
 
+@pytest.mark.parametrize(("verb", "options"), renamed.VALUES.items())
+def test_values(verb, options, capsys):
+    parser = next(a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices[verb]
+    for option, values in options.items():
+        for older, newer in values.items():
+            choices = parser._option_string_actions[option].choices
+            assert newer in choices and older not in choices
+            assert parser._option_string_actions[option].type(older) == newer
+            assert f"{option} {older} is now {newer};" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("older", "newer"), renamed.VERBS.items())
+def test_verbs(older, newer, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([older, "--help"])
+    said = capsys.readouterr()
+    assert ended.value.code == 0
+    assert said.out.startswith(f"usage: minibert {newer} ")
+    assert said.err == f"minibert: minibert {older} is now minibert {newer}; the older name goes in 0.3.\n"
+
+
 def test_an_older_argument_is_taken_and_both_are_refused(monkeypatch):
     def scaled(value: float, *, std: float = 1.0) -> float:
         return value * std
@@ -83,8 +104,8 @@ def test_an_older_option_is_taken(capsys):
     parser.add_argument("--std", type=float, nargs=2)
     parser.add_argument("--quiet", action="store_true")
     renamed.add_older_options(parser, {"--deviation": "--std", "--silent": "--quiet"})
-    with pytest.warns(DeprecationWarning, match="--deviation is now --std"):
-        options = parser.parse_args(["--deviation", "0.5", "1", "--silent"])
+    options = parser.parse_args(["--deviation", "0.5", "1", "--silent"])
+    assert capsys.readouterr().err.startswith("minibert: --deviation is now --std; the older name goes in 0.3.\n")
     assert options.std == [0.5, 1.0]
     assert options.quiet
     assert "deviation" not in parser.format_help()

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from minibert.errors import InputError
+from minibert.renamed import OlderOption
 from minibert.source import DEMO
 from minibert.tables import visible
 from minibert.terminal import can_show
@@ -66,7 +67,8 @@ class Parser(argparse.ArgumentParser):
     def meant(self, typed: str) -> str:
         """What an unknown option was probably meant to be, as the end of a sentence."""
         name = typed.partition("=")[0]
-        options = [option for option in self._option_string_actions if option.startswith("--")]
+        actions = self._option_string_actions.items()
+        options = [name for name, action in actions if name[:2] == "--" and not isinstance(action, OlderOption)]
         close = get_close_matches(name, options, n=1) if name.startswith("-") else []
         return f"; did you mean {close[0]}?" if close else "."
 
