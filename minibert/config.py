@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
-from minibert.families import family_of_settings, is_class_of_another_family
 from minibert.files import LARGEST_SETTINGS, read_json, write_text
-from minibert.foreign import what_lies_in
+from minibert.foreign import family_of_settings, is_class_of_another_family, what_lies_in
 from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.switches import take_source, take_switches

@@ -12,7 +12,7 @@ from torch import Tensor
 from minibert.errors import ConfigError, InputError
 from minibert.inputs import check_tensor, has_values, is_traced, shape_of
 
-IGNORED = -100  # torch's ignore_index: a label that does not count
+IGNORE_INDEX = -100  # torch's ignore_index: a label that does not count
 Count = int | float | Tensor | None
 
 
@@ -120,20 +120,20 @@ def check_count(count: Count, loss: Tensor) -> float | Tensor:
 
 def explain_label(name: str, labels: Tensor, C: int) -> InputError:
     """The InputError for a label that is no class: the first one, its place, and what is expected."""
-    place = tuple(((labels != IGNORED) & ((labels < 0) | (labels >= C))).nonzero()[0].tolist())
+    place = tuple(((labels != IGNORE_INDEX) & ((labels < 0) | (labels >= C))).nonzero()[0].tolist())
     found = int(labels[place])
     hint = " (-1 marked that in the code of 2018: labels.masked_fill(labels == -1, -100).)" if found == -1 else ""
     more = " Make the head larger: num_labels=…, when the model is loaded." if found >= C else ""
     return InputError(
-        f"{name} holds {found} at {place}; this head has classes 0 to {C - 1}, and {IGNORED} for what does not count."
-        f"{hint}{more}"
+        f"{name} holds {found} at {place}; this head has classes 0 to {C - 1}, and {IGNORE_INDEX} for what does not "
+        f"count.{hint}{more}"
     )
 
 
 def check_some_count(name: str, labels: Tensor) -> None:
     """Raise InputError where no label counts: the mean of nothing is NaN, and so would every weight be."""
-    if not (labels != IGNORED).any():
-        what = f"holds {IGNORED} alone" if labels.numel() else "is empty"
+    if not (labels != IGNORE_INDEX).any():
+        what = f"holds {IGNORE_INDEX} alone" if labels.numel() else "is empty"
         raise InputError(
             f"{name} {what}: the mean over no label is NaN, and its gradient makes every weight NaN. Leave such "
             "batches out, or sum over the whole step with num_items_in_batch=…."

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from minibert.checkpoint import LoadReport, load_pretrained, save_pretrained
 from minibert.config import BertConfig
 from minibert.errors import ConfigError, InputError
+from minibert.gradient_checkpointing import checkpoint_layers, is_checkpointed, restore_layer
 from minibert.inputs import check_flag, has_values, is_traced, kind_of, whole_number
 from minibert.outputs import ModelOutput
 from minibert.points import Points, model_points
-from minibert.recompute import is_recomputed, keep_layer, recompute_layers
 from minibert.resizing import new_size, resize_embedding, resized_bias, resized_decoder
 from minibert.source import Source
 from minibert.switches import take_source
@@ -227,11 +227,11 @@ class BertPreTrainedModel(Observable):
         every_n_layers: int = 1,
         offload: bool = False,
     ) -> None:
-        """In training, keep each layer's input alone and compute the rest again: recompute.py.
+        """Keep only each layer's input in training, and compute its activations again in the backward pass.
 
         The gradients stay the same to the last bit.  ``gradient_checkpointing_kwargs`` are those of
         ``torch.utils.checkpoint.checkpoint``, default ``use_reentrant=False``; with ``every_n_layers`` only the first
-        of every n is recomputed.  Raises InputError for ``offload``, which minibert does not have.
+        of every n layers is checkpointed.  Raises InputError for ``offload``, which minibert does not have.
         """
         check_flag("offload", offload)
         if offload:
@@ -242,19 +242,19 @@ class BertPreTrainedModel(Observable):
         if not isinstance(gradient_checkpointing_kwargs, dict | None):
             raise InputError("gradient_checkpointing_kwargs takes a dict, such as {'use_reentrant': False}.")
         settings = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
-        recompute_layers(self._layers(), settings, every_n_layers)
+        checkpoint_layers(self._layers(), settings, every_n_layers)
         if settings["use_reentrant"]:  # that way gradients flow only where the layer's input has one
             self.enable_input_require_grads()
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything again."""
+        """Keep all activations again."""
         for layer in self._layers():
-            keep_layer(layer)
+            restore_layer(layer)
 
     @property
     def is_gradient_checkpointing(self) -> bool:
-        """Whether some layer is recomputed."""
-        return any(is_recomputed(layer) for layer in self._layers())
+        """Whether some layer is checkpointed."""
+        return any(is_checkpointed(layer) for layer in self._layers())
 
     def activation_checkpointing_enable(
         self,

@@ -11,7 +11,7 @@ from torch import nn
 
 import minibert
 from minibert import InputError
-from minibert.recompute import Recomputed
+from minibert.gradient_checkpointing import CheckpointedForward
 from tests.parity.cases import random_settings
 from tests.parity.compare import assert_same_gradients, assert_same_outputs, largest_difference, twins
 from tests.parity.tolerances import EXACT
@@ -241,7 +241,7 @@ def test_somebody_elses_forward_comes_back() -> None:
 
     layer.forward = theirs
     model.gradient_checkpointing_enable()
-    assert isinstance(layer.forward, Recomputed)
+    assert isinstance(layer.forward, CheckpointedForward)
     assert calls_of(model)[0] == 2
     model.gradient_checkpointing_disable()
     assert layer.forward is theirs

@@ -21,7 +21,7 @@ from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_we
 from minibert.config import BertConfig
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
-from minibert.families import family_of_tensors
+from minibert.foreign import family_of_tensors
 from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import device_of, take_source, take_switches
 
