@@ -25,6 +25,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict minibert
+	$(BIN)/lint-imports --no-cache
 
 # Every speed that scripts/bench/README.md names, an hour or more on two cores; each script alone says what else it can do (--help).
 bench: $(VENV)/.bench

@@ -6,7 +6,6 @@ be run here has its options parsed.
 """
 
 import argparse
-import ast
 import io
 import re
 import runpy
@@ -254,25 +253,6 @@ def test_readme_fits_and_its_reading_order_has_the_lines_it_says() -> None:
         assert abs(lines - int(said)) <= max(10, 0.1 * lines), f"{path} has {lines} lines, README says {said}"
     (said,) = re.findall(r"^About ([\d,]+) lines, in this order", text, re.MULTILINE)
     assert abs(total - int(said.replace(",", ""))) <= 0.05 * total, f"the reading order has {total} lines"
-
-
-def test_imports_run_downwards_as_the_architecture_says() -> None:
-    """Imports at the head of a module; those inside functions are the exceptions that the document lists."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    floors = {
-        room: int(floor)
-        for floor, rooms in re.findall(r"^\| (\d+) \| (.*) \|$", text, re.MULTILINE)
-        for room in re.findall(r"`(\w+)(?:\.py|/)`", rooms)
-    }
-    assert len(floors) > 30
-    for path in sorted((ROOT / "minibert").rglob("*.py")):
-        room = path.relative_to(ROOT / "minibert").parts[0].removesuffix(".py")
-        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
-            if not isinstance(statement, ast.ImportFrom) or not (statement.module or "").startswith("minibert."):
-                continue
-            other = str(statement.module).split(".")[1]
-            if room in floors and other in floors and other != room:
-                assert floors[other] < floors[room], f"{path.relative_to(ROOT)} imports {statement.module}"
 
 
 def test_the_benchmarks_are_those_of_the_makefile() -> None:
