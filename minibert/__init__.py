@@ -51,7 +51,7 @@ _ROOMS = {
         "BertForTokenClassification",
     ),
     "minibert.lens": (
-        "Readout",
+        "LogitLens",
         "Sensitivity",
         "Trace",
         "Walk",
@@ -62,9 +62,9 @@ _ROOMS = {
         "exact_sensitivity",
         "force_attention",
         "jacobian_block",
+        "logit_lens",
         "mean_head",
         "patch",
-        "readout",
         "sensitivity",
         "trace",
         "walk",
@@ -180,7 +180,7 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.heads import BertForQuestionAnswering as AutoModelForQuestionAnswering
     from minibert.heads import BertForSequenceClassification as AutoModelForSequenceClassification
     from minibert.heads import BertForTokenClassification as AutoModelForTokenClassification
-    from minibert.lens import Readout as Readout
+    from minibert.lens import LogitLens as LogitLens
     from minibert.lens import Sensitivity as Sensitivity
     from minibert.lens import Trace as Trace
     from minibert.lens import Walk as Walk
@@ -191,9 +191,9 @@ if TYPE_CHECKING:  # the same names in the form that editors and type checkers r
     from minibert.lens import exact_sensitivity as exact_sensitivity
     from minibert.lens import force_attention as force_attention
     from minibert.lens import jacobian_block as jacobian_block
+    from minibert.lens import logit_lens as logit_lens
     from minibert.lens import mean_head as mean_head
     from minibert.lens import patch as patch
-    from minibert.lens import readout as readout
     from minibert.lens import sensitivity as sensitivity
     from minibert.lens import trace as trace
     from minibert.lens import walk as walk

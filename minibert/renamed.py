@@ -1,8 +1,9 @@
 """Public names of version 0.1.0 that are now others: each still works, with a DeprecationWarning, until 0.3.
 
 The tables hold all of them.  A module or class takes its older names from ``NAMES``, a function its older arguments
-from ``ARGUMENTS``; keys are dotted names.  The command line takes its older verbs, options and values of options from
-``VERBS``, ``OPTIONS`` and ``VALUES``, and says so on stderr, because Python hides a DeprecationWarning there.
+from ``ARGUMENTS``, an argument its older values from ``LITERALS``; keys are dotted names.  The command line takes its
+older verbs, options and values of options from ``VERBS``, ``OPTIONS`` and ``VALUES``, and says so on stderr, because
+Python hides a DeprecationWarning there.
 """
 
 import argparse
@@ -11,23 +12,42 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
+V = TypeVar("V")
 
 # module or class: {older name in it: name in it today}
-NAMES: dict[str, dict[str, str]] = {}
+NAMES: dict[str, dict[str, str]] = {
+    "minibert": {"Readout": "LogitLens", "readout": "logit_lens"},
+    "minibert.lens": {"Readout": "LogitLens", "readout": "logit_lens"},
+    "minibert.lens.noise.Sensitivity": {"deviation": "std"},
+}
 
 # function, method or class that is called: {older argument: argument today}
-ARGUMENTS: dict[str, dict[str, str]] = {}
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "minibert.explorer.explore": {"deviation": "std"},
+    "minibert.lens.drawing.draw_attention": {"found": "trace"},
+    "minibert.lens.drawing.draw_sensitivity": {"found": "sensitivity"},
+    "minibert.lens.noise.sensitivity": {"deviation": "std"},
+}
+
+# type of an argument: {older value: value today}
+LITERALS: dict[str, dict[str, str]] = {
+    "minibert.lens.perturbing.Mode": {"once": "single", "afresh": "per_layer"},
+}
 
 # verb: {older option: option today}
-OPTIONS: dict[str, dict[str, str]] = {}
+OPTIONS: dict[str, dict[str, str]] = {
+    "noise": {"--deviation": "--std"},
+}
 
 # verb: {option: {older value: value today}}
-VALUES: dict[str, dict[str, dict[str, str]]] = {}
+VALUES: dict[str, dict[str, dict[str, str]]] = {
+    "noise": {"--mode": LITERALS["minibert.lens.perturbing.Mode"]},
+}
 
 # older verb: verb today
 VERBS: dict[str, str] = {}
@@ -54,6 +74,15 @@ def older_name(owner: str, name: str, stacklevel: int = 4) -> str | None:
     if newer is not None:
         warn(f"{owner}.{name}", newer, stacklevel=stacklevel)
     return newer
+
+
+def newer_value(owner: str, value: V, stacklevel: int = 4) -> V:
+    """What ``value`` of an argument of the type ``owner`` is called today, with a warning where that is another."""
+    newer: Any = LITERALS[owner].get(value) if isinstance(value, str) else None
+    if newer is None:
+        return value
+    warn(repr(value), repr(newer), stacklevel=stacklevel)
+    return cast(V, newer)
 
 
 def older_attributes(cls: C) -> C:

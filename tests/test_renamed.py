@@ -3,6 +3,7 @@
 import argparse
 import inspect
 from importlib import import_module
+from typing import get_args
 
 import pytest
 
@@ -44,6 +45,16 @@ def test_arguments(function, names):
     for older, newer in names.items():
         assert newer in known, (function, newer)
         assert older not in known, (function, older)
+
+
+@pytest.mark.parametrize(("kind", "values"), renamed.LITERALS.items())
+def test_literals(kind, values):
+    known = get_args(owner_of(kind))
+    for older, newer in values.items():
+        assert newer in known and older not in known
+        assert renamed.newer_value(kind, newer) == newer
+        with pytest.warns(DeprecationWarning, match=f"'{older}' is now '{newer}'"):
+            assert renamed.newer_value(kind, older) == newer
 
 
 @pytest.mark.parametrize(("verb", "names"), renamed.OPTIONS.items())

@@ -32,19 +32,19 @@ def add(verbs: Any) -> None:
         "far as the noise; what a token does to itself lies mostly above the scale."
     )
     add_one_text(verb)
-    verb.add_argument("--deviation", type=_above_zero, metavar="S", help="the noise's standard deviation (default 0.1)")
+    verb.add_argument("--std", type=_above_zero, metavar="S", help="the noise's standard deviation (default 0.1)")
     verb.add_argument(
-        "--relative", action="store_true", default=None, help="--deviation counts in the spread of the value"
+        "--relative", action="store_true", default=None, help="--std is in units of the value's own standard deviation"
     )
     verb.add_argument("--samples", type=positive, metavar="K", help="draws for each token (default 8)")
     verb.add_argument("--seed", type=number_from_0, metavar="K", help="of the draws (default 0)")
     verb.add_argument("--at", default="embeddings", metavar="POINT", help="where noise goes in (default embeddings)")
     verb.add_argument(
         "--mode",
-        choices=("once", "afresh"),
-        default="once",
-        help="once: noise goes in at one point and all later layers are watched (default); "
-        "afresh: into each layer's input, and that layer's output is watched",
+        choices=("single", "per_layer"),
+        default="single",
+        help="single: noise goes in at one point and all later layers are watched (default); "
+        "per_layer: into each layer's input, and that layer's output is watched",
     )
     verb.add_argument("--position", type=number_from_0, nargs="+", metavar="I", help="only these tokens, from 0: [CLS]")
     verb.add_argument(
@@ -104,7 +104,7 @@ def _disturb(options: argparse.Namespace) -> tuple["Sensitivity", list[str]]:
     """The tables that are asked for, and the pieces."""
     from minibert.lens import exact_sensitivity, sensitivity
 
-    draws = ("deviation", "relative", "samples", "seed")
+    draws = ("std", "relative", "samples", "seed")
     given = {name: getattr(options, name) for name in draws if getattr(options, name) is not None}
     if options.exact and given:
         raise InputError(f"--{next(iter(given))} is about draws of noise; --exact makes none.")
@@ -132,11 +132,11 @@ def _print_noise(found: "Sensitivity", tokens: list[str]) -> None:
     from minibert.lens.drawing import draw_blocks
 
     how = "the limit of little noise (Jacobian norms)"
-    if found.deviation is not None:
+    if found.std is not None:
         spread = " times the spread" if found.relative else ""
-        how = f"noise of deviation {found.deviation:g}{spread}, {found.samples} draws, seed {found.seed}"
+        how = f"noise of standard deviation {found.std:g}{spread}, {found.samples} draws, seed {found.seed}"
     print(f"{len(tokens)} tokens: {' '.join(map(visible, tokens))}")
-    into = "at each layer's input" if found.mode == "afresh" else f"once, at {found.at[0]}"
+    into = "at each layer's input" if found.mode == "per_layer" else f"once, at {found.at[0]}"
     print(f"{how}, {into}: how far the column's token moves for each unit that the row's is moved")
     print("each block is a layer's output; that of layer k is hidden state k + 1\n")
     titles = []

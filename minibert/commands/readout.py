@@ -10,7 +10,7 @@ from minibert.errors import InputError
 from minibert.tables import table, visible, width
 
 if TYPE_CHECKING:
-    from minibert.lens.logit_lens import Readout
+    from minibert.lens.logit_lens import LogitLens
     from minibert.tokenizer import BertTokenizer
 
 
@@ -34,12 +34,12 @@ def add(verbs: Any) -> None:
 def readout(options: argparse.Namespace) -> int:
     """``minibert readout``."""
     from minibert.commands.verb import load_tokenizer
-    from minibert.lens.logit_lens import readout as read
+    from minibert.lens.logit_lens import logit_lens
 
     model, inputs, tokens = load_inputs(options)
     if options.token is not None and options.token >= len(tokens):
         raise InputError(f"There is no token {options.token}: this run has tokens 0 to {len(tokens) - 1}.")
-    found = read(model, inputs, min(options.top_k, model.config.vocab_size))
+    found = logit_lens(model, inputs, min(options.top_k, model.config.vocab_size))
     tokenizer = load_tokenizer(options.model)
     if options.json:
         pieces = [[tokenizer.convert_ids_to_tokens(row) for row in layer] for layer in found.ids.tolist()]
@@ -66,7 +66,7 @@ def what_is_seen(tokens: list[str], mask_token: str | None, token: int | None) -
     return f"hidden from the model: {mask_token} (token {listed}); all others it reads, and guesses what it reads"
 
 
-def _guesses(found: "Readout", token: int, tokenizer: "BertTokenizer") -> str:
+def _guesses(found: "LogitLens", token: int, tokenizer: "BertTokenizer") -> str:
     """A row per hidden state: the guesses at one position, and how far the last hidden state's has come."""
     last = visible(str(tokenizer.convert_ids_to_tokens([int(found.target_ids[token])])[0]))
     headers = (STATE, "guesses", f"{last}: rank", "probability")
@@ -81,7 +81,7 @@ def _guesses(found: "Readout", token: int, tokenizer: "BertTokenizer") -> str:
     return table(headers, rows, right=(STATE, *headers[2:]))
 
 
-def _positions(found: "Readout", tokens: list[str], tokenizer: "BertTokenizer", columns: int) -> str:
+def _positions(found: "LogitLens", tokens: list[str], tokenizer: "BertTokenizer", columns: int) -> str:
     """A row per hidden state, a column per token: the likeliest piece; as many tokens side by side as there is room."""
     pieces = [tokenizer.convert_ids_to_tokens(row) for row in found.ids[:, :, 0].tolist()]  # L + 1 of T
     columns_of = []

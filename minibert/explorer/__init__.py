@@ -8,9 +8,10 @@ knows, ``page.py`` makes the file, ``static/`` is the page itself.
 import html
 from pathlib import Path
 
-from minibert.explorer.content import DEVIATION, LETTERS, content_of
+from minibert.explorer.content import LETTERS, STD, content_of
 from minibert.explorer.page import page_html
 from minibert.pretrained import BertPreTrainedModel
+from minibert.renamed import older_arguments
 from minibert.source import Source, write_text
 from minibert.tokenizer import BertTokenizer
 
@@ -35,6 +36,7 @@ class Page(str):
         return f"<minibert page, {len(self.encode()) / 1e6:.1f} MB of HTML; str() has it, a notebook shows it>"
 
 
+@older_arguments
 def explore(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
@@ -44,7 +46,7 @@ def explore(
     *,
     name: str | None = None,
     samples: int | None = None,
-    deviation: float = DEVIATION,
+    std: float = STD,
     limit: int = LETTERS,
 ) -> Page:
     """The page of one text, or of two to compare: HTML that opens offline; written to ``path`` where that is given.
@@ -59,7 +61,7 @@ def explore(
         name: what the page calls the model; default the tokenizer's ``name_or_path``.
         samples: draws of noise for each position of the sensitivity maps; 0 leaves them out.  Default 4, and 0 for
             more than 128 tokens, where they would take minutes.
-        deviation: the standard deviation of that noise.
+        std: the standard deviation of that noise.
         limit: about how many letters the numbers may take.  Longer texts are shown in less detail; the page says what
             is left out.
 
@@ -67,7 +69,7 @@ def explore(
     """
     called = name or Path(str(tokenizer.name_or_path or type(model).__name__)).name
     texts = [text] if second is None else [text, second]
-    content = content_of(model, tokenizer, texts, name=called, samples=samples, deviation=deviation, limit=limit)
+    content = content_of(model, tokenizer, texts, name=called, samples=samples, std=std, limit=limit)
     page = Page(page_html(content))
     if path is not None:
         write_text(Path(path), page)

@@ -19,7 +19,7 @@ from minibert.tokenizer import BertTokenizer
 
 LETTERS = 7_700_000  # of all tensors of a page, so that the file stays under 8 MB
 SAMPLES = 4  # draws of noise for each position of a sensitivity map
-DEVIATION = 0.1
+STD = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def content_of(
     *,
     name: str,
     samples: int | None = None,
-    deviation: float = DEVIATION,
+    std: float = STD,
     limit: int = LETTERS,
 ) -> dict[str, Any]:
     """What the page of one or two ``texts`` holds.
@@ -65,7 +65,7 @@ def content_of(
     found = [sample_of(model, tokenizer, text, limit // len(texts)) for text in texts]
     content = content_of_samples(model, tokenizer, found, name=name)
     for walk, sample in zip(content["walks"], found, strict=True):
-        walk["sensitivity"] = sensitivity_of(model, sample, samples, deviation)
+        walk["sensitivity"] = sensitivity_of(model, sample, samples, std)
         walk["predictions_when_masked"] = masked_of(model, tokenizer, sample)
     return content
 
@@ -93,14 +93,14 @@ def described_walk(
     return about | walk | {"predictions": predictions(model, tokenizer, sample.reading, shown, kind)}
 
 
-def sensitivity_of(model: BertPreTrainedModel, sample: Sample, samples: int | None, deviation: float) -> dict[str, Any]:
+def sensitivity_of(model: BertPreTrainedModel, sample: Sample, samples: int | None, std: float) -> dict[str, Any]:
     """The maps, or why there are none."""
     T, shown = sample.reading.length, sample.detail.tokens
     if samples is None:
         samples = SAMPLES if SENTENCE_LIMIT >= T else 0
     if not samples:
         return {"reason": f"Sensitivity maps were not made for these {T} tokens; ask for them with --samples 4."}
-    return sensitivity_maps(model, sample.reading, shown, deviation, samples)
+    return sensitivity_maps(model, sample.reading, shown, std, samples)
 
 
 def masked_of(model: BertPreTrainedModel, tokenizer: BertTokenizer, sample: Sample) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """What the live page asks to change, as edits of the model: heads that write nothing, noise at one token.
 
-The noise is one draw, made of a seed, times the deviation: as the slider moves the disturbance grows in one direction,
+The noise is one draw, made of a seed, times the std: as the slider moves the disturbance grows in one direction,
 and what follows can be watched growing with it.
 """
 
@@ -19,16 +19,16 @@ from minibert.lens.editing import Change, edit, zero_head
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
 
-LARGEST_DEVIATION = 100.0
+LARGEST_STD = 100.0
 LARGEST_SEED = 2**31
 LARGEST_TEXT = 100_000  # positions; far above what any model reads
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of ``deviation`` on the vector of one token in hidden state ``depth``; 0: the embeddings."""
+    """Gaussian noise of ``std`` on the vector of one token in hidden state ``depth``; 0: the embeddings."""
 
-    deviation: float
+    std: float
     position: int
     depth: int
     seed: int
@@ -42,7 +42,7 @@ class Noise:
         """``value`` (1, T, H) with the noise."""
         drawn = torch.randn(value.shape[-1], generator=torch.Generator().manual_seed(self.seed))
         noisy = value.clone()
-        noisy[0, self.position] += self.deviation * drawn.to(value)
+        noisy[0, self.position] += self.std * drawn.to(value)
         return noisy
 
 
@@ -99,19 +99,19 @@ def parse_masked(masked: Any, texts: int) -> list[tuple[int, ...]]:
 
 
 def parse_noise(config: BertConfig, noise: Any, length: int) -> Noise | None:
-    """The noise of a question, for a text of ``length`` tokens; None where its deviation is 0."""
+    """The noise of a question, for a text of ``length`` tokens; None where its std is 0."""
     if noise is None:
         return None
     if not isinstance(noise, Mapping):
-        raise InputError("noise is an object with deviation, position, depth and seed.")
-    deviation = noise.get("deviation", 0)
-    is_number = isinstance(deviation, int | float) and not isinstance(deviation, bool)
-    if not (is_number and 0 <= deviation <= LARGEST_DEVIATION):
-        raise InputError(f"The noise's deviation is a number from 0 to {LARGEST_DEVIATION:g}.")
-    if not deviation:
+        raise InputError("noise is an object with std, position, depth and seed.")
+    std = noise.get("std", 0)
+    is_number = isinstance(std, int | float) and not isinstance(std, bool)
+    if not (is_number and 0 <= std <= LARGEST_STD):
+        raise InputError(f"The noise's std is a number from 0 to {LARGEST_STD:g}.")
+    if not std:
         return None
     return Noise(
-        float(deviation),
+        float(std),
         whole_number("position", noise.get("position", 0), length),
         whole_number("depth", noise.get("depth", 0), config.num_hidden_layers + 1),
         whole_number("seed", noise.get("seed", 0), LARGEST_SEED),

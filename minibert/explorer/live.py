@@ -11,8 +11,8 @@ from typing import Any
 
 from minibert.errors import InputError
 from minibert.explorer.content import (
-    DEVIATION,
     SAMPLES,
+    STD,
     Sample,
     content_of_samples,
     sample_of,
@@ -112,7 +112,7 @@ class Live:
                     self.model,
                     sample.reading,
                     sample.detail.tokens,
-                    DEVIATION,
+                    STD,
                     self.samples,
                     kind="float32",
                     progress=stop_unless_wanted,

@@ -21,7 +21,7 @@ from minibert.explorer.packing import pack
 from minibert.explorer.text import Reading
 from minibert.explorer.values import encoder_of, hidden_states
 from minibert.heads import BertForMaskedLM, BertForPreTraining
-from minibert.lens.logit_lens import readout
+from minibert.lens.logit_lens import logit_lens
 from minibert.lens.noise import sensitivity
 from minibert.lens.tracing import trace
 from minibert.points import hidden_state_names
@@ -30,7 +30,7 @@ from minibert.tokenizer import BertTokenizer
 
 GUESSES = 5  # pieces for each layer and token
 TOKENS_AT_ONCE = 4096  # of copies of a text, each with another token masked
-MODES: tuple[Literal["once", "afresh"], ...] = ("once", "afresh")
+MODES: tuple[Literal["single", "per_layer"], ...] = ("single", "per_layer")
 
 
 def predictions(
@@ -43,7 +43,7 @@ def predictions(
             "masked-language-modelling head), so its layers cannot be asked what they would predict. Checkpoints for "
             "BertForMaskedLM or BertForPreTraining have one."
         }
-    found = readout(model, reading.inputs, k=min(GUESSES, model.config.vocab_size))
+    found = logit_lens(model, reading.inputs, k=min(GUESSES, model.config.vocab_size))
     pieces = [[tokenizer.convert_ids_to_tokens(row) for row in layer] for layer in found.ids[:, :shown].tolist()]
     return {"pieces": pieces, "tensors": {"guesses": pack(found.probabilities[:, :shown], kind)}}
 
@@ -81,7 +81,7 @@ def sensitivity_maps(
     model: BertPreTrainedModel,
     reading: Reading,
     shown: int,
-    deviation: float,
+    std: float,
     samples: int,
     *,
     seed: int = 0,
@@ -98,7 +98,7 @@ def sensitivity_maps(
         found = sensitivity(
             encoder_of(model),
             reading.inputs,
-            deviation=deviation,
+            std=std,
             samples=samples,
             seed=seed,
             mode=mode,
@@ -106,7 +106,7 @@ def sensitivity_maps(
             progress=progress,
         )
         maps[mode] = pack(found.maps[:, :, :shown], kind)
-    return {"deviation": deviation, "samples": samples, "seed": seed, "tensors": maps}
+    return {"std": std, "samples": samples, "seed": seed, "tensors": maps}
 
 
 MATCHED = 16  # runs with positions moved; the longest words come first

@@ -5,20 +5,23 @@ All of it stands on the marks in the model and their watches (minibert/watch.py)
 ``noise.py`` perturbs them, ``jacobian.py`` is its exact limit, ``logit_lens.py`` asks each layer for a prediction.
 """
 
+from typing import Any
+
 from minibert.lens.ablation import ablate_heads
 from minibert.lens.drawing import draw_attention, draw_sensitivity
 from minibert.lens.editing import edit, force_attention, mean_head, patch, zero_head
 from minibert.lens.jacobian import exact_sensitivity, jacobian_block
-from minibert.lens.logit_lens import Readout, readout
+from minibert.lens.logit_lens import LogitLens, logit_lens
 from minibert.lens.noise import Sensitivity, sensitivity
 from minibert.lens.tracing import Trace, trace
 from minibert.lens.walking import Step, Walk, walk
 from minibert.points import Point, Points
+from minibert.renamed import older_name
 
 __all__ = [
+    "LogitLens",
     "Point",
     "Points",
-    "Readout",
     "Sensitivity",
     "Step",
     "Trace",
@@ -30,11 +33,19 @@ __all__ = [
     "exact_sensitivity",
     "force_attention",
     "jacobian_block",
+    "logit_lens",
     "mean_head",
     "patch",
-    "readout",
     "sensitivity",
     "trace",
     "walk",
     "zero_head",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find a name that is now another (PEP 562)."""
+    newer = older_name("minibert.lens", name)
+    if newer is None:
+        raise AttributeError(f"module 'minibert.lens' has no attribute {name!r}")
+    return globals()[newer]

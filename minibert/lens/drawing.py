@@ -22,6 +22,7 @@ from minibert.errors import InputError
 from minibert.lens.noise import Sensitivity
 from minibert.palette import shades, terminal_ramp
 from minibert.pictures import check_picture, need_matplotlib, new_figure, write_picture
+from minibert.renamed import older_arguments
 from minibert.tables import visible, width
 
 # Tried in this order before any other font of the machine: good-looking ones that many machines have.
@@ -36,8 +37,9 @@ MANY = 16  # panels; in more of them there are no labels, all heads of all layer
 UNIT = "movement for each unit of noise"
 
 
+@older_arguments
 def draw_attention(
-    found: Mapping[str, Tensor],
+    trace: Mapping[str, Tensor],
     path: str | Path | None = None,
     *,
     tokens: Sequence[str] | None = None,
@@ -48,7 +50,7 @@ def draw_attention(
     """Who looks at whom: a picture of one head, of a layer's heads, or of all heads of all layers.
 
     Args:
-        found: a trace; of a run's points only ``…attention.self.probabilities`` are needed.
+        trace: what :func:`minibert.trace` returned; only the points ``**.attention.self.probabilities`` are needed.
         path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
         tokens: the pieces, as labels; default numbers.
         layer, head: which, from 0; default all.
@@ -57,7 +59,7 @@ def draw_attention(
     Returns the matplotlib figure, which a notebook shows.  Warns when no font here has some of the letters.  Raises
     InputError, MissingExtraError.
     """
-    maps = [value for name, value in found.items() if name.endswith(".attention.self.probabilities")]
+    maps = [value for name, value in trace.items() if name.endswith(".attention.self.probabilities")]
     if not maps:
         raise InputError("There is no attention in this trace: trace it with '**.attention.self.probabilities'.")
     layers = chosen("layer", layer, len(maps))
@@ -71,8 +73,9 @@ def draw_attention(
     return _draw(panels, path, labels, labels, across, ("looks from", "to", "probability"), top=1.0)
 
 
+@older_arguments
 def draw_sensitivity(
-    found: Sensitivity,
+    sensitivity: Sensitivity,
     path: str | Path | None = None,
     *,
     tokens: Sequence[str] | None = None,
@@ -82,9 +85,9 @@ def draw_sensitivity(
     """How much each token moves when one is disturbed: a picture with a panel for each watched point.
 
     Args:
-        found: what :func:`minibert.sensitivity` or :func:`minibert.exact_sensitivity` returned.
+        sensitivity: what :func:`minibert.sensitivity` or :func:`minibert.exact_sensitivity` returned.
         path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
-        tokens: the pieces, as labels; default those that ``found`` knows, or numbers.
+        tokens: the pieces, as labels; default those that ``sensitivity`` knows, or numbers.
         layers: which of the watched points, from 0; default all.
         text: which text, when there are several.
 
@@ -92,20 +95,24 @@ def draw_sensitivity(
     what a token does to itself is more.  Warns when no font here has some of the letters.  Raises InputError,
     MissingExtraError.
     """
-    if found.maps.dim() == 4:
-        found = found.text(text)
-    T = found.maps.shape[-1]
-    known = tokens or (found.tokens and found.tokens[0]) or [str(i) for i in range(T)]
+    if sensitivity.maps.dim() == 4:
+        sensitivity = sensitivity.text(text)
+    T = sensitivity.maps.shape[-1]
+    known = tokens or (sensitivity.tokens and sensitivity.tokens[0]) or [str(i) for i in range(T)]
     labels = [visible(token) for token in known]
     if len(labels) != T:
         raise InputError(f"There are {len(labels)} tokens for tables of {T}.")
-    numbers = range(len(found.points)) if layers is None else [chosen("map", n, len(found.points))[0] for n in layers]
-    panels = [(found.points[number], found.maps[number]) for number in numbers]
-    rows = [" ".join(labels[i] for i in group) for group in found.positions]
+    shown = (
+        range(len(sensitivity.points))
+        if layers is None
+        else [chosen("map", n, len(sensitivity.points))[0] for n in layers]
+    )
+    panels = [(sensitivity.points[number], sensitivity.maps[number]) for number in shown]
+    rows = [" ".join(labels[i] for i in group) for group in sensitivity.positions]
     beside = [
         table[row, j].item()
         for _, table in panels
-        for row, group in enumerate(found.positions)
+        for row, group in enumerate(sensitivity.positions)
         for j in range(T)
         if j not in group and not table[row, j].isnan()
     ]

@@ -16,6 +16,7 @@ from minibert.inputs import whole_number
 from minibert.lens.noise import Sensitivity, fit
 from minibert.lens.perturbing import Disturbed, Mode, Positions, wide
 from minibert.lens.tracing import Inputs
+from minibert.renamed import newer_value
 
 
 def exact_sensitivity(
@@ -25,7 +26,7 @@ def exact_sensitivity(
     at: str = "embeddings",
     points: str | Iterable[str] | None = None,
     dtype: torch.dtype | None = torch.float64,
-    mode: Mode = "once",
+    mode: Mode = "single",
     positions: Positions | None = None,
     chunk: int | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
@@ -46,6 +47,7 @@ def exact_sensitivity(
     Costs as much as T · H forward passes of the texts (one for each position and direction), in either mode: for 32
     tokens of bert-base 24,576; ask for a few ``positions`` first.  Raises InputError.
     """
+    mode = newer_value("minibert.lens.perturbing.Mode", mode)
     run = Disturbed(model, inputs, at, mode, points, dtype)
     groups = run.groups(positions)
     needed = sorted({i for group in groups for i in group})
@@ -84,7 +86,7 @@ def jacobian_block(
     ``text`` is the row of the batch.  For the others see :func:`exact_sensitivity`, also for the cost: H forward
     passes.  Raises InputError.
     """
-    run = Disturbed(model, inputs, at, "once", point, dtype)
+    run = Disturbed(model, inputs, at, "single", point, dtype)
     i, j = run.groups(whole_number("i", i))[0][0], run.groups(whole_number("j", j))[0][0]
     text = whole_number("text", text)
     if len(run.points) > 1 or not 0 <= text < run.B or not run.real[text, [i, j]].all():
@@ -105,7 +107,7 @@ def jacobian_product(
 
     :func:`minibert.lens.noise.movements` gives the same for a step of full length.  One forward pass.
     """
-    run = Disturbed(model, inputs, at, "once", points, dtype)
+    run = Disturbed(model, inputs, at, "single", points, dtype)
     step = fit(run, direction)
     with torch.no_grad():
         derivatives = torch.func.jvp(lambda d: run.run({run.at[0]: d}), (torch.zeros_like(step),), (step,))[1]

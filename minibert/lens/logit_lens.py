@@ -20,7 +20,7 @@ from minibert.pretrained import BertPreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
-class Readout:
+class LogitLens:
     """Predictions of the embeddings (row 0) and of each layer, at each position.
 
     Of several texts all tables have a B in front; what stands at padding is no prediction of anything.
@@ -38,7 +38,9 @@ class Readout:
         return {name: as_grid(getattr(self, name)) for name in names}
 
 
-def readout(model: nn.Module, inputs: Inputs, k: int = 5, *, targets: Tensor | Sequence[int] | None = None) -> Readout:
+def logit_lens(
+    model: nn.Module, inputs: Inputs, k: int = 5, *, targets: Tensor | Sequence[int] | None = None
+) -> LogitLens:
     """What every hidden state, 0 (the embeddings) to L, would predict at each position.
 
     Args:
@@ -64,7 +66,7 @@ def readout(model: nn.Module, inputs: Inputs, k: int = 5, *, targets: Tensor | S
     found = [_read(predictions, state, followed, k) for state in states]
     tables = [torch.stack(parts, dim=1).cpu() for parts in zip(*found, strict=True)]  # (B, L + 1, T, …)
     ids, probabilities, ranks, chances = (table[0] if len(table) == 1 else table for table in tables)
-    return Readout(ids, probabilities, (followed[0] if len(followed) == 1 else followed).cpu(), chances, ranks)
+    return LogitLens(ids, probabilities, (followed[0] if len(followed) == 1 else followed).cpu(), chances, ranks)
 
 
 def _hidden_states(model: BertPreTrainedModel, inputs: Inputs) -> list[Tensor]:

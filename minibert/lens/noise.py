@@ -20,8 +20,10 @@ from tqdm import tqdm
 from minibert.errors import InputError
 from minibert.lens.perturbing import Disturbed, Mode, Positions, as_grid, wide
 from minibert.lens.tracing import Inputs
+from minibert.renamed import newer_value, older_arguments, older_attributes
 
 
+@older_attributes
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
     """Position × position tables, one for each watched layer.
@@ -36,8 +38,8 @@ class Sensitivity:
     positions: tuple[tuple[int, ...], ...]  # R: what was disturbed together; by default each token alone, so R = T
     mode: Mode
     tokens: tuple[tuple[str, ...], ...] | None  # B × T, where the inputs knew them
-    deviation: float | None = None  # of the noise; None: exact, the limit of none
-    relative: bool = False  # whether the deviation counts in the spread of the value at the point
+    std: float | None = None  # of the noise; None: exact, the limit of none
+    relative: bool = False  # whether ``std`` counts in the spread of the value at the point
     samples: int | None = None
     seed: int | None = None
 
@@ -62,8 +64,9 @@ class Sensitivity:
         """All of it as plain lists, for JSON."""
         return {
             "mode": self.mode,
-            "exact": self.deviation is None,
-            "deviation": self.deviation,
+            "exact": self.std is None,
+            "std": self.std,
+            "deviation": self.std,  # older name, until 0.3
             "relative": self.relative,
             "samples": self.samples,
             "seed": self.seed,
@@ -76,17 +79,18 @@ class Sensitivity:
         }
 
 
+@older_arguments
 def sensitivity(
     model: nn.Module,
     inputs: Inputs,
     *,
-    deviation: float = 0.1,
+    std: float = 0.1,
     relative: bool = False,
     samples: int = 8,
     seed: int = 0,
     at: str = "embeddings",
     points: str | Iterable[str] | None = None,
-    mode: Mode = "once",
+    mode: Mode = "single",
     positions: Positions | None = None,
     chunk: int | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
@@ -96,33 +100,34 @@ def sensitivity(
     Args:
         model: any model of minibert that reads (B, T), in eval mode.  Edits that are open act on every run.
         inputs: what the tokenizer returned.
-        deviation: the noise's standard deviation, in the units of the value at the point; or, with ``relative``,
+        std: the noise's standard deviation, in the units of the value at the point; or, with ``relative``,
             times the spread (the standard deviation) of all numbers of that text there.
         samples: draws for each position; the standard error falls with their root.
         seed: of the draws, which depend on nothing else: neither on the device, nor the dtype, nor ``chunk``.
         at: the point the noise is added to: any with a vector for each token, such as ``encoder.layer.2``.
         points: what to watch; default the output of every layer after ``at``.
-        mode: ``"once"``: noise goes in at ``at``, and all that follows is watched.  ``"afresh"``: into the input of
-            each layer, and only that layer's output is watched, what went before being undisturbed.
+        mode: ``"single"``: noise is added at ``at`` and every later point is measured.  ``"per_layer"``: noise is added
+            to the input of each layer, and only the output of that layer is measured.
         positions: a number, or several; each is disturbed by itself, but those in brackets of their own together:
             ``[1, (2, 3)]``.  A group's movement counts for the noise of the whole group.  Default: every token.
         chunk: how many disturbed copies are computed at once; default as many as make about 4096 tokens.
         progress: a function that is told (copies done, copies in all), or False for no progress bar.
 
     Costs R · samples forward passes of the texts, in chunks, in either mode.  The tables are exact to the rounding of
-    the model's dtype divided by the deviation: below 1e-3, convert the model, ``model.double()``.  Raises InputError.
+    the model's dtype divided by ``std``: below 1e-3, convert the model, ``model.double()``.  Raises InputError.
     """
-    if not (isinstance(deviation, int | float) and 0 < deviation < math.inf):
-        raise InputError(f"deviation is {deviation!r}; expected a number above 0: noise without spread moves nothing.")
+    if not (isinstance(std, int | float) and 0 < std < math.inf):
+        raise InputError(f"std is {std!r}; expected a number above 0: noise without spread moves nothing.")
     if type(samples) is not int or samples < 1:
         raise InputError(f"samples is {samples!r}; expected a whole number of at least 1.")
     if type(relative) is not bool:
         raise InputError(f"relative is {relative!r:.80}; expected True or False.")
     if type(seed) is not int or not -(1 << 63) <= seed < 1 << 64:
         raise InputError(f"seed is {seed!r}; expected a whole number of at most 64 bits.")
+    mode = newer_value("minibert.lens.perturbing.Mode", mode, stacklevel=5)
     run = Disturbed(model, inputs, at, mode, points)
     groups = run.groups(positions)
-    scales = _scales(run, deviation, relative)  # P of (B, 1, 1)
+    scales = _scales(run, std, relative)  # P of (B, 1, 1)
     total = len(groups) * samples
     draw = torch.Generator().manual_seed(seed)
     sums = torch.zeros(2, run.B, len(run.points), len(groups), run.T, dtype=torch.float64)
@@ -143,7 +148,7 @@ def sensitivity(
     maps, error = _root_and_error(sums, samples)
     return Sensitivity(
         run.finish(maps, groups), run.finish(error, groups), run.points, run.at, groups, mode, run.tokens(inputs),
-        deviation, relative, samples, seed,
+        std, relative, samples, seed,
     )  # fmt: skip
 
 
@@ -156,7 +161,7 @@ def movements(
     points: str | Iterable[str] | None = None,
 ) -> dict[str, Tensor]:
     """What ``disturbance`` (B, T, H), added at ``at``, adds to each later point: point → Δh (B, T, H)."""
-    run = Disturbed(model, inputs, at, "once", points)
+    run = Disturbed(model, inputs, at, "single", points)
     with torch.no_grad():
         values = run.run({run.at[0]: fit(run, disturbance)})
     return {name: value - run.clean[name] for name, value in zip(run.points, values, strict=True)}
@@ -172,12 +177,12 @@ def fit(run: Disturbed, disturbance: Tensor) -> Tensor:
     return disturbance.to(value)
 
 
-def _scales(run: Disturbed, deviation: float, relative: bool) -> dict[str, Tensor]:
+def _scales(run: Disturbed, std: float, relative: bool) -> dict[str, Tensor]:
     """For each point disturbed, each text's standard deviation of the noise: (B, 1, 1)."""
     scales = {}
     for name in run.injected:
         value = run.clean[name]
-        scale = torch.full((run.B, 1, 1), float(deviation), dtype=torch.float64)
+        scale = torch.full((run.B, 1, 1), float(std), dtype=torch.float64)
         if relative:
             spreads = [row[real].double().std(correction=0) for row, real in zip(value.cpu(), run.real, strict=True)]
             scale *= torch.stack(spreads)[:, None, None]

@@ -1,8 +1,8 @@
 """A run that is disturbed at some points and watched at others: what noise.py and jacobian.py share.
 
 The map from a disturbance to the values after it is one function, ``Disturbed.run``: noise is a large argument to it,
-a Jacobian its derivative at zero.  Two modes.  ``"once"``: the disturbance goes in at one point and all that follows
-is watched.  ``"afresh"``: it goes into the input of each layer and that layer's own output is watched; between two
+a Jacobian its derivative at zero.  Two modes.  ``"single"``: the disturbance goes in at one point and all that follows
+is watched.  ``"per_layer"``: it goes into the input of each layer and that layer's own output is watched; between two
 layers the undisturbed value is put back, so that one run of the model tells about every layer.
 """
 
@@ -20,7 +20,7 @@ from minibert.points import hidden_state_names, names_in, select
 from minibert.pretrained import BertPreTrainedModel
 from minibert.watch import Watch
 
-Mode = Literal["once", "afresh"]
+Mode = Literal["single", "per_layer"]
 Positions = int | Sequence[int | Sequence[int]]  # several, each alone, or in brackets of its own as a group
 TOKENS_AT_ONCE = 4096  # of all disturbed copies of the texts together
 
@@ -163,17 +163,17 @@ def _plan(
     embeddings, *layers = hidden_state_names(model.config.num_hidden_layers, model.encoder_prefix)
     start = _only(model, at)
     watched = None if points is None else select(model, [_known(model, name) for name in names_in(points)])
-    if mode == "afresh":
+    if mode == "per_layer":
         if start != embeddings:
-            raise InputError("In mode 'afresh' the input of each layer is disturbed; at is for mode 'once'.")
+            raise InputError("In mode 'per_layer' the input of each layer is disturbed; at is for mode 'single'.")
         other = [name for name in watched or () if name not in layers]
         if other:
-            raise InputError(f"In mode 'afresh' the outputs of layers are watched; {other[0]} is none.")
+            raise InputError(f"In mode 'per_layer' the outputs of layers are watched; {other[0]} is none.")
         inputs = dict(zip(layers, [start, *layers[:-1]], strict=True))
         names = watched or layers
         return tuple(names), tuple(inputs[name] for name in names)
-    if mode != "once":
-        raise InputError(f"mode is {mode!r}; there are 'once', and 'afresh' for the input of each layer.")
+    if mode != "single":
+        raise InputError(f"mode is {mode!r}; there are 'single', and 'per_layer' for the input of each layer.")
     order = {name: number for number, name in enumerate(model.points().by_name)}
     names = [name for name in layers if order[name] > order[start]] if watched is None else watched
     before = [name for name in names if order[name] <= order[start]]

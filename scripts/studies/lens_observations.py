@@ -1,6 +1,6 @@
 """Two published observations about noise in BERT, tried on a real model: are they so here?
 
-    python scripts/studies/lens_observations.py [--model FOLDER] [--samples 8] [--deviation 0.1] [--seed 0]
+    python scripts/studies/lens_observations.py [--model FOLDER] [--samples 8] [--std 0.1] [--seed 0]
 
 (a) Noise on punctuation hardly spreads.  (b) Layers 1 to 3 are local, and in the middle layers (of 12: 6 and 7) the
 tokens of one entity move together.  Each is turned into one number for each layer, a limit that was chosen before it
@@ -86,8 +86,8 @@ def measure(
         start = text.index(name)
         first, last = inputs.char_to_token(0, start), inputs.char_to_token(0, start + len(name) - 1)
         entities.append(range(first, last + 1))
-    settings = {"deviation": options.deviation, "samples": options.samples, "seed": options.seed}
-    once, afresh = (sensitivity(model, inputs, mode=mode, **settings).maps for mode in ("once", "afresh"))
+    settings = {"std": options.std, "samples": options.samples, "seed": options.seed}
+    once, afresh = (sensitivity(model, inputs, mode=mode, **settings).maps for mode in ("single", "per_layer"))
     return Case(tuple(inputs.tokens()), tuple(entities), once, afresh)
 
 
@@ -255,7 +255,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a folder with an English BERT; default all-MiniLM-L6-v2")
     parser.add_argument("--samples", type=positive, default=8, help="draws for each token (default 8)")
-    parser.add_argument("--deviation", type=float, default=0.1, help="of the noise (default 0.1)")
+    parser.add_argument("--std", type=float, default=0.1, help="of the noise (default 0.1)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     folder = options.model or minilm()
@@ -263,7 +263,7 @@ def main() -> int:
     cases = [measure(model, tokenizer, text, names, options) for text, names in SENTENCES.items()]
     print(
         f"{options.model or 'all-MiniLM-L6-v2'}: {model.config.num_hidden_layers} layers; "
-        f"{len(cases)} sentences, noise of deviation {options.deviation:g}, {options.samples} draws for each token, "
+        f"{len(cases)} sentences, noise of deviation {options.std:g}, {options.samples} draws for each token, "
         f"seed {options.seed}\n"
     )
     punctuation(cases)

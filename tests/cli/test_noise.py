@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import minibert
-from minibert import BertForPreTraining, BertTokenizer, exact_sensitivity, readout, sensitivity, trace
+from minibert import BertForPreTraining, BertTokenizer, exact_sensitivity, logit_lens, sensitivity, trace
 from minibert.cli import build_parser, main
 from minibert.lens.drawing import Scale, draw_blocks, fitting, numbers
 from minibert.tables import width
@@ -36,11 +36,11 @@ def run(*arguments: str) -> int:
 
 def test_noise_prints_the_tables(capsys, loaded) -> None:
     model, inputs = loaded
-    found = sensitivity(model, inputs, samples=3, seed=2, deviation=0.05)
+    found = sensitivity(model, inputs, samples=3, seed=2, std=0.05)
     tokens = inputs.tokens()
-    assert run("noise", TEXT, "--samples", "3", "--seed", "2", "--deviation", "0.05") == 0
+    assert run("noise", TEXT, "--samples", "3", "--seed", "2", "--std", "0.05") == 0
     printed = capsys.readouterr().out
-    assert "noise of deviation 0.05, 3 draws, seed 2, once, at bert.embeddings" in printed
+    assert "noise of standard deviation 0.05, 3 draws, seed 2, once, at bert.embeddings" in printed
     beside = found.maps[:, ~torch.eye(len(tokens), dtype=torch.bool)].max().item()
     assert f"{beside:.3g}; all above as {beside:.3g}, up to {found.maps.max():.3g}" in printed
     assert f"layer 1: {found.maps[1].min():.2g} to {found.maps[1].max():.2g}" in printed
@@ -57,10 +57,11 @@ def test_noise_prints_the_tables(capsys, loaded) -> None:
 def test_noise_json_layers_positions_exact(capsys, loaded) -> None:
     model, inputs = loaded
     assert (
-        run("noise", TEXT, "--json", "--mode", "afresh", "--layer", "1", "--position", "2", "3", "--samples", "2") == 0
+        run("noise", TEXT, "--json", "--mode", "per_layer", "--layer", "1", "--position", "2", "3", "--samples", "2")
+        == 0
     )
     content = json.loads(capsys.readouterr().out)
-    found = sensitivity(model, inputs, samples=2, mode="afresh", points="encoder.layer.1", positions=[2, 3])
+    found = sensitivity(model, inputs, samples=2, mode="per_layer", points="encoder.layer.1", positions=[2, 3])
     assert content == json.loads(json.dumps(found.to_dict()))
     assert content["at"] == ["bert.encoder.layer.0"] and content["tokens"] == [inputs.tokens()]
     assert run("noise", TEXT, "--json", "--exact", "--position", "2", "3", "--together") == 0
@@ -101,7 +102,7 @@ def test_pictures(tmp_path, capsys) -> None:
 
 def test_readout(capsys, loaded) -> None:
     model, inputs = loaded
-    found, tokenizer = readout(model, inputs), BertTokenizer.from_pretrained(FOLDER)
+    found, tokenizer = logit_lens(model, inputs), BertTokenizer.from_pretrained(FOLDER)
     assert run("readout", TEXT) == 0
     lines = capsys.readouterr().out.splitlines()
     for layer in range(3):
@@ -202,5 +203,5 @@ def test_help_has_an_example(verb: str, capsys) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
 def test_a_deviation_is_above_zero(value: str, capsys) -> None:
     with pytest.raises(SystemExit):
-        build_parser().parse_args(["noise", TEXT, "--model", FOLDER, f"--deviation={value}"])
+        build_parser().parse_args(["noise", TEXT, "--model", FOLDER, f"--std={value}"])
     assert "is not a number above 0" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from minibert.explorer.live import Live
 from minibert.explorer.packing import unpack
 from minibert.explorer.text import read
 from minibert.explorer.views import predictions_when_masked
-from minibert.lens.logit_lens import readout
+from minibert.lens.logit_lens import logit_lens
 from tests.explorer.conftest import FIRST, SECOND
 
 
@@ -80,7 +80,7 @@ def test_predictions_when_masked_are_those_of_the_masked_text(model, tokenizer, 
     guesses = unpack(found["tensors"]["guesses"])
     assert guesses.shape == (4, 11, 5)
     for position in (1, 5, 8):
-        expected = readout(model, read(model, tokenizer, FIRST, (position,)).inputs)
+        expected = logit_lens(model, read(model, tokenizer, FIRST, (position,)).inputs)
         torch.testing.assert_close(guesses[:, position], expected.probabilities[:, position], rtol=0, atol=1e-6)
         ids = expected.ids[:, position]
         assert [row[position] for row in found["pieces"]] == [tokenizer.convert_ids_to_tokens(row) for row in ids]

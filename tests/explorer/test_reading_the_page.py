@@ -11,7 +11,7 @@ import torch
 from minibert import explore
 from minibert.embedding.similarity import word_similarity
 from minibert.explorer import page as pages
-from minibert.lens.logit_lens import readout
+from minibert.lens.logit_lens import logit_lens
 from minibert.palette import shades
 from tests.explorer.conftest import FIRST, SECOND
 from tests.support.browser import numbers
@@ -169,7 +169,7 @@ def test_what_the_model_sees_is_marked_and_one_click_masks_it(opened, model, tok
     assert opened.text(".visibility").startswith("Visible to the model: bank is part of the input")
     opened.click('[data-key="mask"]')
     assert opened.text(".visibility").startswith("Masked: this view shows the run with [MASK] in place of bank")
-    expected = readout(model, tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt"), k=5)
+    expected = logit_lens(model, tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt"), k=5)
     for depth in range(4):
         card = f".guesses:nth-child({depth + 1})"
         assert opened.texts(f"{card} .bar-name") == tokenizer.convert_ids_to_tokens(expected.ids[depth, 5])

@@ -126,10 +126,10 @@ def test_tells_the_browser_to_keep_it_to_itself(port) -> None:
         ("/edits", {"texts": [FIRST], "heads": [[3, 0]]}, "layer is a whole number from 0 to 2"),
         ("/edits", {"texts": [FIRST], "heads": [[0, True]]}, "head is a whole number from 0 to 3"),
         ("/edits", {"texts": [FIRST], "heads": "all"}, "list of pairs"),
-        ("/edits", {"texts": [FIRST], "noise": {"deviation": -1}}, "number from 0 to 100"),
-        ("/edits", {"texts": [FIRST], "noise": {"deviation": 1e400}}, "number from 0 to 100"),
-        ("/edits", {"texts": [FIRST], "noise": {"deviation": 1, "position": 99}}, "position is a whole number"),
-        ("/edits", {"texts": [FIRST], "noise": {"deviation": 1, "seed": 2**40}}, "seed is a whole number"),
+        ("/edits", {"texts": [FIRST], "noise": {"std": -1}}, "number from 0 to 100"),
+        ("/edits", {"texts": [FIRST], "noise": {"std": 1e400}}, "number from 0 to 100"),
+        ("/edits", {"texts": [FIRST], "noise": {"std": 1, "position": 99}}, "position is a whole number"),
+        ("/edits", {"texts": [FIRST], "noise": {"std": 1, "seed": 2**40}}, "seed is a whole number"),
         ("/sensitivity", {"text": None}, "list of one or two texts"),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_missing_head_is_edit_with_zero_head(port, model, tokenizer) -> None:
 
 
 def test_noise_is_edit_at_the_place(port, model, tokenizer) -> None:
-    noise = {"deviation": 0.5, "position": 5, "depth": 1, "seed": 3}
+    noise = {"std": 0.5, "position": 5, "depth": 1, "seed": 3}
     _, answer = ask(port, "/edits", {"texts": [FIRST], "noise": noise})
     drawn = torch.randn(24, generator=torch.Generator().manual_seed(3))
 
@@ -177,7 +177,7 @@ def test_noise_is_edit_at_the_place(port, model, tokenizer) -> None:
         expected = found[f"bert.encoder.layer.{layer}"][0]
         assert torch.equal(unpack(answer["walks"][0]["tensors"]["hidden"])[layer + 1], expected)
     assert unpack(answer["walks"][0]["tensors"]["ripple"])[0].count_nonzero() == 0
-    _, none = ask(port, "/edits", {"texts": [FIRST], "noise": noise | {"deviation": 0}})
+    _, none = ask(port, "/edits", {"texts": [FIRST], "noise": noise | {"std": 0}})
     assert unpack(none["walks"][0]["tensors"]["ripple"]).count_nonzero() == 0
 
 
@@ -187,7 +187,7 @@ def test_sensitivity_without_a_head(port, model, tokenizer) -> None:
     _, answer = ask(port, "/sensitivity", {"text": FIRST, "heads": [[0, 1]]})
     with edit(model.bert, "encoder.layer.0.attention.self.context_heads", zero_head(1)):
         expected = sensitivity(model.bert, tokenizer(FIRST, return_tensors="pt"), samples=4).maps
-    assert torch.equal(unpack(answer["tensors"]["once"]), expected.float())
+    assert torch.equal(unpack(answer["tensors"]["single"]), expected.float())
     assert answer["heads"] == [[0, 1]]
 
 
@@ -266,7 +266,7 @@ def test_a_refused_text_in_the_browser(live) -> None:
 
 
 def test_masking_with_one_click_in_the_browser(live, model, tokenizer) -> None:
-    from minibert.lens.logit_lens import readout
+    from minibert.lens.logit_lens import logit_lens
 
     live.view("predictions")
     assert live.texts(".seen button")[4] == "visible"
@@ -274,7 +274,7 @@ def test_masking_with_one_click_in_the_browser(live, model, tokenizer) -> None:
     live.wait(lambda: live.texts(".seen button")[4] == "masked")
     assert live.text('[data-token="5"] .piece') == "[MASK]" and live.text('[data-token="5"] s') == "bank"
     live.click('[data-token="5"]')
-    expected = readout(model, tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt"), k=5)
+    expected = logit_lens(model, tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt"), k=5)
     shown = numbers(live.texts(".guesses:last-child .bar-number"))
     torch.testing.assert_close(torch.tensor(shown), expected.probabilities[3, 5], rtol=0, atol=6e-5)
     live.view("tokens")

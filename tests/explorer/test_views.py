@@ -128,10 +128,10 @@ def test_hidden_states(opened, found) -> None:
 
 
 def test_predictions_of_every_layer(opened, model, tokenizer) -> None:
-    from minibert.lens.logit_lens import readout
+    from minibert.lens.logit_lens import logit_lens
 
     opened.view("predictions")
-    expected = readout(model, tokenizer(FIRST, return_tensors="pt"), k=5)
+    expected = logit_lens(model, tokenizer(FIRST, return_tensors="pt"), k=5)
     for depth in range(4):
         card = f".guesses:nth-child({depth + 1})"
         assert opened.texts(f"{card} .bar-name") == tokenizer.convert_ids_to_tokens(expected.ids[depth, 5])
@@ -158,14 +158,14 @@ def test_sensitivity(opened, model, tokenizer) -> None:
     opened.view("sensitivity")
     opened.slide('[data-key="slide-layer"]', 2)
     inputs = tokenizer(FIRST, return_tensors="pt")
-    for mode in ("once", "afresh"):
+    for mode in ("single", "per_layer"):
         opened.click(f'[data-key="mode-{mode}"]')
         maps = sensitivity(model.bert, inputs, samples=4, mode=mode).maps
         opened.focus('[data-key="sensitivity"]')
-        opened.press("\ue015" if mode == "once" else "\ue014")
+        opened.press("\ue015" if mode == "single" else "\ue014")
         said = opened.spoken()
-        assert said.startswith("noise at of moves [CLS]: " if mode == "once" else "noise at of moves he: ")
-        assert_near(numbers([said.split(": ")[1]]), [maps[2, 6, 0 if mode == "once" else 1]])
+        assert said.startswith("noise at of moves [CLS]: " if mode == "single" else "noise at of moves he: ")
+        assert_near(numbers([said.split(": ")[1]]), [maps[2, 6, 0 if mode == "single" else 1]])
     opened.click('[data-key="diagonal"]')
     assert not opened.run("return document.querySelector('[data-key=diagonal]').checked")
 

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-from minibert import InputError, edit, readout, trace, zero_head
+from minibert import InputError, edit, logit_lens, trace, zero_head
 from tests.support.small_models import assert_no_trace, eager, inputs_for, small
 
 
 @pytest.mark.parametrize("name", ["BertForMaskedLM", "BertForPreTraining"])
 def test_each_row_is_the_head_on_a_hidden_state(name: str) -> None:
     model, inputs = small(name), inputs_for(name)
-    found = readout(model, inputs, k=4)
+    found = logit_lens(model, inputs, k=4)
     assert found.ids.shape == found.probabilities.shape == (3, 4, 9, 4)
     assert found.target_ids.shape == (3, 9) and found.target_ranks.shape == (3, 4, 9)
     values = trace(model, inputs)
@@ -34,7 +34,7 @@ def test_each_row_is_the_head_on_a_hidden_state(name: str) -> None:
 def test_the_last_row_is_what_the_model_says() -> None:
     model, inputs = small("BertForMaskedLM"), inputs_for()
     logits = eager(model, inputs).logits
-    found = readout(model, inputs, k=1)
+    found = logit_lens(model, inputs, k=1)
     assert torch.equal(found.ids[:, -1, :, 0], logits.argmax(-1))
     assert torch.equal(found.probabilities[:, -1, :, 0], logits.softmax(-1).amax(-1))
 
@@ -42,10 +42,10 @@ def test_the_last_row_is_what_the_model_says() -> None:
 def test_one_text_and_targets() -> None:
     model = small("BertForMaskedLM")
     inputs = {"input_ids": torch.tensor([[3, 7, 11]])}
-    found = readout(model, inputs, k=2, targets=[3, 7, 11])
+    found = logit_lens(model, inputs, k=2, targets=[3, 7, 11])
     assert found.ids.shape == (4, 3, 2) and found.target_ids.tolist() == [3, 7, 11]
     assert found.target_ranks.shape == (4, 3)
-    same = readout(model, inputs, k=60)
+    same = logit_lens(model, inputs, k=60)
     place = (same.ids[2, 1] == 7).nonzero().item()
     assert found.target_ranks[2, 1] == place + 1
     assert found.target_probabilities[2, 1] == same.probabilities[2, 1, place]
@@ -55,9 +55,9 @@ def test_one_text_and_targets() -> None:
 
 def test_edits_act() -> None:
     model, inputs = small("BertForMaskedLM"), inputs_for()
-    before = readout(model, inputs)
+    before = logit_lens(model, inputs)
     with edit(model, "bert.encoder.layer.1.attention.self.context_heads", zero_head(0)):
-        after = readout(model, inputs)
+        after = logit_lens(model, inputs)
     assert torch.equal(before.probabilities[:, :2], after.probabilities[:, :2])
     assert (before.probabilities[:, 2:] - after.probabilities[:, 2:]).abs().max() > 1e-3
     assert_no_trace(model)
@@ -76,4 +76,4 @@ def test_edits_act() -> None:
 )
 def test_mistakes_are_sentences(name: str, arguments, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        readout(small(name), inputs_for(), **arguments)
+        logit_lens(small(name), inputs_for(), **arguments)

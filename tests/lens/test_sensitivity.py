@@ -47,7 +47,7 @@ def test_exact_blocks_are_jacrevs(start: str) -> None:
 
 def test_exact_afresh_is_jacrev_of_each_layer_alone() -> None:
     model = small().double()
-    found = exact_sensitivity(model, SENTENCE, mode="afresh")
+    found = exact_sensitivity(model, SENTENCE, mode="per_layer")
     assert found.points == LAYERS and found.at == ("embeddings", *LAYERS[:2])
     for number, (start, end) in enumerate(zip(found.at, LAYERS, strict=True)):
         whole = reverse_jacobian(model, SENTENCE, start, end)[0, :, :, 0]
@@ -82,21 +82,21 @@ def test_noise_comes_to_j_times_noise_in_proportion_to_the_deviation() -> None:
             assert rate == pytest.approx(rates[1], rel=0.1)
 
 
-@pytest.mark.parametrize("mode", ["once", "afresh"])
+@pytest.mark.parametrize("mode", ["single", "per_layer"])
 def test_the_tables_are_of_these_draws_and_come_to_j_times_them(mode: str) -> None:
     model = small().double()
     draw = torch.Generator().manual_seed(3)
-    names = ("embeddings",) if mode == "once" else ("embeddings", *LAYERS[:2])
+    names = ("embeddings",) if mode == "single" else ("embeddings", *LAYERS[:2])
     draws = [torch.randn(len(names), 1, 1, 12, dtype=torch.float64, generator=draw).view(-1, 12) for _ in range(4)]
     errors = []
     for deviation in (1e-2, 1e-3, 1e-4):
-        found = sensitivity(model, SENTENCE, mode=mode, positions=2, samples=4, seed=3, deviation=deviation)
+        found = sensitivity(model, SENTENCE, mode=mode, positions=2, samples=4, seed=3, std=deviation)
         squares = torch.zeros(2, 3, 5, dtype=torch.float64)
         for one in draws:
             for number, at in enumerate(names):
                 noise = torch.zeros(1, 5, 12, dtype=torch.float64)
                 noise[0, 2] = deviation * one[number]
-                ends = LAYERS if mode == "once" else LAYERS[number : number + 1]
+                ends = LAYERS if mode == "single" else LAYERS[number : number + 1]
                 for kind, run in enumerate((movements, jacobian_product)):
                     moved = run(model, SENTENCE, noise, at=at, points=ends)
                     for end, value in moved.items():
@@ -107,10 +107,10 @@ def test_the_tables_are_of_these_draws_and_come_to_j_times_them(mode: str) -> No
     assert errors[2] == pytest.approx(errors[1], rel=0.1)
 
 
-@pytest.mark.parametrize("mode", ["once", "afresh"])
+@pytest.mark.parametrize("mode", ["single", "per_layer"])
 def test_estimates_lie_within_4_standard_errors_of_the_exact_norms(mode: str) -> None:
     model, inputs = small().double(), inputs_for()
-    found = sensitivity(model, inputs, mode=mode, deviation=1e-5, samples=400)
+    found = sensitivity(model, inputs, mode=mode, std=1e-5, samples=400)
     exact = exact_sensitivity(model, inputs, mode=mode)
     known = ~exact.maps.isnan()
     assert torch.equal(known, ~found.maps.isnan())
@@ -135,7 +135,7 @@ def test_a_value_that_is_handed_on_has_1_with_itself() -> None:
     torch.testing.assert_close(same.standard_error[0][same.maps[0] > 0.5], torch.zeros(5).double(), atol=1e-7, rtol=0)
 
 
-@pytest.mark.parametrize("mode", ["once", "afresh"])
+@pytest.mark.parametrize("mode", ["single", "per_layer"])
 def test_the_seed_alone_decides(mode: str) -> None:
     model, inputs = small(), inputs_for()
     first = sensitivity(model, inputs, mode=mode, seed=5)
@@ -176,7 +176,7 @@ def test_several_positions_and_groups() -> None:
     assert torch.equal(some.maps[:, 0], every.maps[:, 3]) and torch.equal(some.maps[:, 2], every.maps[:, 4])
     group = every.maps[:, 1:3].square().mean(dim=1).sqrt()
     torch.testing.assert_close(some.maps[:, 1], group, atol=1e-12, rtol=0)
-    noise = sensitivity(model, SENTENCE, positions=[3, (1, 2), -1], deviation=1e-5, samples=300)
+    noise = sensitivity(model, SENTENCE, positions=[3, (1, 2), -1], std=1e-5, samples=300)
     assert ((noise.maps - some.maps).abs() / noise.standard_error).max() < 4
 
 
@@ -185,10 +185,10 @@ def test_relative_deviation_is_in_the_spread_of_the_text() -> None:
     tokens = trace(model, inputs)["embeddings"][2, :3]
     alone = {name: value[2:, :3] for name, value in inputs.items()}
     spread = tokens.std(correction=0).item()
-    relative = sensitivity(model, alone, deviation=0.5, relative=True)
-    absolute = sensitivity(model, alone, deviation=0.5 * spread)
+    relative = sensitivity(model, alone, std=0.5, relative=True)
+    absolute = sensitivity(model, alone, std=0.5 * spread)
     torch.testing.assert_close(relative.maps, absolute.maps, atol=1e-12, rtol=0)
-    assert (relative.maps - sensitivity(model, alone, deviation=0.5).maps).abs().max() > 1e-3
+    assert (relative.maps - sensitivity(model, alone, std=0.5).maps).abs().max() > 1e-3
 
 
 def test_edits_act_on_every_run() -> None:
@@ -197,7 +197,7 @@ def test_edits_act_on_every_run() -> None:
     exact = exact_sensitivity(model, SENTENCE)
     with edit(model, point, zero_head(0)):
         found = exact_sensitivity(model, SENTENCE)
-        noise = sensitivity(model, SENTENCE, deviation=1e-5, samples=200)
+        noise = sensitivity(model, SENTENCE, std=1e-5, samples=200)
     assert (found.maps - exact.maps).abs().max() > 1e-2
     assert ((noise.maps - found.maps).abs() / noise.standard_error).max() < 4.5
     with edit(model, point, zero_head(0, 1)):
@@ -226,19 +226,19 @@ def test_tokens_and_progress(minilm) -> None:
     assert found.tokens == (("[CLS]", "new", "york", "is", "large", ".", "[SEP]"),)
     assert told == [(5, 14), (10, 14), (14, 14)]
     exact = exact_sensitivity(model, inputs, positions=[2], progress=False)
-    near = sensitivity(model.double(), inputs, positions=[2], deviation=1e-4, samples=60)
+    near = sensitivity(model.double(), inputs, positions=[2], std=1e-4, samples=60)
     assert ((near.maps - exact.maps).abs() / near.standard_error).max() < 5
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"deviation": 0}, "expected a number above 0"),
-        ({"deviation": float("nan")}, "expected a number above 0"),
+        ({"std": 0}, "expected a number above 0"),
+        ({"std": float("nan")}, "expected a number above 0"),
         ({"samples": 0}, "samples is 0; expected a whole number of at least 1"),
-        ({"mode": "twice"}, "mode is 'twice'; there are 'once', and 'afresh'"),
-        ({"mode": "afresh", "at": "encoder.layer.0"}, "at is for mode 'once'"),
-        ({"mode": "afresh", "points": "pooler"}, "the outputs of layers are watched; pooler is none"),
+        ({"mode": "twice"}, "mode is 'twice'; there are 'single', and 'per_layer'"),
+        ({"mode": "per_layer", "at": "encoder.layer.0"}, "at is for mode 'single'"),
+        ({"mode": "per_layer", "points": "pooler"}, "the outputs of layers are watched; pooler is none"),
         ({"at": "encoder.layer.2"}, "No layer comes after encoder.layer.2"),
         ({"at": "encoder.layer.1", "points": "encoder.layer.0"}, "encoder.layer.0 comes after encoder.layer.1"),
         ({"at": "encoder.layer.*"}, "names 3 points; noise goes in at one"),
@@ -270,3 +270,15 @@ def test_more_mistakes() -> None:
         jacobian_block(small(), inputs_for(), "embeddings", 0, "encoder.layer.0", 7, text=2)
     with pytest.raises(InputError, match="expected"):
         movements(small(), SENTENCE, torch.zeros(1, 4, 12))
+
+
+def test_older_modes_and_arguments_are_taken() -> None:
+    model = small()
+    expected = sensitivity(model, SENTENCE, mode="per_layer", std=0.2, samples=1)
+    with pytest.warns(DeprecationWarning, match="'afresh' is now 'per_layer'") as warned:
+        older = sensitivity(model, SENTENCE, mode="afresh", deviation=0.2, samples=1)
+    assert {warning.filename for warning in warned} == {__file__} and older.mode == "per_layer"
+    assert torch.equal(older.maps, expected.maps)
+    with pytest.warns(DeprecationWarning, match="'once' is now 'single'") as warned:
+        assert exact_sensitivity(model, SENTENCE, mode="once", positions=1).mode == "single"
+    assert {warning.filename for warning in warned} == {__file__}

@@ -12,9 +12,9 @@ from minibert import (
     edit,
     exact_sensitivity,
     force_attention,
+    logit_lens,
     mean_head,
     patch,
-    readout,
     sensitivity,
     trace,
     walk,
@@ -65,13 +65,13 @@ PLACES = [
     (changed_by(partial(patch, torch.zeros(())), "tokens"), "tokens"),
     (changed_by(partial(patch, torch.zeros(())), "heads"), "heads"),
     (lambda model, inputs, pattern: force_attention(pattern), "pattern"),
-    *((lambda model, right, **wrong: readout(model, **{"inputs": right, **wrong}), name)
+    *((lambda model, right, **wrong: logit_lens(model, **{"inputs": right, **wrong}), name)
       for name in ("inputs", "k", "targets")),
     *((lambda model, right, **wrong: ablate_heads(
         model, **{"inputs": right, "metric": lambda outputs: outputs.logits[0, 0, 0], **wrong}), name)
       for name in ("inputs", "metric", "how")),
     *((lambda model, right, **wrong: sensitivity(model, **{"inputs": right, "samples": 1, "positions": [0], **wrong}),
-       name) for name in ("inputs", "at", "points", "deviation", "relative", "samples", "seed", "mode", "positions",
+       name) for name in ("inputs", "at", "points", "std", "relative", "samples", "seed", "mode", "positions",
                           "chunk")),
     *((lambda model, right, **wrong: exact_sensitivity(model, **{"inputs": right, "positions": [0], **wrong}), name)
       for name in ("inputs", "at", "points", "dtype", "mode", "positions", "chunk")),

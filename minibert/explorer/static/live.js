@@ -7,7 +7,7 @@ import { heat } from "./heat.js";
 import { say } from "./hint.js";
 import { choose, chooseToken, currentWalk, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
 
-const edits = { heads: [], noise: { deviation: 0, position: 1, depth: 0, seed: 0 } };
+const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 } };
 const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer question replaces an older
 let waiting = null; // the question that is on its way
 let asked = null; // the walk whose sensitivity is being computed
@@ -29,7 +29,7 @@ async function ask(path, question, signal) {
 }
 
 function isEdited() {
-  return edits.heads.length > 0 || edits.noise.deviation > 0;
+  return edits.heads.length > 0 || edits.noise.std > 0;
 }
 
 export function livePanel() {
@@ -50,7 +50,7 @@ export function livePanel() {
       },
     }),
   );
-  const deviation = el("input", {
+  const std = el("input", {
     type: "range",
     min: 0,
     max: 3,
@@ -58,7 +58,7 @@ export function livePanel() {
     value: 0,
     "aria-label": "Deviation of the noise",
     data: { key: "noise" },
-    oninput: () => setNoise({ deviation: Number(deviation.value), position: state.token }),
+    oninput: () => setNoise({ std: Number(std.value), position: state.token }),
   });
   const depth = el(
     "select",
@@ -83,7 +83,7 @@ export function livePanel() {
       onclick: () => {
         if (edits.heads.length) for (const walk of page().walks) delete walk.sensitivity;
         edits.heads = [];
-        setNoise({ deviation: 0 });
+        setNoise({ std: 0 });
       },
     },
     "Undo all",
@@ -110,7 +110,7 @@ export function livePanel() {
   function run() {
     return send("walks", { texts: texts() }, (found) => {
       edits.heads = [];
-      edits.noise.deviation = 0;
+      edits.noise.std = 0;
       setContent(found);
       pairShared();
       if (found.walks.length < 2 && state.view === "comparison") state.view = "tokens";
@@ -162,10 +162,10 @@ export function livePanel() {
     const gone = edits.heads.some(([l, h]) => l === layer && h === head);
     knock.textContent = `${gone ? "Put back" : "Knock out"} layer ${layer}, head ${head}`;
     mask.replaceChildren(currentWalk().special[state.token] ? "" : maskControl(state.token));
-    deviation.value = edits.noise.deviation;
-    const at = edits.noise.deviation ? edits.noise.position : state.token;
+    std.value = edits.noise.std;
+    const at = edits.noise.std ? edits.noise.position : state.token;
     where.replaceChildren(
-      `${number(edits.noise.deviation)} at `,
+      `${number(edits.noise.std)} at `,
       piece(currentWalk().tokens[at] ?? "", currentWalk()),
       ` (${at})`,
     );
@@ -192,7 +192,7 @@ export function livePanel() {
     el(
       "div",
       { class: "live-row" },
-      el("label", { class: "noise" }, el("span", {}, "Noise"), deviation, where),
+      el("label", { class: "noise" }, el("span", {}, "Noise"), std, where),
       depth,
       mask,
       knock,

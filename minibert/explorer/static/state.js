@@ -12,7 +12,7 @@ export const state = {
   first: 0, // of the numbers of a vector that are written out
   show: "whole", // whole, edited or change
   diagonal: true,
-  mode: "once", // of the noise in the sensitivity maps
+  mode: "single", // of the noise in the sensitivity maps
   masked: false, // in a page that cannot run the model: the predictions with the chosen token masked
   matched: false, // two texts: the word at the same position in both
 };

@@ -13,8 +13,8 @@ function modeChoice() {
   segmented(
     holder,
     [
-      ["once", "Noise once"],
-      ["afresh", "Afresh at each layer"],
+      ["single", "Noise once"],
+      ["per_layer", "Afresh at each layer"],
     ],
     state.mode,
     (mode) => choose({ mode }),
@@ -56,11 +56,11 @@ export function sensitivityView(width) {
         `Moved by noise, output of layer ${layer}`,
         modeChoice(),
         note(
-          state.mode === "once"
+          state.mode === "single"
             ? "Noise goes into the embeddings once, and every later layer is watched. "
             : "Noise goes into the input of this layer, and what it does within the layer is watched. ",
           "Row: the token that is disturbed. Column: the token that moves. The number: how far it moves, in sizes of the disturbance. ",
-          `Gaussian noise of standard deviation ${number(found.deviation)}, ${found.samples} draws, seed ${found.seed}.`,
+          `Gaussian noise of standard deviation ${number(found.std)}, ${found.samples} draws, seed ${found.seed}.`,
           found.heads?.length ? ` Without the heads ${found.heads.map((pair) => pair.join(".")).join(", ")}.` : "",
         ),
         el(
