@@ -124,8 +124,8 @@ def embed_texts(options: argparse.Namespace) -> int:
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     """Write the vectors of a file into a folder."""
     from minibert.corpus import embed_corpus
-    from minibert.corpus.rows import open_input
     from minibert.corpus.run import SHARD_ROWS, check_arguments
+    from minibert.data.opening import open_texts
     from minibert.destination import check_folder
     from minibert.devices import find_device
     from minibert.embedding import Embedder
@@ -138,8 +138,8 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     check_folder(output)
     plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
     check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
-    with saying("minibert.corpus"):
-        given["column"] = open_input(options.input, given.get("column"), given.get("id_column")).given_column
+    with saying("minibert.data"):
+        given["column"] = open_texts(options.input, given.get("column"), given.get("id_column")).named_column
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
         report = embed_corpus(embedder, options.input, output, **given, **encoding(options))

@@ -166,7 +166,7 @@ def report(found: "Finetuned", options: argparse.Namespace) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """``minibert predict``."""
-    from minibert.corpus.formats import data_path
+    from minibert.data.formats import data_path
     from minibert.destination import check_file
     from minibert.finetuning import Predictor
     from minibert.finetuning.output import check_output

@@ -118,7 +118,7 @@ def pretrain(options: argparse.Namespace) -> int:
     device = find_device(options.device)
     with (
         gather_workers(device, sharded=options.fsdp) as workers,
-        saying("minibert.training", "minibert.pretraining", "minibert.corpus"),
+        saying("minibert.training", "minibert.pretraining", "minibert.data"),
     ):
         text, start = text_of(options), start_of(options)
         gather = not options.no_gather

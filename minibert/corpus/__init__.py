@@ -1,7 +1,7 @@
 """Whole corpora: a file of texts in, a folder of numbered shards of vectors out, and the nearest texts from it.
 
-Start with ``run.py``, the whole story in a page; ``rows.py`` reads the input, ``shards.py`` and ``manifest.py`` say
-what lies in the folder, ``search.py`` answers from it.
+Start with ``run.py``.  ``shards.py`` and ``manifest.py`` say what lies in the folder, ``search.py`` answers from it;
+``minibert/data/`` reads the input.
 """
 
 from minibert.corpus.run import CorpusReport, embed_corpus

@@ -13,19 +13,19 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from minibert._version import __version__
 from minibert.checksum import file_digest, json_digest, read_sealed, write_sealed
-from minibert.corpus.rows import Input, Survey
 from minibert.corpus.shards import Record, read_record, write_lines
+from minibert.data.columns import TextColumn
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
 from minibert.hub import commit_of
 from minibert.model import BertModel
-from minibert.source import is_demo, is_file, local_folder, write_text
+from minibert.source import Checkpoint, is_demo, is_file, write_text
 
 logger = logging.getLogger("minibert.corpus")
 KIND, VERSION = "minibert corpus", 2
@@ -39,8 +39,16 @@ NAMES = {"model.source", "model.revision", "input.file"}  # may differ: the chec
 Plan = dict[str, Any]
 
 
+class InputCounts(NamedTuple):
+    """What one reading of the whole input tells, before anything is computed."""
+
+    rows: int
+    bad: int
+    ids_are_numbers: bool  # all of them, of 64 bits; a column of a parquet file must know
+
+
 def make_plan(
-    embedder: Embedder, encoding: Mapping[str, Any], source: Input, found: Survey, output: Mapping[str, Any]
+    embedder: Embedder, encoding: Mapping[str, Any], source: TextColumn, counts: InputCounts, output: Mapping[str, Any]
 ) -> Plan:
     """What decides every bit of the result, apart from the machine and its number of threads."""
     plan = {
@@ -55,10 +63,10 @@ def make_plan(
             "sha256": file_digest(source.path),
             "column": source.column,
             "id_column": source.id_column,
-            "rows": found.rows,
-            "unreadable": found.bad,
+            "rows": counts.rows,
+            "unreadable": counts.bad,
         },
-        "output": {**output, "ids": "int64" if found.ids_are_numbers else "string"},
+        "output": {**output, "ids": "int64" if counts.ids_are_numbers else "string"},
         "complete": False,
     }
     again: Plan = json.loads(json.dumps(plan))  # as it will be read: a tuple is a list
@@ -71,23 +79,40 @@ def describe_model(embedder: Embedder) -> Plan:
     ``steps_sha256``, ``include_prompt`` and ``query_prompt``, the prompt for what is looked for in the corpus, stand
     there for a sentence-transformers model that has them.
     """
-    report = embedder.model.load_report
-    source = None if report is None else report.source
-    folder = None if source is None or is_demo(source) else local_folder(source)
+    source, revision = origin_of(embedder.model)
     query_prompt = embedder.find_prompt(None, "query" if embedder.prompts["query"] else None)
-    found = {
-        "source": source if folder is None else str(Path(str(source)).expanduser().resolve()),
-        "revision": None if report is None or folder is not None else commit_of(Path(report.files[0])),
+    description = {
+        "source": source,
+        "revision": revision,
         "sha256": weights_digest(embedder.model, settings_of(embedder.model)),
         "dtype": str(embedder.model.dtype).removeprefix("torch."),
         "max_length": embedder.max_length,
         "tokenizer_sha256": tokenizer_digest(embedder),
     }
     if len(embedder.steps):
-        found["steps_sha256"] = weights_digest(embedder.steps, repr(embedder.steps))
+        description["steps_sha256"] = weights_digest(embedder.steps, repr(embedder.steps))
     if not embedder.include_prompt:
-        found["include_prompt"] = False
-    return found | ({"query_prompt": query_prompt} if query_prompt else {})
+        description["include_prompt"] = False
+    return description | ({"query_prompt": query_prompt} if query_prompt else {})
+
+
+def origin_of(model: BertModel) -> tuple[str | None, str | None]:
+    """Where the weights came from: a path on this disk, or a name on the hub with its commit.
+
+    Both are None for a model that was made in memory, or from a state dict.
+    """
+    report = model.load_report
+    if report is None or not report.files:
+        return None, None
+    if is_demo(report.source):
+        return report.source, None
+    try:
+        checkpoint = Checkpoint.open(report.source)
+    except CheckpointError:  # moved since it was loaded
+        return report.source, None
+    if checkpoint.folder is None:
+        return report.source, commit_of(Path(report.files[0]))
+    return str(Path(report.source).expanduser().resolve()), None
 
 
 def settings_of(model: BertModel) -> str:

@@ -24,6 +24,7 @@ from minibert import destination
 from minibert.corpus.manifest import (
     LEFTOVER,
     SKIPPED,
+    InputCounts,
     Plan,
     begin,
     check_folder,
@@ -32,9 +33,11 @@ from minibert.corpus.manifest import (
     plan_digest,
     shard_count,
 )
-from minibert.corpus.parquet import need_pyarrow
-from minibert.corpus.rows import BadRow, Input, Row, Survey, open_input, survey
 from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
+from minibert.data.columns import TextColumn, TextRow
+from minibert.data.opening import open_texts
+from minibert.data.parquet import need_pyarrow
+from minibert.data.rows import BadRow
 from minibert.embedding import Embedder
 from minibert.embedding.packed import Packed
 from minibert.errors import CheckpointError, InputError
@@ -119,15 +122,15 @@ def embed_corpus(
     embedder.transposed = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
     settings = resolve(embedder, encoding)
     check_arguments(format, shard_rows, worker)
-    source, folder = open_input(input, column, id_column), as_path(output)
+    source, folder = open_texts(input, column, id_column), as_path(output)
     with saying_what_to_do(folder):
         check_folder(folder)
     destination.check_folder(folder)
     width = int(embedder.encode([], **settings).shape[1])  # refuses choices that are none, before the input is read
     before = state(source)
-    found = examine(source, skip_bad)
+    counts = examine(source, skip_bad)
     shape = {"format": format, "dtype": "float32", "width": width, "shard_rows": shard_rows, "text": keep_text}
-    plan = make_plan(embedder, settings, source, found, shape)
+    plan = make_plan(embedder, settings, source, counts, shape)
     with saying_what_to_do(folder), shared(folder):
         plan = begin(folder, plan)
         make_shards(embedder, source, before, folder, plan, worker)
@@ -135,7 +138,7 @@ def embed_corpus(
     return CorpusReport(
         folder=str(folder),
         complete=manifest["complete"],
-        rows=found.rows,
+        rows=counts.rows,
         width=width,
         shards=len(manifest["shards"]),
         **manifest["counts"],
@@ -177,19 +180,29 @@ def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) 
         raise InputError(f"There is no worker {number} of {workers}: the first is 0/{workers}, counted from 0.")
 
 
-def examine(source: Input, skip_bad: bool) -> Survey:
-    """Look the input through; raises InputError for rows that cannot be read, unless they are to be skipped."""
-    found = survey(tqdm(source, desc=f"checking {source.path.name}", unit=" rows", leave=False, disable=None))
-    if found.first_bad and not skip_bad:
-        more = f"; in all, {found.bad:,} of {found.rows:,} rows cannot be read" if found.bad > 1 else ""
+def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
+    """Read the whole input once.  It costs little beside the embedding, and finds a bad row before the work.
+
+    Raises InputError for rows that cannot be read, unless they are to be skipped.
+    """
+    rows, bad, first_bad, ids_are_numbers = 0, 0, None, True
+    progress = tqdm(source, desc=f"checking {source.path.name}", unit=" rows", leave=False, disable=None)
+    for rows, row in enumerate(progress, start=1):  # noqa: B007
+        if isinstance(row, BadRow):
+            bad += 1
+            first_bad = first_bad or row
+        elif isinstance(row.id, str) or not -(1 << 63) <= row.id < 1 << 63:
+            ids_are_numbers = False
+    if first_bad and not skip_bad:
+        more = f"; in all, {bad:,} of {rows:,} rows cannot be read" if bad > 1 else ""
         raise InputError(
-            f"{source.path}: {found.first_bad}{more}. Mend the file, or leave such rows out: --skip-bad counts and "
-            "lists them."
+            f"{source.path}: {first_bad}{more}. Mend the file, or leave such rows out: --skip-bad counts and lists "
+            "them."
         )
-    return found
+    return InputCounts(rows, bad, ids_are_numbers)
 
 
-def state(source: Input) -> tuple[int, int]:
+def state(source: TextColumn) -> tuple[int, int]:
     """What changes when somebody writes to the input, or takes it away: its size and the time of the last change."""
     try:
         status = source.path.stat()
@@ -199,7 +212,7 @@ def state(source: Input) -> tuple[int, int]:
 
 
 def make_shards(
-    embedder: Embedder, source: Input, before: tuple[int, int], folder: Path, plan: Plan, worker: tuple[int, int]
+    embedder: Embedder, source: TextColumn, before: tuple[int, int], folder: Path, plan: Plan, worker: tuple[int, int]
 ) -> None:
     """Make this worker's shards, those that are not there."""
     output = plan["output"]
@@ -212,7 +225,7 @@ def make_shards(
     done = sum(own.values()) - sum(own[number] for number in pending)
     with Progress(embedder, sum(own.values()), done) as progress:
         for number, block in blocks(source, size, pending):
-            good = [row for row in block if isinstance(row, Row)]
+            good = [row for row in block if isinstance(row, TextRow)]
             skipped = [bad_row(row) for row in block if isinstance(row, BadRow)]
             tokens, progress.left = progress.tokens, len(block)
             vectors = embedder.encode([row.text for row in good], **plan["encoding"])
@@ -241,7 +254,9 @@ def is_there(folder: Path, number: int, file_format: str, plan: str | None) -> b
     return False
 
 
-def blocks(rows: Iterable[Row | BadRow], size: int, wanted: set[int]) -> Iterator[tuple[int, list[Row | BadRow]]]:
+def blocks(
+    rows: Iterable[TextRow | BadRow], size: int, wanted: set[int]
+) -> Iterator[tuple[int, list[TextRow | BadRow]]]:
     """The rows of each wanted shard, with its number."""
     stream = iter(rows)
     for number in range(max(wanted, default=-1) + 1):

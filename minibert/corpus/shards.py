@@ -20,7 +20,7 @@ from minibert.checkpoint.save import write_numbers, write_safetensors
 from minibert.checkpoint.weights import SafetensorsWeights
 from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.corpus import parquet
-from minibert.corpus.rows import Row
+from minibert.data.columns import TextRow
 from minibert.errors import CheckpointError
 from minibert.source import written_whole
 
@@ -46,7 +46,7 @@ def record_path(folder: Path, number: int) -> Path:
 
 
 def write_shard(
-    folder: Path, number: int, output: dict[str, Any], rows: Sequence[Row], vectors: Tensor, facts: Record
+    folder: Path, number: int, output: dict[str, Any], rows: Sequence[TextRow], vectors: Tensor, facts: Record
 ) -> None:
     """Write the files of a shard, and last its record.
 

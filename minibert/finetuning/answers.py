@@ -5,6 +5,7 @@ hold the answer, it is [CLS].  The answer to a question is the likeliest span of
 and ends, those that make a span of at most 30 pieces, by the sum of their two scores.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.corpus.rows import File
+from minibert.data.questions import Answer, AnswerColumns, Question, open_questions, pair_in, read_questions
+from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
     INPUTS,
@@ -26,8 +28,6 @@ from minibert.finetuning.examples import (
     run_rows,
 )
 from minibert.finetuning.labels import label_settings
-from minibert.finetuning.questions import Answer, AnswerColumns, Question, open_questions, pair_in, read_questions
-from minibert.finetuning.rows import Make, logger
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.heads import BertForQuestionAnswering
@@ -40,6 +40,7 @@ from minibert.tokenizer.windows import TokenRow, special_count, window_rows
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
+logger = logging.getLogger("minibert.finetuning")
 LONGEST = 384  # tokens of a row, Google's
 UNANSWERED = "has_unanswerable"  # the config's own key: whether "no answer" is one
 
@@ -210,10 +211,10 @@ class Answers(Task[Question, AnswerExamples]):
         """F1 by word or by character."""
         return answer_metric([question.context for question in examples.questions])
 
-    def open(self, source: Source) -> tuple[File, Make[tuple[str, str]]]:
+    def open(self, source: Source) -> tuple[RowFile, Make[tuple[str, str]]]:
         """A file with columns of questions and contexts."""
         file, chosen = open_questions(source, self.columns(), answered=False)
-        return file, lambda number, line, columns: pair_in(columns, chosen)
+        return file, lambda number, line, cells: pair_in(cells, chosen)
 
     def is_item(self, item: Any) -> bool:
         """Whether ``item`` is a question and a context."""

@@ -4,15 +4,16 @@ What counts is what the model reads (the text, the pair, the words, the question
 Start with :func:`warn_of_overlap`.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
-from minibert.corpus.formats import data_path
+from minibert.data.formats import data_path
 from minibert.errors import InputError
-from minibert.finetuning.rows import logger
 from minibert.source import Source, is_file
 from minibert.training.overlap import is_same_file, letters_of
 
+logger = logging.getLogger("minibert.finetuning")
 READ = ("text", "words", "question", "context")  # the fields of rows that a model reads
 
 

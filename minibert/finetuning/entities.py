@@ -3,6 +3,7 @@
 What is read is in ``sentences.py``, where the words are among the pieces in ``placing.py``.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -11,8 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.corpus.formats import TEXTS
-from minibert.corpus.rows import File, TextLines, open_rows
+from minibert.data.cells import text_in
+from minibert.data.columns import TEXTS, Column, choose_columns
+from minibert.data.labels import listed, sorted_labels
+from minibert.data.opening import open_rows
+from minibert.data.rows import Make, RowFile, TextLines
+from minibert.data.sentences import (
+    BIO,
+    Choices,
+    Sentence,
+    entities_of,
+    is_by_character,
+    read_sentences,
+    with_beginnings,
+)
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
     IGNORED,
@@ -23,19 +36,9 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import label_names, label_numbers, label_settings, listed, sorted_labels
+from minibert.finetuning.labels import label_names, label_numbers, label_settings
 from minibert.finetuning.placing import Placed, Placer, labels_of
-from minibert.finetuning.rows import Column, Make, choose_columns, logger, text_in
 from minibert.finetuning.scores import entity_scores
-from minibert.finetuning.sentences import (
-    BIO,
-    Choices,
-    Sentence,
-    entities_of,
-    is_by_character,
-    read_sentences,
-    with_beginnings,
-)
 from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForTokenClassification
 from minibert.pretrained import BertPreTrainedModel
@@ -46,6 +49,7 @@ from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
+logger = logging.getLogger("minibert.finetuning")
 UNITS = "label_units"  # the config's own key: "characters" where the training data labels these; else words
 
 
@@ -166,13 +170,13 @@ class Entities(Task[Sentence, EntityExamples]):
         labels = [labels for labels, _ in label_all(model, examples.placed, examples.pad_id, "evaluating")]
         return entity_scores([sentence.labels for sentence in examples.sentences], labels)
 
-    def open(self, source: Source) -> tuple[File, Make[str]]:
+    def open(self, source: Source) -> tuple[RowFile, Make[str]]:
         """A file with a column of texts; or a .txt, a text a line."""
         file = open_rows(source, (self.column,))
         name = "text"
         if not isinstance(file, TextLines):
             name = choose_columns(file, {"text": Column("the texts", "--column", self.column, TEXTS)})["text"]
-        return file, lambda number, line, columns: text_in(columns, name)
+        return file, lambda number, line, cells: text_in(cells, name)
 
     def is_item(self, item: Any) -> bool:
         """Whether ``item`` is a text or a list of words."""

@@ -5,8 +5,7 @@ The loss is a binary cross-entropy for each label; a label is chosen when its pr
 be lists.
 """
 
-import ast
-import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,19 +16,20 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 
 from minibert.config import MOST_LABELS, BertConfig
-from minibert.corpus.rows import Unreadable, value
+from minibert.data.cells import Cells, value_in
+from minibert.data.labels import label_in, listed, sorted_labels, split_labels
+from minibert.data.rows import Unreadable
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import activate, activation_settings
-from minibert.finetuning.labels import label_in, label_names, label_numbers, label_settings, listed, sorted_labels
-from minibert.finetuning.rows import Values, logger
+from minibert.finetuning.labels import label_names, label_numbers, label_settings
 from minibert.finetuning.scores import label_scores
 from minibert.finetuning.task import Predictions
 from minibert.finetuning.texts import (
     CLASSES,
+    LabelledText,
     Text,
     TextExamples,
     TextObjective,
-    TextRow,
     TextTask,
     by_label,
     logits_of,
@@ -39,6 +39,7 @@ from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 from minibert.training.objective import Objective
 
+logger = logging.getLogger("minibert.finetuning")
 SEPARATOR = "|"
 LABELS = ("labels", "label", "tags", "categories", "genres", "topics", *CLASSES)
 
@@ -65,16 +66,16 @@ class MultiLabel(TextTask):
     class_weights: Weights = None  # how often a label counts where it applies: "balanced", or numbers
     threshold: float = 0.5  # a label at least as likely is chosen
 
-    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> tuple[str, ...]:
+    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> tuple[str, ...]:
         """The labels of a row, each once."""
-        found = value(columns, name)
+        found = value_in(cells, name)
         if isinstance(found, str):
             found = split_labels(found.strip(), name, self.separator or SEPARATOR)
         if not isinstance(found, list | tuple):
             raise Unreadable(f"has {shortened(found)} in {name!r}, expected labels: a list, or text")
         return tuple(dict.fromkeys(label_in({name: label}, name, known) for label in found))
 
-    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
         """Raise InputError when there is nothing to tell apart; say what may not be as it looks."""
         names = sorted_labels(label for row in rows for label in row.label)
         if len(names) < 2:
@@ -93,13 +94,13 @@ class MultiLabel(TextTask):
                 path, column, listed(names), self.separator or SEPARATOR,
             )  # fmt: skip
 
-    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+    def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
         """A name for each label; sentence-transformers is told of the sigmoid."""
         names = sorted_labels(label for row in rows for label in row.label)
         kind = {"problem_type": "multi_label_classification"}
         return {**kind, **label_settings(names), **activation_settings("Sigmoid")}
 
-    def fitted(self, rows: Sequence[TextRow]) -> Self:
+    def fitted(self, rows: Sequence[LabelledText]) -> Self:
         """With the weights of the labels as numbers: balanced, yes and no of a label weigh the same."""
         counts = Counter(label for row in rows for label in row.label)
         if self.class_weights != BALANCED:
@@ -107,7 +108,7 @@ class MultiLabel(TextTask):
         balanced = {name: max(1, len(rows) - count) / count for name, count in sorted(counts.items())}
         return replace(self, class_weights=balanced)
 
-    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[list[float]]:
+    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[list[float]]:
         """1 for each label that applies, else 0."""
         numbers = label_numbers(config)
         targets = []
@@ -146,17 +147,3 @@ class MultiLabel(TextTask):
         record = self.record(item, prediction)
         record.pop("scores", None)
         return [{**record, "labels": (self.separator or SEPARATOR).join(prediction.labels)}]
-
-
-def split_labels(text: str, name: str, separator: str) -> list[Any]:
-    """The labels in a text: with ``separator`` between, or a list as JSON or Python writes it; raises Unreadable."""
-    if not (text.startswith("[") and text.endswith("]")):
-        return [part.strip() for part in text.split(separator) if part.strip()]
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        if isinstance(found, list):
-            return found
-    raise Unreadable(f"has {shortened(text)} in {name!r}, which is no list of labels, as JSON writes one")

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from minibert.corpus.rows import BadRow, File, JsonLines, Table, TextLines, Unreadable, value
+from minibert.data.cells import Cells, id_in
+from minibert.data.columns import Column, find_column
+from minibert.data.questions import Squad
+from minibert.data.rows import BadRow, JsonLines, Make, RowFile, Table, TextLines
 from minibert.errors import InputError
-from minibert.finetuning.questions import Squad
-from minibert.finetuning.rows import Make, Values
 from minibert.finetuning.task import Task
 
 FORMATS = (".jsonl", ".csv", ".tsv")
@@ -28,30 +29,24 @@ class Numbered(NamedTuple):
     item: Any
 
 
-def numbered(file: File, make: Make[Any], id_column: str | None) -> Make[Numbered]:
+def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numbered]:
     """``make`` with the number of the row, its id, and the columns that it makes no use of."""
-    used = {"text"} if isinstance(file, TextLines) else set(file.wanted or ("question", "context"))
+    used = {"text"} if isinstance(file, TextLines) else set(file.selected or ("question", "context"))
     if id_column is not None:
-        names = file.names()
-        if names is not None and id_column not in names:
-            raise InputError(f"{file.path} has no column called {id_column!r}; it has {', '.join(names)}.")
+        id_column = find_column(file, Column("the ids", "--id-column", id_column, ()))
         used.add(id_column)
-    if not (isinstance(file, Table) and not file.has_names):  # which reads by number, as far as it is wanted
-        file.wanted = None
+    if not (isinstance(file, Table) and not file.has_names):  # which reads by number, as far as is selected
+        file.selected = None
 
-    def row(number: int, line: int | None, columns: Values) -> Numbered:
-        identity = None
-        if id_column is not None:
-            identity = value(columns, id_column)
-            if type(identity) not in (str, int):
-                raise Unreadable(f"has {identity!r:.30} in {id_column!r}, expected text or a whole number")
-        others = {name: content for name, content in columns.items() if name not in used}
-        return Numbered(number, identity, others, make(number, line, columns))
+    def row(number: int, line: int | None, cells: Cells) -> Numbered:
+        identity = None if id_column is None else id_in(cells, id_column)
+        others = {name: content for name, content in cells.items() if name not in used}
+        return Numbered(number, identity, others, make(number, line, cells))
 
     return row
 
 
-def other_names(file: File, make: Make[Numbered]) -> list[str]:
+def other_names(file: RowFile, make: Make[Numbered]) -> list[str]:
     """The names of all columns that stand beside the items; a file whose rows name their own is read for them once."""
     if isinstance(file, JsonLines | Squad):
         found: dict[str, None] = {}

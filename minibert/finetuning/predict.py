@@ -4,6 +4,7 @@ The folder says everything: the task is read off its config, labels and all.  A 
 what comes out is there whole or not at all.  Start with :class:`Predictor`.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -15,12 +16,12 @@ from tqdm import tqdm
 from minibert.auto import architecture_of
 from minibert.checkpoint import open_weights
 from minibert.config import BertConfig
-from minibert.corpus.rows import BYTE_ORDER_MARK, BadRow, File, TextLines, Unreadable, decoded, value
+from minibert.data.cells import text_in
+from minibert.data.rows import BYTE_ORDER_MARK, BadRow, Make, RowFile, TextLines, Unreadable, decoded
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.finetuning.crossencoder import read_cross_encoder
 from minibert.finetuning.output import Numbered, Writer, check_output, numbered, other_names
-from minibert.finetuning.rows import Make, logger
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
@@ -29,6 +30,7 @@ from minibert.schema import FLAG, NAME, check_settings, optional, shown
 from minibert.source import Checkpoint, Source, as_path, take_where, written_whole
 from minibert.tokenizer import BertTokenizer
 
+logger = logging.getLogger("minibert.finetuning")
 ROWS_TOGETHER = 1024  # sorted by length together
 KINDS = {"id_column": optional(NAME), "skip_bad": FLAG}
 
@@ -134,11 +136,11 @@ class Predictor:
         ``pairs``: each line has two texts with a tab between.
         """
         file = Stream(stream, pairs)
-        make = numbered(file, lambda number, line, columns: columns["text"], None)
+        make = numbered(file, lambda number, line, cells: cells["text"], None)
         return self.predict_rows(self.task, file, make, as_path(output), False, skip_bad)
 
     def predict_rows(
-        self, task: Task[Any, Any], file: File, make: Make[Numbered], path: Path, has_ids: bool, skip_bad: bool
+        self, task: Task[Any, Any], file: RowFile, make: Make[Numbered], path: Path, has_ids: bool, skip_bad: bool
     ) -> FileReport:
         """The predictions for rows, in the file ``path``."""
         check_output(path, file.path)
@@ -172,7 +174,7 @@ class Stream(TextLines):
 
     def parse(self, record: bytes) -> dict[str, Any]:
         """The line is a text; or two, with a tab between."""
-        text = value({"text": decoded(record)}, "text")
+        text = text_in({"text": decoded(record)}, "text")
         if not self.pairs:
             return {"text": text}
         parts = text.split("\t")
@@ -184,7 +186,7 @@ class Stream(TextLines):
 class Rows:
     """The rows of a file that can be read, one after the other, and how many there were."""
 
-    def __init__(self, file: File, make: Make[Any], skip_bad: bool) -> None:
+    def __init__(self, file: RowFile, make: Make[Any], skip_bad: bool) -> None:
         self.file, self.skip_bad = file, skip_bad
         self.found: Iterator[Any] = iter(tqdm(file.rows(make), desc="predicting", unit=" rows", disable=None))
         self.read = self.skipped = 0

@@ -6,6 +6,7 @@ best on it are kept.  Read :func:`finetune` from top to bottom; :func:`prepare_m
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from minibert.auto import architecture_of, named_architecture
 from minibert.checkpoint import open_weights
 from minibert.checksum import file_digest, json_digest
 from minibert.config import BertConfig
-from minibert.corpus.formats import data_path
+from minibert.data.formats import data_path
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.crossencoder import activation_in, without_activation
@@ -28,7 +29,6 @@ from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
 from minibert.finetuning.multilabel import MultiLabel
-from minibert.finetuning.rows import logger
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import Classify, Score
@@ -43,6 +43,7 @@ from minibert.training.loop import train
 from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
 
+logger = logging.getLogger("minibert.finetuning")
 TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers)}
 RECIPE = {"epochs": 3, "learning_rate": 5e-5}
 
@@ -261,14 +262,17 @@ def drawn_from(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def quiet(wanted: bool) -> Iterator[None]:
-    """No warnings from workers but the first."""
-    before = logger.disabled
-    logger.disabled = before or wanted
+def quiet(silenced: bool) -> Iterator[None]:
+    """No warnings about the data, as in all workers but the first."""
+    loggers = logger, logging.getLogger("minibert.data")
+    before = [one.disabled for one in loggers]
+    for one in loggers:
+        one.disabled = one.disabled or silenced
     try:
         yield
     finally:
-        logger.disabled = before
+        for one, disabled in zip(loggers, before, strict=True):
+            one.disabled = disabled
 
 
 def task_of(config: BertConfig) -> Task[Any, Any]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from minibert.config import BertConfig
-from minibert.corpus.rows import File
+from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.labels import check_head
-from minibert.finetuning.rows import Make
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import COUNT, FLAG, NAME, RATE, SIZE, TEXT, Kind, check_settings, list_of, optional
 from minibert.source import Source
@@ -102,7 +101,7 @@ class Task(ABC, Generic[Row, Made]):
         return self.main_score.replace("_", " ")
 
     @abstractmethod
-    def open(self, source: Source) -> tuple[File, Make[Item]]:
+    def open(self, source: Source) -> tuple[RowFile, Make[Item]]:
         """A file of texts without labels, and what makes an item of a row."""
 
     @abstractmethod

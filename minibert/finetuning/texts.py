@@ -6,6 +6,7 @@ scores (so does ``multilabel.py``).  Texts longer than the model reads are cut a
 said.
 """
 
+import logging
 import math
 from abc import abstractmethod
 from collections import Counter
@@ -19,8 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.corpus.formats import TEXTS
-from minibert.corpus.rows import File, TextLines, open_rows
+from minibert.data.cells import Cells, number_in, text_in
+from minibert.data.columns import TEXTS, Column, choose_columns
+from minibert.data.labels import check_classes, label_in, say_imbalance, say_joined, sorted_labels
+from minibert.data.opening import open_rows, read_all
+from minibert.data.rows import Make, RowFile, TextLines
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
 from minibert.finetuning.examples import (
@@ -31,26 +35,7 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import (
-    check_classes,
-    label_in,
-    label_names,
-    label_numbers,
-    label_settings,
-    say_imbalance,
-    say_joined,
-    sorted_labels,
-)
-from minibert.finetuning.rows import (
-    Column,
-    Make,
-    Values,
-    choose_columns,
-    logger,
-    number_in,
-    read_all,
-    text_in,
-)
+from minibert.finetuning.labels import label_names, label_numbers, label_settings
 from minibert.finetuning.scores import class_scores, number_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.finetuning.weights import Weights, class_weights, in_order
@@ -62,6 +47,7 @@ from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
+logger = logging.getLogger("minibert.finetuning")
 PAIRS = {"sentence1": "sentence2", "text1": "text2", "premise": "hypothesis", "question1": "question2"}
 CLASSES = ("label", "class", "category", "labels", "sentiment", "intent", "target")
 NUMBERS = ("score", "label", "similarity", "rating", "target")
@@ -70,7 +56,7 @@ TEXTS_TOGETHER = 1024
 Text = str | tuple[str, str]  # a text, or a pair
 
 
-class TextRow(NamedTuple):
+class LabelledText(NamedTuple):
     """One row of the data."""
 
     text: Text
@@ -146,7 +132,7 @@ class TextObjective(Objective):
 
 
 @dataclass(frozen=True)
-class TextTask(Task[TextRow, TextExamples]):
+class TextTask(Task[LabelledText, TextExamples]):
     """Texts or pairs of texts, each with what is to be learned of it."""
 
     model_class: ClassVar[type[BertPreTrainedModel]] = BertForSequenceClassification
@@ -160,7 +146,7 @@ class TextTask(Task[TextRow, TextExamples]):
     activation: str | None = None  # in predictions: what a cross-encoder does to its scores (crossencoder.py)
     prompt: str | None = None  # in predictions: goes before the text, of a pair before the first
 
-    def choose(self, file: File, labelled: bool) -> dict[str, str]:
+    def choose(self, file: RowFile, labelled: bool) -> dict[str, str]:
         """Which columns hold "text", perhaps "pair", and "label".
 
         Where no column is named, a file with a sentence1 and a sentence2 is about pairs.
@@ -176,14 +162,14 @@ class TextTask(Task[TextRow, TextExamples]):
         belongs = PAIRS.get(chosen["text"].casefold()) == chosen.get("pair", "").casefold()
         return {role: name for role, name in chosen.items() if role != "pair" or belongs or self.pair_column}
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[TextRow]:
+    def read(self, source: Source, config: BertConfig | None = None) -> list[LabelledText]:
         """All rows of a file; of dev data with the ``config``, whose labels it must have."""
         file = open_rows(source, (self.column, self.pair_column, self.label_column))
         chosen = self.choose(file, labelled=True)
         known = None if config is None else label_names(config)
 
-        def row(number: int, line: int | None, columns: Values) -> TextRow:
-            return TextRow(text_of(columns, chosen), self.label(columns, chosen["label"], known))
+        def row(number: int, line: int | None, cells: Cells) -> LabelledText:
+            return LabelledText(text_of(cells, chosen), self.label(cells, chosen["label"], known))
 
         rows = read_all(file, row, self.skip_bad)
         if config is None:
@@ -191,19 +177,24 @@ class TextTask(Task[TextRow, TextExamples]):
         return rows
 
     @abstractmethod
-    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> Any:
+    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> Any:
         """What is to be learned of a row; raises Unreadable."""
 
     @abstractmethod
-    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
         """Raise InputError when there is nothing to tell apart."""
 
     @abstractmethod
-    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[Any]:
+    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[Any]:
         """The labels as the loss wants them."""
 
     def examples(
-        self, rows: Sequence[TextRow], tokenizer: BertTokenizer, config: BertConfig, batch_size: int = 32, seed: int = 0
+        self,
+        rows: Sequence[LabelledText],
+        tokenizer: BertTokenizer,
+        config: BertConfig,
+        batch_size: int = 32,
+        seed: int = 0,
     ) -> TextExamples:
         """Token rows with the numbers of their classes."""
         token_rows, cut = self.token_rows([row.text for row in rows], tokenizer, config)
@@ -229,11 +220,11 @@ class TextTask(Task[TextRow, TextExamples]):
         """The loss that ``problem_type`` names."""
         return TextObjective(model)
 
-    def open(self, source: Source) -> tuple[File, Make[Text]]:
+    def open(self, source: Source) -> tuple[RowFile, Make[Text]]:
         """A file with a column of texts, perhaps of pairs; or a .txt, a text a line."""
         file = open_rows(source, (self.column, self.pair_column))
         chosen = {"text": "text"} if isinstance(file, TextLines) else self.choose(file, labelled=False)
-        return file, lambda number, line, columns: text_of(columns, chosen)
+        return file, lambda number, line, cells: text_of(cells, chosen)
 
     def is_item(self, item: Any) -> bool:
         """Whether ``item`` is a text or a pair."""
@@ -275,11 +266,11 @@ class Classify(TextTask):
 
     class_weights: Weights = None  # in the loss: "balanced", numbers by name, or in the order of the labels
 
-    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> str:
+    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> str:
         """The name of a class."""
-        return label_in(columns, name, known)
+        return label_in(cells, name, known)
 
-    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
         """Raise InputError when there is nothing to tell apart; say what may not be as it looks."""
         labels = [row.label for row in rows]
         check_classes(path, column, labels)
@@ -287,16 +278,16 @@ class Classify(TextTask):
         if self.class_weights is None:
             say_imbalance(path, column, labels)
 
-    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+    def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
         """A name for each class."""
         names = sorted_labels(row.label for row in rows)
         return {"problem_type": "single_label_classification", **label_settings(names)}
 
-    def fitted(self, rows: Sequence[TextRow]) -> Self:
+    def fitted(self, rows: Sequence[LabelledText]) -> Self:
         """With the weights of the classes as numbers."""
         return replace(self, class_weights=class_weights(self.class_weights, Counter(row.label for row in rows)))
 
-    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[int]:
+    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[int]:
         """The numbers of the classes."""
         numbers = label_numbers(config)
         return [numbers[row.label] for row in rows]
@@ -332,22 +323,22 @@ class Score(TextTask):
     usual_labels: ClassVar[tuple[str, ...]] = NUMBERS
     found: ClassVar[tuple[str, ...]] = ("score",)
 
-    def label(self, columns: Values, name: str, known: Sequence[str] | None) -> float:
+    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> float:
         """A number."""
-        return number_in(columns, name)
+        return number_in(cells, name)
 
-    def check(self, rows: Sequence[TextRow], path: Path, column: str) -> None:
+    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
         """Raise InputError when all numbers are the same."""
         if len({row.label for row in rows}) == 1:
             raise InputError(
                 f"{path}: all {len(rows):,} rows have {rows[0].label} in {column!r}; there is nothing to learn."
             )
 
-    def settings(self, rows: Sequence[TextRow]) -> dict[str, Any]:
+    def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
         """One label, whose score is the number: sentence-transformers is told not to squash it."""
         return {"problem_type": "regression", **label_settings(["score"]), **activation_settings("Identity")}
 
-    def targets(self, rows: Sequence[TextRow], config: BertConfig) -> list[float]:
+    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[float]:
         """The numbers."""
         return [float(row.label) for row in rows]
 
@@ -363,10 +354,10 @@ class Score(TextTask):
         return [ScorePrediction(score) for score in scores.squeeze(-1).tolist()], cut
 
 
-def text_of(columns: Values, chosen: dict[str, str]) -> Text:
+def text_of(cells: Cells, chosen: dict[str, str]) -> Text:
     """The text of a row, with its pair where there are pairs; raises Unreadable."""
-    text = text_in(columns, chosen["text"])
-    return (text, text_in(columns, chosen["pair"])) if "pair" in chosen else text
+    text = text_in(cells, chosen["text"])
+    return (text, text_in(cells, chosen["pair"])) if "pair" in chosen else text
 
 
 def by_label(config: BertConfig, values: Tensor) -> list[dict[str, float]]:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from reprlib import repr as shortened
 
+from minibert.data.labels import listed, sorted_labels
 from minibert.errors import InputError
-from minibert.finetuning.labels import listed, sorted_labels
 
 Weights = str | Mapping[str, float] | Sequence[float] | None
 BALANCED = "balanced"

@@ -8,7 +8,7 @@ letters, whatever stands around it: a cell of a table, another encoding, other l
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from minibert.corpus.formats import data_path
+from minibert.data.formats import data_path
 from minibert.errors import InputError
 from minibert.pretraining.documents import Document
 from minibert.source import Source

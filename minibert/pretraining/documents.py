@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
-from minibert.corpus.formats import ROWS, check_format, data_path
-from minibert.corpus.rows import BadRow, Input, lines, open_rows
+from minibert.data.columns import TextColumn
+from minibert.data.formats import ROWS, check_format, data_path
+from minibert.data.opening import open_rows
+from minibert.data.rows import BadRow, lines
 from minibert.errors import InputError
 from minibert.pretraining.sentences import join_lines
 from minibert.pretraining.sentences import split_sentences as sentences_of
@@ -47,7 +49,7 @@ def read_documents(
     """The documents of files, in order.
 
     Args:
-        paths: one file, or several: plain text, or tables (:mod:`minibert.corpus.formats`).
+        paths: one file, or several: plain text, or tables (:mod:`minibert.data.formats`).
         split_sentences: whether lines are prose that is to be split; else every line is a sentence.
         document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
             cell of a table; of plain text a file when ``split_sentences``, else a paragraph.
@@ -129,7 +131,7 @@ def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Li
     """The lines of each cell in the text column of a table, with the line, or the row, where the cell begins."""
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         raise InputError(f"encoding is {encoding!r}, and {path} is read as UTF-8 always. Convert it to UTF-8.")
-    for row in Input(open_rows(path, (column,)), column, None):
+    for row in TextColumn(open_rows(path, (column,)), column):
         if isinstance(row, BadRow):
             raise InputError(f"{path}: {row}. Mend the file.")
         yield ((row.number, line.strip()) for line in row.text.split("\n"))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from minibert.corpus.formats import USES, data_path, ending_of
+from minibert.data.formats import USES, data_path, ending_of
 from minibert.errors import InputError
 from minibert.source import Source, is_kind
 

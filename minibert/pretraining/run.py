@@ -19,7 +19,7 @@ from minibert.checkpoint.names import read_name
 from minibert.checkpoint.weights import open_weights
 from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.config import BertConfig
-from minibert.corpus.formats import ROWS, check_format, data_path
+from minibert.data.formats import ROWS, check_format, data_path
 from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError
 from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining

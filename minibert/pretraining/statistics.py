@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minibert.corpus.formats import data_path
+from minibert.data.formats import data_path
 from minibert.errors import InputError
 from minibert.pretraining.decontamination import LONG, HeldOut
 from minibert.pretraining.documents import UNITS, Document, place_of, read_documents

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import minibert
-from minibert import CheckpointError, Embedder, InputError, MissingExtraError, embed_corpus
+from minibert import CheckpointError, Embedder, InputError, MissingExtraError, embed_corpus, nearest
 from minibert.corpus.run import Progress
 from minibert.embedding.packed import is_plain
 from tests.support.corpus import FOLDER, contents, make_texts
@@ -30,6 +30,17 @@ def embed(embedder: Embedder, source: Path, folder: Path, **settings) -> miniber
     """``source`` in shards of 3 rows: 9 rows, of which two are bad."""
     columns = {"column": "t", "id_column": "key", "skip_bad": True}
     return embed_corpus(embedder, source, folder, **{"shard_rows": 3, **columns, **settings})
+
+
+def test_a_model_from_a_state_dict_has_no_source(embedder, source, tmp_path) -> None:
+    model = type(embedder.model).from_pretrained(
+        None, config=embedder.model.config, state_dict=embedder.model.state_dict()
+    )
+    embed(Embedder(model, embedder.tokenizer), source, tmp_path / "out")
+    made_by = manifest_of(tmp_path / "out")["model"]
+    assert (made_by["source"], made_by["revision"]) == (None, None)
+    with pytest.raises(InputError, match="names no model: it was only in memory"):
+        nearest(tmp_path / "out", "a bank")
 
 
 def manifest_of(folder: Path) -> dict:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertTokenizer, InputError
+from minibert.data.questions import Answer, Question
 from minibert.finetuning.answers import AnswerPrediction, Answers, Candidate, Window, best_answer, positions_of
-from minibert.finetuning.questions import Answer, Question
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.tokenizer.windows import TokenRow
 from tests.support.toy_tasks import TINY, question_rows

@@ -12,7 +12,7 @@ from minibert.auto import load_architecture
 from minibert.errors import InputError, MinibertError
 from minibert.finetuning import finetune
 from minibert.finetuning.devdata import read_of, warn_of_overlap
-from minibert.finetuning.texts import TextRow
+from minibert.finetuning.texts import LabelledText
 from tests.support.toy_tasks import TINY, write_toy
 
 WAYS = {
@@ -49,12 +49,14 @@ def test_dev_rows_that_are_training_rows_are_counted(task: str, tmp_path, caplog
 
 
 def test_labels_and_spaces_do_not_count(caplog) -> None:
-    rows = [TextRow("a film", "good"), TextRow(("one", "two"), "bad")]
-    assert read_of(TextRow("a  film ", "x")) == read_of(rows[0]) != read_of(rows[1])
-    warn_of_overlap(rows, [TextRow("a film", "bad"), TextRow(("one", "too"), "bad"), TextRow("one", "bad")])
+    rows = [LabelledText("a film", "good"), LabelledText(("one", "two"), "bad")]
+    assert read_of(LabelledText("a  film ", "x")) == read_of(rows[0]) != read_of(rows[1])
+    warn_of_overlap(
+        rows, [LabelledText("a film", "bad"), LabelledText(("one", "too"), "bad"), LabelledText("one", "bad")]
+    )
     assert "1 of 3 dev rows" in caplog.text
     caplog.clear()
-    warn_of_overlap(rows, [TextRow("another", "bad")])
+    warn_of_overlap(rows, [LabelledText("another", "bad")])
     assert caplog.text == ""
 
 

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 
 from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, InputError
 from minibert.cli import main
+from minibert.data.labels import split_labels
 from minibert.finetuning import MultiLabel, Predictor, finetune
 from minibert.finetuning.examples import INPUTS
 from minibert.finetuning.labels import label_settings
-from minibert.finetuning.multilabel import split_labels
 from minibert.finetuning.scores import label_scores
-from minibert.finetuning.texts import Classify, Score, TextRow
+from minibert.finetuning.texts import Classify, LabelledText, Score
 from minibert.finetuning.weights import class_weights
 from minibert.training.metrics import read_journal
 from tests.parity.compare import assert_same_gradients
@@ -105,7 +105,7 @@ def test_transformers_and_sentence_transformers_read_it_alike(learned) -> None:
 # ── losses ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def examples_of(chosen, rows: list[TextRow]):
+def examples_of(chosen, rows: list[LabelledText]):
     """Fine-tuning's examples and model for a few rows, as ``finetune`` makes them."""
     chosen, settings = chosen.fitted(rows), chosen.settings(rows)
     config = BertConfig.from_dict({**vars(BertConfig.from_pretrained(TINY)), **settings})
@@ -124,7 +124,7 @@ def loss_of(objective, batches: list) -> torch.Tensor:
     ]).sum()  # fmt: skip
 
 
-ROWS = [TextRow(" ".join(WORDS[n : n + 5]), label) for n, label in enumerate(["a", "b", "a", "a", "c", "a", "b"])]
+ROWS = [LabelledText(" ".join(WORDS[n : n + 5]), label) for n, label in enumerate(["a", "b", "a", "a", "c", "a", "b"])]
 MANY = [
     row._replace(label=tuple(labels)) for row, labels in zip(ROWS, ["ab", "", "c", "abc", "b", "a", "ac"], strict=True)
 ]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertForTokenClassification, BertTokenizer
+from minibert.data.sentences import Sentence
 from minibert.finetuning.entities import (
     Entities,
     EntityExamples,
@@ -14,7 +15,6 @@ from minibert.finetuning.entities import (
 )
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.placing import Placer, filled, labels_of
-from minibert.finetuning.sentences import Sentence
 from tests.support.toy_tasks import TINY
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY, do_lower_case=False)  # Hangul composed, as in its vocabulary

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from minibert import BertForSequenceClassification, BertTokenizer, InputError
+from minibert.data.sentences import entities_of
 from minibert.errors import CheckpointError, MinibertError
 from minibert.finetuning import Predictor
-from minibert.finetuning.sentences import entities_of
 from minibert.finetuning.texts import ClassPrediction, ScorePrediction
 from tests.support.toy_tasks import TINY, class_rows, question_rows, score_rows, tagged, write_jsonl
 
@@ -275,7 +275,7 @@ def test_bad_rows_refuse_the_file_or_are_left_out(predictors, tmp_path, caplog) 
     [
         ("y.txt", {}, r"y\.txt ends in '\.txt'; predictions are written as \.jsonl, \.csv, \.tsv"),
         ("y.csv", {"column": "b"}, "has no column called 'b' for the texts; it has text"),
-        ("y.csv", {"id_column": "b"}, "has no column called 'b'; it has text"),
+        ("y.csv", {"id_column": "b"}, "has no column called 'b' for the ids; it has text"),
         ("y.csv", {"colour": "b"}, "The task 'classify' has no such choice"),
         ("y.csv", {}, "has no rows; there is nothing to predict"),
     ],

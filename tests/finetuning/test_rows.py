@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from minibert import BertConfig, InputError
+from minibert.data.labels import sorted_labels
 from minibert.errors import ConfigError
-from minibert.finetuning.labels import check_head, label_names, label_settings, sorted_labels
+from minibert.finetuning.labels import check_head, label_names, label_settings
 from minibert.finetuning.run import task_of
-from minibert.finetuning.texts import Classify, Score, TextRow
+from minibert.finetuning.texts import Classify, LabelledText, Score
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -31,7 +32,7 @@ def write(path: Path, content: str | bytes) -> Path:
     ],
 )
 def test_columns_are_found_by_their_names(tmp_path, name: str, content: str) -> None:
-    assert Classify().read(write(tmp_path / name, content)) == [TextRow("a, b", "1"), TextRow("c", "0")]
+    assert Classify().read(write(tmp_path / name, content)) == [LabelledText("a, b", "1"), LabelledText("c", "0")]
 
 
 def test_parquet(tmp_path) -> None:
@@ -40,27 +41,27 @@ def test_parquet(tmp_path) -> None:
     table = pyarrow.table({"n": [1, 2], "premise": ["a", "b"], "hypothesis": ["c", "d"], "label": [0, 2]})
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
     rows = Classify().read(tmp_path / "x.parquet")
-    assert rows == [TextRow(("a", "c"), "0"), TextRow(("b", "d"), "2")]
+    assert rows == [LabelledText(("a", "c"), "0"), LabelledText(("b", "d"), "2")]
 
 
 def test_pairs_and_columns_by_name(tmp_path) -> None:
     content = "sentence1,sentence2,score,label\na,b,1.5,x\nc,d,2,y\n"
     file = write(tmp_path / "x.csv", content)
-    assert Score().read(file) == [TextRow(("a", "b"), 1.5), TextRow(("c", "d"), 2.0)]
-    assert Classify().read(file) == [TextRow(("a", "b"), "x"), TextRow(("c", "d"), "y")]
-    assert Classify(column="sentence2").read(file) == [TextRow("b", "x"), TextRow("d", "y")]
+    assert Score().read(file) == [LabelledText(("a", "b"), 1.5), LabelledText(("c", "d"), 2.0)]
+    assert Classify().read(file) == [LabelledText(("a", "b"), "x"), LabelledText(("c", "d"), "y")]
+    assert Classify(column="sentence2").read(file) == [LabelledText("b", "x"), LabelledText("d", "y")]
     chosen = Classify(column="sentence2", pair_column="sentence1", label_column="score")
-    assert chosen.read(file) == [TextRow(("b", "a"), "1.5"), TextRow(("d", "c"), "2")]
+    assert chosen.read(file) == [LabelledText(("b", "a"), "1.5"), LabelledText(("d", "c"), "2")]
     other = write(tmp_path / "y.csv", "text,sentence2,label\na,b,x\nc,d,y\n")
-    assert Classify().read(other) == [TextRow("a", "x"), TextRow("c", "y")]  # these two are no pair
+    assert Classify().read(other) == [LabelledText("a", "x"), LabelledText("c", "y")]  # these two are no pair
 
 
 def test_columns_by_number_where_there_are_no_names(tmp_path) -> None:
     file = write(tmp_path / "x.csv", '5.0\ta "quote\tb\n1.5\tc\td\te\tf\n')
     chosen = Score(column="2", pair_column="3", label_column="1")
-    assert chosen.read(file) == [TextRow(('a "quote', "b"), 5.0), TextRow(("c", "d"), 1.5)]
+    assert chosen.read(file) == [LabelledText(('a "quote', "b"), 5.0), LabelledText(("c", "d"), 1.5)]
     named = write(tmp_path / "y.csv", "1,2\na,x\nb,y\n")  # here these are names
-    assert Classify(column="1", label_column="2").read(named) == [TextRow("a", "x"), TextRow("b", "y")]
+    assert Classify(column="1", label_column="2").read(named) == [LabelledText("a", "x"), LabelledText("b", "y")]
     short = write(tmp_path / "z.csv", "5.0\ta\tb\n1.5\tc\n")
     with pytest.raises(InputError, match=r"z\.csv: row 2 has 2 fields, expected at least 3"):
         chosen.read(short)
@@ -173,14 +174,14 @@ def test_the_order_of_a_head_holds() -> None:
 def test_nsmc(shared) -> None:
     rows = Classify().read(shared / "data" / "nsmc-from-raw" / "train.tsv")
     assert Counter(row.label for row in rows) == {"0": 15_000, "1": 15_000}
-    assert rows[0] == TextRow("겨울이 너무싫다.", "1") or isinstance(rows[0].text, str)
+    assert rows[0] == LabelledText("겨울이 너무싫다.", "1") or isinstance(rows[0].text, str)
     assert Classify().settings(rows)["label2id"] == {"0": 0, "1": 1}
 
 
 def test_korsts(shared) -> None:
     rows = Score().read(shared / "data" / "korsts" / "sts-train.tsv")
     assert len(rows) == 5749
-    assert rows[0] == TextRow(("비행기가 이륙하고 있다.", "비행기가 이륙하고 있다."), 5.0)
+    assert rows[0] == LabelledText(("비행기가 이륙하고 있다.", "비행기가 이륙하고 있다."), 5.0)
 
 
 @pytest.mark.parametrize(("name", "count"), [("train", 5749), ("dev", 1500), ("test", 1379)])
@@ -220,7 +221,7 @@ def test_names_of_labels_in_any_order_and_against_label2id(caplog) -> None:
         assert task_of(config).name == "classify"
     assert "label2id says that 'a' is 1, and id2label that it is 0; predictions go by id2label" in caplog.text
     assert label_names(config) == ["a", "b"]
-    assert Classify().targets([TextRow("x", "b"), TextRow("y", "a")], config) == [1, 0]
+    assert Classify().targets([LabelledText("x", "b"), LabelledText("y", "a")], config) == [1, 0]
     assert named(id2label={0: "neg", 1: "pos", 2: "so"}).label2id == {"neg": 0, "pos": 1, "so": 2}
     with pytest.raises(ConfigError, match="expected one name for each number"):
         BertConfig(id2label={"1": "a", "01": "b"})

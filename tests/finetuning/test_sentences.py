@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibert import BertConfig, InputError
+from minibert.data.sentences import columns_of, entities_of, is_by_character
 from minibert.finetuning.entities import Entities
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.scores import entity_scores
-from minibert.finetuning.sentences import columns_of, entities_of, is_by_character
 
 KNOWN = BertConfig(**label_settings(["B-PER", "I-PER", "O"]), label_units="words")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from minibert import BertConfig, BertTokenizer, InputError
+from minibert.data.sentences import entities_of
 from minibert.finetuning import Predictor, finetune
 from minibert.finetuning.entities import Entities
-from minibert.finetuning.sentences import entities_of
 from tests.support.toy_tasks import FAST, TINY, tagged, write_conll, write_jsonl
 
 TEXT = "Kim in 서울에서"

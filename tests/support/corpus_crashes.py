@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from minibert import Embedder, MissingExtraError, embed_corpus
-from minibert.corpus.parquet import need_pyarrow
+from minibert.data.parquet import need_pyarrow
 from tests.support.corpus import FOLDER, contents
 from tests.support.crashes import FEWEST_KILLS, die_before, ended, is_running
 

@@ -6,14 +6,17 @@ import json
 import pytest
 
 from minibert import CheckpointError, InputError
-from minibert.corpus.rows import BadRow, Row, open_input, survey
+from minibert.corpus.run import examine
+from minibert.data.columns import TextRow
+from minibert.data.opening import open_texts
+from minibert.data.rows import BadRow
 
 TEXTS = ["plain", "", "두 줄\u2028하나", "next\x85line", "tab\tand\x0bmore", 'a "quote", a comma', "긴 " * 50_000]
 
 
 def read(tmp_path, name: str, content: bytes, **columns) -> list:
     (tmp_path / name).write_bytes(content)
-    return list(open_input(tmp_path / name, **columns))
+    return list(open_texts(tmp_path / name, **columns))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -21,13 +24,13 @@ def read(tmp_path, name: str, content: bytes, **columns) -> list:
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_text_lines(tmp_path, end: str, last: bool, mark: bytes) -> None:
     content = mark + (end.join(TEXTS) + (end if last else "")).encode()
-    assert read(tmp_path, "x.txt", content) == [Row(n, n, text) for n, text in enumerate(TEXTS, start=1)]
+    assert read(tmp_path, "x.txt", content) == [TextRow(n, n, text) for n, text in enumerate(TEXTS, start=1)]
 
 
 def test_empty_files(tmp_path) -> None:
     assert read(tmp_path, "x.txt", b"") == []
     assert read(tmp_path, "x.txt", b"\xef\xbb\xbf") == []
-    assert read(tmp_path, "x.txt", b"\n") == [Row(1, 1, "")]
+    assert read(tmp_path, "x.txt", b"\n") == [TextRow(1, 1, "")]
     assert read(tmp_path, "x.jsonl", b"\n\n", column="text") == []
     assert read(tmp_path, "x.csv", b"text\r\n", column="text") == []
 
@@ -38,7 +41,7 @@ def test_json_lines(tmp_path, end: str, mark: str) -> None:
     lines = [json.dumps({"n": n, "key": f"k{n}", "text": text}, ensure_ascii=n % 2) for n, text in enumerate(TEXTS)]
     content = (mark + (end * 2).join(lines)).encode()  # a blank line between two is no row
     found = read(tmp_path, "x.jsonl", content, column="text", id_column="n")
-    assert found == [Row(n + 1, n, text) for n, text in enumerate(TEXTS)]
+    assert found == [TextRow(n + 1, n, text) for n, text in enumerate(TEXTS)]
     found = read(tmp_path, "x.jsonl", content, column="text", id_column="key")
     assert [row.id for row in found] == [f"k{n}" for n in range(len(TEXTS))]
 
@@ -52,24 +55,24 @@ def test_csv(tmp_path, end: str, mark: str) -> None:
         writer = csv.writer(file, lineterminator=end)
         writer.writerow(["name", "text"])
         writer.writerows((f"k{n}", text) for n, text in enumerate(texts))
-    found = list(open_input(tmp_path / "x.csv", "text", "name"))
-    assert found == [Row(n + 1, f"k{n}", text) for n, text in enumerate(texts)]
-    assert [row.id for row in open_input(tmp_path / "x.csv", "text")] == list(range(1, 11))
+    found = list(open_texts(tmp_path / "x.csv", "text", "name"))
+    assert found == [TextRow(n + 1, f"k{n}", text) for n, text in enumerate(texts)]
+    assert [row.id for row in open_texts(tmp_path / "x.csv", "text")] == list(range(1, 11))
 
 
 def test_a_quote_never_closed_does_not_take_the_file_into_memory(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("minibert.corpus.rows.LONGEST_FIELD", 1000)
+    monkeypatch.setattr("minibert.data.rows.LONGEST_FIELD", 1000)
     content = b'n,t\n1,a\n2,"b\n' + b"3,c\n" * 1000
     found = read(tmp_path, "x.csv", content, column="t")
     assert [row.number for row in found if isinstance(row, BadRow)] == [2]
     assert "(field larger than field limit (1000), up to line 253)" in found[1].why
-    assert found[2:] == [Row(number, number, "c") for number in range(3, 3 + 750)]
+    assert found[2:] == [TextRow(number, number, "c") for number in range(3, 3 + 750)]
 
 
 def test_tsv_has_no_quotes(tmp_path) -> None:
     content = 'id\ttext\n1\t"재밌다\n2\tsays "hi"\n\n3\t""\n'.encode()
     found = read(tmp_path, "x.TSV", content, column="text", id_column="id")
-    assert found == [Row(1, "1", '"재밌다'), Row(2, "2", 'says "hi"'), Row(3, "3", '""')]
+    assert found == [TextRow(1, "1", '"재밌다'), TextRow(2, "2", 'says "hi"'), TextRow(3, "3", '""')]
 
 
 def test_parquet(tmp_path) -> None:
@@ -80,9 +83,9 @@ def test_parquet(tmp_path) -> None:
     table = pyarrow.table({"n": range(len(texts)), "text": strings, "large": pyarrow.array(texts, "large_string")})
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet", row_group_size=1000)
     for column in ("text", "large"):
-        found = list(open_input(tmp_path / "x.parquet", column, "n"))
-        assert found == [Row(n + 1, n, text) for n, text in enumerate(texts)]
-    assert next(iter(open_input(tmp_path / "x.parquet", "text", "text"))) == Row(1, "plain", "plain")
+        found = list(open_texts(tmp_path / "x.parquet", column, "n"))
+        assert found == [TextRow(n + 1, n, text) for n, text in enumerate(texts)]
+    assert next(iter(open_texts(tmp_path / "x.parquet", "text", "text"))) == TextRow(1, "plain", "plain")
 
 
 BAD = {
@@ -121,15 +124,22 @@ BAD = {
 def test_bad_rows_keep_their_place(tmp_path, kind: str) -> None:
     content, columns, number, line, why, count = BAD[kind]
     name = "x.csv" if content.startswith(b"n,t") else "x.jsonl" if columns else "x.txt"
-    found = read(tmp_path, name, content, **columns)
+    (tmp_path / name).write_bytes(content)
+    texts = open_texts(tmp_path / name, **columns)
+    found = list(texts)
     assert [row.number for row in found] == list(range(1, count + 1))
     bad = found[number - 1]
     assert isinstance(bad, BadRow)
     assert (bad.number, bad.line) == (number, line)
     assert why in bad.why
     assert str(bad) == f"row {number} {bad.why}" if number == line else f"row {number} (line {line}) {bad.why}"
-    summed = survey(found)
-    assert (summed.rows, summed.bad, summed.first_bad) == (count, sum(isinstance(r, BadRow) for r in found), bad)
+    counts = examine(texts, skip_bad=True)
+    assert (counts.rows, counts.bad) == (count, sum(isinstance(row, BadRow) for row in found))
+    first = next(row for row in found if isinstance(row, BadRow))
+    with pytest.raises(InputError) as caught:
+        examine(texts, skip_bad=False)
+    assert first is bad or first.number < number
+    assert f"{name}: {first}" in str(caught.value)
 
 
 def test_bad_rows_of_parquet(tmp_path) -> None:
@@ -137,23 +147,23 @@ def test_bad_rows_of_parquet(tmp_path) -> None:
     pytest.importorskip("pyarrow.parquet")
     broken = pyarrow.array([b"one", b"caf\xe9", None, b"four", b"a\0b"]).view("string")
     pyarrow.parquet.write_table(pyarrow.table({"t": broken, "n": [1.5] * 5}), tmp_path / "x.parquet")
-    found = list(open_input(tmp_path / "x.parquet", "t"))
-    assert [type(row) for row in found] == [Row, BadRow, BadRow, Row, BadRow]
+    found = list(open_texts(tmp_path / "x.parquet", "t"))
+    assert [type(row) for row in found] == [TextRow, BadRow, BadRow, TextRow, BadRow]
     assert str(found[1]) == "row 2 is not UTF-8 (byte 4 is 0xe9)"
     assert found[2].why == "has None in 't', expected text"
-    numbered = list(open_input(tmp_path / "x.parquet", "t", "n"))
+    numbered = list(open_texts(tmp_path / "x.parquet", "t", "n"))
     assert numbered[0].why == "has 1.5 in 'n', expected text or a whole number"
     whole = (tmp_path / "x.parquet").read_bytes()
     for content in (whole[:-3], whole[:40] + bytes(60) + whole[100:], b"", b"PAR1"):
         (tmp_path / "x.parquet").write_bytes(content)
         with pytest.raises(InputError, match=r"x\.parquet cannot be read"):
-            list(open_input(tmp_path / "x.parquet", "t"))
+            list(open_texts(tmp_path / "x.parquet", "t"))
 
 
-def test_what_a_survey_says_of_ids() -> None:
-    assert survey([Row(1, 5, ""), Row(2, -(1 << 63), "")]).ids_are_numbers
-    assert not survey([Row(1, 5, ""), Row(2, "5", "")]).ids_are_numbers
-    assert not survey([Row(1, 1 << 63, "")]).ids_are_numbers
+@pytest.mark.parametrize(("ids", "numbers"), [((5, -(1 << 63)), True), ((5, "5"), False), ((1 << 63,), False)])
+def test_whether_ids_are_numbers_of_64_bits(tmp_path, ids: tuple, numbers: bool) -> None:
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps({"id": one, "text": ""}) + "\n" for one in ids))
+    assert examine(open_texts(tmp_path / "x.jsonl", "text", "id"), skip_bad=False).ids_are_numbers is numbers
 
 
 @pytest.mark.parametrize(
@@ -163,7 +173,7 @@ def test_what_a_survey_says_of_ids() -> None:
         ("x.txt", b"", {"column": "t"}, "has no columns: every line is a text"),
         ("x.csv", b"a,b\n", {}, r"Say which column of .*x\.csv holds the texts .*; it has a, b\."),
         ("x.jsonl", b"", {}, r"Say which column of .*x\.jsonl holds the texts \(--column NAME\)\."),
-        ("x.csv", b"a,b\n", {"column": "c"}, "has no column called 'c'; it has a, b"),
+        ("x.csv", b"a,b\n", {"column": "c"}, "has no column called 'c' for the texts; it has a, b"),
         ("x.csv", b"a,b\n", {"column": "a", "id_column": "i"}, "has no column called 'i'"),
         ("x.csv", b"a,b,a\n", {"column": "a"}, "has two columns called 'a'"),
         ("x.csv", b"", {"column": "a"}, "is empty; its first line must name the columns"),
@@ -173,12 +183,12 @@ def test_what_a_survey_says_of_ids() -> None:
 def test_inputs_that_are_none(tmp_path, name: str, content: bytes, columns: dict, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
-        open_input(tmp_path / name, **columns)
+        open_texts(tmp_path / name, **columns)
 
 
 def test_files_that_are_none(tmp_path) -> None:
     with pytest.raises(InputError, match="none.txt does not exist"):
-        open_input(tmp_path / "none.txt")
+        open_texts(tmp_path / "none.txt")
     (tmp_path / "folder.txt").mkdir()
     with pytest.raises(CheckpointError, match="is a folder, expected a file"):
-        open_input(tmp_path / "folder.txt")
+        open_texts(tmp_path / "folder.txt")

@@ -12,10 +12,12 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.formats import READING_ERRORS, check_format, data_path, opened
-from minibert.corpus.rows import BYTE_ORDER_MARK, File, Unreadable, open_rows
+from minibert.data.cells import Cells, text_in, whole_in
+from minibert.data.columns import Column, choose_columns, logger
+from minibert.data.formats import READING_ERRORS, check_format, data_path, opened
+from minibert.data.opening import open_rows, read_all
+from minibert.data.rows import BYTE_ORDER_MARK, RowFile, Unreadable
 from minibert.errors import InputError
-from minibert.finetuning.rows import Column, Values, choose_columns, logger, read_all, text_in, whole_in
 from minibert.source import Source
 
 QUESTIONS = ("question", "query")
@@ -64,7 +66,7 @@ class AnswerColumns:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-class Squad(File):
+class Squad(RowFile):
     """SQuAD's JSON; a question is a row."""
 
     def columns(self) -> list[str]:
@@ -116,7 +118,7 @@ def read_squad(path: Path) -> list[Any]:
     return data
 
 
-def open_questions(source: Source, columns: AnswerColumns, answered: bool) -> tuple[File, dict[str, str]]:
+def open_questions(source: Source, columns: AnswerColumns, answered: bool) -> tuple[RowFile, dict[str, str]]:
     """The file, and which of its columns is which.  Raises InputError for what is none."""
     path = data_path(source)
     if check_format(path, "questions") != ".json":
@@ -130,10 +132,10 @@ def read_questions(source: Source, columns: AnswerColumns, skip_bad: bool) -> li
     file, chosen = open_questions(source, columns, answered=True)
     guessed = 0
 
-    def question(number: int, line: int | None, values: Values) -> Question:
+    def question(number: int, line: int | None, cells: Cells) -> Question:
         nonlocal guessed
-        asked, context = pair_in(values, chosen)
-        answers, guesses = answers_in(values, chosen, context)
+        asked, context = pair_in(cells, chosen)
+        answers, guesses = answers_in(cells, chosen, context)
         guessed += guesses
         return Question(asked, context, answers)
 
@@ -146,22 +148,22 @@ def read_questions(source: Source, columns: AnswerColumns, skip_bad: bool) -> li
     return rows
 
 
-def pair_in(values: Values, chosen: Mapping[str, str]) -> tuple[str, str]:
+def pair_in(cells: Cells, chosen: Mapping[str, str]) -> tuple[str, str]:
     """The question, without spaces around it, and the context; raises Unreadable."""
-    asked = text_in(values, chosen["question"]).strip()
+    asked = text_in(cells, chosen["question"]).strip()
     if not asked:
         raise Unreadable("has an empty question")
-    return asked, text_in(values, chosen["context"])
+    return asked, text_in(cells, chosen["context"])
 
 
-def answers_in(values: Values, chosen: Mapping[str, str], context: str) -> tuple[tuple[Answer, ...], bool]:
+def answers_in(cells: Cells, chosen: Mapping[str, str], context: str) -> tuple[tuple[Answer, ...], bool]:
     """The answers of a row, and whether the place of one had to be guessed; raises Unreadable.
 
     A text in one column and its start in another; SQuAD's list of ``{"text", "answer_start"}``; or, as data sets on the
     hub have it, ``{"text": [...], "answer_start": [...]}``.  An empty text, or list, is no answer.
     """
     name = chosen["answer"]
-    found = values.get(name)
+    found = cells.get(name)
     if isinstance(found, dict):
         texts, starts = found.get("text"), found.get("answer_start")
         if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
@@ -173,11 +175,11 @@ def answers_in(values: Values, chosen: Mapping[str, str], context: str) -> tuple
                 raise Unreadable(f"has {shortened(answer)} in {name!r}, expected a text and an answer_start")
         pairs = [(text_in(answer, "text"), whole_in(answer, "answer_start")) for answer in found]
         return tuple(checked(text, start, context) for text, start in pairs), False
-    text = text_in(values, name)
+    text = text_in(cells, name)
     if not text:
         return (), False
     if "start" in chosen:
-        return (checked(text, whole_in(values, chosen["start"]), context),), False
+        return (checked(text, whole_in(cells, chosen["start"]), context),), False
     start = context.find(text)
     return (checked(text, max(0, start), context),), context.find(text, start + 1) >= 0
 

@@ -11,10 +11,10 @@ from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.formats import TEXTS, usual_name
-from minibert.corpus.rows import Unreadable, value
-from minibert.finetuning.labels import listed
-from minibert.finetuning.rows import Values
+from minibert.data.cells import Cells, value_in
+from minibert.data.columns import TEXTS, usual_name
+from minibert.data.labels import listed
+from minibert.data.rows import Unreadable
 
 SPANS = ("entities", "spans", "label", "labels")
 STARTS = ("start", "start_offset", "start_char", "begin")
@@ -37,18 +37,18 @@ def has_spans(names: Sequence[str]) -> bool:
 
 
 def spans_in(
-    columns: Values, name: str, text: str, names: Sequence[str] | None, known: Collection[str] | None
+    cells: Cells, name: str, text: str, names: Sequence[str] | None, known: Collection[str] | None
 ) -> tuple[list[Span], int]:
     """The entities in a column, in the order of the text, and how many had spaces around them, which are left out.
 
     ``names``: of kinds that are numbers; ``known``: kinds that there may be.  Raises Unreadable for spans that are
     none, outside of the text, empty, or over each other.
     """
-    found = columns.get(name)
+    found = cells.get(name)
     if isinstance(found, Mapping):  # {"start": [0], "end": [3], "label": ["PER"]}
         found = rows_of(found, name)
     if not isinstance(found, list | tuple):
-        value(columns, name)
+        value_in(cells, name)
         raise Unreadable(f"has {shortened(found)} in {name!r}, expected a list of spans: start, end, label")
     given = [span_of(one, name, text, names) for one in found]
     if known is not None:
@@ -118,7 +118,7 @@ def kind_in(part: Any, name: str, names: Sequence[str] | None) -> str:
         part = names[part]
     if not isinstance(part, str) or not part.strip():
         raise Unreadable(f"has the label {shortened(part)} in {name!r}, expected the kind of an entity, such as PER")
-    kind = str(value({name: part}, name)).strip()
+    kind = str(value_in({name: part}, name)).strip()
     if kind[:2] in ("B-", "I-") or "\n" in kind:
         raise Unreadable(f"has the label {shortened(kind)} in {name!r}; a span has the kind alone, such as PER")
     return kind

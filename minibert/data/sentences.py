@@ -14,12 +14,14 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.corpus.formats import TEXTS, check_format, data_path, usual_name
-from minibert.corpus.rows import File, Unreadable, decoded, lines, names_of, open_rows, value
+from minibert.data.cells import Cells, list_in, text_in, value_in
+from minibert.data.columns import TEXTS, Column, choose_columns, logger, usual_name
+from minibert.data.formats import check_format, data_path
+from minibert.data.labels import listed
+from minibert.data.opening import open_rows, read_all
+from minibert.data.rows import RowFile, Unreadable, decoded, lines, names_of
+from minibert.data.spans import SPANS, has_spans, labels_of_characters, spans_in
 from minibert.errors import InputError
-from minibert.finetuning.labels import listed
-from minibert.finetuning.rows import Column, Values, choose_columns, list_in, logger, read_all, text_in
-from minibert.finetuning.spans import SPANS, has_spans, labels_of_characters, spans_in
 from minibert.source import Source
 
 WORDS = ("words", "tokens")
@@ -50,7 +52,7 @@ class Choices:
     spans_column: str | None = None
 
 
-class Conll(File):
+class Conll(RowFile):
     """Lines of columns; a sentence is a row."""
 
     def columns(self) -> list[str]:
@@ -121,9 +123,9 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
 
     known = None if choices.known is None else frozenset(choices.known)
 
-    def sentence(number: int, line: int | None, values: Values) -> Sentence:
-        found = Sentence(words_in(values, words), labels_in(values, labels, choices.names), line)
-        check_sentence(found, values["lines"] if isinstance(file, Conll) else None, known)
+    def sentence(number: int, line: int | None, cells: Cells) -> Sentence:
+        found = Sentence(words_in(cells, words), labels_in(cells, labels, choices.names), line)
+        check_sentence(found, cells["lines"] if isinstance(file, Conll) else None, known)
         return found
 
     found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
@@ -132,7 +134,7 @@ def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
     return in_iob2(file.path, found)
 
 
-def wants_spans(file: File, choices: Choices) -> bool:
+def wants_spans(file: RowFile, choices: Choices) -> bool:
     """Whether a file of rows is read as texts with spans: as asked, else by the names of its columns."""
     if choices.spans_column is not None or choices.words_column is not None or choices.labels_column is not None:
         return choices.spans_column is not None
@@ -141,7 +143,7 @@ def wants_spans(file: File, choices: Choices) -> bool:
     return has_spans(names) and not has_words
 
 
-def read_spans(file: File, choices: Choices) -> list[Sentence]:
+def read_spans(file: RowFile, choices: Choices) -> list[Sentence]:
     """All texts of a file with their entities as labels of characters; raises InputError for bad ones."""
     columns = {
         "text": Column("the texts", "--column", choices.text_column, TEXTS),
@@ -151,10 +153,10 @@ def read_spans(file: File, choices: Choices) -> list[Sentence]:
     known = None if choices.known is None else {label[2:] for label in choices.known if label != "O"}
     with_spaces = 0
 
-    def sentence(number: int, line: int | None, values: Values) -> Sentence:
+    def sentence(number: int, line: int | None, cells: Cells) -> Sentence:
         nonlocal with_spaces
-        text = text_in(values, text_name)
-        spans, spaced = spans_in(values, name, text, choices.names, known)
+        text = text_in(cells, text_name)
+        spans, spaced = spans_in(cells, name, text, choices.names, known)
         with_spaces += spaced
         return Sentence(list(text), labels_of_characters(text, spans), line, by_character=True)
 
@@ -166,26 +168,26 @@ def read_spans(file: File, choices: Choices) -> list[Sentence]:
     return found
 
 
-def open_sentences(source: Source) -> File:
+def open_sentences(source: Source) -> RowFile:
     """The file, as columns unless its ending says lists.  Raises InputError when there is none."""
     path = data_path(source)
     return open_rows(path, use="words") if check_format(path, "words") else Conll(path)
 
 
-def words_in(values: Values, name: str) -> list[str]:
+def words_in(cells: Cells, name: str) -> list[str]:
     """The words of a row; raises Unreadable for what is no text."""
-    words = list_in(values, name)
+    words = list_in(cells, name)
     for word in words:
         if not isinstance(word, str):
             raise Unreadable(f"has {shortened(word)} among its {name!r}, expected text")
-        value({name: word}, name)  # half a surrogate pair, NUL
+        value_in({name: word}, name)  # half a surrogate pair, NUL
     return words
 
 
-def labels_in(values: Values, name: str, names: Sequence[str] | None) -> list[str]:
+def labels_in(cells: Cells, name: str, names: Sequence[str] | None) -> list[str]:
     """The labels of a row, numbers by their names; raises Unreadable."""
     labels = []
-    for label in list_in(values, name):
+    for label in list_in(cells, name):
         if type(label) is int:
             if names is None:
                 raise Unreadable(f"has labels that are numbers in {name!r}; say what they mean: --labels O,B-PER,…")
@@ -193,7 +195,7 @@ def labels_in(values: Values, name: str, names: Sequence[str] | None) -> list[st
                 raise Unreadable(f"has the label {label} in {name!r}; there are names for 0 to {len(names) - 1}")
             labels.append(names[label])
         elif isinstance(label, str):
-            labels.append(value({name: label}, name).strip())
+            labels.append(value_in({name: label}, name).strip())
         else:
             raise Unreadable(f"has {shortened(label)} among its {name!r}, expected a label")
     return labels

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from minibert.corpus.formats import REFUSED, TEXTS, USES, check_format, usual_name
-from minibert.corpus.rows import open_input, open_rows
+from minibert.data.columns import TEXTS, usual_name
+from minibert.data.formats import REFUSED, USES, check_format
+from minibert.data.opening import open_rows, open_texts
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.entities import Entities
@@ -34,18 +35,18 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_embed_and_finetune_read_and_guess_alike(tmp_path, ending: str, compressed: str) -> None:
     path = write(tmp_path / f"x{ending}{compressed.lower()}", CONTENT[ending])
     path = path.rename(tmp_path / f"x{ending}{compressed}")
-    assert [row.text for row in open_input(path)] == ["a film to see", "나무"]
+    assert [row.text for row in open_texts(path)] == ["a film to see", "나무"]
     assert [row.text for row in Classify().read(path)] == ["a film to see", "나무"]
 
 
 def test_the_guess_is_said(tmp_path, caplog) -> None:
     caplog.set_level("INFO")
-    open_input(write(tmp_path / "x.csv", CONTENT[".csv"]))
+    open_texts(write(tmp_path / "x.csv", CONTENT[".csv"]))
     assert "the texts are those of the column 'document'" in caplog.text
 
 
 def test_compressed_lines_words_and_questions(tmp_path) -> None:
-    assert [row.text for row in open_input(write(tmp_path / "x.txt.gz", "\ufeffone\ntwo\n"))] == ["one", "two"]
+    assert [row.text for row in open_texts(write(tmp_path / "x.txt.gz", "\ufeffone\ntwo\n"))] == ["one", "two"]
     words = write(tmp_path / "x.conll.gz", "Kim\tB-PER\ncame\tO\n")
     assert Entities().read(words)[0].words == ["Kim", "came"]
     squad = {"data": [{"paragraphs": [{"context": "It rains.", "qas": [
@@ -56,7 +57,7 @@ def test_compressed_lines_words_and_questions(tmp_path) -> None:
 def test_columns_by_number_and_tabs_in_a_csv(tmp_path) -> None:
     """What fine-tuning reads, embed reads, too."""
     path = write(tmp_path / "x.csv", "17\ta film\n18\ta book\n")
-    assert [(row.id, row.text) for row in open_input(path, "2", "1")] == [("17", "a film"), ("18", "a book")]
+    assert [(row.id, row.text) for row in open_texts(path, "2", "1")] == [("17", "a film"), ("18", "a book")]
 
 
 def test_usual_names() -> None:
@@ -113,11 +114,11 @@ def test_first_bytes_tell_more_than_an_ending(tmp_path, kind: str, use: str) -> 
 def test_other_refusals(tmp_path, name: str, content: bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=sentence):
-        list(open_input(tmp_path / name))
+        list(open_texts(tmp_path / name))
 
 
 @pytest.mark.parametrize("given", [None, 5, [{"text": "a"}], ("x",), {"text": "a"}, 1.5, object(), b"\xff"])
 def test_what_is_no_path_is_a_sentence(given) -> None:
-    for read in (open_rows, open_input, Classify().read, Entities().read, Answers().read):
+    for read in (open_rows, open_texts, Classify().read, Entities().read, Answers().read):
         with pytest.raises(InputError, match=r"expected the path of a file|does not exist|ends in"):
             read(given)

@@ -11,23 +11,17 @@ ending                    pretrain                    embed, predict            
 ========================  ==========================  =========================  ==================================
 
 Each but .parquet may be compressed: ``.txt.gz``.  What is certainly no such file is refused by its ending or by its
-first bytes (:func:`check_format`).  Column names that are found without being given: ``TEXTS``.
+first bytes (:func:`check_format`).
 """
 
 import gzip
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from minibert.errors import InputError
 from minibert.source import Source, as_path, is_file, is_path
 
-# Names that a column of texts often has, the likeliest first.
-TEXTS = (
-    "text", "sentence", "document", "review", "sentence1", "text1", "premise", "question1", "comment", "content",
-    "body", "texts", "paragraph", "passage", "abstract",
-)  # fmt: skip
 ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -171,12 +165,3 @@ def opened(path: Path) -> BinaryIO:
     if path.suffix.lower() == ".gz":
         return cast(BinaryIO, gzip.open(path, "rb"))
     return path.open("rb")
-
-
-def usual_name(names: Sequence[str], usual: Sequence[str] = TEXTS) -> str | None:
-    """The column among ``names`` that has one of the ``usual`` names; the likeliest, or None.
-
-    Case and spaces around a name do not count.
-    """
-    by_small_letters = {name.strip().casefold(): name for name in reversed(names)}
-    return next((by_small_letters[name] for name in usual if name in by_small_letters), None)

@@ -1,0 +1,61 @@
+"""Opening a file of rows: its ending chooses the reader.  :func:`open_rows` comes first."""
+
+import logging
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from minibert.data.columns import TextColumn
+from minibert.data.formats import check_format, data_path
+from minibert.data.parquet import ParquetRows
+from minibert.data.rows import BadRow, JsonLines, Made, Make, RowFile, Table, TextLines
+from minibert.errors import InputError
+from minibert.source import Source
+
+logger = logging.getLogger("minibert.data")
+READERS: dict[str, type[RowFile]] = {
+    ".txt": TextLines, ".csv": Table, ".tsv": Table, ".jsonl": JsonLines, ".parquet": ParquetRows,
+}  # fmt: skip
+
+
+def open_rows(source: Source, columns: Sequence[str | None] = (), use: str = "texts") -> RowFile:
+    """The rows of a file, for ``use`` (:data:`minibert.data.formats.USES`).
+
+    ``columns``: those that the user names.  A table whose columns are called by their numbers has no line of names,
+    unless a number is one of its names.  Raises InputError for what is no such file.
+    """
+    path = data_path(source)
+    file = READERS[check_format(path, use)](path)
+    if isinstance(file, Table):
+        numbers = [name for name in columns if name is not None and name.isdecimal()]
+        file.has_names = not numbers or any(name in (file.names() or []) for name in numbers)
+    return file
+
+
+def open_texts(source: Source, column: str | None = None, id_column: str | None = None) -> TextColumn:
+    """The texts of a file.  ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).
+
+    Raises InputError when there is no such file or column.
+    """
+    return TextColumn(open_rows(source, (column, id_column)), column, id_column)
+
+
+def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:
+    """All rows in memory.  Raises InputError for a bad row unless ``skip_bad``, and for a file without rows."""
+    rows: list[Made] = []
+    bad: list[BadRow] = []
+    for row in tqdm(file.rows(make), desc=f"reading {file.path.name}", unit=" rows", leave=False, disable=None):
+        if isinstance(row, BadRow):
+            bad.append(row)
+        else:
+            rows.append(row)
+    if bad and not skip_bad:
+        more = f"; in all, {len(bad):,} of {len(rows) + len(bad):,} rows are bad" if len(bad) > 1 else ""
+        raise InputError(f"{file.path}: {bad[0]}{more}. Mend the file, or leave such rows out (--skip-bad).")
+    if bad:
+        logger.warning("%s: %d bad rows are left out, the first is %s.", file.path, len(bad), bad[0])
+    if not rows:
+        raise InputError(
+            f"{file.path} has no rows{' that can be read' if bad else ''}; there is nothing to learn from."
+        )
+    return rows

@@ -1,0 +1,247 @@
+"""A file of data as a stream of rows: the base class of all readers, and those of .txt, .jsonl, .csv and .tsv.
+
+Rows are numbered from 1.  A row that cannot be read comes as a :class:`BadRow`, in its place, so that the numbers of
+the others hold.  A line ends at a newline (or CR LF) and nowhere else: U+2028 and U+0085 are part of a text.  An empty
+line of a .txt is an empty text, so that row n is line n; blank lines of the other formats are no rows.  Published
+tables often have no line of names, or tabs in a .csv: a column may be called by its number (from 1), and
+:class:`Table` detects the tabs.  Start with :meth:`RowFile.rows`.
+"""
+
+import csv
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minibert.data.formats import READING_ERRORS, ending_of, opened
+from minibert.errors import InputError, MinibertError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Characters.  The csv module's own limit, 131,072, is less than a long page has; without any limit a quote that is
+# never closed would take the rest of the file into memory.
+LONGEST_FIELD = 1 << 26
+
+Made = TypeVar("Made")
+Make = Callable[[int, int | None, Mapping[str, Any]], Made]  # number, first line, cells by column; raises Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that cannot be read, and why: ``"is not UTF-8 (byte 5 is 0xe9)"``."""
+
+    number: int
+    line: int | None  # where it begins, from 1; None in a format that has no lines
+    why: str
+
+    def __str__(self) -> str:
+        place = f"row {self.number}" if self.line in (None, self.number) else f"row {self.number} (line {self.line})"
+        return f"{place} {self.why}"
+
+
+class Unreadable(Exception):
+    """Why one row cannot be read; ``line``: where, if not in its first."""
+
+    def __init__(self, why: str, line: int | None = None) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+class RowFile(ABC):
+    """A file of rows.  Each iteration reads it from the beginning, and holds one row or one batch in memory."""
+
+    selected: Sequence[str] | None = None  # the columns that will be read; None: all
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def columns(self) -> list[str] | None:
+        """The names of the columns, None where each row names its own."""
+
+    @abstractmethod
+    def records(self) -> Iterator[tuple[int | None, Any]]:
+        """Each row as it stands in the file, with its first line."""
+
+    @abstractmethod
+    def parse(self, record: Any) -> Mapping[str, Any]:
+        """The cells of a record by the names of their columns; raises Unreadable."""
+
+    def names(self) -> list[str] | None:
+        """:meth:`columns`; raises InputError for a file that cannot be read."""
+        try:
+            return self.columns()
+        except (MinibertError, ImportError):
+            raise
+        except READING_ERRORS as error:
+            raise InputError(f"{self.path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+
+    def rows(self, make: Make[Made]) -> Iterator[Made | BadRow]:
+        """What ``make`` returns for each row's number, first line and cells; a BadRow where it raises Unreadable.
+
+        Raises InputError when the file cannot be read to its end.
+        """
+        try:
+            for number, (line, record) in enumerate(self.records(), start=1):
+                try:
+                    made: Made | BadRow = make(number, line, self.parse(record))
+                except Unreadable as error:
+                    made = BadRow(number, error.line or line, str(error))
+                yield made
+        except MinibertError:
+            raise
+        except READING_ERRORS as error:  # ValueError: what pyarrow says of a damaged file
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self.path} cannot be read to its end ({reason}).") from error
+
+
+class TextLines(RowFile):
+    """.txt: one text a line."""
+
+    def columns(self) -> list[str]:
+        """One column, which the file does not name."""
+        return ["text"]
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line, empty ones too."""
+        yield from lines(self.path)
+
+    def parse(self, record: bytes) -> dict[str, str]:
+        """The line is the text."""
+        return {"text": decoded(record)}
+
+
+class JsonLines(RowFile):
+    """.jsonl: one JSON object a line."""
+
+    def columns(self) -> None:
+        """Each object names its own."""
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line that is not blank."""
+        return ((number, line) for number, line in lines(self.path) if line.strip())
+
+    def parse(self, record: bytes) -> dict[str, Any]:
+        """The object of a line."""
+        try:
+            content = json.loads(decoded(record))
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"is not JSON ({error})") from error
+        if not isinstance(content, dict):
+            raise Unreadable(f"is a JSON {type(content).__name__}, expected an object")
+        return content
+
+
+class Table(RowFile):
+    """.csv, with the quotes of RFC 4180; .tsv, where a quote is an ordinary character (IANA's definition).
+
+    A .csv may hold tabs, and either may lack the line of names.
+    """
+
+    has_names = True
+
+    def has_tabs(self) -> bool:
+        """Whether tabs stand between the fields; a .csv has them when its first line has more tabs than commas."""
+        if ending_of(self.path) == ".tsv":
+            return True
+        with opened(self.path) as file:
+            first = file.readline(1 << 20)
+        return first.count(b"\t") > first.count(b",")
+
+    def columns(self) -> list[str]:
+        """The fields of the first line, or numbers from 1 where it holds no names."""
+        for _, fields in self.fields():
+            if isinstance(fields, csv.Error):
+                raise InputError(f"The first line of {self.path} names no columns ({fields}).")
+            self.header = fields
+            return fields if self.has_names else [str(number) for number in range(1, len(fields) + 1)]
+        raise InputError(f"{self.path} is empty; its first line must name the columns.")
+
+    def fields(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """The fields of every record that is not blank, the header's first, or what is wrong with them."""
+        csv.field_size_limit(LONGEST_FIELD)
+        # Bytes that are not UTF-8 come through as lone surrogates: they spoil their own record and no other.
+        with (
+            opened(self.path) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
+            if self.has_tabs():
+                reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+            else:
+                reader = csv.reader(file, strict=True)
+            while True:
+                line = reader.line_num + 1
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    upto = f", up to line {reader.line_num}" if reader.line_num > line else ""
+                    yield line, csv.Error(f"{error}{upto}")
+                else:
+                    if fields:
+                        yield line, fields
+
+    def records(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
+        """Every record, without the line of names where there is one."""
+        records = self.fields()
+        if self.has_names:
+            next(records, None)
+        return records
+
+    def checked(self, record: list[str] | csv.Error) -> list[str]:
+        """The fields, if they can be read."""
+        if isinstance(record, csv.Error):
+            raise Unreadable(f"has quotes that do not fit together ({record})")
+        for field in record:
+            try:
+                field.encode()
+            except UnicodeEncodeError as error:
+                raise Unreadable(f"is not UTF-8 (a byte is 0x{ord(field[error.start]) - 0xDC00:02x})") from error
+        return record
+
+    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
+        """The fields by the names of their columns; where columns are numbers, a row may lack those not selected."""
+        fields = self.checked(record)
+        if not self.has_names:
+            needed = max(map(int, self.selected or ["1"]))
+            if len(fields) < needed:
+                raise Unreadable(f"has {len(fields)} fields, expected at least {needed}")
+            return {str(number): field for number, field in enumerate(fields, start=1)}
+        if len(fields) != len(self.header):
+            raise Unreadable(f"has {len(fields)} fields, expected the {len(self.header)} of the first line")
+        return dict(zip(self.header, fields, strict=True))
+
+
+def names_of(file: RowFile) -> list[str]:
+    """The names of the columns; where each row names its own, those of the first row that can be read."""
+    names = file.names()
+    if names is not None:
+        return names
+    first: BadRow | None = None
+    for row in file.rows(lambda number, line, columns: list(columns)):
+        if not isinstance(row, BadRow):
+            return row
+        first = first or row
+    if first:
+        raise InputError(f"{file.path}: {first}.")
+    return []
+
+
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file without their ends, numbered from 1."""
+    with opened(path) as file:
+        if file.read(3) != BYTE_ORDER_MARK:
+            file.seek(0)
+        for number, line in enumerate(file, start=1):
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def decoded(line: bytes) -> str:
+    """The text of a line."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})") from error
