@@ -8,7 +8,7 @@ A token with ``normalized=True`` is looked for later, in the normalized text.  L
 import re
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minibert.errors import TokenizerError
@@ -38,6 +38,10 @@ class AddedToken:
 
     def __str__(self) -> str:
         return self.content
+
+    def as_special(self) -> "AddedToken":
+        """The same token, special."""
+        return replace(self, special=True)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as the files write them."""

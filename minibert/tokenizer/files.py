@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import TokenizerError
+from minibert.files import LARGEST_JSON, LARGEST_SETTINGS, is_file, read_json, write_text
 from minibert.schema import (
     COUNT,
     FLAG,
@@ -32,21 +33,11 @@ from minibert.schema import (
     optional,
     shown,
 )
-from minibert.source import (
-    LARGEST_JSON,
-    LARGEST_SETTINGS,
-    Checkpoint,
-    Source,
-    as_path,
-    is_file,
-    read_json,
-    write_text,
-)
+from minibert.source import Checkpoint, Source, as_path
 from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.characters import is_white_space
-from minibert.tokenizer.special_tokens import NAMES
-from minibert.tokenizer.windows import Frame
+from minibert.tokenizer.vocabulary import SPECIAL_TOKEN_NAMES, SpecialTokens, Vocabulary
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
 logger = logging.getLogger(__name__)
@@ -83,10 +74,12 @@ ADDED = Kind(
     'an object of ids and tokens, {"30522": {"content": "<e>"}}',
 )
 LIMIT = Kind(lambda x: is_real(x) and x >= 1, "a number of tokens, at least 1")
+EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's name and the older one
 SIDE = one_of("left", "right")
 # The arguments of BertTokenizer that files may give; other keys are other programs' business.
 SETTINGS: dict[str, Kind] = {
-    **dict.fromkeys(NAMES, optional(TOKEN)),
+    **dict.fromkeys(SPECIAL_TOKEN_NAMES, optional(TOKEN)),
+    **dict.fromkeys(EXTRA, TOKENS),
     "unk_token": TOKEN,
     "do_lower_case": FLAG,
     "strip_accents": optional(FLAG),
@@ -97,8 +90,6 @@ SETTINGS: dict[str, Kind] = {
     "model_input_names": list_of(NAME),
     "clean_up_tokenization_spaces": FLAG,
     "split_special_tokens": FLAG,
-    "extra_special_tokens": TOKENS,
-    "additional_special_tokens": TOKENS,
     "added_tokens_decoder": optional(ADDED),
     "do_basic_tokenize": FLAG,
     "never_split": optional(list_of(TEXT)),
@@ -106,7 +97,9 @@ SETTINGS: dict[str, Kind] = {
 CLASSES = {"tokenizer_class": optional(NAME), "word_tokenizer_type": optional(NAME)}
 CLASSES |= {"subword_tokenizer_type": optional(NAME)}
 CONFIG_SCHEMA = {**SETTINGS, **CLASSES, "max_len": optional(LIMIT)}
-MAP_SCHEMA = {name: SETTINGS[name] for name in (*NAMES, "extra_special_tokens", "additional_special_tokens")}
+MAP_SCHEMA = {
+    name: SETTINGS[name] for name in (*SPECIAL_TOKEN_NAMES, "extra_special_tokens", "additional_special_tokens")
+}
 OBJECT = Kind(lambda x: isinstance(x, dict), "an object")
 ADDED_ENTRY = Kind(lambda x: TOKEN_FIELDS.holds(x) and COUNT.holds(x.get("id")), "an object with an id and a content")
 PIPELINE_SCHEMA = {
@@ -311,7 +304,7 @@ def load_settings(files: TokenizerFiles, explicit: Mapping[str, Any]) -> dict[st
                 settings[name] = value
         added = _added_tokens(files, settings)
     by_content = {token.content: token for token in added.values()}
-    for name in NAMES:
+    for name in SPECIAL_TOKEN_NAMES:
         value = settings.get(name)
         if isinstance(value, dict):
             value = AddedToken.of({k: v for k, v in value.items() if k != "special"}, special=True)
@@ -342,7 +335,7 @@ def _take_from_tokenizer_json(settings: dict[str, Any], content: Mapping[str, An
 
 def _added_tokens(files: TokenizerFiles, settings: Mapping[str, Any]) -> dict[int, AddedToken]:
     added: dict[int, AddedToken] = {}
-    special = {str(settings[name]) for name in NAMES if isinstance(settings.get(name), str)}
+    special = {str(settings[name]) for name in SPECIAL_TOKEN_NAMES if isinstance(settings.get(name), str)}
     special |= {str(token) for token in settings.get("extra_special_tokens") or ()}
     for content, token_id in files.added_tokens.items():
         added[token_id] = _only_one(added.get(token_id), AddedToken(content, special=content in special), token_id)
@@ -381,29 +374,35 @@ def vocab_text(vocab: Mapping[str, int]) -> str:
     return "".join(f"{tokens.get(i, tokens[last])}\n" for i in range(last + 1))
 
 
-def to_json(content: Mapping[str, Any]) -> str:
-    """``content`` as the ecosystem writes it: indented, Unicode as it is."""
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
+def tokenizer_files(
+    config: Mapping[str, Any], vocabulary: Vocabulary, basic: BasicTokenizer, special: SpecialTokens
+) -> dict[str, str]:
+    """The files of a tokenizer by name; ``config`` is the content of tokenizer_config.json."""
+    pipeline = _pipeline(vocabulary, basic, special)
+    return {
+        VOCAB_FILE: vocab_text(vocabulary.base),
+        CONFIG_FILE: json.dumps(config, ensure_ascii=False, indent=2) + "\n",
+        TOKENIZER_FILE: json.dumps(pipeline, ensure_ascii=False, indent=2) + "\n",
+    }
 
 
-def pipeline_description(
-    vocab: Mapping[str, int], unk_token: str, added: Mapping[int, AddedToken], basic: BasicTokenizer, frame: Frame
-) -> dict[str, Any]:
-    """The content of tokenizer.json, without stored truncation or padding."""
+def _pipeline(vocabulary: Vocabulary, basic: BasicTokenizer, special: SpecialTokens) -> dict[str, Any]:
+    """The content of tokenizer.json, the ``tokenizers`` library's description of a pipeline, without stored padding."""
 
-    def special(token: str, type_id: int) -> dict[str, Any]:
+    def piece(token: str, type_id: int) -> dict[str, Any]:
         return {"SpecialToken": {"id": token, "type_id": type_id}}
 
     def sequence(name: str, type_id: int) -> dict[str, Any]:
         return {"Sequence": {"id": name, "type_id": type_id}}
 
+    frame = special.frame()
     (cls_id, cls), (sep_id, sep) = frame.cls, frame.sep
-    single = [special(cls, 0), sequence("A", 0), special(sep, 0)]
+    single = [piece(cls, 0), sequence("A", 0), piece(sep, 0)]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": token_id, **token.to_json()} for token_id, token in sorted(added.items())],
+        "added_tokens": [{"id": token_id, **token.to_json()} for token_id, token in sorted(vocabulary.added.items())],
         "normalizer": {
             "type": "BertNormalizer",
             "clean_text": True,
@@ -415,7 +414,7 @@ def pipeline_description(
         "post_processor": {
             "type": "TemplateProcessing",
             "single": single,
-            "pair": [*single, sequence("B", 1), special(sep, 1)],
+            "pair": [*single, sequence("B", 1), piece(sep, 1)],
             "special_tokens": {
                 token: {"id": token, "ids": [token_id], "tokens": [token]}
                 for token, token_id in ((cls, cls_id), (sep, sep_id))
@@ -424,9 +423,9 @@ def pipeline_description(
         "decoder": {"type": "WordPiece", "prefix": CONTINUATION, "cleanup": True},
         "model": {
             "type": "WordPiece",
-            "unk_token": unk_token,
+            "unk_token": str(special["unk_token"]),
             "continuing_subword_prefix": CONTINUATION,
             "max_input_chars_per_word": MAX_CHARACTERS_PER_WORD,
-            "vocab": dict(sorted(vocab.items(), key=lambda item: item[1])),
+            "vocab": dict(sorted(vocabulary.base.items(), key=lambda item: item[1])),
         },
     }

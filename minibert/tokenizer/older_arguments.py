@@ -77,19 +77,19 @@ def renamed(older: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
     return call
 
 
-class OlderCalls:
-    """``encode_plus`` and ``batch_encode_plus``, which BertTokenizer inherits."""
+def encode_plus(
+    self: Callable[..., BatchEncoding], text: Any, text_pair: Any = None, **arguments: Any
+) -> BatchEncoding:
+    """The older name of calling the tokenizer with one example."""
+    return self(text, text_pair, **arguments)
 
-    __call__: Callable[..., BatchEncoding]
 
-    def encode_plus(self, text: Any, text_pair: Any = None, **arguments: Any) -> BatchEncoding:
-        """The older name of calling the tokenizer with one example."""
-        return self(text, text_pair, **arguments)
-
-    def batch_encode_plus(self, batch_text_or_text_pairs: Any, **arguments: Any) -> BatchEncoding:
-        """The older name of calling the tokenizer with a batch of texts or of pairs."""
-        batch = batch_text_or_text_pairs
-        batch = batch.tolist() if hasattr(batch, "tolist") else batch
-        if not isinstance(batch, Iterable) or isinstance(batch, str | bytes | Mapping):
-            raise TokenizerError(f"batch_encode_plus takes a list of texts or of pairs, and got {batch!r:.80}.")
-        return self(list(batch), **arguments)
+def batch_encode_plus(
+    self: Callable[..., BatchEncoding], batch_text_or_text_pairs: Any, **arguments: Any
+) -> BatchEncoding:
+    """The older name of calling the tokenizer with a batch of texts or of pairs."""
+    batch = batch_text_or_text_pairs
+    batch = batch.tolist() if hasattr(batch, "tolist") else batch
+    if not isinstance(batch, Iterable) or isinstance(batch, str | bytes | Mapping):
+        raise TokenizerError(f"batch_encode_plus takes a list of texts or of pairs, and got {batch!r:.80}.")
+    return self(list(batch), **arguments)

@@ -44,13 +44,18 @@ def is_whole(value: Any) -> bool:
 SWITCH = Kind(is_switch, "True or False")
 WHOLE = Kind(is_whole, "a whole number")
 SOME = Kind(lambda x: is_whole(x) and x >= 0, "a whole number of at least 0")
-# What a call may hold; padding, truncation, sides and texts have sentences of their own.
+ANY = Kind(lambda x: True, "anything")  # has an error message of its own
+# The arguments of a call, texts apart.
 CALL: dict[str, Kind] = {
     "add_special_tokens": SWITCH,
+    "padding": ANY,
+    "truncation": ANY,
     "max_length": optional(WHOLE),
     "stride": SOME,
     "is_split_into_words": SWITCH,
     "pad_to_multiple_of": optional(WHOLE),
+    "padding_side": ANY,
+    "return_tensors": ANY,
     "return_token_type_ids": optional(SWITCH),
     "return_attention_mask": optional(SWITCH),
     "return_overflowing_tokens": optional(SWITCH),

@@ -1,33 +1,191 @@
-"""BertTokenizer: the calling convention people know, over the rooms that do the work.
+"""BertTokenizer: the arguments and results of transformers' BertTokenizer, name for name.
 
-Text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), cut in truncation.py, laid out in
-layout.py for rows.py and encoding.py; here the arguments and results are those of transformers' BertTokenizer, name for
-name.  Look first at ``__call__``.  Vocabulary and special tokens stand in the base class, vocabulary_methods.py.
+A text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), cut in windows.py and laid out in
+encoding.py; ids and special tokens stand in vocabulary.py.  Look first at ``__call__``.
 """
 
+import copy
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
-from minibert.source import Checkpoint, Source, take_where
+from minibert.schema import Kind, check_settings, list_of, optional
+from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import agreement, older_arguments
+from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.batch_encoding import BatchEncoding, Filler, pad_rows
-from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.decoding import clean_up, join_tokens
+from minibert.tokenizer.encoder import Detail, TextEncoder
 from minibert.tokenizer.encoding import SIMPLE_COLUMNS, Plan, columns_of
-from minibert.tokenizer.files import load_settings, open_tokenizer_files
-from minibert.tokenizer.request import Request, check_call, check_side, examples
-from minibert.tokenizer.vocabulary_methods import VocabularyMethods
-from minibert.tokenizer.windows import TokenRow
+from minibert.tokenizer.files import (
+    CONFIG_SCHEMA,
+    EXTRA,
+    SETTINGS,
+    TOKEN,
+    VOCAB_FILE,
+    load_settings,
+    open_tokenizer_files,
+    read_vocab,
+    tokenizer_files,
+    vocab_text,
+    write_files,
+)
+from minibert.tokenizer.request import (
+    CALL,
+    NO_LIMIT,
+    Request,
+    as_id,
+    as_ids,
+    as_lists,
+    as_texts,
+    check_call,
+    check_side,
+    check_switch,
+    examples,
+)
+from minibert.tokenizer.vocabulary import SPECIAL_TOKEN_NAMES, SpecialTokens, Vocabulary
+from minibert.tokenizer.windows import Frame, TokenRow, lay_out, special_count
+from minibert.tokenizer.wordpiece import WordPiece
 
+DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
+PREFIX = optional(Kind(lambda x: isinstance(x, str) and "/" not in x, "a text without '/'"))
 logger = logging.getLogger(__name__)
 
+TokenOrTokens = str | AddedToken | Sequence[str | AddedToken]
 
-class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
+
+def _named(name: str) -> tuple[property, property]:
+    """A special token and its id as attributes; both may be set."""
+
+    def token(self: "BertTokenizer") -> Any:
+        return self._special[name]
+
+    def set_token(self: "BertTokenizer", value: str | AddedToken | None) -> None:
+        self._special[name] = value
+
+    def token_id(self: "BertTokenizer") -> Any:
+        return self._special.id(name)
+
+    def set_id(self: "BertTokenizer", value: int | None) -> None:
+        self._special.set_id(name, value)
+
+    return property(token, set_token), property(token_id, set_id)
+
+
+class BertTokenizer:
     """Text to BERT's inputs and back.  Safe to call from many threads once tokens are no longer being added.
 
     ``vocab`` is a vocabulary file or a dictionary of tokens and ids; ``from_pretrained`` reads all settings too.
     """
+
+    unk_token, unk_token_id = _named("unk_token")
+    sep_token, sep_token_id = _named("sep_token")
+    pad_token, pad_token_id = _named("pad_token")
+    cls_token, cls_token_id = _named("cls_token")
+    mask_token, mask_token_id = _named("mask_token")
+    bos_token, bos_token_id = _named("bos_token")
+    eos_token, eos_token_id = _named("eos_token")
+
+    is_fast = True  # general code asks for it before it asks for offsets and word_ids
+    pad_token_type_id = 0
+
+    encode_plus = older_arguments.encode_plus
+    batch_encode_plus = older_arguments.batch_encode_plus
+
+    def __init__(
+        self,
+        vocab: Source | Mapping[str, int] | None = None,
+        do_lower_case: bool | None = None,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken | None = "[SEP]",
+        pad_token: str | AddedToken | None = "[PAD]",
+        cls_token: str | AddedToken | None = "[CLS]",
+        mask_token: str | AddedToken | None = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        *,
+        vocab_file: Source | None = None,
+        model_max_length: float | None = None,
+        padding_side: str = "right",
+        truncation_side: str = "right",
+        model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask"),
+        clean_up_tokenization_spaces: bool = False,
+        split_special_tokens: bool = False,
+        extra_special_tokens: Any = None,
+        additional_special_tokens: Any = None,
+        added_tokens_decoder: Mapping[Any, Any] | None = None,
+        bos_token: str | AddedToken | None = None,
+        eos_token: str | AddedToken | None = None,
+        name_or_path: str = "",
+        origin: str = "The vocabulary",
+        never_split: Sequence[str] | None = None,
+        do_basic_tokenize: bool = True,
+        max_len: float | None = None,
+        **older: Any,
+    ) -> None:
+        settings = {name: value for name, value in locals().items() if name in SETTINGS}
+        if do_lower_case is None:  # not given: True, as in transformers, with a look at the vocabulary below
+            settings["do_lower_case"] = True
+        check_settings({**settings, "max_len": max_len}, CONFIG_SCHEMA, type(self).__name__, TokenizerError)
+        if not do_basic_tokenize:
+            raise TokenizerError(
+                "do_basic_tokenize=False is not known here: text is always cleaned and cut into words. Cut it yourself "
+                "and pass is_split_into_words=True, or search the vocabulary with minibert.tokenizer.WordPiece."
+            )
+        older_arguments.refuse(type(self).__name__, older, (*SETTINGS, "vocab"))
+        vocab = vocab_file if vocab is None else vocab
+        if not isinstance(vocab, Mapping | str | os.PathLike):
+            got = "" if vocab is None else f", and got {vocab!r:.80}"
+            raise TokenizerError(
+                f"A tokenizer needs a vocabulary{got}: BertTokenizer('vocab.txt') or from_pretrained(folder)."
+            )
+        if not isinstance(vocab, Mapping):
+            origin, vocab = str(vocab), read_vocab(as_path(vocab))
+        self.do_lower_case = do_lower_case is not False
+        self.strip_accents = strip_accents
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        limit = max_len if model_max_length is None else model_max_length
+        self.model_max_length = NO_LIMIT if limit is None else int(limit)
+        self.padding_side = padding_side
+        self.truncation_side = truncation_side
+        self.model_input_names = list(model_input_names)
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        self.split_special_tokens = split_special_tokens
+        self.name_or_path = name_or_path
+        self._warned_about_length = self._warned_about_rows = False
+        named = {name: _as_token(settings[name]) for name in SPECIAL_TOKEN_NAMES}
+        extra = extra_special_tokens or additional_special_tokens or ()
+        extra = [AddedToken.of(t, special=True) for t in (extra.values() if isinstance(extra, dict) else extra)]
+        self._vocabulary = Vocabulary(vocab, str(named["unk_token"]), origin)
+        self._special = SpecialTokens(self._vocabulary, named, extra)
+        agreement.check_pieces(vocab, origin)
+        stored = {int(token_id): AddedToken.of(token) for token_id, token in (added_tokens_decoder or {}).items()}
+        self._vocabulary.add_stored(stored, self._special, origin)
+        self._build()
+        self._keep_whole(never_split or ())
+        if do_lower_case is None:
+            agreement.check_rules(vocab, self._basic, frozenset(), origin)
+
+    def _keep_whole(self, never_split: Sequence[str]) -> None:
+        """The slow tokenizers' ``never_split``: words that are neither lower-cased nor cut at punctuation."""
+        for token in never_split:
+            if self._vocabulary.token_to_id(token) is None:
+                raise TokenizerError(
+                    f"never_split names {token!r}, which the vocabulary does not hold, so it would be unknown. Add it "
+                    "with tokenizer.add_tokens, then call model.resize_token_embeddings(len(tokenizer))."
+                )
+        if never_split:
+            self.add_tokens([AddedToken(token, single_word=True, normalized=False) for token in never_split])
+
+    def _build(self) -> None:
+        """The encoder of the present rules and tokens."""
+        basic = BasicTokenizer(self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
+        self._basic = basic
+        wordpiece = WordPiece(self._vocabulary.base, self._vocabulary.unk_id)
+        self._encoder = TextEncoder(basic, wordpiece, self._vocabulary)
 
     @classmethod
     def from_pretrained(cls, source: Source, **settings: Any) -> "BertTokenizer":
@@ -52,6 +210,28 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
         agreement.check_rules(files.vocab, tokenizer._basic, settings.keys(), files.origin)
         agreement.check_size(len(tokenizer), files.model_config, files.origin)
         return tokenizer
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_encoder"]  # it holds what the words of earlier texts became; another process fills its own
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._build()
+
+    def __copy__(self) -> "BertTokenizer":
+        return copy.deepcopy(self)  # a copy that shared the vocabulary would see the tokens that the other one adds
+
+    def __repr__(self) -> str:
+        limit = "none" if self.model_max_length >= NO_LIMIT else self.model_max_length
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
+            f"do_lower_case={self.do_lower_case}, strip_accents={self.strip_accents}, "
+            f"tokenize_chinese_chars={self.tokenize_chinese_chars}, model_max_length={limit}, "
+            f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
+            f"special_tokens={self.special_tokens_map})"
+        )
 
     def __call__(
         self,
@@ -86,25 +266,7 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
         lists of words.  Offsets count characters of the text as given.  ``older``: arguments of earlier
         releases (``pad_to_max_length=True``), see older_arguments.py.  Raises TokenizerError.
         """
-        call = {
-            "add_special_tokens": add_special_tokens,
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-            "is_split_into_words": is_split_into_words,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "padding_side": padding_side,
-            "return_tensors": return_tensors,
-            "return_token_type_ids": return_token_type_ids,
-            "return_attention_mask": return_attention_mask,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "return_special_tokens_mask": return_special_tokens_mask,
-            "return_offsets_mapping": return_offsets_mapping,
-            "return_length": return_length,
-            "verbose": verbose,
-            "split_special_tokens": split_special_tokens,
-        }
+        call = {name: value for name, value in locals().items() if name in CALL}
         if older:
             return self(text, text_pair, text_target, text_pair_target, **older_arguments.renamed(older, call))
         check_call(call)
@@ -249,3 +411,229 @@ class BertTokenizer(older_arguments.OlderCalls, VocabularyMethods):
             self._pad_id(), side, self._wanted("attention_mask", return_attention_mask), return_attention_mask is True
         )
         return pad_rows(encoded_inputs, request, filler, return_tensors)
+
+    def __len__(self) -> int:
+        """The number of tokens, added ones included: the rows an embedding table needs."""
+        return len(self._vocabulary)
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens of the vocabulary file, without added ones."""
+        return len(self._vocabulary.base)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Every token with its id, as a new dictionary."""
+        return self._vocabulary.as_dict()
+
+    vocab = property(get_vocab)
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """The tokens that stay whole, special ones included, with their ids."""
+        return {token.content: token_id for token_id, token in sorted(self._vocabulary.added.items())}
+
+    added_tokens_encoder = property(get_added_vocab)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The tokens that stay whole, by id."""
+        return dict(sorted(self._vocabulary.added.items()))
+
+    @property
+    def extra_special_tokens(self) -> list[str]:
+        """Special tokens that have no name."""
+        return list(map(str, self._special.extra))
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """Named special tokens that are set: ``{"cls_token": "[CLS]", …}``."""
+        return self._special.by_name
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """Every special token once, named ones first."""
+        return list(dict.fromkeys(map(str, self._special.tokens())))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of ``all_special_tokens``."""
+        ids: list[int] = self.convert_tokens_to_ids(self.all_special_tokens)
+        return ids
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """How many tokens of one text fit beside [CLS] and [SEP]."""
+        return self.model_max_length - self.num_special_tokens_to_add()
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """How many tokens of two texts together fit beside [CLS] and two [SEP]."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def add_tokens(self, new_tokens: TokenOrTokens, special_tokens: bool = False) -> int:
+        """Set tokens apart, with new ids at the end where the vocabulary lacks them; returns how many are new.
+
+        The model then needs a row for each: call ``model.resize_token_embeddings(len(tokenizer))``.
+        """
+        tokens = (
+            [new_tokens] if isinstance(new_tokens, str | AddedToken) or hasattr(new_tokens, "content") else new_tokens
+        )
+        if tokens is not None and not isinstance(tokens, list | tuple | set | frozenset | Mapping):
+            raise TokenizerError(f"{tokens!r:.80} are no tokens; expected a text, an AddedToken, or a list of them.")
+        is_special = check_switch("special_tokens", special_tokens)
+        added = [AddedToken.of(token, special=is_special) for token in tokens or ()]
+        if is_special:
+            added = [token.as_special() for token in added]
+        size = len(self)
+        count = self._vocabulary.add(added)
+        self._encoder = self._encoder.after_adding(self._vocabulary)
+        if len(self) > size and not self._warned_about_rows:
+            self._warned_about_rows = True
+            logger.warning(
+                "The tokenizer grew from %d to %d tokens, and the model has no rows for the new ones: call "
+                "model.resize_token_embeddings(len(tokenizer)). (Said once.)",
+                size,
+                len(self),
+            )
+        return count
+
+    def add_special_tokens(
+        self, special_tokens_dict: Mapping[str, Any], replace_extra_special_tokens: bool = True
+    ) -> int:
+        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds what is missing.
+
+        Where a token is new, call ``model.resize_token_embeddings(len(tokenizer))`` afterwards.
+        """
+        if not isinstance(special_tokens_dict, Mapping):
+            raise TokenizerError(f"{special_tokens_dict!r:.80} is no dictionary; expected {{'mask_token': '<mask>'}}.")
+        kinds = dict.fromkeys(SPECIAL_TOKEN_NAMES, TOKEN) | dict.fromkeys(EXTRA, list_of(TOKEN))
+        check_settings(special_tokens_dict, kinds, "add_special_tokens", TokenizerError)
+        replaces = check_switch("replace_extra_special_tokens", replace_extra_special_tokens)
+        for name in special_tokens_dict:
+            if name not in kinds:
+                names = ", ".join((*SPECIAL_TOKEN_NAMES, "extra_special_tokens"))
+                raise TokenizerError(f"{name!r} is not a special token's name; use one of {names}.")
+        tokens = self._special.update(special_tokens_dict, replaces)
+        return self.add_tokens(tokens, special_tokens=True)
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or of each of several; [UNK]'s where the vocabulary has none."""
+        if isinstance(tokens, str):
+            return self._special.id_or_unknown(tokens)
+        return [self._special.id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or of each of several; None for an id the vocabulary does not have."""
+        ids = as_lists(ids)
+        if not isinstance(ids, list):
+            return self._token(ids)
+        skipped = set(self.all_special_ids) if check_switch("skip_special_tokens", skip_special_tokens) else set()
+        return [self._token(token_id) for token_id in ids if as_id(token_id) not in skipped]
+
+    def _token(self, token_id: Any) -> str | None:
+        return self._vocabulary.id_to_token(as_id(token_id))
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Tokens joined to text, "##" pieces without a space."""
+        return join_tokens(as_texts("convert_tokens_to_string", tokens))
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **older: Any,
+    ) -> Any:
+        """The text of a sequence of ids, or a list of texts for a batch of them; lists and tensors alike."""
+        older_arguments.refuse("decode", older, DECODING)
+        skips = check_switch("skip_special_tokens", skip_special_tokens)
+        cleans = check_switch("clean_up_tokenization_spaces", clean_up_tokenization_spaces)
+        ids = as_lists(token_ids)
+        if not isinstance(ids, list):
+            ids = [ids]
+        if ids and isinstance(ids[0], list):
+            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
+        tokens = [token for token_id in ids if (token := self._token(token_id)) is not None]
+        if skips:
+            tokens = [token for token in tokens if token not in self._vocabulary.special]
+        text = join_tokens(tokens)
+        cleans = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else cleans
+        return clean_up(text) if cleans else text
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **older: Any,
+    ) -> list[str]:
+        """``decode`` of a batch; always a list."""
+        rows = as_lists(sequences)
+        if rows == []:
+            return [""]
+        texts = self.decode(rows, skip_special_tokens, clean_up_tokenization_spaces, **older)
+        return [texts] if isinstance(texts, str) else texts
+
+    @property
+    def frame(self) -> Frame:
+        """What stands around the texts of a row; ``frame.row(ids)`` lays one out."""
+        return self._special.frame()
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """2 for [CLS] text [SEP], 3 with a second text and its [SEP]."""
+        return special_count(check_switch("pair", pair))
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 for special tokens: found by id in a finished row, by place in the row that the two texts would make."""
+        if not check_switch("already_has_special_tokens", already_has_special_tokens):
+            second = None if token_ids_1 is None else [0] * len(as_ids(token_ids_1))
+            return lay_out(1, [0] * len(as_ids(token_ids_0)), 1, second, 1)
+        if token_ids_1 is not None:
+            raise TokenizerError(
+                "A finished row (already_has_special_tokens=True) has no second list of ids beside it."
+            )
+        special = set(self.all_special_ids)
+        return [int(token_id in special) for token_id in as_ids(token_ids_0)]
+
+    def save_vocabulary(self, save_directory: Source, filename_prefix: str | None = None) -> tuple[str, ...]:
+        """Write vocab.txt alone; returns its path."""
+        check_settings(
+            {"filename_prefix": filename_prefix}, {"filename_prefix": PREFIX}, "save_vocabulary", TokenizerError
+        )
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        return write_files(save_directory, {prefix + VOCAB_FILE: vocab_text(self._vocabulary.base)})
+
+    def save_pretrained(self, save_directory: Source, **older: Any) -> tuple[str, ...]:
+        """Write vocab.txt, tokenizer_config.json and tokenizer.json; returns their paths.
+
+        The ``tokenizers`` and transformers libraries load them to the identical tokenizer; so does ``from_pretrained``.
+        """
+        older_arguments.refuse("save_pretrained", older, ["save_directory"])
+        config = {
+            "added_tokens_decoder": {str(i): token.to_json() for i, token in self.added_tokens_decoder.items()},
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "do_lower_case": self.do_lower_case,
+            "extra_special_tokens": self.extra_special_tokens,
+            "model_input_names": self.model_input_names,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "split_special_tokens": self.split_special_tokens,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.tokenize_chinese_chars,
+            "tokenizer_class": "BertTokenizer",
+            "truncation_side": self.truncation_side,
+            **self.special_tokens_map,
+        }
+        contents = tokenizer_files(config, self._vocabulary, self._basic, self._special)
+        return write_files(save_directory, contents)
+
+
+def _as_token(value: Any) -> str | AddedToken | None:
+    return value if value is None or isinstance(value, str) else AddedToken.of(value, special=True)

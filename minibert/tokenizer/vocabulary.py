@@ -1,23 +1,33 @@
-"""Tokens and their ids: the file's vocabulary, and the tokens that were set apart or added to it afterwards.
+"""Tokens and their ids: those of the vocabulary file, those added or set apart later, and special tokens by name.
 
 Follows the ``tokenizers`` library's AddedVocabulary, because ids must come out the same: an added token that the
-vocabulary already holds keeps its id and is merely set apart; a new one gets the next free id at the end.
+vocabulary already holds keeps its id and is only set apart; a new one gets the next free id at the end.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 from minibert.errors import TokenizerError
 from minibert.tokenizer.added_tokens import AddedToken
+from minibert.tokenizer.request import as_id
+from minibert.tokenizer.windows import Frame
 
 LARGEST_ID = 1 << 28  # no embedding table has more rows
+# BERT uses five of them; bos_token and eos_token are there because general code asks for them.
+SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+logger = logging.getLogger(__name__)
 
 
 class Vocabulary:
     """``base`` is the vocabulary WordPiece searches; ``added`` maps ids to the tokens that stay whole."""
 
-    def __init__(self, base: Mapping[str, int]) -> None:
+    def __init__(self, base: Mapping[str, int], unk_token: str, origin: str) -> None:
+        check_vocab(base, unk_token, origin)
         self.base = dict(base)
+        self.unk_id = self.base[unk_token]  # of words that WordPiece cannot spell
         self.added: dict[int, AddedToken] = {}
         self._added_ids: dict[str, int] = {}
         self._written: dict[int, str] = {}
@@ -28,8 +38,8 @@ class Vocabulary:
 
     def token_to_id(self, token: str) -> int | None:
         """The id of ``token``, or None."""
-        found = self._added_ids.get(token)
-        return self.base.get(token) if found is None else found
+        added_id = self._added_ids.get(token)
+        return self.base.get(token) if added_id is None else added_id
 
     def id_to_token(self, token_id: int) -> str | None:
         """The token of ``token_id``, or None."""
@@ -37,7 +47,7 @@ class Vocabulary:
         return self._base_tokens.get(token_id) if written is None else written
 
     def piece(self, token_id: int) -> str:
-        """The text of ``token_id`` as WordPiece found it, which an added token of the same id may be written unlike."""
+        """The text of ``token_id`` as WordPiece found it; an added token with its id may be written otherwise."""
         return self._base_tokens[token_id]
 
     @cached_property
@@ -45,11 +55,11 @@ class Vocabulary:
         return {token_id: token for token, token_id in self.base.items()}
 
     def as_dict(self) -> dict[str, int]:
-        """Every token with its id, the added ones included."""
+        """Every token with its id, added ones included."""
         return {**self.base, **self._added_ids}
 
     def write_added(self, normalize: Callable[[str], str]) -> None:
-        """Set the text that ``id_to_token`` gives for added tokens: the normalized one where that is looked for."""
+        """Set what ``id_to_token`` gives for added tokens: the normalized text if that is what is searched for."""
         self._written = {i: normalize(t.content) if t.normalized else t.content for i, t in self.added.items()}
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
@@ -70,6 +80,28 @@ class Vocabulary:
             changed += 1
         return changed
 
+    def add_stored(self, stored: Mapping[int, AddedToken], special: "SpecialTokens", origin: str) -> None:
+        """Set apart what the files list, in the order of ids, then the ``special`` tokens that are not among these."""
+        names = set(special.by_name.values())
+        tokens = [stored[token_id] for token_id in sorted(stored)]
+        known = {token.content for token in tokens}
+        for token in special.tokens():
+            if token.content not in known:
+                tokens.append(token)
+                known.add(token.content)
+        self.add(token.as_special() if token.content in names else token for token in tokens)
+        for token_id, token in stored.items():
+            if self.token_to_id(token.content) != token_id:
+                logger.warning(
+                    "%s: the files give the added token %r the id %s; here, as in the tokenizers library, it gets %s, "
+                    "the next after the vocabulary's. Correct the ids, or the model reads another row for it.",
+                    origin,
+                    token.content,
+                    token_id,
+                    self.token_to_id(token.content),
+                )
+                break
+
     def _next_id(self, content: str) -> int:
         token_id = max(len(self.base), max(self.added, default=-1) + 1)
         if token_id <= self._last_id and token_id in self._base_tokens:
@@ -85,8 +117,83 @@ class Vocabulary:
         return max(self.base.values())
 
 
-def checked_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> Mapping[str, int]:
-    """``vocab`` itself; TokenizerError when it is empty, holds anything but text and ids, or lacks ``unk_token``."""
+class SpecialTokens:
+    """Special tokens by name (``special["cls_token"]``), and ``extra`` ones that have none."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, named: Mapping[str, str | AddedToken | None], extra: Iterable[AddedToken]
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._named = {name: named[name] for name in SPECIAL_TOKEN_NAMES}
+        self.extra = list(extra)
+
+    def __getitem__(self, name: str) -> str | None:
+        token = self._named[name]
+        return None if token is None else str(token)
+
+    def __setitem__(self, name: str, token: str | AddedToken | None) -> None:
+        if token is not None and not isinstance(token, str | AddedToken):
+            raise TokenizerError(f"{name} must be text, an AddedToken or None, got {type(token).__name__}.")
+        self._named[name] = token
+
+    def id(self, name: str) -> int | None:
+        """The id of the token with that name, or None if it is not set."""
+        token = self[name]
+        return None if token is None else self.id_or_unknown(token)
+
+    def set_id(self, name: str, token_id: int | None) -> None:
+        """Name the token with that id; None unsets the name."""
+        token = None if token_id is None else self._vocabulary.id_to_token(as_id(token_id))
+        if token_id is not None and token is None:
+            raise TokenizerError(f"{name}_id cannot be {token_id}: the vocabulary has no token with that id.")
+        self._named[name] = token
+
+    def id_or_unknown(self, token: str) -> int | None:
+        """The id of ``token``, else that of ``unk_token``; None if there is neither."""
+        token_id = self._vocabulary.token_to_id(token)
+        if token_id is None and (unk_token := self["unk_token"]) is not None:
+            token_id = self._vocabulary.token_to_id(unk_token)
+        return token_id
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The named tokens that are set."""
+        return {name: str(token) for name, token in self._named.items() if token is not None}
+
+    def update(self, special_tokens: Mapping[str, Any], replace_extra: bool) -> list[AddedToken]:
+        """Set named and extra tokens, as the argument of ``add_special_tokens`` gives them; returns these tokens."""
+        tokens: list[AddedToken] = []
+        for name, value in special_tokens.items():
+            if name in SPECIAL_TOKEN_NAMES:
+                self[name] = token = AddedToken.of(value, special=True)
+                tokens.append(token)
+            else:
+                extra = [AddedToken.of(token, special=True) for token in value]
+                kept = [] if replace_extra and extra else self.extra
+                known = set(map(str, kept))
+                new = [token for token in extra if token.content not in known]
+                self.extra = [*kept, *new]
+                tokens += new
+        return tokens
+
+    def frame(self) -> Frame:
+        """What stands around the texts of a row."""
+        cls_id, sep_id, pad_id = self.id("cls_token"), self.id("sep_token"), self.id("pad_token")
+        return Frame(  # 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP]
+            cls=(2 if cls_id is None else cls_id, str(self["cls_token"])),
+            sep=(3 if sep_id is None else sep_id, str(self["sep_token"])),
+            pad=(pad_id or 0, str(self["pad_token"])),
+        )
+
+    def tokens(self) -> list[AddedToken]:
+        """The named tokens that are set, then the extra ones."""
+        return [
+            AddedToken.of(token, special=True) for token in (*self._named.values(), *self.extra) if token is not None
+        ]
+
+
+def check_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> None:
+    """TokenizerError when ``vocab`` is empty, holds anything but text and ids, or lacks ``unk_token``."""
     if not vocab:
         raise TokenizerError(f"{origin} is empty; expected a WordPiece vocabulary, one token a line.")
     if set(map(type, vocab)) != {str} or set(map(type, vocab.values())) != {int} or min(vocab.values()) < 0:
@@ -108,4 +215,3 @@ def checked_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> Mapp
             f"{origin} holds {len(vocab)} tokens but not {unk_token!r}, which WordPiece gives to every word it cannot "
             "spell. Name the vocabulary's own unknown token with unk_token=…, or check that this is a BERT vocabulary."
         )
-    return vocab

@@ -97,7 +97,7 @@ def test_numbers_of_numpy_and_torch(toy):
     assert toy.decode(np.int64(A)) == toy.decode(torch.tensor(A)) == "a"
     assert toy.convert_ids_to_tokens(torch.tensor([A, B])) == ["a", "b"]
     assert toy.convert_ids_to_tokens(np.int64(A)) == "a"
-    assert toy.build_inputs_with_special_tokens(np.array([A]), torch.tensor([B])) == [CLS, A, SEP, B, SEP]
+    assert toy.get_special_tokens_mask(np.array([A]), torch.tensor([B])) == [1, 0, 1, 0, 1]
     assert toy.batch_decode(np.array([[A], [B]])) == ["a", "b"]
 
 
@@ -236,7 +236,6 @@ VALID: dict[str, dict[str, Any]] = {
     "convert_tokens_to_string": {"tokens": ["a"]},
     "add_tokens": {"new_tokens": ["a"]},
     "add_special_tokens": {"special_tokens_dict": {"cls_token": "[CLS]"}},
-    "build_inputs_with_special_tokens": {"token_ids_0": [1]},
     "get_special_tokens_mask": {"token_ids_0": [1]},
     "num_special_tokens_to_add": {},
     "token_rows": {"texts": ["a b", ("a", "b c")], "max_length": 5},

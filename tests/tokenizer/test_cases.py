@@ -139,7 +139,7 @@ def test_uncased_offsets_and_length_limit(uncased):
     assert uncased("x" * 101)["input_ids"] == [101, 100, 102]
     a, b = (uncased.encode(text, add_special_tokens=False) for text in ("sequence builders", "multi-sequence build"))
     assert uncased.encode("sequence builders", "multi-sequence build") == [101, *a, 102, *b, 102]
-    assert uncased.build_inputs_with_special_tokens(a, b) == [101, *a, 102, *b, 102]
+    assert uncased.frame.row(a, b).ids == [101, *a, 102, *b, 102]
 
 
 MULTI = {
