@@ -131,7 +131,7 @@ def finetune(options: argparse.Namespace) -> int:
     from minibert.devices import find_device
     from minibert.finetuning import TASKS, MultiLabel
     from minibert.finetuning import finetune as run
-    from minibert.finetuning.texts import Classify
+    from minibert.finetuning.classify import Classify
     from minibert.training.distributed import gather_workers
 
     kind = TASKS[options.task]
@@ -213,10 +213,11 @@ def tell(found: "FileReport", options: argparse.Namespace) -> int:
 
 def lines_of_input(pairs: bool, skip_bad: bool) -> list[Any]:
     """The texts, or pairs of them, of standard input."""
-    from minibert.finetuning.predict import Rows, Stream
+    from minibert.data.opening import GoodRows
+    from minibert.data.rows import LineStream
 
-    file = Stream(sys.stdin.buffer, pairs)
-    items = list(Rows(file, lambda number, line, columns: columns["text"], skip_bad))
+    file = LineStream(sys.stdin.buffer, pairs)
+    items = list(GoodRows(file, lambda number, line, cells: cells["text"], skip_bad))
     if not items:
         raise InputError(f"{file.path} has no lines; there is nothing to predict.")
     return items

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
 
-from minibert.data.rows import Unreadable
+from minibert.data.rows import Unreadable, checked_text
 
 Cells = Mapping[str, Any]  # the values of a row by the names of their columns
 
@@ -15,14 +15,7 @@ def value_in(cells: Cells, name: str) -> Any:
     if name not in cells:
         raise Unreadable(f"has no {name!r}")
     value = cells[name]
-    if isinstance(value, str):
-        if "\0" in value:
-            raise Unreadable("holds a NUL (U+0000), which no text has; the file may be UTF-16, or no text at all")
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise Unreadable(f"holds half a surrogate pair (U+{ord(value[error.start]):04X})") from error
-    return value
+    return checked_text(value) if isinstance(value, str) else value
 
 
 def text_in(cells: Cells, name: str) -> str:

@@ -1,7 +1,8 @@
 """Opening a file of rows: its ending chooses the reader.  :func:`open_rows` comes first."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -59,3 +60,28 @@ def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:
             f"{file.path} has no rows{' that can be read' if bad else ''}; there is nothing to learn from."
         )
     return rows
+
+
+class GoodRows:
+    """The rows of a file that can be read, one after the other, and how many there were."""
+
+    def __init__(self, file: RowFile, make: Make[Any], skip_bad: bool) -> None:
+        """Iterating raises InputError for a bad row, unless ``skip_bad``."""
+        self.file, self.skip_bad = file, skip_bad
+        self.rows: Iterator[Any] = iter(tqdm(file.rows(make), desc="predicting", unit=" rows", disable=None))
+        self.read = self.skipped = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        for row in self.rows:
+            if not isinstance(row, BadRow):
+                self.read += 1
+                return row
+            if not self.skip_bad:
+                raise InputError(f"{self.file.path}: {row}. Mend the file, or leave such rows out (--skip-bad).")
+            self.skipped += 1
+            if self.skipped == 1:
+                logger.warning("%s: %s; such rows are left out.", self.file.path, row)
+        raise StopIteration

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from minibert.data.formats import READING_ERRORS, ending_of, opened
 from minibert.errors import InputError, MinibertError
@@ -111,6 +111,29 @@ class TextLines(RowFile):
     def parse(self, record: bytes) -> dict[str, str]:
         """The line is the text."""
         return {"text": decoded(record)}
+
+
+class LineStream(TextLines):
+    """Lines of text that can be read once, such as standard input: a text, or two with a tab between."""
+
+    def __init__(self, stream: BinaryIO, pairs: bool) -> None:
+        super().__init__(Path("standard input"))
+        self.stream, self.pairs = stream, pairs
+
+    def records(self) -> Iterator[tuple[int, bytes]]:
+        """Every line, empty ones too."""
+        for number, line in enumerate(self.stream, start=1):
+            yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+
+    def parse(self, record: bytes) -> dict[str, Any]:
+        """The line as ``text``: a text, or a pair of texts."""
+        text = checked_text(decoded(record))
+        if not self.pairs:
+            return {"text": text}
+        parts = text.split("\t")
+        if len(parts) != 2:
+            raise Unreadable(f"has {len(parts)} fields, expected two texts with a tab between")
+        return {"text": (parts[0], parts[1])}
 
 
 class JsonLines(RowFile):
@@ -245,3 +268,14 @@ def decoded(line: bytes) -> str:
         return line.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"is not UTF-8 (byte {error.start + 1} is 0x{line[error.start]:02x})") from error
+
+
+def checked_text(text: str) -> str:
+    """The text; raises Unreadable when it holds what no text may hold."""
+    if "\0" in text:
+        raise Unreadable("holds a NUL (U+0000), which no text has; the file may be UTF-16, or no text at all")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable(f"holds half a surrogate pair (U+{ord(text[error.start]):04X})") from error
+    return text

@@ -1,13 +1,18 @@
 """Fine-tuning: a small module on top of a checkpoint, trained for a task (paper, section 4), and used on real text.
 
-Four tasks: ``classify`` and ``score`` texts or pairs of them, label ``entities``, find ``answers``.  Start with
-``run.py``, the whole story in a page; each task is a file (``texts.py``, ``multilabel.py`` for texts with several
-labels, ``entities.py``, ``answers.py``).
+Four tasks, one file each: ``classify.py``, ``score.py``, ``entities.py``, ``answers.py``.  Start with ``run.py``;
+``task.py`` says what a task is, ``predict.py`` uses a fine-tuned model.
 """
 
-from minibert.finetuning.multilabel import MultiLabel
+from minibert.finetuning.answers import Answers
+from minibert.finetuning.classify import Classify, MultiLabel
+from minibert.finetuning.entities import Entities
 from minibert.finetuning.predict import Predictor
 from minibert.finetuning.run import TASKS, Finetuned, finetune, task_of
+from minibert.finetuning.score import Score
 from minibert.finetuning.task import Task
 
-__all__ = ["TASKS", "Finetuned", "MultiLabel", "Predictor", "Task", "finetune", "task_of"]
+__all__ = [
+    "TASKS", "Answers", "Classify", "Entities", "Finetuned", "MultiLabel", "Predictor", "Score", "Task", "finetune",
+    "task_of",
+]  # fmt: skip

@@ -5,19 +5,17 @@ what comes out is there whole or not at all.  Start with :class:`Predictor`.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from tqdm import tqdm
-
 from minibert.auto import architecture_of
 from minibert.checkpoint import open_weights
 from minibert.config import BertConfig
-from minibert.data.cells import text_in
-from minibert.data.rows import BYTE_ORDER_MARK, BadRow, Make, RowFile, TextLines, Unreadable, decoded
+from minibert.data.opening import GoodRows
+from minibert.data.rows import LineStream, Make, RowFile, TextLines
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.finetuning.crossencoder import read_cross_encoder
@@ -135,7 +133,7 @@ class Predictor:
 
         ``pairs``: each line has two texts with a tab between.
         """
-        file = Stream(stream, pairs)
+        file = LineStream(stream, pairs)
         make = numbered(file, lambda number, line, cells: cells["text"], None)
         return self.predict_rows(self.task, file, make, as_path(output), False, skip_bad)
 
@@ -145,7 +143,7 @@ class Predictor:
         """The predictions for rows, in the file ``path``."""
         check_output(path, file.path)
         others = [] if path.suffix.lower() == ".jsonl" or isinstance(file, TextLines) else other_names(file, make)
-        rows = Rows(file, make, skip_bad)
+        rows = GoodRows(file, make, skip_bad)
         self.truncated = 0
         how: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
         with written_whole(path) as temporary, temporary.open("w", **how) as target:
@@ -158,53 +156,6 @@ class Predictor:
             if not rows.read:
                 raise InputError(f"{file.path} has no rows; there is nothing to predict.")
         return FileReport(str(path), rows.read, rows.skipped, self.truncated)
-
-
-class Stream(TextLines):
-    """Lines of text that are read once: standard input."""
-
-    def __init__(self, stream: BinaryIO, pairs: bool) -> None:
-        super().__init__(Path("standard input"))
-        self.stream, self.pairs = stream, pairs
-
-    def records(self) -> Iterator[tuple[int, bytes]]:
-        """Every line, empty ones too."""
-        for number, line in enumerate(self.stream, start=1):
-            yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
-
-    def parse(self, record: bytes) -> dict[str, Any]:
-        """The line is a text; or two, with a tab between."""
-        text = text_in({"text": decoded(record)}, "text")
-        if not self.pairs:
-            return {"text": text}
-        parts = text.split("\t")
-        if len(parts) != 2:
-            raise Unreadable(f"has {len(parts)} fields, expected two texts with a tab between")
-        return {"text": (parts[0], parts[1])}
-
-
-class Rows:
-    """The rows of a file that can be read, one after the other, and how many there were."""
-
-    def __init__(self, file: RowFile, make: Make[Any], skip_bad: bool) -> None:
-        self.file, self.skip_bad = file, skip_bad
-        self.found: Iterator[Any] = iter(tqdm(file.rows(make), desc="predicting", unit=" rows", disable=None))
-        self.read = self.skipped = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        for row in self.found:
-            if not isinstance(row, BadRow):
-                self.read += 1
-                return row
-            if not self.skip_bad:
-                raise InputError(f"{self.file.path}: {row}. Mend the file, or leave such rows out (--skip-bad).")
-            self.skipped += 1
-            if self.skipped == 1:
-                logger.warning("%s: %s; such rows are left out.", self.file.path, row)
-        raise StopIteration
 
 
 def lower_cases(tokenizer: BertTokenizer) -> bool:

@@ -23,15 +23,15 @@ from minibert.config import BertConfig
 from minibert.data.formats import data_path
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
+from minibert.finetuning.classify import Classify, MultiLabel
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
-from minibert.finetuning.multilabel import MultiLabel
+from minibert.finetuning.score import Score
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
-from minibert.finetuning.texts import Classify, Score
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import SIZE, check_settings, shown

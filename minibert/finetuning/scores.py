@@ -1,11 +1,21 @@
-"""Scores, from the libraries that everyone's numbers come from: scikit-learn, scipy, seqeval, torchmetrics.
+"""Scores on dev data, from the libraries that published figures come from: scikit-learn, scipy, seqeval, torchmetrics.
 
 They are an extra ("train").  All are between 0 and 1, correlations between -1 and 1; the first of each is the one by
 which the best weights are kept.
+
+How much of an answer is right depends on the language.  SQuAD's F1 counts the words that an answer and the true one
+share.  A Korean word carries its particles ("서울에서", in Seoul), and Chinese, Japanese and Thai put no spaces between
+words: there "서울" for "서울에서" would count as all wrong.  For these languages :func:`overlap` follows the evaluation
+scripts of KorQuAD 1.0 (every character counts) and MLQA (characters of such scripts one by one, other words whole).
+Both lower-case, and drop punctuation and white space.
 """
 
 import math
+import re
+import string
+import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -13,7 +23,16 @@ from typing import Any
 from torch import Tensor
 
 from minibert.errors import MissingExtraError
-from minibert.finetuning.overlap import overlap, unit_of
+
+HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
+# Han, kana, Thai, Lao, Burmese, Khmer: scripts whose words have no spaces between them.
+UNSPACED = (
+    "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+)
+LETTER = re.compile(r"[^\W\d_]")
+OF_HANGUL, OF_UNSPACED = re.compile(f"[{HANGUL}]"), re.compile(f"[{UNSPACED}]")
+UNIT_OF_UNSPACED = re.compile(f"[{UNSPACED}]|[^{UNSPACED}\\s]+")
 
 
 def need(name: str, package: str) -> Any:
@@ -124,3 +143,40 @@ def answer_metric(contexts: Sequence[str]) -> str:
     if by_character in (0, len(contexts)):
         return f"f1 by {'character' if by_character else 'word'}"
     return f"f1 by character in {by_character:,} of {len(contexts):,} questions, else by word,"
+
+
+def unit_of(text: str, share: float = 0.5) -> str:
+    """What answers in this text are compared by: "character", "mixed" (MLQA's) or "word".
+
+    Told by the script of its letters: more than this ``share`` of them has to be of such a script.
+    """
+    enough = len(LETTER.findall(text)) * share
+    hangul, unspaced = len(OF_HANGUL.findall(text)), len(OF_UNSPACED.findall(text))
+    if hangul + unspaced <= enough:
+        return "word"
+    return "character" if hangul >= unspaced else "mixed"
+
+
+def units(text: str, unit: str) -> list[str]:
+    """The parts of an answer that are counted, in lower case and without punctuation."""
+    return list("".join(words(text))) if unit == "character" else UNIT_OF_UNSPACED.findall(" ".join(words(text)))
+
+
+def words(text: str) -> list[str]:
+    """What stands between spaces, in lower case and without punctuation (Unicode's and ASCII's)."""
+    plain = unicodedata.normalize("NFC", text).lower()
+    kept = (x for x in plain if x not in string.punctuation and not unicodedata.category(x).startswith("P"))
+    return "".join(kept).split()
+
+
+def overlap(gold: Sequence[str], predicted: str, unit: str) -> tuple[float, float]:
+    """F1 and exact match of an answer, against the true one that it fits best; the empty text is no answer."""
+    found = units(predicted, unit)
+    scores = []
+    for text in gold or [""]:
+        right = units(text, unit)
+        common = sum((Counter(right) & Counter(found)).values())
+        f1 = 2 * common / (len(right) + len(found)) if right and found else float(right == found)
+        same = words(text) == words(predicted) if unit == "character" else right == found  # KorQuAD: spaces, too
+        scores.append((f1, float(same)))
+    return max(f1 for f1, _ in scores), max(exact for _, exact in scores)

@@ -1,32 +1,27 @@
-"""Documents and sentence pairs: to classes, or to a number (paper, section 4.1; figure 4 a and b).
+"""What the tasks for texts and pairs of texts share (paper, section 4.1; figure 4 a and b).
 
 [CLS] text [SEP], or [CLS] first [SEP] second [SEP]; the vector of [CLS] goes through the pooler to the classifier.
-:class:`TextTask` is what the tasks share; :class:`Classify` and :class:`Score` differ in their labels, losses and
-scores (so does ``multilabel.py``).  Texts longer than the model reads are cut at the end, as everywhere; how many is
-said.
+``classify.py`` and ``score.py`` differ in their labels, losses and scores.  Texts longer than the model reads are cut
+at the end, and a warning counts them.  Start with :class:`TextTask`.
 """
 
 import logging
 import math
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.data.cells import Cells, number_in, text_in
+from minibert.data.cells import Cells, text_in
 from minibert.data.columns import TEXTS, Column, choose_columns
-from minibert.data.labels import check_classes, label_in, say_imbalance, say_joined, sorted_labels
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import Make, RowFile, TextLines
-from minibert.errors import InputError
-from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
 from minibert.finetuning.examples import (
     INPUTS,
     TaskExamples,
@@ -35,10 +30,8 @@ from minibert.finetuning.examples import (
     progress,
     run_rows,
 )
-from minibert.finetuning.labels import label_names, label_numbers, label_settings
-from minibert.finetuning.scores import class_scores, number_scores
-from minibert.finetuning.task import Predictions, Task, is_pair
-from minibert.finetuning.weights import Weights, class_weights, in_order
+from minibert.finetuning.labels import label_names
+from minibert.finetuning.task import Task, is_pair
 from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
@@ -49,8 +42,6 @@ from minibert.training.objective import Objective
 
 logger = logging.getLogger("minibert.finetuning")
 PAIRS = {"sentence1": "sentence2", "text1": "text2", "premise": "hypothesis", "question1": "question2"}
-CLASSES = ("label", "class", "category", "labels", "sentiment", "intent", "target")
-NUMBERS = ("score", "label", "similarity", "rating", "target")
 TEXTS_TOGETHER = 1024
 
 Text = str | tuple[str, str]  # a text, or a pair
@@ -61,21 +52,6 @@ class LabelledText(NamedTuple):
 
     text: Text
     label: Any  # a class's name, a number, or several names
-
-
-class ClassPrediction(NamedTuple):
-    """The likeliest class of a text, and how likely each is."""
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    scores: dict[str, float] | None = None  # of a cross-encoder: what sentence-transformers gives
-
-
-class ScorePrediction(NamedTuple):
-    """The number for a text or a pair."""
-
-    score: float
 
 
 class TextExamples(TaskExamples):
@@ -252,106 +228,6 @@ class TextTask(Task[LabelledText, TextExamples]):
     def fields(self, item: Text) -> tuple[str, ...]:
         """Text, perhaps pair, and what was found."""
         return (*(("text",) if isinstance(item, str) else ("text", "pair")), *self.found)
-
-
-@dataclass(frozen=True)
-class Classify(TextTask):
-    """Texts or pairs of texts, each of one class."""
-
-    name: ClassVar[str] = "classify"
-    main_score: ClassVar[str] = "accuracy"
-    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("sklearn.metrics", "scikit-learn"),)
-    usual_labels: ClassVar[tuple[str, ...]] = CLASSES
-    found: ClassVar[tuple[str, ...]] = ("label", "probability")
-
-    class_weights: Weights = None  # in the loss: "balanced", numbers by name, or in the order of the labels
-
-    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> str:
-        """The name of a class."""
-        return label_in(cells, name, known)
-
-    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
-        """Raise InputError when there is nothing to tell apart; say what may not be as it looks."""
-        labels = [row.label for row in rows]
-        check_classes(path, column, labels)
-        say_joined(path, column, labels)
-        if self.class_weights is None:
-            say_imbalance(path, column, labels)
-
-    def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
-        """A name for each class."""
-        names = sorted_labels(row.label for row in rows)
-        return {"problem_type": "single_label_classification", **label_settings(names)}
-
-    def fitted(self, rows: Sequence[LabelledText]) -> Self:
-        """With the weights of the classes as numbers."""
-        return replace(self, class_weights=class_weights(self.class_weights, Counter(row.label for row in rows)))
-
-    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[int]:
-        """The numbers of the classes."""
-        numbers = label_numbers(config)
-        return [numbers[row.label] for row in rows]
-
-    def objective(self, model: BertPreTrainedModel) -> Objective:
-        """Cross-entropy."""
-        return TextObjective(model, in_order(self.class_weights, label_names(model.config)))
-
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """Accuracy and macro F1."""
-        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return class_scores([int(label) for label in examples.labels], logits.argmax(dim=-1).tolist())
-
-    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
-        """The class of each text or pair."""
-        logits, cut = self.logits_for(model, tokenizer, items)
-        scores = None if self.activation is None else activate(self.activation, logits)
-        probabilities = scores if scores is not None and self.activation in PROBABILITIES else logits.softmax(dim=-1)
-        found = by_label(model.config, probabilities)
-        given = [None] * len(found) if scores is None else by_label(model.config, scores)
-        best = [max(row, key=row.__getitem__) for row in found]
-        pairs = zip(best, found, given, strict=True)
-        return [ClassPrediction(name, row[name], row, own) for name, row, own in pairs], cut
-
-
-@dataclass(frozen=True)
-class Score(TextTask):
-    """Texts or pairs of texts, each with a number: how alike two sentences are, how many stars."""
-
-    name: ClassVar[str] = "score"
-    main_score: ClassVar[str] = "pearson"
-    libraries: ClassVar[tuple[tuple[str, str], ...]] = (("scipy.stats", "scipy"),)
-    usual_labels: ClassVar[tuple[str, ...]] = NUMBERS
-    found: ClassVar[tuple[str, ...]] = ("score",)
-
-    def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> float:
-        """A number."""
-        return number_in(cells, name)
-
-    def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
-        """Raise InputError when all numbers are the same."""
-        if len({row.label for row in rows}) == 1:
-            raise InputError(
-                f"{path}: all {len(rows):,} rows have {rows[0].label} in {column!r}; there is nothing to learn."
-            )
-
-    def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
-        """One label, whose score is the number: sentence-transformers is told not to squash it."""
-        return {"problem_type": "regression", **label_settings(["score"]), **activation_settings("Identity")}
-
-    def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[float]:
-        """The numbers."""
-        return [float(row.label) for row in rows]
-
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """The correlations of what is predicted with what is true."""
-        logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return number_scores(list(examples.labels), logits.squeeze(-1).tolist())
-
-    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
-        """The number of each text or pair."""
-        logits, cut = self.logits_for(model, tokenizer, items)
-        scores = activate(self.activation or "Identity", logits)
-        return [ScorePrediction(score) for score in scores.squeeze(-1).tolist()], cut
 
 
 def text_of(cells: Cells, chosen: dict[str, str]) -> Text:

@@ -12,8 +12,8 @@ from minibert.data.formats import REFUSED, USES, check_format
 from minibert.data.opening import open_rows, open_texts
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
+from minibert.finetuning.classify import Classify
 from minibert.finetuning.entities import Entities
-from minibert.finetuning.texts import Classify
 
 zipped = partial(gzip.compress, mtime=0)  # the same bytes, and so the same name of a test, in every worker
 ROWS = [{"document": "a film to see", "label": "fun"}, {"document": "나무", "label": "long"}]

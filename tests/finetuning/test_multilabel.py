@@ -14,11 +14,12 @@ from minibert import BertConfig, BertForSequenceClassification, BertTokenizer, I
 from minibert.cli import main
 from minibert.data.labels import split_labels
 from minibert.finetuning import MultiLabel, Predictor, finetune
+from minibert.finetuning.classify import Classify, class_weights
 from minibert.finetuning.examples import INPUTS
 from minibert.finetuning.labels import label_settings
+from minibert.finetuning.score import Score
 from minibert.finetuning.scores import label_scores
-from minibert.finetuning.texts import Classify, LabelledText, Score
-from minibert.finetuning.weights import class_weights
+from minibert.finetuning.texts import LabelledText
 from minibert.training.metrics import read_journal
 from tests.parity.compare import assert_same_gradients
 from tests.support.toy_tasks import FAST, TINY, WORDS, class_rows, sentence, write_jsonl

@@ -13,7 +13,8 @@ from minibert import BertForSequenceClassification, BertTokenizer, InputError
 from minibert.data.sentences import entities_of
 from minibert.errors import CheckpointError, MinibertError
 from minibert.finetuning import Predictor
-from minibert.finetuning.texts import ClassPrediction, ScorePrediction
+from minibert.finetuning.classify import ClassPrediction
+from minibert.finetuning.score import ScorePrediction
 from tests.support.toy_tasks import TINY, class_rows, question_rows, score_rows, tagged, write_jsonl
 
 

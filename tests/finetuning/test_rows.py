@@ -10,9 +10,11 @@ import pytest
 from minibert import BertConfig, InputError
 from minibert.data.labels import sorted_labels
 from minibert.errors import ConfigError
+from minibert.finetuning.classify import Classify
 from minibert.finetuning.labels import check_head, label_names, label_settings
 from minibert.finetuning.run import task_of
-from minibert.finetuning.texts import Classify, LabelledText, Score
+from minibert.finetuning.score import Score
+from minibert.finetuning.texts import LabelledText
 
 
 def write(path: Path, content: str | bytes) -> Path:

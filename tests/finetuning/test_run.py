@@ -11,9 +11,9 @@ import minibert
 from minibert import BertConfig, BertTokenizer, InputError
 from minibert.errors import CheckpointError, MinibertError
 from minibert.finetuning import TASKS, MultiLabel, finetune
+from minibert.finetuning.classify import Classify
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.run import prepare_model, task_of
-from minibert.finetuning.texts import Classify
 from tests.parity.compare import assert_same_gradients, largest_difference
 from tests.parity.tolerances import EXACT
 from tests.support.toy_tasks import FAST, TINY, class_rows, train_toy, write_jsonl, write_toy
