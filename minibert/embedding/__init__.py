@@ -1,5 +1,8 @@
-"""Vectors for texts.  ``embedder.py`` is what people call; ``packed.py`` how it runs without padding, ``layers.py`` and
-``pooling.py`` what a vector may be made of.  ``words.py`` gives the vectors of words, ``similarity.py`` compares them.
+"""Vectors for texts and words.
+
+``embedder.py`` is the public class.  ``runner.py`` cuts texts into batches and runs them, ``packed.py`` without
+padding; ``layers.py`` and ``pooling.py`` say what a vector is made of.  ``words.py`` gives the vectors of words,
+``similarity.py`` compares them.
 """
 
 from minibert.embedding.embedder import Embedder, embed_texts

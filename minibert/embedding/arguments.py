@@ -1,6 +1,6 @@
-"""What may be given to an Embedder: its texts, its numbers, and the arguments that sentence-transformers' encode has.
+"""Checks of an Embedder's arguments: texts, numbers, and the arguments of sentence-transformers' encode.
 
-Each value is used or refused in a sentence; nothing that would change the vectors is passed over.  Start with
+Each value is used or refused with a sentence; none that would change the vectors is ignored.  Start with
 :func:`read_texts`.
 """
 
@@ -14,8 +14,8 @@ from minibert.errors import InputError
 
 LONGEST_SHOWN = 60  # characters of a wrong value in a message
 
-# Arguments of sentence-transformers' encode that an Embedder does not have: the values that ask for nothing, and why
-# the others are refused.
+# Arguments of sentence-transformers' encode that an Embedder does not have: values that change nothing, and why others
+# are refused.
 NOT_HERE: dict[str, tuple[tuple[Any, ...], str]] = {
     "output_value": (
         ("sentence_embedding",),
@@ -34,17 +34,17 @@ NOT_HERE: dict[str, tuple[tuple[Any, ...], str]] = {
 
 
 def read_texts(texts: Any, argument: str = "texts") -> tuple[list[str], bool]:
-    """The texts as a list, and whether it was a single one; InputError for anything but texts."""
+    """``texts`` as a list, and whether it was a single text; InputError for anything but texts."""
     if isinstance(texts, str):
         return [texts], True
     if isinstance(texts, bytes | bytearray | Mapping | set | frozenset | Tensor) or not isinstance(texts, Iterable):
         raise InputError(f"{argument} is {described(texts)}; expected a text (str) or a list of texts.")
-    found = list(texts)
-    for number, text in enumerate(found):
+    listed = list(texts)
+    for number, text in enumerate(listed):
         if not isinstance(text, str):
             hint = "; a pair is no text: embed its texts one by one" if isinstance(text, list | tuple) else ""
             raise InputError(f"{argument}[{number}] is {described(text)}; expected a text (str){hint}.")
-    return found, False
+    return listed, False
 
 
 def described(value: Any) -> str:
@@ -62,9 +62,9 @@ def described(value: Any) -> str:
 
 
 def check_whole(argument: str, value: Any, least: int) -> int:
-    """``value``, a whole number of at least ``least`` and below 2^63; true and false are none."""
+    """``value`` as an int; InputError unless it is a whole number, not a bool, of at least ``least`` and below 2^63."""
     try:
-        number = -1 if isinstance(value, bool) else index(value)  # NumPy has whole numbers of its own
+        number = -1 if isinstance(value, bool) else index(value)  # NumPy's integers, too
     except TypeError:
         number = -1
     if not least <= number < 1 << 63:
@@ -73,35 +73,35 @@ def check_whole(argument: str, value: Any, least: int) -> int:
 
 
 def check_flag(argument: str, value: Any) -> bool:
-    """``value``, which is True or False."""
+    """``value``; InputError unless it is True or False."""
     if not isinstance(value, bool):
         raise InputError(f"{argument} is {described(value)}; expected True or False.")
     return value
 
 
 def check_text(argument: str, value: Any) -> str:
-    """``value``, a text."""
+    """``value``; InputError unless it is a text."""
     if not isinstance(value, str):
         raise InputError(f"{argument} is {described(value)}; expected a text (str).")
     return value
 
 
 def check_choice(argument: str, value: Any, choices: Iterable[str]) -> str:
-    """``value``, one of ``choices``."""
+    """``value``; InputError unless it is one of ``choices``."""
     if not isinstance(value, str) or value not in choices:
         raise InputError(f"{argument} is {described(value)}; expected one of {', '.join(choices)}.")
     return value
 
 
 def check_long(long: Any, stride: Any) -> None:
-    """Raise InputError unless ``long`` and ``stride`` say how long texts are read."""
+    """Raise InputError unless ``long`` and ``stride`` are what ``Embedder.encode`` takes."""
     if long not in ("truncate", "windows"):
         raise InputError(f"long is {described(long)}; a long text is either 'truncate'd or read in 'windows'.")
     check_whole("stride", stride, 0)
 
 
 def check_prompts(prompts: Any) -> dict[str, str]:
-    """``prompts`` by name."""
+    """``prompts`` as a dict; InputError unless names and prompts are texts."""
     if not isinstance(prompts, Mapping):
         raise InputError(f"prompts is {described(prompts)}; expected a dict of texts by name.")
     return {
@@ -110,10 +110,10 @@ def check_prompts(prompts: Any) -> dict[str, str]:
 
 
 def refuse_unsupported(arguments: Mapping[str, Any]) -> None:
-    """Raise InputError for an argument of sentence-transformers that asks for more, TypeError for an unknown one."""
+    """Raise InputError for an argument of NOT_HERE that would change something, TypeError for an unknown one."""
     for name, value in arguments.items():
         if name not in NOT_HERE:
             raise TypeError(f"encode() got an unexpected keyword argument {name!r}")
         accepted, why = NOT_HERE[name]
-        if not any(type(value) is type(one) and value == one for one in accepted):
+        if not any(type(value) is type(other) and value == other for other in accepted):
             raise InputError(f"encode() got {name}={described(value)}: {why}.")

@@ -1,8 +1,8 @@
-"""Embedder: texts in, vectors out, by the name of what you want.
+"""Embedder: texts in, vectors out.
 
-Texts are sorted by their number of tokens and run packed (packed.py): no padding is computed, and a text's vector does
-not depend on what else is in the batch.  A sentence-transformers folder brings its own pooling, prompts, further steps
-and maximum length (sentence_transformers.py).  Look at :meth:`Embedder.encode` first.
+Texts run packed (runner.py, packed.py): no padding is computed, and a text's vector does not depend on the other texts
+of its batch.  A sentence-transformers folder brings its own pooling, prompts, further steps and maximum length
+(sentence_transformers.py).  Start with :meth:`Embedder.encode`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ from minibert.embedding.arguments import (
     read_texts,
     refuse_unsupported,
 )
-from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
-from minibert.embedding.pooling import POOLINGS, TOKEN_POOLINGS, pool_packed
+from minibert.embedding.layers import LayerChoice, Layers
+from minibert.embedding.pooling import Pooling, choose_pooling, pool_packed
 from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.embedding.sentence_transformers import read_sentence_settings
 from minibert.embedding.similarity_functions import SIMILARITIES, similarity
@@ -36,17 +36,17 @@ from minibert.embedding.words import word_vectors
 from minibert.errors import InputError, MissingExtraError
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
+from minibert.renamed import older_attributes
 from minibert.source import Checkpoint, Source, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.windows import TokenRow
 
-TEXTS_A_WINDOW = 4096  # sorted together; memory stays flat however many texts there are
-
-Pooling = LayerChoice | Sequence[str]
+TEXTS_PER_BLOCK = 4096  # tokenized and sorted together; memory stays flat however many texts there are
 
 
+@older_attributes
 class Embedder(Runner):
-    """A model, its tokenizer, and how a text's vector is made of its tokens'."""
+    """A model, its tokenizer, and how the vectors of a text's tokens become the vector of the text."""
 
     def __init__(
         self,
@@ -63,23 +63,24 @@ class Embedder(Runner):
         similarity_fn_name: str = "cosine",
         steps: Iterable[nn.Module] = (),
     ) -> None:
-        """The defaults of :meth:`encode`, and what belongs to the model.
+        """Sets the defaults of :meth:`encode`.
 
         Args:
             model: a BertModel, or a model with a head, which is not used.
             tokenizer: of that model.
             pooling: as in :meth:`encode`.
-            normalize: whether the model ends with unit length, before ``truncate_dim``.
-            max_length: tokens of a text, [CLS] and [SEP] included; default what the tokenizer says, and never more than
-                the model has positions.
-            prompts: by name, each put before a text as it is; ``query`` and ``document`` are there, empty.
-            default_prompt_name: which prompt :meth:`encode` takes by itself; default none.
-            include_prompt: whether a prompt's tokens, [CLS] among them, count in the pooling.
+            normalize: whether vectors are scaled to unit length, before ``truncate_dim``.
+            max_length: most tokens of a text, with [CLS] and [SEP]; default the tokenizer's, and never more than the
+                model has positions.
+            prompts: by name; a prompt is put before each text as it is.  ``query`` and ``document`` are always there,
+                empty by default.
+            default_prompt_name: the prompt that :meth:`encode` uses by default; default none.
+            include_prompt: whether the tokens of a prompt, and [CLS], count in the pooling.
             truncate_dim: how many numbers of a vector are kept; default all.
             similarity_fn_name: ``cosine``, ``dot``, ``euclidean`` or ``manhattan``, see :meth:`similarity`.
-            steps: modules that pooled vectors go through, (texts, W) to (texts, W'), as LaBSE's Dense.
+            steps: modules that follow the pooling, (texts, W) to (texts, W'), such as LaBSE's Dense.
 
-        Raises InputError for values that are none.
+        Raises InputError for values of another type or out of range.
         """
         super().__init__(model, tokenizer, max_length)
         self.steps = as_steps(steps).to(self.device, self.model.dtype).eval()
@@ -91,29 +92,31 @@ class Embedder(Runner):
         self.include_prompt = check_flag("include_prompt", include_prompt)
         self.truncate_dim = None if truncate_dim is None else check_whole("truncate_dim", truncate_dim, 1)
         self.similarity_fn_name = check_choice("similarity_fn_name", similarity_fn_name, SIMILARITIES)
-        poolings, layers = self.resolve(pooling, "last", None)
-        self.pooled_width(poolings, layers)  # refuses steps of another width
+        self.pooled_width(*self.choose(pooling, "last", None))  # refuses steps of another width
 
     @classmethod
     def from_pretrained(cls, source: Source, *, device: str | torch.device | None = None, **settings: Any) -> Self:
-        """An embedder with the weights, vocabulary and, from sentence-transformers, the settings of ``source``.
+        """An embedder with the weights, the vocabulary and any sentence-transformers settings of ``source``.
 
-        ``device``: where it runs, such as ``"cuda"`` or ``"mps"``; ``"auto"`` takes what is there.  Default: the CPU.
-        ``settings``: the constructor's, ``dtype=`` (``torch.bfloat16``, for a device that is good at it), and where on
-        the hub (``revision=`` …).  What is given counts more than what the folder says, ``prompts`` one by one.  Raises
-        CheckpointError, and InputError for a device that is not there.
+        Args:
+            source: a folder, a name on the hub, or a Checkpoint.
+            device: such as ``"cuda"`` or ``"mps"``; ``"auto"`` takes an accelerator where there is one.  Default: CPU.
+            settings: arguments of the constructor, which override the folder's (``prompts`` one by one); ``dtype=``,
+                such as ``torch.bfloat16``; and where on the hub (``revision=`` …).
+
+        Raises CheckpointError, and InputError for a device that is not there.
         """
         checkpoint = Checkpoint.open(source, **take_where(settings))
         model = BertModel.from_pretrained(checkpoint, dtype=settings.pop("dtype", None))
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
-        found = read_sentence_settings(checkpoint)
-        if found.pop("do_lower_case", False) and not tokenizer.do_lower_case:
-            # The library puts lower-casing before what the tokenizer does; accents stay, or not, as they did.
+        stored = read_sentence_settings(checkpoint)
+        if stored.pop("do_lower_case", False) and not tokenizer.do_lower_case:
+            # The library lower-cases before the tokenizer does its work: accents are stripped only if they were before.
             accents = bool(tokenizer.strip_accents)
             tokenizer = BertTokenizer.from_pretrained(checkpoint, do_lower_case=True, strip_accents=accents)
-        if "prompts" in found and settings.get("prompts") is not None:
-            settings["prompts"] = {**found["prompts"], **check_prompts(settings["prompts"])}
-        return cls(model.to(find_device(device)), tokenizer, **{**found, **settings})
+        if "prompts" in stored and settings.get("prompts") is not None:
+            settings["prompts"] = {**stored["prompts"], **check_prompts(settings["prompts"])}
+        return cls(model.to(find_device(device)), tokenizer, **{**stored, **settings})
 
     @torch.inference_mode()
     def encode(
@@ -138,47 +141,48 @@ class Embedder(Runner):
         device: str | torch.device | None = None,
         **others: Any,
     ) -> Any:
-        """One vector a text: (len(texts), W) in the order given, on the CPU; for a single string (W,).
+        """One vector per text: (len(texts), W) float32 in the order given, on the CPU; (W,) for a single string.
 
         Args:
-            texts: a text or several.
+            texts: one text or several.
             pooling: ``mean``, ``max``, ``cls``, ``mean_sqrt_len_tokens``, ``weightedmean``, ``lasttoken``, a list of
-                these (side by side), ``pooler``; or a choice of ``layers``, which then are averaged over the tokens
+                these (concatenated), ``pooler``; or a choice of ``layers``, which are then averaged over the tokens
                 (``"concat_last4"``, ``5``, ``[1, 6]``).  Default: the checkpoint's, else ``mean``.
-            prompt: put before each text as it is, ``"query: "``; ``""`` for none.  Default: the one of ``prompt_name``,
+            prompt: put before each text as it is, ``"query: "``; ``""`` for none.  Default: that of ``prompt_name``,
                 else of ``default_prompt_name``.
             prompt_name: one of ``self.prompts``.
             layers: which hidden states, see :func:`minibert.embedding.layers.choose_layers`.
             weights: of a weighted sum of layers.
-            normalize: to unit length, at the very end.  Default: as the checkpoint does, before ``truncate_dim``.
+            normalize: whether vectors are scaled to unit length, as the last step.  Default: as the checkpoint does,
+                before ``truncate_dim``.
             truncate_dim: how many numbers of a vector are kept, the first ones.  Default: the checkpoint's, else all.
-            include_special_tokens: whether [CLS] and [SEP] count in the pooling, as they do elsewhere.
+            include_special_tokens: whether [CLS] and [SEP] count in the pooling, as in sentence-transformers.
             long: a text of more tokens than the model reads is cut (``"truncate"``; ``self.truncated`` counts them)
                 or read in overlapping ``"windows"``, whose vectors are averaged.
             stride: how many tokens two windows share.
-            batch_size: how many texts run together at most.  Default: as many as have some 1,500 tokens (on a CPU).
+            batch_size: most texts in a batch.  Default: as many as have some 1,500 tokens (on a CPU).
             show_progress_bar: on stderr.
-            convert_to_numpy: a numpy array instead of a tensor, unless ``convert_to_tensor``.
-            convert_to_tensor: a tensor, as is the default here.
+            convert_to_numpy: return a numpy array instead of a tensor, unless ``convert_to_tensor``.
+            convert_to_tensor: return a tensor, the default here.
             normalize_embeddings: sentence-transformers' name for ``normalize=True``.
             device: the embedder's own; :meth:`from_pretrained` chooses it.
-            others: sentence-transformers' ``output_value``, ``precision``, ``pool``, ``chunk_size``, ``task``,
-                ``processing_kwargs``, as long as they ask for nothing else.
+            others: sentence-transformers' ``output_value``, ``precision``, ``pool``, ``chunk_size``, ``task`` and
+                ``processing_kwargs``, with values that change nothing.
 
-        Raises InputError for choices that are none, and for a vector that is not finite.
+        Raises InputError for arguments of another type or out of range, and for a vector that is not finite.
         """
         refuse_unsupported(others)
         self.check_device(device)
         normalize = check_normalize(normalize, normalize_embeddings)
-        chosen, single = read_texts(texts)
-        poolings, which = self.resolve(self.pooling if pooling is None else pooling, layers, weights)
-        width = self.pooled_width(poolings, which)
+        listed, single = read_texts(texts)
+        poolings, chosen = self.choose(self.pooling if pooling is None else pooling, layers, weights)
+        width = self.pooled_width(poolings, chosen)
         kept = self.truncate_dim if truncate_dim is None else check_whole("truncate_dim", truncate_dim, 1)
         special = check_flag("include_special_tokens", include_special_tokens)
         check_long(long, stride)
         most = None if batch_size is None else check_whole("batch_size", batch_size, 1)
-        before = self.find_prompt(prompt, prompt_name)
-        skipped = self.prompt_length(before) if before and not self.include_prompt else 0
+        prompt = self.find_prompt(prompt, prompt_name)
+        skipped = self.prompt_length(prompt) if prompt and not self.include_prompt else 0
         if skipped and long == "windows":
             raise InputError("A prompt that does not count in the pooling goes with long='truncate', not 'windows'.")
         to_numpy = check_flag("convert_to_numpy", convert_to_numpy)
@@ -186,11 +190,11 @@ class Embedder(Runner):
         shows = show_progress_bar is not None and check_flag("show_progress_bar", show_progress_bar)
         self.truncated = 0
         blocks = []
-        parts = range(0, len(chosen), TEXTS_A_WINDOW)
-        for start in tqdm(parts, desc="embedding", unit=f" × {TEXTS_A_WINDOW} texts") if shows else parts:
-            block = [before + text for text in chosen[start : start + TEXTS_A_WINDOW]]
+        starts = range(0, len(listed), TEXTS_PER_BLOCK)
+        for start in tqdm(starts, desc="embedding", unit=f" × {TEXTS_PER_BLOCK} texts") if shows else starts:
+            block = [prompt + text for text in listed[start : start + TEXTS_PER_BLOCK]]
             rows, owners = self.rows_of(block, long, stride)
-            vectors = self.vectors_of(rows, poolings, which, special, skipped, most)
+            vectors = self.vectors_of(rows, poolings, chosen, special, skipped, most)
             blocks.append(average_by_owner(vectors, owners))
         result = torch.cat(blocks) if blocks else torch.empty(0, width)
         check_finite(result)
@@ -200,37 +204,37 @@ class Embedder(Runner):
             result = result[:, :kept]
         if normalize:
             result = F.normalize(result, dim=-1)
-        self.warn_if_truncated(len(chosen))
+        self.warn_if_truncated(len(listed))
         result = result[0] if single else result
         return as_numpy(result) if to_numpy and not as_tensor else result
 
     def encode_query(
         self, texts: str | Iterable[str], *, prompt: str | None = None, prompt_name: str | None = None, **arguments: Any
     ) -> Any:
-        """:meth:`encode` with the prompt ``query``, unless another is given: for what is looked for."""
-        name = "query" if prompt is None and prompt_name is None else prompt_name
+        """:meth:`encode` with the prompt ``query``, unless another is given: for the texts to search with."""
+        name = "query" if prompt_name is None else prompt_name
         return self.encode(texts, prompt=prompt, prompt_name=name, **arguments)
 
     def encode_document(
         self, texts: str | Iterable[str], *, prompt: str | None = None, prompt_name: str | None = None, **arguments: Any
     ) -> Any:
-        """:meth:`encode` with the prompt ``document``, unless another is given: for what is looked through."""
-        name = "document" if prompt is None and prompt_name is None else prompt_name
+        """:meth:`encode` with the prompt ``document``, unless another is given: for the texts to search in."""
+        name = "document" if prompt_name is None else prompt_name
         return self.encode(texts, prompt=prompt, prompt_name=name, **arguments)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
-        """How alike the vectors are by the checkpoint's ``similarity_fn_name``, (n, m); see :mod:`.scores`."""
+        """The similarity of each two vectors by ``similarity_fn_name``, (n, m); see :mod:`.similarity_functions`."""
         return similarity(self.similarity_fn_name, embeddings1, embeddings2)
 
     def find_prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
-        """The text that these arguments put before each text, ``""`` for none; InputError for a name that is none."""
+        """The text that these arguments put before each text, ``""`` for none; InputError for an unknown name."""
         name = self.default_prompt_name if prompt_name is None else prompt_name
         if prompt is not None:
             return check_text("prompt", prompt)
         return "" if name is None else self.prompts[check_choice("prompt_name", name, self.prompts)]
 
     def prompt_length(self, prompt: str) -> int:
-        """How many tokens of a text with ``prompt`` are the prompt's: [CLS] too, but not [SEP]."""
+        """How many tokens ``prompt`` has, with [CLS] and without [SEP]."""
         (row,), _ = self.rows_of([prompt], "truncate", 0)
         return len(row) - 1
 
@@ -240,8 +244,8 @@ class Embedder(Runner):
             return
         if not isinstance(device, str | torch.device):
             raise InputError(f"device is {described(device)}; an Embedder runs on one device, {self.device}.")
-        wanted = find_device(device)
-        if wanted.type != self.device.type or wanted.index not in (None, self.device.index):
+        other = find_device(device)
+        if other.type != self.device.type or other.index not in (None, self.device.index):
             raise InputError(
                 f"The model is on {self.device}; encode does not move it to {str(device)!r}. Give device= to "
                 "Embedder.from_pretrained."
@@ -259,15 +263,15 @@ class Embedder(Runner):
         long: str = "truncate",
         stride: int = 64,
     ) -> Any:
-        """The vector of each word, with its place in the text: a :class:`~minibert.embedding.words.WordVectors`.
+        """The vector of each word and its place in the text: a :class:`~minibert.embedding.words.WordVectors`.
 
-        For a list of texts a list of them.  ``find``: only this word, wherever it stands.  The other arguments are
+        For a list of texts, a list of these.  ``find``: only this word, wherever it occurs.  The other arguments are
         those of :func:`minibert.embedding.words.word_vectors`.
         """
-        given, single = read_texts(texts)
-        found = word_vectors(
+        listed, single = read_texts(texts)
+        vectors = word_vectors(
             self,
-            given,
+            listed,
             pooling,
             find=find,
             layers=layers,
@@ -276,39 +280,21 @@ class Embedder(Runner):
             long=long,
             stride=stride,
         )
-        return found[0] if single else found
+        return vectors[0] if single else vectors
 
-    def resolve(
+    def choose(
         self, pooling: Pooling, layers: LayerChoice, weights: Sequence[float] | None
     ) -> tuple[tuple[str, ...], Layers]:
         """The poolings and the layers that the arguments of :meth:`encode` mean."""
-        depth = self.model.config.num_hidden_layers
-        if isinstance(pooling, list | tuple) and pooling and all(isinstance(name, str) for name in pooling):
-            if unknown := [name for name in pooling if name not in TOKEN_POOLINGS]:
-                raise InputError(
-                    f"{unknown[0]!r} is no pooling to put beside others; there are {', '.join(TOKEN_POOLINGS)}."
-                )
-            return tuple(map(str, pooling)), choose_layers(layers, depth, weights)
-        if not isinstance(pooling, str) or pooling in NAMES:
-            return ("mean",), choose_layers(pooling, depth, weights)  # type: ignore[arg-type]
-        if pooling not in POOLINGS:
-            raise InputError(
-                f"{pooling!r} is no pooling; there are {', '.join((*POOLINGS, *NAMES))}, or layer numbers."
-            )
-        which = choose_layers(layers, depth, weights)
-        if pooling == "pooler":
-            if self.model.pooler is None:
-                raise InputError("This checkpoint has no pooler; choose another pooling, such as 'mean' or 'cls'.")
-            if which.numbers != (depth,) or which.weights != (1.0,):
-                raise InputError("The pooler reads the last layer and no other; leave layers out.")
-        return (pooling,), which
+        depth, has_pooler = self.model.config.num_hidden_layers, self.model.pooler is not None
+        return choose_pooling(pooling, layers, weights, depth=depth, has_pooler=has_pooler)
 
     def pooled_width(self, poolings: tuple[str, ...], layers: Layers) -> int:
-        """How many numbers a vector has before ``truncate_dim``; InputError where ``steps`` take another width."""
+        """The size of a vector before ``truncate_dim``; InputError where ``steps`` take vectors of another size."""
         return output_width(self.steps, len(poolings) * layers.width * self.model.config.hidden_size)
 
     def rows_of(self, texts: list[str], long: str, stride: int) -> tuple[list[TokenRow], list[int]]:
-        """Token rows no longer than the model reads, and for each the number of its text."""
+        """Token rows that the model can read, and for each the number of its text."""
         rows, owners, cut = self.tokenizer.token_rows(
             texts, self.max_length, self.overlap(stride) if long == "windows" else None
         )
@@ -324,14 +310,14 @@ class Embedder(Runner):
         skipped: int,
         batch_size: int | None,
     ) -> Tensor:
-        """(rows, W), in the order of ``rows``, whatever the order they were computed in."""
+        """The pooled vectors, (rows, W) float32 on the CPU, in the order of ``rows``."""
         order: list[int] = []
         vectors = []
-        for numbers, packed, buffers in self.batches(rows, batch_size):
+        for numbers, packed, scratch in self.batches(rows, batch_size):
             if poolings == ("pooler",):
-                pooled = self.pooler_output(packed, buffers)
+                pooled = self.pooler_output(packed, scratch)
             else:
-                hidden_states = self.hidden_states(packed, layers, buffers)
+                hidden_states = self.hidden_states(packed, layers, scratch)
                 pooled = pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped)
             vectors.append((self.steps(pooled) if len(self.steps) else pooled).float())
             order += numbers
@@ -344,36 +330,34 @@ class Embedder(Runner):
 
 
 def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:
-    """The mean of the vectors of each text's windows; ``owners`` never falls and misses no text."""
+    """The mean of the vectors of each text's windows; ``owners``, the text of each window, is sorted and complete."""
     if not owners or len(owners) == owners[-1] + 1:
         return vectors
     counts = torch.bincount(torch.tensor(owners)).tolist()
-    windows = torch.split(vectors, counts)
-    return torch.stack([window.mean(dim=0) for window in windows])
+    return torch.stack([windows.mean(dim=0) for windows in torch.split(vectors, counts)])
 
 
 def as_steps(steps: Any) -> nn.Sequential:
     """``steps`` as one module."""
-    found = list(steps) if isinstance(steps, Iterable) and not isinstance(steps, Tensor) else [steps]
-    if wrong := [step for step in found if not isinstance(step, nn.Module)]:
+    modules = list(steps) if isinstance(steps, Iterable) and not isinstance(steps, Tensor) else [steps]
+    if wrong := [module for module in modules if not isinstance(module, nn.Module)]:
         raise InputError(f"steps holds {described(wrong[0])}; expected modules of torch.")
-    return nn.Sequential(*found)
+    return nn.Sequential(*modules)
 
 
 def check_normalize(normalize: Any, normalize_embeddings: Any) -> bool | None:
-    """What two names for one thing say; InputError where they contradict each other."""
-    if normalize is not None:
-        check_flag("normalize", normalize)
+    """``normalize``, given under either of two names; InputError where they contradict each other."""
+    chosen = None if normalize is None else check_flag("normalize", normalize)
     if not check_flag("normalize_embeddings", normalize_embeddings):
-        return None if normalize is None else bool(normalize)
-    if normalize is False:
+        return chosen
+    if chosen is False:
         raise InputError("normalize is False and normalize_embeddings is True; give one of them.")
     return True
 
 
 def check_finite(vectors: Tensor) -> None:
-    """Raise InputError where a vector, (texts, W), holds NaN or infinity: it would be near to everything or nothing."""
-    if isfinite(vectors.sum()):  # only finite numbers have a finite sum, and it is soon had
+    """Raise InputError where one of the vectors, (texts, W), holds NaN or infinity: no similarity would be right."""
+    if isfinite(vectors.sum()):  # fast, and only finite numbers have a finite sum
         return
     finite = torch.isfinite(vectors).all(dim=1)
     if not finite.all():
@@ -392,7 +376,7 @@ def as_numpy(vectors: Tensor) -> Any:
 def embed_texts(
     model: BertPreTrainedModel, tokenizer: BertTokenizer, texts: Sequence[str], *, normalize: bool = True
 ) -> Tensor:
-    """One vector a text, (len(texts), H), on the CPU: mean pooling, unit length unless ``normalize`` is False."""
+    """One vector per text by mean pooling, (len(texts), H), on the CPU; of unit length if ``normalize``."""
     if isinstance(texts, str):
         raise InputError("embed_texts takes a list of texts; for one text give [text].")
     vectors: Tensor = Embedder(model, tokenizer, pooling="mean").encode(texts, normalize=normalize)

@@ -1,9 +1,8 @@
-"""Which of the hidden states make the vector: every choice by its name.
+"""Which hidden states a vector is made of: every choice by its name.
 
 BERT's paper compares six for features (Devlin et al. 2018, table 7): the embeddings, the second to last hidden, the
-last hidden, a weighted sum of the last four, the last four side by side, a weighted sum of all.  Here they are, and
-any hidden state or list of them by its number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any
-number.
+last hidden, a weighted sum of the last four, the last four concatenated, a weighted sum of all.  Here they are, and
+any hidden state or list of them by number: 0 is the embeddings, 12 the last of 12 layers, -1 the last of any model.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,18 +33,18 @@ NAMES = (
 
 @dataclass(frozen=True)
 class Layers:
-    """A choice made plain: which hidden states, and how they become one."""
+    """Which hidden states, and how they are combined."""
 
     numbers: tuple[int, ...]  # 0 … L
-    weights: tuple[float, ...] | None  # of the sum; None: side by side
+    weights: tuple[float, ...] | None  # of the sum; None: concatenated
 
     @property
     def width(self) -> int:
-        """How many times the hidden size a vector has."""
+        """The size of a vector as a multiple of the hidden size."""
         return len(self.numbers) if self.weights is None else 1
 
     def combine(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """``hidden_states``: those of ``numbers``, in that order, each (…, H).  Returns (…, H) or (…, layers · H)."""
+        """The hidden states of ``numbers``, in that order, each (…, H), to (…, H) or (…, layers · H)."""
         if self.weights is None:
             return torch.cat(list(hidden_states), dim=-1)
         if self.weights == (1.0,):
@@ -57,15 +56,15 @@ class Layers:
 
 
 def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | None = None) -> Layers:
-    """What ``choice`` means for a model of that many layers.
+    """What ``choice`` means for a model with that many layers.
 
     Args:
-        choice: one of NAMES, a hidden state's number, or a list of numbers, which are put side by side (or summed,
-            where ``weights`` are given).
+        choice: one of NAMES, the number of a hidden state, or a list of numbers, which are concatenated (or summed,
+            where there are ``weights``).
         layers: L; the hidden states are 0 … L.
-        weights: of a weighted sum, one for each hidden state in it; default equal, with sum 1.
+        weights: of a weighted sum, one per hidden state in it; default equal, with sum 1.
 
-    Raises InputError for a name or number that is none, and for weights that do not fit.
+    Raises InputError for an unknown name or number, and for weights that do not fit.
     """
     if isinstance(choice, str) and choice not in NAMES:
         raise InputError(
@@ -78,11 +77,10 @@ def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | N
         **dict.fromkeys(("sum_last4", "weighted_last4", "concat_last4"), LAST_FOUR),
         **dict.fromkeys(("sum_all", "weighted_all"), range(layers + 1)),
     }
-    wanted = tuple(named[choice]) if isinstance(choice, str) else read_numbers(choice)
-    numbers = tuple(number if number >= 0 else layers + 1 + number for number in wanted)
-    for given, number in zip(wanted, numbers, strict=True):
-        if not 0 <= number <= layers:
-            raise InputError(f"There is no hidden state {given}: this model has 0 (the embeddings) to {layers}.")
+    chosen = tuple(named[choice]) if isinstance(choice, str) else read_numbers(choice)
+    if unknown := [number for number in chosen if not -layers - 1 <= number <= layers]:
+        raise InputError(f"There is no hidden state {unknown[0]}: this model has 0 (the embeddings) to {layers}.")
+    numbers = tuple(number if number >= 0 else layers + 1 + number for number in chosen)
     if not numbers:
         raise InputError("The list of layers is empty; name at least one.")
     is_weighted = isinstance(choice, str) and choice.startswith("weighted_")
@@ -101,11 +99,11 @@ def choose_layers(choice: LayerChoice, layers: int, weights: Sequence[float] | N
 
 
 def read_numbers(choice: Any) -> tuple[int, ...]:
-    """A number, or several, of hidden states; InputError for anything else."""
+    """One or several numbers of hidden states as a tuple; InputError for anything else."""
     try:
-        given = tuple(choice) if isinstance(choice, Iterable) else (choice,)
-        if not any(isinstance(number, bool) for number in given):
-            return tuple(index(number) for number in given)
+        numbers = tuple(choice) if isinstance(choice, Iterable) else (choice,)
+        if not any(isinstance(number, bool) for number in numbers):
+            return tuple(index(number) for number in numbers)
     except TypeError:
         pass
     raise InputError(
@@ -116,9 +114,9 @@ def read_numbers(choice: Any) -> tuple[int, ...]:
 def read_weights(weights: Any) -> tuple[float, ...]:
     """``weights`` as finite numbers; InputError for anything else."""
     try:
-        found = tuple(float(weight) for weight in weights)
+        numbers = tuple(float(weight) for weight in weights)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"weights is {described(weights)}; expected a list of numbers.") from error
-    if not all(map(isfinite, found)):
+    if not all(map(isfinite, numbers)):
         raise InputError(f"weights is {described(weights)}; expected finite numbers.")
-    return found
+    return numbers

@@ -1,14 +1,13 @@
-"""The same model without padding: all tokens of a batch as one matrix.
+"""The model without padding: the tokens of all texts of a batch in one matrix, (tokens, H).
 
-In a padded batch every text is as long as the longest.  But only attention looks across tokens; everything else is done
-to each token by itself.  So the tokens of all texts stand one under the other, (tokens, H), and only the attention is
-done text by text, or rather for all texts of one length at a time, without a mask.  The operations and their order are
-the readable model's; their results go into memory that is used again, which pays: calling the modules instead, each
-with fresh memory, takes a twelfth longer.
+In a padded batch every text is as long as the longest.  But only attention relates tokens to each other; all else is
+computed per token.  So the texts are concatenated, and only attention runs per text, or rather for all texts of one
+length at a time, without a mask.  The operations and their order are those of model.py.  Their results go into scratch
+buffers, which pays: calling the modules instead, which allocate, takes a twelfth longer.
 
-That reads weights without calling their modules, so it is for the plain model alone (:func:`is_plain`).  A model with
+This reads weights without calling their modules, so it is for the plain model alone (:func:`is_plain`).  A model with
 hooks, with adapters or other replaced modules, or one that is traced or edited, is called itself, on all texts of one
-length at a time (:func:`called_outputs`): everything in it sees (B, T, H), as ever.
+length at a time (:func:`called_outputs`), and its modules see (B, T, H) as usual.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,12 +42,12 @@ PLAIN |= {nn.ModuleList, nn.Linear, nn.LayerNorm, nn.Embedding, nn.Dropout, nn.T
 
 @dataclass(frozen=True)
 class Packed:
-    """Token ids of several texts, shortest text first, one after the other."""
+    """The token ids of several texts, concatenated, shortest text first."""
 
     input_ids: Tensor  # (tokens,) int64
     token_type_ids: Tensor  # (tokens,) int64
     position_ids: Tensor  # (tokens,) int64, from 0 in each text
-    lengths: tuple[int, ...]  # tokens of each text, never falling
+    lengths: tuple[int, ...]  # tokens of each text, ascending
 
     @classmethod
     def of(cls, rows: Sequence[TokenRow], device: torch.device) -> "Packed":
@@ -60,7 +59,7 @@ class Packed:
         return cls(input_ids, token_type_ids, position_ids, lengths)
 
     def groups(self) -> Iterator[tuple[int, int, int]]:
-        """Where the texts of each length are: first token, number of texts, tokens of each."""
+        """For the texts of each length: number of the first token, number of texts, tokens per text."""
         start = 0
         for length, texts in groupby(self.lengths):
             count = len(list(texts))
@@ -68,44 +67,41 @@ class Packed:
             start += count * length
 
 
-class Buffers:
-    """Room for what a layer computes on the way, used again by the next layer and by the next batch.
+class Scratch(NamedTuple):
+    """Scratch buffers for what a layer computes on the way, used again by the next layer and the next batch.
 
-    Asking the system for fresh memory five times a layer costs a tenth of the time: it comes page by page, zeroed.  And
-    pieces of ever other sizes would leave gaps: the process would grow.
+    Allocating five tensors per layer takes a tenth of the time, since the system hands out memory page by page, zeroed.
+    And since their sizes differ from batch to batch, the memory would fragment, and the process grow.
     """
-
-    def __init__(self, model: BertModel, tokens: int) -> None:
-        config, weight = model.config, model.embeddings.word_embeddings.weight
-        self.narrow = weight.new_empty(4, tokens, config.hidden_size)
-        self.wide = weight.new_empty(tokens, config.intermediate_size)
-
-    def first(self, tokens: int) -> "Room":
-        """The part that so many tokens need."""
-        query, key, value, context = self.narrow[:, :tokens]
-        return Room(query, key, value, context, self.wide[:tokens])
-
-
-class Room(NamedTuple):
-    """Where one batch's values go."""
 
     query: Tensor  # (tokens, H), as key, value and context
     key: Tensor
     value: Tensor
     context: Tensor
-    wide: Tensor  # (tokens, I)
+    intermediate: Tensor  # (tokens, I)
+
+    @classmethod
+    def allocate(cls, model: BertModel, tokens: int) -> "Scratch":
+        """Buffers for so many tokens."""
+        config, weight = model.config, model.embeddings.word_embeddings.weight
+        narrow = weight.new_empty(4, tokens, config.hidden_size)
+        return cls(*narrow, weight.new_empty(tokens, config.intermediate_size))
+
+    def for_tokens(self, tokens: int) -> "Scratch":
+        """The part that so many tokens need."""
+        return Scratch(*(buffer[:tokens] for buffer in self))
 
 
 def is_plain(model: nn.Module) -> bool:
-    """Whether a model does what its weights say and nothing else: no hook, other class, watcher or training mode.
+    """Whether its weights alone say what a model computes: no hook, other class, watcher or training mode.
 
-    Asked before each batch; some 0.2 µs a module.
+    Asked before each batch; takes some 0.2 µs per module.
     """
     return not (torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks) and _is_plain(model)
 
 
 def _is_plain(module: nn.Module) -> bool:
-    own = module.__dict__  # an attribute that is not there costs a module much more to find
+    own = module.__dict__  # a module takes much longer to look up an attribute that is absent
     if type(module) not in PLAIN or own["_forward_hooks"] or own["_forward_pre_hooks"]:
         return False
     if "forward" in own or "watchers" in own or own["training"]:
@@ -117,7 +113,7 @@ def _is_plain(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def called_outputs(model: BertModel, packed: Packed) -> list[BertModelOutput]:
-    """What the model itself returns for the texts of each length in turn, hidden states included, without dropout."""
+    """What the model returns for the texts of each length in turn, with hidden states and without dropout."""
     training = [module for module in model.modules() if module.training]
     outputs = []
     try:
@@ -142,57 +138,56 @@ def called_outputs(model: BertModel, packed: Packed) -> list[BertModelOutput]:
     return outputs
 
 
-def called_hidden_states(model: BertModel, packed: Packed, wanted: set[int]) -> dict[int, Tensor]:
-    """As :func:`packed_hidden_states`, of any model."""
-    groups = [((output.hidden_states or ())[:-1], output.last_hidden_state) for output in called_outputs(model, packed)]
-    last = len(model.encoder.layer)  # from the output itself: what changes the encoder's output changes it alone
-    return {
-        number: torch.cat([(final if number == last else below[number]).flatten(0, 1) for below, final in groups])
-        for number in wanted
-    }
+def called_hidden_states(model: BertModel, packed: Packed, layers: set[int]) -> dict[int, Tensor]:
+    """As :func:`packed_hidden_states`, for any model."""
+    outputs = called_outputs(model, packed)
+    # The last one from last_hidden_state: a hook that changes the encoder's output changes it there alone.
+    states = [(*(output.hidden_states or ())[:-1], output.last_hidden_state) for output in outputs]
+    return {layer: torch.cat([group[layer].flatten(0, 1) for group in states]) for layer in layers}
 
 
 @torch.no_grad()
 def packed_hidden_states(
-    model: BertModel, packed: Packed, wanted: set[int], buffers: Buffers | None = None
+    model: BertModel, packed: Packed, layers: set[int], scratch: Scratch | None = None
 ) -> dict[int, Tensor]:
-    """The hidden states numbered ``wanted`` (0: the embeddings), each (tokens, H); layers above them are not run.
+    """The hidden states of ``layers`` (0: the embeddings), each (tokens, H); layers above them are not run.
 
-    ``model`` is plain (:func:`is_plain`).  ``buffers`` hold at least as many tokens; without them, memory is asked for.
+    ``model`` is plain (:func:`is_plain`).  ``scratch`` holds at least as many tokens; default: buffers of its own.
     """
-    hidden_states = model.embeddings(
-        packed.input_ids[None], packed.token_type_ids[None], packed.position_ids[None]
-    ).squeeze(0)
-    groups, tokens = list(packed.groups()), len(hidden_states)
-    room = (buffers or Buffers(model, tokens)).first(tokens)
-    found = {0: hidden_states}
-    for number, layer in enumerate(list(model.encoder.layer)[: max(wanted)], start=1):
+    x = model.embeddings(packed.input_ids[None], packed.token_type_ids[None], packed.position_ids[None]).squeeze(0)
+    groups, tokens = list(packed.groups()), len(x)
+    scratch = Scratch.allocate(model, tokens) if scratch is None else scratch.for_tokens(tokens)
+    hidden_states = {0: x}
+    for number, layer in enumerate(list(model.encoder.layer)[: max(layers)], start=1):
         assert isinstance(layer, BertLayer)
-        hidden_states = packed_layer(layer, hidden_states, groups, room)
-        if number in wanted:
-            found[number] = hidden_states
-    return {number: found[number] for number in wanted}
+        x = packed_layer(layer, x, groups, scratch)
+        if number in layers:
+            hidden_states[number] = x
+    return {number: hidden_states[number] for number in layers}
 
 
-def packed_layer(layer: BertLayer, hidden_states: Tensor, groups: Sequence[tuple[int, int, int]], room: Room) -> Tensor:
-    """One layer on (tokens, H): BertLayer.forward, its attention done for one length at a time."""
+def packed_layer(
+    layer: BertLayer, hidden_states: Tensor, groups: Sequence[tuple[int, int, int]], scratch: Scratch
+) -> Tensor:
+    """One layer on (tokens, H): BertLayer.forward, with attention for the texts of one length at a time."""
     attention, mixing = layer.attention.self, layer.attention.output
-    query = linear(hidden_states, attention.query, room.query)
-    key = linear(hidden_states, attention.key, room.key)
-    value = linear(hidden_states, attention.value, room.value)
+    query = linear(hidden_states, attention.query, scratch.query)
+    key = linear(hidden_states, attention.key, scratch.key)
+    value = linear(hidden_states, attention.value, scratch.value)
     for start, count, length in groups:
         here = slice(start, start + count * length)
         q, k, v = (attention.split_heads(x[here].view(count, length, -1)) for x in (query, key, value))
-        mixed = F.scaled_dot_product_attention(q, k, v, scale=attention.attention_head_size**-0.5)
-        attention.split_heads(room.context[here].view(count, length, -1)).copy_(mixed)
-    output: Tensor = mixing.LayerNorm(linear(room.context, mixing.dense, room.query).add_(hidden_states))
-    wide = activated(layer.intermediate.intermediate_act_fn, linear(output, layer.intermediate.dense, room.wide))
-    result: Tensor = layer.output.LayerNorm(linear(wide, layer.output.dense, room.query).add_(output))
+        context = F.scaled_dot_product_attention(q, k, v, scale=attention.attention_head_size**-0.5)
+        attention.split_heads(scratch.context[here].view(count, length, -1)).copy_(context)
+    attended: Tensor = mixing.LayerNorm(linear(scratch.context, mixing.dense, scratch.query).add_(hidden_states))
+    intermediate = linear(attended, layer.intermediate.dense, scratch.intermediate)
+    intermediate = activated(layer.intermediate.intermediate_act_fn, intermediate)
+    result: Tensor = layer.output.LayerNorm(linear(intermediate, layer.output.dense, scratch.query).add_(attended))
     return result
 
 
 def activated(function: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
-    """``function(values)``; exact GELU in the memory of ``values``."""
+    """``function(values)``; exact GELU in place."""
     if function is F.gelu:
         torch.ops.aten.gelu_(values)
         return values

@@ -1,4 +1,4 @@
-"""From the vectors of a text's tokens to one vector of the text.
+"""From the vectors of a text's tokens to one vector per text.
 
 ``mean`` is how sentence-transformers' models are trained (Reimers & Gurevych 2019, section 3); ``cls`` and ``pooler``
 are BERT's own; ``max`` takes the largest value of each dimension.  The other names, and what they compute, are those of
@@ -6,16 +6,43 @@ sentence-transformers' Pooling: ``mean_sqrt_len_tokens`` is the sum divided by t
 ``weightedmean`` weights each token by its position, from 1 (SGPT, Muennighoff 2022), ``lasttoken`` is [SEP]'s vector.
 """
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
 from torch import Tensor
 
+from minibert.embedding.layers import NAMES, LayerChoice, Layers, choose_layers
 from minibert.embedding.packed import Packed
 from minibert.errors import InputError
 
 TOKEN_POOLINGS = ("mean", "max", "cls", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 POOLINGS = (*TOKEN_POOLINGS, "pooler")
+
+Pooling = LayerChoice | Sequence[str]
+
+
+def choose_pooling(
+    pooling: Pooling, layers: LayerChoice, weights: Sequence[float] | None, *, depth: int, has_pooler: bool
+) -> tuple[tuple[str, ...], Layers]:
+    """The poolings and the layers that the arguments of ``Embedder.encode`` mean, for a model of ``depth`` layers."""
+    if isinstance(pooling, list | tuple) and pooling and all(isinstance(name, str) for name in pooling):
+        if unknown := [name for name in pooling if name not in TOKEN_POOLINGS]:
+            raise InputError(
+                f"{unknown[0]!r} is no pooling to put beside others; there are {', '.join(TOKEN_POOLINGS)}."
+            )
+        return tuple(map(str, pooling)), choose_layers(layers, depth, weights)
+    if not isinstance(pooling, str) or pooling in NAMES:
+        return ("mean",), choose_layers(pooling, depth, weights)  # type: ignore[arg-type]
+    if pooling not in POOLINGS:
+        raise InputError(f"{pooling!r} is no pooling; there are {', '.join((*POOLINGS, *NAMES))}, or layer numbers.")
+    chosen = choose_layers(layers, depth, weights)
+    if pooling == "pooler":
+        if not has_pooler:
+            raise InputError("This checkpoint has no pooler; choose another pooling, such as 'mean' or 'cls'.")
+        if chosen.numbers != (depth,) or chosen.weights != (1.0,):
+            raise InputError("The pooler reads the last layer and no other; leave layers out.")
+    return (pooling,), chosen
 
 
 def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
@@ -42,32 +69,32 @@ def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def pool_packed(
-    values: Tensor, packed: Packed, poolings: tuple[str, ...], include_special_tokens: bool, skipped: int = 0
+    hidden_states: Tensor, packed: Packed, poolings: tuple[str, ...], include_special_tokens: bool, skipped: int = 0
 ) -> Tensor:
-    """One vector per text from (tokens, W), by each of ``poolings``, side by side.  Returns (texts, poolings · W).
+    """One vector per text, by each of ``poolings``, concatenated: (tokens, W) to (texts, poolings · W).
 
     Args:
-        values: of every token, (tokens, W).
-        packed: which tokens are whose.
+        hidden_states: (tokens, W).
+        packed: which tokens belong to which text.
         poolings: names of TOKEN_POOLINGS.
         include_special_tokens: whether the first and the last token of each text, [CLS] and [SEP], count.  For ``cls``
             the first always does.
-        skipped: how many tokens at the beginning do not count, those of a prompt; ``cls`` then is the next token.
+        skipped: how many tokens at the beginning do not count, those of a prompt; ``cls`` is then the next token.
 
-    Where nothing is left to count, the vector is 0, and ``max`` raises InputError.
+    Where no token counts, the vector is 0, and ``max`` raises InputError.
     """
     pooled = []
     for start, count, length in packed.groups():
-        tokens = values[start : start + count * length].view(count, length, -1)  # (texts, T, W)
+        tokens = hidden_states[start : start + count * length].view(count, length, -1)  # (texts, T, W)
         first = skipped if include_special_tokens else max(skipped, 1)
         last = length if include_special_tokens else length - 1
-        found = [pool(tokens, name, first, last, skipped) for name in poolings]
-        pooled.append(torch.cat(found, dim=-1) if len(found) > 1 else found[0])
+        vectors = [pool(tokens, name, first, last, skipped) for name in poolings]
+        pooled.append(torch.cat(vectors, dim=-1) if len(vectors) > 1 else vectors[0])
     return torch.cat(pooled) if len(pooled) > 1 else pooled[0]
 
 
 def pool(tokens: Tensor, pooling: str, first: int, last: int, skipped: int) -> Tensor:  # noqa: PLR0911
-    """(texts, T, W) to (texts, W), of the tokens from ``first`` up to ``last``, that excluded."""
+    """(texts, T, W) to (texts, W), over the tokens from ``first`` up to but not including ``last``."""
     if pooling == "cls":
         return tokens[:, skipped if skipped < tokens.shape[1] else 0]
     if first >= last:

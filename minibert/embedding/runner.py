@@ -1,7 +1,7 @@
-"""Texts to token rows, token rows to hidden states: what the vectors of texts and of words share.
+"""Token rows in, hidden states out: what the vectors of texts (embedder.py) and of words (words.py) share.
 
-Rows are sorted by length and run packed (packed.py), so that no padding is computed.  Start with
-:meth:`Runner.batches`, which cuts the rows into batches, and :meth:`Runner.hidden_states`, which runs one.
+Rows are sorted by length, cut into batches (:meth:`Runner.batches`) and run packed, without padding
+(:meth:`Runner.hidden_states`).
 """
 
 import logging
@@ -13,8 +13,8 @@ from torch import Tensor
 from minibert.embedding.arguments import check_whole, described
 from minibert.embedding.layers import Layers
 from minibert.embedding.packed import (
-    Buffers,
     Packed,
+    Scratch,
     called_hidden_states,
     called_outputs,
     is_plain,
@@ -30,7 +30,7 @@ from minibert.tokenizer.windows import TokenRow
 
 logger = logging.getLogger(__name__)
 
-# Enough rows for the matrix products, few enough for the caches: on a CPU 1,000 to 2,000 is the plateau.
+# On a CPU the speed is highest from 1,000 to 2,000: enough rows for the matrix products, few enough for the caches.
 TOKENS_PER_BATCH = 1536
 TOKENS_ON_AN_ACCELERATOR = 16384
 
@@ -62,20 +62,20 @@ class Runner:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is; asked of one tensor, since looking through all of them takes a while for one text."""
+        """Where the model is; read from one tensor, since ``model.device`` takes long enough to matter for one text."""
         return self.model.embeddings.word_embeddings.weight.device
 
     @property
     def tokens_per_batch(self) -> int:
-        """How many tokens run together on the model's device."""
+        """Most tokens in a batch on the model's device."""
         return TOKENS_PER_BATCH if self.device.type == "cpu" else TOKENS_ON_AN_ACCELERATOR
 
     def overlap(self, stride: int) -> int:
-        """How many tokens two windows share: ``stride``, but at most half a row."""
+        """How many tokens two windows share: ``stride``, at most half a row."""
         return min(stride, self.max_length // 2)
 
     def warn_if_truncated(self, texts: int) -> None:
-        """Log how many of so many texts were cut, if any."""
+        """Log how many of ``texts`` texts were cut, if any."""
         if self.truncated:
             logger.warning(
                 "%d of %d texts have more than %d tokens and were cut; long='windows' reads all of them.",
@@ -86,24 +86,29 @@ class Runner:
 
     def batches(
         self, rows: Sequence[TokenRow], batch_size: int | None = None
-    ) -> Iterator[tuple[list[int], Packed, Buffers | None]]:
-        """``rows``, shortest first, in batches: the numbers of its rows, the batch, memory to run it in."""
+    ) -> Iterator[tuple[list[int], Packed, Scratch | None]]:
+        """``rows`` in batches, shortest first; of each batch the numbers of its rows, the rows packed, and buffers.
+
+        ``batch_size``: most rows in a batch.  A single batch needs no buffers to share.
+        """
         lengths = [len(row) for row in rows]
         order = sorted(range(len(rows)), key=lengths.__getitem__)
         parts = list(cut(order, lengths, self.tokens_per_batch, batch_size))
-        buffers = None
+        scratch = None
         if len(parts) > 1:
-            buffers = Buffers(self.model, max(sum(lengths[number] for number in numbers) for numbers in parts))
+            most = max(sum(lengths[number] for number in numbers) for numbers in parts)
+            scratch = Scratch.allocate(self.model, most)
         for numbers in parts:
             packed = Packed.of([rows[number] for number in numbers], self.device)
             if self.on_batch is not None:
                 self.on_batch(packed)
-            yield numbers, packed, buffers
+            yield numbers, packed, scratch
 
-    def hidden_states(self, packed: Packed, layers: Layers, buffers: Buffers | None = None) -> Tensor:
-        """The chosen hidden states, combined: (tokens, W), computed in the fastest way there is for this model.
+    def hidden_states(self, packed: Packed, layers: Layers, scratch: Scratch | None = None) -> Tensor:
+        """The chosen hidden states, combined: (tokens, W).
 
-        A model with hooks or replaced modules, or one that is traced or edited, is called itself; see packed.py.
+        A plain model is run in the fastest way.  One with hooks or replaced modules, or one that is traced or edited,
+        is called itself; see packed.py.
         """
         numbers = set(layers.numbers)
         if not is_plain(self.model):
@@ -111,28 +116,28 @@ class Runner:
         elif self.transposed is not None and self.transposed.fits(packed):
             hidden_states = self.transposed.hidden_states(packed, numbers)
         else:
-            hidden_states = packed_hidden_states(self.model, packed, numbers, buffers)
+            hidden_states = packed_hidden_states(self.model, packed, numbers, scratch)
         return layers.combine([hidden_states[number] for number in layers.numbers])
 
-    def pooler_output(self, packed: Packed, buffers: Buffers | None = None) -> Tensor:
-        """(texts, H): what the model's pooler makes of [CLS]."""
+    def pooler_output(self, packed: Packed, scratch: Scratch | None = None) -> Tensor:
+        """The output of the model's pooler, (texts, H)."""
         if not is_plain(self.model):
             outputs = called_outputs(self.model, packed)
             return torch.cat([output.pooler_output for output in outputs if output.pooler_output is not None])
         assert self.model.pooler is not None
         last = Layers((self.model.config.num_hidden_layers,), (1.0,))
-        hidden_states = self.hidden_states(packed, last, buffers)
+        hidden_states = self.hidden_states(packed, last, scratch)
         vectors: Tensor = self.model.pooler(pool_packed(hidden_states, packed, ("cls",), True)[:, None])
         return vectors
 
     def optimize(self, *, compile: bool = True) -> Optimized:
-        """Make single short texts faster, as a search box sends them; batches are not concerned.
+        """Make single short texts faster, such as queries; batches run as before.
 
-        The result, printed, says how long it took to set up: with ``compile`` some 30 s for 6 layers, less when it is
-        not the first time.  torch.compile needs a C++ compiler; where there is none, it says so and what needs none is
-        kept.  Vectors agree within 1e-6 after normalisation.  Weights that are changed afterwards want another
-        ``optimize()``; while the model has hooks or other modules than BERT's, it is called itself, as without.  Raises
-        InputError for a model that has them now.
+        Setting up takes some 30 s for 6 layers with ``compile``, less when the compiler has cached its work; the result,
+        printed, says how long.  torch.compile needs a C++ compiler; without one, the result says so, and the part that
+        needs none is used.  Vectors agree within 1e-6 after normalisation.  After a change of weights, call ``optimize()``
+        again; while the model has hooks or modules other than BERT's, it is called itself.  Raises InputError for a
+        model that has them now.
         """
         if not is_plain(self.model):
             raise InputError(
@@ -144,10 +149,7 @@ class Runner:
 
 
 def cut(order: list[int], lengths: list[int], most: int, batch_size: int | None = None) -> Iterator[list[int]]:
-    """``order`` cut into batches of at most ``most`` tokens, or one text where that alone has more.
-
-    ``batch_size``: how many texts at most.
-    """
+    """Cut the row numbers ``order`` into batches of at most ``most`` tokens and ``batch_size`` rows, at least one."""
     batch: list[int] = []
     tokens = 0
     for number in order:
