@@ -1,4 +1,4 @@
-"""What a model reads into the gaps: the masked-language-modelling task, asked as a question."""
+"""The likeliest pieces for each [MASK] of a text, by a masked-language-modelling head."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from minibert.tokenizer import BertTokenizer
 
 @dataclass(frozen=True)
 class Guess:
-    """One piece for one gap."""
+    """A piece of the vocabulary for one [MASK]."""
 
     token: str
     token_id: int
@@ -20,7 +20,7 @@ class Guess:
 
 
 def no_gap(tokenizer: BertTokenizer) -> InputError:
-    """What is said of a text without a gap."""
+    """The error for a text without [MASK]."""
     return InputError(f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing.")
 
 
@@ -32,12 +32,12 @@ def fill_mask(
     *,
     max_length: int | None = None,
 ) -> list[list[Guess]]:
-    """For every [MASK] in ``text``, in order, the ``top_k`` likeliest pieces of the vocabulary.
+    """For every [MASK] of ``text``, in order, the ``top_k`` likeliest pieces of the vocabulary, likeliest first.
 
-    ``max_length``: tokens to cut the text to; default all of it.
+    ``max_length``: cut the text to so many tokens; default not at all.
 
     Raises InputError when the text has no mask, or more tokens than the model reads; and for a model without a
-    masked-language-modelling head, a tokenizer that is none, several texts at once, or a ``top_k`` below 1.
+    masked-language-modelling head, anything but a tokenizer, several texts at once, or a ``top_k`` below 1.
     """
     if not callable(getattr(model, "get_output_embeddings", None)) or model.get_output_embeddings() is None:
         raise InputError(

@@ -133,11 +133,11 @@ class Runner:
     def optimize(self, *, compile: bool = True) -> Optimized:
         """Make single short texts faster, such as queries; batches run as before.
 
-        Setting up takes some 30 s for 6 layers with ``compile``, less when the compiler has cached its work; the result,
-        printed, says how long.  torch.compile needs a C++ compiler; without one, the result says so, and the part that
-        needs none is used.  Vectors agree within 1e-6 after normalisation.  After a change of weights, call ``optimize()``
-        again; while the model has hooks or modules other than BERT's, it is called itself.  Raises InputError for a
-        model that has them now.
+        With ``compile``, setting up takes some 30 s for 6 layers, less when the compiler has cached its work; the
+        result, printed, says how long.  torch.compile needs a C++ compiler; without one, the result says so, and the
+        part that needs none is used.  Vectors agree within 1e-6 after normalisation.  After a change of weights, call
+        ``optimize()`` again.  While the model has hooks or modules other than BERT's, it is called itself.  Raises
+        InputError for a model that has them now.
         """
         if not is_plain(self.model):
             raise InputError(

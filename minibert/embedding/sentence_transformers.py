@@ -1,15 +1,15 @@
-"""The settings that a sentence-transformers folder brings: steps, pooling, prompts, how long a text may be.
+"""The settings of a sentence-transformers folder: steps, pooling, prompts, maximum length.
 
-Read as sentence-transformers 6.2 reads them, older spellings included, so that the vectors are that library's.  What
-this package cannot do is refused, by file and key; a key that no release known here writes is passed over, with a
-warning.  Files:
+They are read as sentence-transformers 6.2 reads them, older spellings included, so that the vectors are that library's.
+A setting that minibert does not support is refused with its file and key; an unknown key is ignored with a warning.
+Files:
 
 =====================================  ==============================================================================
 ``modules.json``                       the steps in order, each with its folder: Transformer, Pooling, Dense …
 ``config_sentence_transformers.json``  ``prompts``, ``default_prompt_name``, ``similarity_fn_name``, ``truncate_dim``
 ``sentence_bert_config.json``          of the Transformer: ``max_seq_length``, ``do_lower_case``, arguments of loading
 ``1_Pooling/config.json``              the names of the poolings, ``include_prompt``
-``2_Dense/config.json``                sizes and activation; the weights lie beside it
+``2_Dense/config.json``                sizes and activation; the weights are beside it
 =====================================  ==============================================================================
 
 Start with :func:`read_sentence_settings`.
@@ -49,17 +49,17 @@ from minibert.source import Checkpoint, read_json
 
 logger = logging.getLogger(__name__)
 
-# The classes of releases 0.3 to 6.2; any other would be the code of a repository.
+# The classes of releases 0.3 to 6.2; any other would be code of the repository.
 STEP_CLASS = re.compile(
     r"sentence_transformers\.(?:models|base\.modules|sentence_transformer\.modules)\.(?:\w+\.)?(\w+)"
 )
 FOLDER = re.compile(r"[\w-]+")
-# The Transformer's settings: the first of these that is there and not empty counts.
+# The Transformer's settings: the first of these files that exists and is not empty counts.
 TRANSFORMER_FILES = tuple(
     f"sentence_{name}_config.json"
     for name in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
-# In the order in which their vectors stand side by side.
+# In the order in which their vectors are concatenated.
 OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -74,7 +74,7 @@ ANY = Kind(lambda x: True, "anything")
 OBJECT = Kind(lambda x: isinstance(x, dict), "an object")
 STEP_SCHEMA = {
     "idx": COUNT, "name": NAME, "type": NAME, "path": NAME,
-    "kwargs": list_of(NAME),  # arguments of encode that are handed on, which changes nothing without them
+    "kwargs": list_of(NAME),  # arguments of encode that this step takes; encode has none of them here
 }  # fmt: skip
 MODEL_SCHEMA = {
     "__version__": object_of(NAME),
@@ -93,7 +93,7 @@ TRANSFORMER_SCHEMA = {
     "modality_config": OBJECT,
     "module_output_name": optional(one_of("token_embeddings")),
     "processing_kwargs": optional(OBJECT),
-    "unpad_inputs": optional(FLAG),  # how it is computed, not what
+    "unpad_inputs": optional(FLAG),  # changes how vectors are computed, not their values
     "query_length": one_of(None),
     "document_length": one_of(None),
     "query_expansion": one_of(None),
@@ -101,7 +101,7 @@ TRANSFORMER_SCHEMA = {
     **dict.fromkeys(("model_args", "model_kwargs", "tokenizer_args", "processor_kwargs"), OBJECT),
     **dict.fromkeys(("config_args", "config_kwargs"), OBJECT),
 }
-# Arguments of loading that a folder may carry and that change no vector; trust_remote_code is never obeyed.
+# Arguments of loading that change no vector; trust_remote_code is never obeyed.
 HARMLESS = dict.fromkeys(
     ("trust_remote_code", "subfolder", "token", "cache_dir", "revision", "local_files_only", "low_cpu_mem_usage"), ANY
 )
@@ -136,7 +136,7 @@ POOLING_SCHEMA = {
     "include_prompt": FLAG,
     **dict.fromkeys(OLD_POOLINGS, FLAG),
 }
-OF_A_TEXT = optional(one_of("sentence_embedding"))  # which vectors a step takes and gives
+OF_A_TEXT = optional(one_of("sentence_embedding"))  # which vectors a step reads and writes
 STEP_SCHEMAS = {
     "Dense": {
         "in_features": SIZE,
@@ -152,39 +152,38 @@ STEP_SCHEMAS = {
     },
     "LayerNorm": {"dimension": SIZE},
     "Normalize": {"module_input_name": one_of("sentence_embedding"), "module_output_name": OF_A_TEXT},
-    "Dropout": {"dropout": RATE},  # of training only
+    "Dropout": {"dropout": RATE},  # in training only
 }
 REQUIRED = {"Dense": ("in_features", "out_features"), "LayerNorm": ("dimension",)}
 
 
 def read_sentence_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Arguments of ``Embedder``, and ``do_lower_case`` of the tokenizer, as far as the checkpoint says; else empty.
+    """The checkpoint's arguments of ``Embedder``, and ``do_lower_case`` of the tokenizer; empty if it has none.
 
-    Raises CheckpointError for steps and values that minibert does not have: another vector would come out.
+    Raises CheckpointError for steps and values that minibert does not support, since the vectors would be others.
     """
     listing = checkpoint.at("modules.json")
     if listing is None:
         return {}
     steps = read_listing(listing)
-    settings: dict[str, Any] = {"normalize": False}
-    settings |= read_model_settings(checkpoint)
-    made: list[nn.Module] = []
-    for kind, folder in steps:
-        if kind == "Transformer":
+    settings = {"normalize": False, **read_model_settings(checkpoint)}
+    modules: list[nn.Module] = []
+    for step, folder in steps:
+        if step == "Transformer":
             settings |= read_transformer(checkpoint, folder)
-        elif kind == "Pooling":
+        elif step == "Pooling":
             settings |= read_pooling(checkpoint, folder)
-        elif step := make_step(checkpoint, kind, folder):
-            made.append(step)
-    if made and isinstance(made[-1], Normalize):
+        elif module := make_step(checkpoint, step, folder):
+            modules.append(module)
+    if modules and isinstance(modules[-1], Normalize):
         settings["normalize"] = True
-        made.pop()
-    return settings | {"steps": made}
+        modules.pop()
+    return settings | {"steps": modules}
 
 
 def read_listing(listing: Path) -> list[tuple[str, str]]:
-    """The class and the folder of each step of ``modules.json``: Transformer, Pooling, and what follows."""
-    found = []
+    """The class and the folder of each step of ``modules.json``: Transformer, Pooling, and any others."""
+    steps = []
     names = set()
     for number, step in enumerate(read_json(listing, list)):
         if not isinstance(step, dict) or not isinstance(step.get("type"), str) or not isinstance(step.get("path"), str):
@@ -194,26 +193,25 @@ def read_listing(listing: Path) -> list[tuple[str, str]]:
         match = STEP_CLASS.fullmatch(step["type"])
         if match is None or match[1] not in ("Transformer", "Pooling", *STEP_SCHEMAS):
             raise CheckpointError(f"{listing} asks for a step {shown(step['type'])}, which minibert does not have.")
-        kind = match[1]
-        if not FOLDER.fullmatch(step["path"]) and not (kind == "Transformer" and step["path"] == ""):
+        if not FOLDER.fullmatch(step["path"]) and not (match[1] == "Transformer" and step["path"] == ""):
             raise CheckpointError(f"{listing} names {shown(step['path'])}, expected a step with a folder beside it.")
         if (name := step.get("name", f"step {number}")) in names:
             raise CheckpointError(f"{listing} has two steps with the name {shown(name)}, expected one.")
         names.add(name)
-        found.append((kind, step["path"]))
-    kinds = [kind for kind, _ in found]
-    if kinds == ["Transformer"]:  # a plain checkpoint, which has no vectors of texts in that library
-        return found
-    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & {*kinds[2:]}:
+        steps.append((match[1], step["path"]))
+    classes = [name for name, _ in steps]
+    if classes == ["Transformer"]:  # a plain checkpoint, for which that library has no pooling
+        return steps
+    if classes[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & {*classes[2:]}:
         raise CheckpointError(
-            f"{listing} has the steps {', '.join(kinds) or '(none)'}; minibert expects Transformer, then Pooling, then "
+            f"{listing} has the steps {', '.join(classes) or '(none)'}; minibert expects Transformer, then Pooling, then "
             f"any of {', '.join(STEP_SCHEMAS)}."
         )
-    return found
+    return steps
 
 
 def read_model_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What ``config_sentence_transformers.json`` says: prompts, similarity, truncation."""
+    """The settings of ``config_sentence_transformers.json``: prompts, similarity, truncation."""
     path = checkpoint.at("config_sentence_transformers.json")
     if path is None:
         return {}
@@ -267,21 +265,21 @@ def read_transformer(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
 def read_arguments(
     path: Path, content: Mapping[str, Any], names: tuple[str, str], allowed: Mapping[str, Kind]
 ) -> dict[str, Any] | None:
-    """The arguments of loading under either of two ``names``, all of them among ``allowed``."""
-    given = [name for name in names if name in content]
-    if len(given) == 2:
+    """The arguments of loading under either of two ``names``; CheckpointError unless all are among ``allowed``."""
+    present = [name for name in names if name in content]
+    if len(present) == 2:
         raise CheckpointError(
             f"{path} has both {names[0]} and {names[1]}, which are one setting; expected one of them."
         )
-    if not given:
+    if not present:
         return None
-    part: dict[str, Any] = content[given[0]]
-    refuse_unknown(part, allowed, f"{path}, {given[0]}")
+    part: dict[str, Any] = content[present[0]]
+    refuse_unknown(part, allowed, f"{path}, {present[0]}")
     return part
 
 
 def read_processing(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
-    """``processing_kwargs``: how the tokenizer is called for texts; its other parts are about sounds and pictures."""
+    """The tokenizer's arguments in ``processing_kwargs``; its other parts are about sounds and images."""
     for name, part in content.items():
         if name in PROCESSING and not isinstance(part, dict):
             raise CheckpointError(f"{path}: processing_kwargs has {name}: {shown(part)}, expected an object.")
@@ -292,7 +290,7 @@ def read_processing(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_pooling(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
-    """``pooling``, a name or a list of them, and ``include_prompt``."""
+    """``pooling``, a name or a list of names, and ``include_prompt``."""
     path = checkpoint.at(f"{folder}/config.json")
     if path is None:
         raise CheckpointError(f"{checkpoint} lacks {folder}/config.json, which its modules.json lists.")
@@ -307,18 +305,18 @@ def read_pooling(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
     return {"pooling": modes, "include_prompt": content.get("include_prompt", True)}
 
 
-def make_step(checkpoint: Checkpoint, kind: str, folder: str) -> nn.Module | None:
-    """A step after the pooling, with its weights; None for one that does nothing outside training."""
+def make_step(checkpoint: Checkpoint, name: str, folder: str) -> nn.Module | None:
+    """The module of a step after the pooling, with its weights; None for Dropout."""
     path = checkpoint.at(f"{folder}/config.json")
-    content = read_checked(path, STEP_SCHEMAS[kind]) if path else {}
-    if lacking := [name for name in REQUIRED.get(kind, ()) if name not in content]:
+    content = read_checked(path, STEP_SCHEMAS[name]) if path else {}
+    if lacking := [key for key in REQUIRED.get(name, ()) if key not in content]:
         raise CheckpointError(f"{path or f'{checkpoint}, {folder}/config.json'} lacks {lacking[0]}.")
-    if kind == "Dropout":
+    if name == "Dropout":
         return None
-    if kind == "Normalize":
+    if name == "Normalize":
         return Normalize()
-    with torch.device("meta"):  # sizes are compared with the file's before any memory is asked for
-        if kind == "LayerNorm":
+    with torch.device("meta"):  # sizes are compared with the file's before memory is allocated
+        if name == "LayerNorm":
             return load_step(LayerNorm(content["dimension"]), checkpoint, folder)
         activation = name_in(content.get("activation_function", "torch.nn.Tanh"))
         assert activation is not None
@@ -333,7 +331,7 @@ def make_step(checkpoint: Checkpoint, kind: str, folder: str) -> nn.Module | Non
 
 
 def read_checked(path: Path, schema: Mapping[str, Kind]) -> dict[str, Any]:
-    """The settings in ``path``, their values of the kinds of ``schema``."""
+    """The settings in ``path``, checked against ``schema``."""
     content: dict[str, Any] = read_json(path)
     check_settings(content, schema, path)
     warn_of_unknown(content, schema, str(path))
@@ -341,13 +339,13 @@ def read_checked(path: Path, schema: Mapping[str, Kind]) -> dict[str, Any]:
 
 
 def warn_of_unknown(content: Mapping[str, Any], known: Iterable[str], origin: str) -> None:
-    """Say in one sentence which keys are passed over."""
+    """Log which keys are ignored."""
     if unknown := [name for name in content if name not in {*known}]:
         logger.warning("%s: %s is unknown to minibert and passed over.", origin, ", ".join(map(repr, unknown)))
 
 
 def refuse_unknown(content: Mapping[str, Any], allowed: Mapping[str, Kind], origin: str) -> None:
-    """Raise CheckpointError for an argument of another library's functions whose meaning is not known here."""
+    """Raise CheckpointError for an argument of another library that is not among ``allowed``."""
     check_settings(content, allowed, origin)
     if unknown := [name for name in content if name not in allowed]:
         raise CheckpointError(

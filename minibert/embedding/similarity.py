@@ -1,9 +1,9 @@
-"""How alike a word is to itself in other places, by hidden state: where a model begins to tell two senses apart.
+"""How similar a word is to itself in other places, per hidden state: in which layer a model separates two senses.
 
-The word's vectors in every hidden state, and the cosine of each pair of places (Ethayarajh 2019 measures contextual
-models so).  Hidden state 0, the embeddings, knows a piece, its segment and its position: the same pieces in the same
-position are equal there.  Where the positions differ, part of every difference is the positions' own; with
-``match_positions`` each text is moved so that the word stands at the same position everywhere.  Start with
+The cosine of the word's vectors in each pair of places, in every hidden state (Ethayarajh 2019 measures contextual
+models like this).  Hidden state 0, the embeddings, depends on piece, segment and position alone: the same piece at the
+same position has cosine 1 there.  Where the positions differ, they are part of every difference; with
+``match_positions`` each text is shifted so that the word has the same position everywhere.  Start with
 :func:`word_similarity`.
 """
 
@@ -26,30 +26,30 @@ SHOWN = 60  # characters of a text in a message
 
 @dataclass(frozen=True, eq=False)
 class WordSimilarity:
-    """Every place of a word in some texts, and the cosine similarity of each two in each hidden state."""
+    """Every place of a word in some texts, and the cosine similarity of each pair in each hidden state."""
 
     word: str
     texts: tuple[str, ...]
-    occurrences: tuple[WordVector, ...]  # in the order of the texts; vector: (L + 1) · H, the layers side by side
-    text_numbers: tuple[int, ...]  # for each occurrence the number of its text, from 0
+    occurrences: tuple[WordVector, ...]  # in the order of the texts; vector: ((L + 1) · H,), layers concatenated
+    text_numbers: tuple[int, ...]  # of each occurrence, from 0
     pairs: tuple[tuple[int, int], ...]  # numbers of occurrences, from 0
-    position_ids: tuple[int, ...]  # which position embedding the word's first piece had, in each place
-    matched: bool  # whether the texts were moved so that all of these are one
+    position_ids: tuple[int, ...]  # of the word's first piece, in each place
+    matched: bool  # whether the texts were shifted so that all of these are equal
     vectors: Tensor = field(repr=False)  # (occurrences, L + 1, H)
     cosines: Tensor = field(repr=False)  # (L + 1, pairs)
 
     @property
     def same_position(self) -> bool:
-        """Whether the model saw the word at one position in all places."""
+        """Whether the word had the same position in all places."""
         return len(set(self.position_ids)) == 1
 
     def matrix(self, hidden_state: int) -> Tensor:
-        """The cosine of every occurrence with every other in that hidden state, (occurrences, occurrences)."""
+        """The cosine of each two occurrences in that hidden state, (occurrences, occurrences)."""
         unit = F.normalize(self.vectors[:, hidden_state], dim=-1)
         return unit @ unit.T
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it but the vectors, for JSON; texts and occurrences are numbered from 1, hidden states from 0."""
+        """Everything but the vectors, for JSON; texts and occurrences are numbered from 1, hidden states from 0."""
         occurrences = [
             {
                 "number": number,
@@ -84,46 +84,46 @@ def word_similarity(
     *,
     match_positions: bool = False,
 ) -> WordSimilarity:
-    """Compare ``word`` wherever it stands in ``texts`` (one text may hold it several times).
+    """Compare ``word`` wherever it occurs in ``texts`` (more than once in a text, perhaps).
 
     Args:
         embedder: the model and its tokenizer.
-        word: found as :func:`minibert.embedding.places.find_places` says.
+        word: searched for by :func:`minibert.embedding.places.find_places`.
         texts: one or several; those longer than the model are read in windows.
         pooling: of the word's pieces: ``mean``, ``first``, ``last``.
-        match_positions: read each place with ``position_ids`` that put the word's first piece where it stands in the
-            place furthest to the right; [CLS] stays at 0.  What is left to differ is what stands around the word.
+        match_positions: shift the ``position_ids`` of each place so that the word's first piece has the position of
+            the rightmost place; [CLS] stays at 0.  Then only the context of the word differs.
 
-    Raises InputError when a text does not have the word, when there is only one place, and when a text that is to be
-    moved has no room for it among the model's positions.
+    Raises InputError when a text does not have the word, when there is only one place, and when a shifted text would
+    exceed the model's positions.
     """
     if not isinstance(embedder, Embedder):
         raise InputError(f"embedder is {described(embedder)}; expected an Embedder.")
     check_text("word", word)
     check_flag("match_positions", match_positions)
-    given = tuple(read_texts(texts)[0])
+    listed = tuple(read_texts(texts)[0])
     states = embedder.model.config.num_hidden_layers + 1
-    found = word_vectors(embedder, given, pooling, find=word, layers=list(range(states)), long="windows")
-    for number, (text, words) in enumerate(zip(given, found, strict=True), start=1):
+    per_text = word_vectors(embedder, listed, pooling, find=word, layers=list(range(states)), long="windows")
+    for number, (text, words) in enumerate(zip(listed, per_text, strict=True), start=1):
         if not len(words):
             shown = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
             raise InputError(f"The word {word!r} does not stand in text {number}, {shown!r}.")
-    occurrences = tuple(occurrence for words in found for occurrence in words)
+    occurrences = tuple(occurrence for words in per_text for occurrence in words)
     if len(occurrences) < 2:
         raise InputError(f"There is nothing to compare {word!r} with: give one more text that it stands in.")
     position_ids = tuple(occurrence.position_ids[0] for occurrence in occurrences)
     if match_positions:
-        vectors = matched_vectors(embedder, found, pooling)
+        vectors = matched_vectors(embedder, per_text, pooling)
         position_ids = (max(position_ids),) * len(position_ids)
     else:
-        vectors = torch.cat([words.vectors for words in found]).view(len(occurrences), states, -1)
+        vectors = torch.cat([words.vectors for words in per_text]).view(len(occurrences), states, -1)
     pairs = tuple(combinations(range(len(occurrences)), 2))
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
     return WordSimilarity(
         word=word,
-        texts=given,
+        texts=listed,
         occurrences=occurrences,
-        text_numbers=tuple(number for number, words in enumerate(found) for _ in words),
+        text_numbers=tuple(number for number, words in enumerate(per_text) for _ in words),
         position_ids=position_ids,
         matched=match_positions,
         pairs=pairs,
@@ -133,12 +133,12 @@ def word_similarity(
 
 
 @torch.inference_mode()
-def matched_vectors(embedder: Embedder, found: Sequence[WordVectors], pooling: str) -> Tensor:
-    """(occurrences, L + 1, H): each place read with its text moved until the word stands at its rightmost position."""
-    target = max(word.positions.start for words in found for word in words)
+def matched_vectors(embedder: Embedder, per_text: Sequence[WordVectors], pooling: str) -> Tensor:
+    """(occurrences, L + 1, H): each place, its text shifted so that the word has its rightmost position."""
+    target = max(word.positions.start for words in per_text for word in words)
     limit = embedder.model.config.max_position_embeddings
     rows = []
-    for words in found:
+    for words in per_text:
         input_ids = embedder.tokenizer(words.text, return_tensors="pt", verbose=False)["input_ids"]
         T = input_ids.shape[1]
         for word in words:

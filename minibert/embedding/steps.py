@@ -1,4 +1,4 @@
-"""What a sentence-transformers folder may do to a vector after pooling: Dense, LayerNorm, Normalize.
+"""The modules of a sentence-transformers folder that follow the pooling: Dense, LayerNorm, Normalize.
 
 LaBSE is the best-known example: the [CLS] vector, a Dense layer with tanh, unit length.  No class that a file names is
 imported: a name is looked up in a table (activations.py), or refused.  Start with :class:`Dense`.
@@ -52,7 +52,7 @@ class LayerNorm(nn.Module):
 
 
 class Normalize(nn.Module):
-    """Vectors of unit length, where another step follows; as the last step it is ``Embedder.normalize``."""
+    """Scales to unit length where another step follows; the last step is ``Embedder.normalize`` instead."""
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(texts, W) to the same shape."""
@@ -60,7 +60,7 @@ class Normalize(nn.Module):
 
 
 def output_width(steps: nn.Sequential, width: int) -> int:
-    """How many numbers a vector of ``width`` has after ``steps``; InputError where a step takes another width."""
+    """The size of a vector of ``width`` numbers after ``steps``; InputError where a step takes another size."""
     for step in steps:
         if isinstance(step, Dense | LayerNorm):
             if step.in_features != width:
@@ -73,15 +73,15 @@ def output_width(steps: nn.Sequential, width: int) -> int:
 
 
 def load_step(step: nn.Module, checkpoint: Checkpoint, folder: str) -> nn.Module:
-    """``step``, made on the meta device, with the weights of its ``folder``; CheckpointError where they do not fit."""
+    """``step``, on the meta device, with the weights of its ``folder``; CheckpointError where they do not fit."""
     path = next((path for name in WEIGHT_FILES if (path := checkpoint.at(f"{folder}/{name}"))), None)
     if path is None:
         raise CheckpointError(f"{checkpoint} lacks the weights of {folder}: {' or '.join(WEIGHT_FILES)}.")
     weights = open_file(path)
     expected = {name: tuple(tensor.shape) for name, tensor in step.state_dict().items()}
-    found = {name: weights.describe(name)[0] for name in weights.names()}
-    if found != expected:
-        raise CheckpointError(f"{path} holds {found}; expected {expected}, by the config.json beside it.")
+    stored = {name: weights.describe(name)[0] for name in weights.names()}
+    if stored != expected:
+        raise CheckpointError(f"{path} holds {stored}; expected {expected}, by the config.json beside it.")
     step.load_state_dict({name: read_finite(path, name, weights.tensor(name)) for name in expected}, assign=True)
     return step
 

@@ -1,8 +1,12 @@
-"""The vectors of words: of every word of a text, of a word wherever it stands, of any characters.
+"""The vectors of words: of every word of a text, of one word wherever it occurs, or of any characters.
 
-A word is one or more pieces; its vector is their mean, the first or the last one's.  Which hidden states it is made of
-is chosen as for texts (layers.py).  Words are BERT's: split at spaces, every punctuation mark and every Chinese
-character by itself.  Start with :func:`word_vectors`; most people call ``Embedder.words``.
+A word is one or more pieces (WordPiece tokens); its vector is the mean of theirs, or the first or last one's.  The
+hidden states are chosen as for texts (layers.py).  Words are BERT's: text is split at spaces, and every punctuation
+mark and every Chinese character is a word of its own.
+
+A text of more tokens than the model reads is cut, or read in overlapping windows; then a word is taken from the window
+in which it has the most context, as in Google's run_squad.py: at the edge of a window, half of the context is missing.
+Start with :func:`word_vectors`; most people call ``Embedder.words``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,28 +18,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minibert.embedding.arguments import check_flag, check_text, described, read_texts
-from minibert.embedding.layers import LayerChoice, choose_layers
-from minibert.embedding.pieces import Pieces, read_pieces
+from minibert.embedding.arguments import check_flag, check_long, check_text, described, read_texts
+from minibert.embedding.layers import LayerChoice, Layers, choose_layers
 from minibert.embedding.places import find_places
-from minibert.embedding.runner import Runner
+from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.errors import InputError
 from minibert.tokenizer.basic import Span
+from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, word_ranges
 
 PIECE_POOLINGS = ("mean", "first", "last")
+TEXTS_PER_BLOCK = 256  # sorted by length together; the vectors of all their pieces are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class WordVector:
-    """A word, or any other characters, where it stands: ``start`` and ``end`` count characters (code points)."""
+    """A word, or any other characters, and its place; ``start`` and ``end`` count characters (code points)."""
 
     text: str  # as it is written there
     start: int
     end: int
     pieces: tuple[str, ...]
     positions: range  # of the pieces in the row [CLS] text [SEP], where [CLS] is 0
-    position_ids: tuple[int, ...]  # which position embedding each piece had: those, but for a text read in windows
-    covers: Span  # the characters that the pieces stand for: more than asked for, where a piece reaches beyond
+    position_ids: tuple[int, ...]  # the position embedding of each piece: as positions, unless the text has windows
+    covers: Span  # the characters of the pieces: more than asked for, where a piece extends beyond them
     vector: Tensor = field(repr=False)  # (W,) float32
 
 
@@ -57,6 +63,27 @@ class WordVectors:
         return self.words[number]
 
 
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """The pieces of one text with their vectors, without [CLS] and [SEP]; where the text is cut, only whole words."""
+
+    text: str
+    tokens: list[str]
+    offsets: list[Span]
+    word_ids: list[int]
+    position_ids: list[int]  # of each piece in its row: in a window, counted from the beginning of the window
+    vectors: Tensor  # (pieces, W) float32, on the CPU
+
+    def span(self, pieces: range) -> Span:
+        """The characters of consecutive ``pieces``."""
+        return self.offsets[pieces[0]][0], self.offsets[pieces[-1]][1]
+
+    def over(self, start: int, end: int) -> range:
+        """The pieces that share a character with ``text[start:end]``; may be empty."""
+        numbers = [number for number, (a, b) in enumerate(self.offsets) if max(a, start) < min(b, end)]
+        return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
+
+
 def word_vectors(
     embedder: Runner,
     texts: Sequence[str],
@@ -74,26 +101,26 @@ def word_vectors(
     Args:
         embedder: the model and its tokenizer.
         texts: a list of texts.
-        pooling: ``mean``, ``first`` or ``last``: what becomes of a word's pieces.
-        find: only this word, wherever it stands (:func:`minibert.embedding.places.find_places`): "배" in "배를" too,
-            where its vector is that of the pieces over "배".
-        layers: which hidden states, and ``weights``: see :func:`minibert.embedding.layers.choose_layers`.
+        pooling: ``mean``, ``first`` or ``last``: how the pieces of a word become one vector.
+        find: only this word, wherever it occurs (:func:`minibert.embedding.places.find_places`): "배" in "배를" too,
+            with the vector of the pieces over "배".
+        layers: which hidden states, see :func:`minibert.embedding.layers.choose_layers`.
         weights: of a weighted sum of layers.
         normalize: to unit length.
         long: a text of more tokens than the model reads is cut (``"truncate"``; ``embedder.truncated`` counts these,
-            and words that are not read whole are left out) or read in ``"windows"``, where each word comes from the
-            window in which it has most context.
+            and a word at the cut is left out) or read in ``"windows"``, where each word comes from the window in which
+            it has the most context.
         stride: how many tokens two windows share.
 
-    Raises InputError for choices that are none.
+    Raises InputError for arguments of another type or out of range.
     """
-    given = check_call(embedder, texts, pooling, normalize)
+    texts = check_call(embedder, texts, pooling, normalize)
     if find is not None:
         check_text("find", find)
-    ignore_case = embedder.tokenizer.do_lower_case  # where the model does not see case, neither do we
+    ignore_case = embedder.tokenizer.do_lower_case  # a model that does not see case does not search by it
     result = []
-    for pieces in pieces_of(embedder, given, layers, weights, long, stride):
-        ranges = pieces.words()
+    for pieces in read_pieces(embedder, texts, layers, weights, long, stride):
+        ranges = word_ranges(pieces.word_ids)
         spans = [pieces.span(word) for word in ranges]
         if find is not None:
             seen = spans[-1][1] if spans else 0
@@ -117,23 +144,24 @@ def span_vectors(
 ) -> WordVectors:
     """The vectors of any characters of ``text``, given as ``(start, end)``: of the pieces that share one with them.
 
-    Other arguments as in :func:`word_vectors`.  Raises InputError where no piece is over a span.
+    ``embedder`` is an Embedder; other arguments are those of :func:`word_vectors`.  Raises InputError where no piece
+    is over a span.
     """
     check_call(embedder, [check_text("text", text)], pooling, normalize)
-    given = read_spans(spans)
-    (pieces,) = pieces_of(embedder, [text], layers, weights, long, stride)
-    ranges = [pieces.over(start, end) for start, end in given]
-    for (start, end), found in zip(given, ranges, strict=True):
-        if not found:
+    spans = read_spans(spans)
+    (pieces,) = read_pieces(embedder, [text], layers, weights, long, stride)
+    ranges = [pieces.over(start, end) for start, end in spans]
+    for (start, end), numbers in zip(spans, ranges, strict=True):
+        if not numbers:
             raise InputError(
                 f"No piece of the text stands for its characters {start} to {end}, {text[start:end]!r}: they are "
                 "outside of it, between words, or beyond what was read."
             )
-    return gather(pieces, given, ranges, pooling, normalize)
+    return gather(pieces, spans, ranges, pooling, normalize)
 
 
 def check_call(embedder: Any, texts: Any, pooling: Any, normalize: Any) -> list[str]:
-    """The texts as a list; InputError where an argument is none of its kind."""
+    """``texts`` as a list; InputError where an argument has another type."""
     if not isinstance(embedder, Runner):
         raise InputError(f"embedder is {described(embedder)}; expected an Embedder.")
     if isinstance(texts, str):
@@ -145,17 +173,18 @@ def check_call(embedder: Any, texts: Any, pooling: Any, normalize: Any) -> list[
 
 
 def read_spans(spans: Any) -> list[Span]:
-    """``spans`` as pairs of whole numbers, in order."""
+    """``spans`` as pairs of whole numbers, each in order."""
     try:
-        found = [(index(start), index(end)) for start, end in spans]
+        pairs = [(index(start), index(end)) for start, end in spans]
     except (TypeError, ValueError) as error:
         raise InputError(f"spans is {described(spans)}; expected a list of (start, end), of characters.") from error
-    if wrong := [span for span in found if not 0 <= span[0] <= span[1]]:
+    if wrong := [pair for pair in pairs if not 0 <= pair[0] <= pair[1]]:
         raise InputError(f"spans has {wrong[0]}; expected 0 <= start <= end, counted in characters.")
-    return found
+    return pairs
 
 
-def pieces_of(
+@torch.inference_mode()
+def read_pieces(
     embedder: Runner,
     texts: Sequence[str],
     layers: LayerChoice,
@@ -163,15 +192,65 @@ def pieces_of(
     long: str,
     stride: int,
 ) -> Iterator[Pieces]:
-    """:func:`minibert.embedding.pieces.read_pieces` with the layers by name."""
+    """The pieces of each text, in order; arguments as in :func:`word_vectors`."""
     chosen = choose_layers(layers, embedder.model.config.num_hidden_layers, weights)
-    return read_pieces(embedder, texts, chosen, long, stride)
+    check_long(long, stride)
+    embedder.truncated = 0
+    for start in range(0, len(texts), TEXTS_PER_BLOCK):
+        block = texts[start : start + TEXTS_PER_BLOCK]
+        details = [embedder.tokenizer.detail(text) for text in block]
+        read = [rows_of(embedder, detail.ids, long, stride) for detail in details]
+        vectors = iter(vectors_of_rows(embedder, [row for rows, _ in read for row in rows], chosen))
+        for text, detail, (_, view) in zip(block, details, read, strict=True):
+            yield merge(text, detail, view, [next(vectors) for _ in view])
+    embedder.warn_if_truncated(len(texts))
+
+
+def rows_of(embedder: Runner, ids: list[int], long: str, stride: int) -> tuple[list[TokenRow], list[Window]]:
+    """The rows in which a text is read, and their windows of it: one, unless long texts are read in windows.
+
+    A text is cut at its end, whatever the tokenizer's ``truncation_side``: pieces are numbered from the beginning.
+    """
+    shared = embedder.overlap(stride) if long == "windows" else 0
+    rows, view = window_rows(embedder.tokenizer.frame, ids, embedder.max_length, shared)
+    if long == "windows":
+        return rows, view
+    embedder.truncated += len(view) > 1
+    return rows[:1], view[:1]
+
+
+def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
+    """For each row the vectors of its pieces, (pieces, W) float32 on the CPU; [CLS] and [SEP] are taken off."""
+    vectors: dict[int, Tensor] = {}
+    for numbers, packed, scratch in embedder.batches(rows):
+        hidden_states = embedder.hidden_states(packed, layers, scratch).float().cpu()
+        if not torch.isfinite(hidden_states).all():
+            raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
+        parts = torch.split(hidden_states, list(packed.lengths))
+        vectors |= {number: part[1:-1] for number, part in zip(numbers, parts, strict=True)}
+    return [vectors[number] for number in range(len(rows))]
+
+
+def merge(text: str, detail: Detail, view: list[Window], parts: list[Tensor]) -> Pieces:
+    """The pieces of a text from its windows, whose vectors are ``parts``, each (pieces, W)."""
+    word_ids = detail.word_ids
+    seen = max(end for _, end in view)
+    while 0 < seen < len(word_ids) and word_ids[seen - 1] == word_ids[seen]:
+        seen -= 1  # the cut goes through this word
+    if len(view) == 1:
+        vectors = parts[0][:seen]
+        position_ids = list(range(1, seen + 1))
+    else:
+        chosen = best_windows(word_ids, view)
+        position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
+        vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
+    return Pieces(text, detail.tokens[:seen], detail.offsets[:seen], word_ids[:seen], position_ids, vectors)
 
 
 def gather(
     pieces: Pieces, spans: Sequence[Span], ranges: Sequence[range], pooling: str, normalize: bool
 ) -> WordVectors:
-    """The spans with the vectors of the pieces in ``ranges``."""
+    """The characters of ``spans`` with the vectors of the pieces in ``ranges``."""
     vectors = pool_pieces(pieces.vectors, ranges, pooling)
     if normalize:
         vectors = F.normalize(vectors, dim=-1)
@@ -180,25 +259,25 @@ def gather(
             text=pieces.text[start:end],
             start=start,
             end=end,
-            pieces=tuple(pieces.tokens[found.start : found.stop]),
-            positions=range(found.start + 1, found.stop + 1),
-            position_ids=tuple(pieces.position_ids[found.start : found.stop]),
-            covers=pieces.span(found),
+            pieces=tuple(pieces.tokens[word.start : word.stop]),
+            positions=range(word.start + 1, word.stop + 1),
+            position_ids=tuple(pieces.position_ids[word.start : word.stop]),
+            covers=pieces.span(word),
             vector=vector,
         )
-        for (start, end), found, vector in zip(spans, ranges, vectors, strict=True)
+        for (start, end), word, vector in zip(spans, ranges, vectors, strict=True)
     )
     return WordVectors(pieces.text, words, vectors)
 
 
 def pool_pieces(vectors: Tensor, ranges: Sequence[range], pooling: str) -> Tensor:
-    """(pieces, W) to (ranges, W), each of them the mean, the first or the last of the range.  None may be empty."""
+    """(pieces, W) to (ranges, W): the mean, the first or the last of each range.  None may be empty."""
     if pooling == "first":
-        return vectors[[found.start for found in ranges]]
+        return vectors[[word.start for word in ranges]]
     if pooling == "last":
-        return vectors[[found.stop - 1 for found in ranges]]
-    lengths = torch.tensor([len(found) for found in ranges], dtype=torch.long)
+        return vectors[[word.stop - 1 for word in ranges]]
+    lengths = torch.tensor([len(word) for word in ranges], dtype=torch.long)
     owners = torch.arange(len(ranges)).repeat_interleave(lengths)
-    members = vectors[[number for found in ranges for number in found]]
+    members = vectors[[number for word in ranges for number in word]]
     totals = torch.zeros(len(ranges), vectors.shape[1]).index_add_(0, owners, members)
     return totals / lengths[:, None]

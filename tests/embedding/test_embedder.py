@@ -133,7 +133,7 @@ def test_shapes_order_and_windows_of_texts(embedder, monkeypatch) -> None:
     assert embedder.encode([]).shape == (0, 16)
     assert embedder.encode(TEXTS, "concat_last4" if len(embedder.model.encoder.layer) > 3 else [0, 1]).shape == (7, 32)
     whole = embedder.encode(TEXTS)
-    monkeypatch.setattr("minibert.embedding.embedder.TEXTS_A_WINDOW", 2)
+    monkeypatch.setattr("minibert.embedding.embedder.TEXTS_PER_BLOCK", 2)
     monkeypatch.setattr("minibert.embedding.runner.TOKENS_PER_BATCH", 10)
     assert torch.allclose(embedder.encode(TEXTS), whole, atol=1e-5)
 

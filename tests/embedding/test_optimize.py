@@ -1,4 +1,4 @@
-"""Other ways to run: a column a token for single short texts, compiled or not; other devices and dtypes."""
+"""Other ways to run: transposed for single short texts, compiled or not; other devices and dtypes."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ import torch
 import minibert
 from minibert import BertModel, Embedder, InputError
 from minibert.embedding.packed import Packed, packed_hidden_states
-from minibert.embedding.transposed import COLUMNS, Transposed
+from minibert.embedding.transposed import MAX_TOKENS, Transposed
 from minibert.tokenizer.windows import TokenRow
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
@@ -29,8 +29,8 @@ assert (embedder.encode("the bank of the river", normalize=True) - plain).abs().
 """
 
 
-@pytest.mark.parametrize("length", [1, 2, 16, 17, COLUMNS])
-def test_columns_compute_every_hidden_state_of_the_packed_way(minilm, length):
+@pytest.mark.parametrize("length", [1, 2, 16, 17, MAX_TOKENS])
+def test_transposed_hidden_states_equal_the_packed_ones(minilm, length):
     model = BertModel.from_pretrained(minilm)
     ids = torch.randint(1000, 2000, (length,), generator=torch.Generator().manual_seed(length)).tolist()
     packed = Packed.of([TokenRow(ids, length // 2)], torch.device("cpu"))
@@ -43,7 +43,7 @@ def test_columns_compute_every_hidden_state_of_the_packed_way(minilm, length):
         assert (found[number] - expected[number]).abs().max() <= 2e-6 * expected[number].abs().max()
 
 
-def test_single_texts_go_by_columns_and_nothing_else_does(monkeypatch):
+def test_single_texts_run_transposed_and_nothing_else_does(monkeypatch):
     embedder = Embedder.from_pretrained(FOLDER)
     plain = [embedder.encode(text, [0, 1, 2], normalize=True) for text in TEXTS]
     assert not embedder.optimize(compile=False).compiled
@@ -79,8 +79,7 @@ def test_without_a_compiler_a_sentence_says_so_and_the_rest_is_kept(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "not compiled (" in result.stdout
-    assert "still a column a token" in result.stdout
+    assert "transposed, but not compiled (" in result.stdout
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])

@@ -178,7 +178,7 @@ def test_shapes_and_unit_length(tiny) -> None:
 def test_many_texts_in_order_whatever_their_length(tiny, monkeypatch) -> None:
     texts = [" ".join(["bank", "river", "pear"][: n % 4] * (n % 3)) for n in range(23)]
     alone = [tiny.words(text) for text in texts]
-    monkeypatch.setattr("minibert.embedding.pieces.TEXTS_TOGETHER", 5)
+    monkeypatch.setattr("minibert.embedding.words.TEXTS_PER_BLOCK", 5)
     for text, one, together in zip(texts, alone, tiny.words(texts), strict=True):
         assert [word.text for word in together] == text.split()
         assert torch.allclose(one.vectors, together.vectors, atol=1e-5)
