@@ -22,6 +22,7 @@ V = TypeVar("V")
 # module or class: {older name in it: name in it today}
 NAMES: dict[str, dict[str, str]] = {
     "minibert": {"Readout": "LogitLens", "readout": "logit_lens"},
+    "minibert.embedding.embedder.Embedder": {"tokens_a_batch": "tokens_per_batch"},
     "minibert.lens": {"Readout": "LogitLens", "readout": "logit_lens"},
     "minibert.lens.noise.Sensitivity": {"deviation": "std"},
 }

@@ -84,8 +84,8 @@ class Scratch(NamedTuple):
     def allocate(cls, model: BertModel, tokens: int) -> "Scratch":
         """Buffers for so many tokens."""
         config, weight = model.config, model.embeddings.word_embeddings.weight
-        narrow = weight.new_empty(4, tokens, config.hidden_size)
-        return cls(*narrow, weight.new_empty(tokens, config.intermediate_size))
+        query, key, value, context = weight.new_empty(4, tokens, config.hidden_size)
+        return cls(query, key, value, context, weight.new_empty(tokens, config.intermediate_size))
 
     def for_tokens(self, tokens: int) -> "Scratch":
         """The part that so many tokens need."""

@@ -16,9 +16,9 @@ def find_places(text: str, word: str, words: Sequence[Span], ignore_case: bool) 
     """The spans of ``text`` where ``word`` occurs; ``words`` are the spans of the text's words.
 
     First as a whole word or the beginning of a Korean one; if there is none, as the beginning of any word; if there is
-    none, anywhere.  (So "bank" is found in "banks" if the text has no "bank".)  Each time with the case as given, unless
-    ``ignore_case``, then in any case.  Several words, such as "New York", are searched for with their spaces as
-    written.  Raises InputError when ``word`` is empty.
+    none, anywhere.  (So "bank" is found in "banks" if the text has no "bank".)  Each of the three first with the case
+    as given, unless ``ignore_case``, then in any case.  Several words, such as "New York", are searched for with their
+    spaces as written.  Raises InputError when ``word`` is empty.
     """
     if not isinstance(word, str) or not word.strip():
         raise InputError("The word to look for is empty; give at least one letter.")

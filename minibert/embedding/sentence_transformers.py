@@ -204,8 +204,8 @@ def read_listing(listing: Path) -> list[tuple[str, str]]:
         return steps
     if classes[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & {*classes[2:]}:
         raise CheckpointError(
-            f"{listing} has the steps {', '.join(classes) or '(none)'}; minibert expects Transformer, then Pooling, then "
-            f"any of {', '.join(STEP_SCHEMAS)}."
+            f"{listing} has the steps {', '.join(classes) or '(none)'}; minibert expects Transformer, then Pooling, "
+            f"then any of {', '.join(STEP_SCHEMAS)}."
         )
     return steps
 
