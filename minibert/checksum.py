@@ -3,7 +3,7 @@
 A sealed file holds ``"checksum": "sha256:…"`` near its beginning: the SHA-256 of the file with 64 zeros in the place of
 the digest.  So every byte counts, settings, padding and numbers alike, and the file is still written whole or not at
 all.  JSON has it as its first key, a safetensors file as the first of its metadata.  Files that cannot hold one (texts,
-vectors, journals) have their SHA-256 in a sealed file.
+vectors, metrics logs) have their SHA-256 in a sealed file.
 """
 
 import hashlib

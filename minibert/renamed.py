@@ -33,6 +33,8 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "minibert.lens.drawing.draw_attention": {"found": "trace"},
     "minibert.lens.drawing.draw_sensitivity": {"found": "sensitivity"},
     "minibert.lens.noise.sensitivity": {"deviation": "std"},
+    "minibert.finetuning.run.finetune": {"workers": "processes"},
+    "minibert.training.settings.Settings.__init__": {"clip": "max_grad_norm", "recompute": "gradient_checkpointing"},
 }
 
 # type of an argument: {older value: value today}
@@ -42,7 +44,9 @@ LITERALS: dict[str, dict[str, str]] = {
 
 # verb: {older option: option today}
 OPTIONS: dict[str, dict[str, str]] = {
+    "finetune": {"--clip": "--max-grad-norm", "--recompute": "--gradient-checkpointing"},
     "noise": {"--deviation": "--std"},
+    "pretrain": {"--clip": "--max-grad-norm", "--recompute": "--gradient-checkpointing"},
 }
 
 # verb: {option: {older value: value today}}

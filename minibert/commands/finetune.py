@@ -132,7 +132,7 @@ def finetune(options: argparse.Namespace) -> int:
     from minibert.finetuning import TASKS, MultiLabel
     from minibert.finetuning import finetune as run
     from minibert.finetuning.classify import Classify
-    from minibert.training.distributed import gather_workers
+    from minibert.training.distributed import join_processes
 
     kind = TASKS[options.task]
     if options.multi_label:
@@ -144,12 +144,12 @@ def finetune(options: argparse.Namespace) -> int:
     task = kind(**choices_of(options, kind))
     settings = asdict(settings_of(options))
     del settings["keep_best"]  # the task knows its score
-    with gather_workers(find_device(options.device), sharded=options.fsdp) as workers:
+    with join_processes(find_device(options.device), sharded=options.fsdp) as processes:
         found = run(
             task, options.model, options.train, options.output, options.dev, batch_size=options.batch_size,
-            fresh_head=options.fresh_head, from_scratch=options.from_scratch, workers=workers, **settings,
+            fresh_head=options.fresh_head, from_scratch=options.from_scratch, processes=processes, **settings,
         )  # fmt: skip
-        return report(found, options) if workers.is_first else 0
+        return report(found, options) if processes.is_main else 0
 
 
 def report(found: "Finetuned", options: argparse.Namespace) -> int:

@@ -86,14 +86,14 @@ def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs:
     )
     group.add_argument("--warmup", type=float, default=0.1, metavar="SHARE", help="of the steps (default 0.1)")
     group.add_argument("--weight-decay", type=float, default=0.01, metavar="W", help="default 0.01")
-    group.add_argument("--clip", type=float, default=1.0, metavar="NORM", help="of the gradient (default 1; 0: never)")
+    group.add_argument("--max-grad-norm", type=float, default=1.0, metavar="NORM", help="clipping (default 1; 0: none)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)")
     group.add_argument("--evaluate-every", type=positive, default=0, metavar="N", help="steps; default: each epoch")
     group.add_argument("--save-every", type=positive, default=500, metavar="N", help="steps (default 500)")
     group.add_argument(
         "--micro-tokens", type=positive, metavar="N", help="tokens in one pass, where memory is short (accumulation)"
     )
-    group.add_argument("--recompute", action="store_true", help="gradient checkpointing: less memory, a third slower")
+    group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third slower")
     group.add_argument("--stop-after", type=positive, metavar="N", help="end at step N, and go on without this option")
     group.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default float32")
     group.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too, into DIR/tensorboard")
@@ -113,17 +113,17 @@ def pretrain(options: argparse.Namespace) -> int:
     """``minibert pretrain``."""
     from minibert.devices import find_device
     from minibert.pretraining.run import pretrain as run
-    from minibert.training.distributed import gather_workers
+    from minibert.training.distributed import join_processes
 
     device = find_device(options.device)
     with (
-        gather_workers(device, sharded=options.fsdp) as workers,
+        join_processes(device, sharded=options.fsdp) as processes,
         saying("minibert.training", "minibert.pretraining", "minibert.data"),
     ):
         text, start = text_of(options), start_of(options)
         gather = not options.no_gather
-        result = run(text, options.output, settings_of(options), start=start, gather=gather, workers=workers)
-        return report(result, options) if workers.is_first else 0
+        result = run(text, options.output, settings_of(options), start=start, gather=gather, processes=processes)
+        return report(result, options) if processes.is_main else 0
 
 
 def text_of(options: argparse.Namespace) -> "Text":

@@ -34,10 +34,11 @@ from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
+from minibert.renamed import ARGUMENTS, older_arguments
 from minibert.schema import SIZE, check_settings, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
-from minibert.training.distributed import ALONE, Workers, save_model
+from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
 from minibert.training.examples import seed_of
 from minibert.training.loop import train
 from minibert.training.metrics import need_tensorboard
@@ -86,6 +87,7 @@ class Finetuned:
         return f"{sentence}; on the dev data {scores} (step {self.kept_step:,})"
 
 
+@older_arguments
 @alone_in("output")
 def finetune(
     task: str | Task[Any, Any],
@@ -97,7 +99,7 @@ def finetune(
     batch_size: int = 32,
     fresh_head: bool = False,
     from_scratch: bool = False,
-    workers: Workers = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Finetuned:
     """Fine-tune a checkpoint for a task; called again after an interruption with the same arguments, go on.
@@ -112,7 +114,7 @@ def finetune(
         batch_size: examples a step.
         fresh_head: train a new head, also where the checkpoint was fine-tuned for this task already.
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training brings.
-        workers: what :func:`minibert.training.distributed.gather_workers` gives.
+        processes: those that train together (:func:`minibert.training.distributed.join_processes`).
         settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
             ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
 
@@ -121,7 +123,7 @@ def finetune(
     """
     chosen, where = choose_task(task), take_where(settings)
     check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
-    with quiet(not workers.is_first):
+    with quiet(not processes.is_main):
         how = make_settings(chosen, settings, with_scores=dev_file is not None)
         check_arguments(how, model, train_file, dev_file)
         checkpoint = Checkpoint.open(model, **where)
@@ -151,13 +153,13 @@ def finetune(
     }
     result = train(
         chosen.objective(ready), examples, how, output,
-        evaluate=evaluate, workers=workers, identity=identity, name=chosen.name,
+        evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
     )  # fmt: skip
     if not result.interrupted:
-        save_model(ready, as_path(output), workers)
-        if workers.is_first:
+        save_model(ready, as_path(output), processes)
+        if processes.is_main:
             tokenizer.save_pretrained(output)
-        workers.wait()
+        processes.wait()
     return Finetuned(
         folder=str(output),
         task=chosen.name,
@@ -202,7 +204,7 @@ def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
 def make_settings(task: Task[Any, Any], given: dict[str, Any], with_scores: bool) -> Settings:
     """The settings of the run: the recipe, and what the user says otherwise."""
     known = {field.name for field in dataclasses.fields(Settings)}
-    if unknown := sorted(set(given) - known):
+    if unknown := sorted(set(given) - known - set(ARGUMENTS["minibert.training.settings.Settings.__init__"])):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
     usual = {**RECIPE, "keep_best": task.main_score if with_scores else None}
     if with_scores:
@@ -263,7 +265,7 @@ def drawn_from(seed: int) -> Iterator[None]:
 
 @contextmanager
 def quiet(silenced: bool) -> Iterator[None]:
-    """No warnings about the data, as in all workers but the first."""
+    """No warnings about the data, as in all processes but the first."""
     loggers = logger, logging.getLogger("minibert.data")
     before = [one.disabled for one in loggers]
     for one in loggers:

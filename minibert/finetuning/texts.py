@@ -82,7 +82,7 @@ class TextObjective(Objective):
 
     @property
     def key(self) -> str:
-        """What the loss is called in the journal."""
+        """The loss's name in the metrics log."""
         return self.KEYS.get(self.model.config.problem_type or "", "class")
 
     def counts(self, batch: Batch) -> dict[str, float]:

@@ -36,7 +36,7 @@ from minibert.pretraining.tokenized import TokenizedText, origin_of
 from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
 from minibert.source import Checkpoint, Source, is_file, write_text
 from minibert.tokenizer import BertTokenizer
-from minibert.training.distributed import ALONE, Workers, save_model
+from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
 from minibert.training.loop import Result, check_version, train
 from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
@@ -126,7 +126,7 @@ def pretrain(
     *,
     start: Start | None = None,
     gather: bool = True,
-    workers: Workers = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Result:
     """Pre-train on ``text``, and leave a checkpoint in ``output``; called again, go on where it was.
 
@@ -136,7 +136,7 @@ def pretrain(
         settings: of the run.
         start: the shape and vocabulary of the model, or a checkpoint.
         gather: whether only the masked positions are projected to the vocabulary; the losses are the same.
-        workers: what :func:`minibert.training.distributed.gather_workers` gives.
+        processes: those that train together (:func:`minibert.training.distributed.join_processes`).
 
     Scores on the held-out text (:func:`minibert.pretraining.evaluation.heldout_scores`) are in metrics.jsonl.
     Raises what :func:`minibert.training.loop.train` raises, InputError for text that cannot be used, and
@@ -149,7 +149,7 @@ def pretrain(
         start = replace(start, checkpoint=Checkpoint.open(start.checkpoint))
     text, taken = apart(text)
     model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
-    with workers.first_alone():
+    with processes.main_first():
         if not all(is_file(folder / name) for name in (TRAINING, HELD_OUT)):
             found = survey(text.files, text.heldout_files, text.heldout_share, text.reading)
             found.say(taken)
@@ -161,7 +161,7 @@ def pretrain(
             PretrainingExamples(tokenized(text, tokenizer, folder, held_out), tokenizer, **layout, task=task)
             for held_out, task in ((False, text.task), (True, None))
         )
-        if workers.is_first:
+        if processes.is_main:
             tell(training)
     model = model or prepare_model(start, len(tokenizer), text, settings.seed)
     counts = training.text.piece_counts(len(tokenizer))
@@ -185,12 +185,12 @@ def pretrain(
         settings,
         folder,
         evaluate=evaluate,
-        workers=workers,
+        processes=processes,
         identity=identity,
         name="pre-training",
     )
     if not result.interrupted:
-        save_model(model, folder, workers, kind=trained_class(model, text.task))
+        save_model(model, folder, processes, trained_class(model, text.task))
     return result
 
 

@@ -1,4 +1,4 @@
-"""The journal of a run as a picture: losses, evaluations, learning rate.  matplotlib draws; it is an extra."""
+"""The metrics log of a run as a picture: losses, evaluations, learning rate.  Needs matplotlib, an extra."""
 
 import math
 from collections.abc import Iterable
@@ -9,21 +9,21 @@ from typing import Any
 from minibert.errors import CheckpointError, InputError
 from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.source import Source, as_path
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 
-NOT_DRAWN = ("masked", "pairs", "mlm_gain")  # scores that are counts, or a difference of others, however small
+NOT_DRAWN = ("masked", "pairs", "mlm_gain")  # scores that are counts, or a difference of others
 NOT_LOSSES = ("step", "epoch", "learning_rate", "gradient_norm", "scores")
-POINTS = 400  # of a curve; more steps are averaged
-STYLES = (".-", "x--", "+:", "1-.")  # of a score, and of the same for one language, another, …
+POINTS = 400  # per curve; more steps are averaged
+STYLES = (".-", "x--", "+:", "1-.")  # of a score, and of the same score for the first language, the second, …
 Curve = tuple[list[float], list[float]]  # steps and values
 
 
 @dataclass
 class Panel:
-    """Curves on one scale."""
+    """Curves on one axis."""
 
     label: str
-    training: dict[str, Curve] = field(default_factory=dict)  # "" needs no name
+    training: dict[str, Curve] = field(default_factory=dict)  # a curve called "" is not in the legend
     heldout: dict[str, Curve] = field(default_factory=dict)
     height: float = 2.4  # inches
 
@@ -31,21 +31,21 @@ class Panel:
 def draw_curves(folder: Source, path: str | Path | None = None) -> Path:
     """Draw what ``metrics.jsonl`` in ``folder`` holds; returns the picture's path, by default loss.svg beside it.
 
-    A panel for each loss, with the same loss of held-out examples; one for scores between -1 and 1; the learning rate.
-    Training's curves are means of as many steps as fall on one point.  Raises InputError, MissingExtraError.
+    There is a panel per loss, with the same loss on held-out examples; one for scores between -1 and 1; and one for the
+    learning rate.  Each point of a training curve is the mean of several steps.  Raises InputError, MissingExtraError.
     """
     folder = as_path(folder)
     path = folder / "loss.svg" if path is None else Path(path)
     check_picture(path)
     try:
-        entries = read_journal(folder)
+        entries = read_metrics(folder)
     except CheckpointError:
         raise
     except OSError as error:
-        raise InputError(f"{folder} holds no journal of a run ({error.strerror or error}).") from error
+        raise InputError(f"{folder} holds no metrics.jsonl of a run ({error.strerror or error}).") from error
     panels = panels_of(entries)
     if not panels:
-        raise InputError(f"The journal in {folder} has no step yet.")
+        raise InputError(f"The metrics.jsonl in {folder} has no step yet.")
     heights = [panel.height for panel in panels]
     figure = need_matplotlib().figure.Figure(figsize=(8, 0.5 + sum(heights)), layout="constrained")
     places = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
@@ -57,7 +57,7 @@ def draw_curves(folder: Source, path: str | Path | None = None) -> Path:
 
 
 def draw_panel(place: Any, panel: Panel) -> None:
-    """Curves with their names; the same score of several languages in one colour."""
+    """Draw the curves with their names; one score for several languages has one colour."""
     colours: dict[str, str] = {}
     seen: dict[str, int] = {}
     for name, curve in panel.training.items():
@@ -67,10 +67,10 @@ def draw_panel(place: Any, panel: Panel) -> None:
             *curve, style, color=colours[name], linewidth=1, alpha=0.6, label=f"{name}, training" if name else None
         )
     for name, curve in panel.heldout.items():
-        whole = name.partition("/")[0]
-        colour = colours.setdefault(whole, f"C{len(colours)}")
-        style = STYLES[seen.setdefault(whole, 0) % len(STYLES)]
-        seen[whole] += 1
+        score = name.partition("/")[0]
+        colour = colours.setdefault(score, f"C{len(colours)}")
+        style = STYLES[seen.setdefault(score, 0) % len(STYLES)]
+        seen[score] += 1
         place.plot(*curve, style, color=colour, linewidth=1, markersize=4, label=name.replace("_", " "))
     place.set_ylabel(panel.label, fontsize=8)
     place.tick_params(labelsize=7)
@@ -80,9 +80,9 @@ def draw_panel(place: Any, panel: Panel) -> None:
 
 
 def panels_of(entries: list[dict[str, Any]]) -> list[Panel]:
-    """What is drawn, from above; nothing when there is no step yet.
+    """The panels, from the top; none when there is no step yet.
 
-    The sum of several losses is left out, and so are scores that are counts, or differences of others.
+    The sum of several losses is left out, and so are scores that are counts or differences of others.
     """
     steps = [entry for entry in entries if "loss" in entry]
     if not steps:
@@ -92,30 +92,30 @@ def panels_of(entries: list[dict[str, Any]]) -> list[Panel]:
     panels = {
         name: Panel(f"{name} (nats)" if name != "loss" else name, {name: averaged(steps, name)}) for name in losses
     }
-    shares = Panel("held-out scores")
+    scores = Panel("held-out scores")
     for name in dict.fromkeys(name for entry in entries for name in entry.get("scores", {})):
-        found = [(entry["step"], entry["scores"][name]) for entry in entries if name in entry.get("scores", {})]
-        curve: Curve = ([step for step, _ in found], [value for _, value in found])
-        whole = name.partition("/")[0]
-        if whole in NOT_DRAWN:
+        scored = [entry for entry in entries if name in entry.get("scores", {})]
+        curve: Curve = ([entry["step"] for entry in scored], [entry["scores"][name] for entry in scored])
+        score = name.partition("/")[0]
+        if score in NOT_DRAWN:
             continue
-        if whole.endswith("_loss"):
-            panels.get(whole.removesuffix("_loss"), panels[losses[0]]).heldout[name] = curve
+        if score.endswith("_loss"):
+            panels.get(score.removesuffix("_loss"), panels[losses[0]]).heldout[name] = curve
         elif all(abs(value) <= 1 for value in curve[1]):
-            shares.heldout[name] = curve
-    rate = Panel("learning rate", {"": averaged(steps, "learning_rate")}, height=1.2)
-    return [*panels.values(), *([shares] if shares.heldout else []), rate]
+            scores.heldout[name] = curve
+    learning_rate = Panel("learning rate", {"": averaged(steps, "learning_rate")}, height=1.2)
+    return [*panels.values(), *([scores] if scores.heldout else []), learning_rate]
 
 
 def averaged(steps: list[dict[str, Any]], name: str) -> Curve:
-    """The means of as many steps as fall on one point; a step without pairs, say, has no loss of theirs."""
+    """The curve of a loss, several steps averaged per point; a step may lack it, such as one without pairs."""
     size = math.ceil(len(steps) / POINTS)
     groups = [steps[start : start + size] for start in range(0, len(steps), size)]
-    found = [(mean(one["step"] for one in group), [one[name] for one in group if one.get(name)]) for group in groups]
-    return [place for place, values in found if values], [mean(values) for _, values in found if values]
+    points = [(mean(one["step"] for one in group), [one[name] for one in group if one.get(name)]) for group in groups]
+    return [place for place, values in points if values], [mean(values) for _, values in points if values]
 
 
 def mean(values: Iterable[float]) -> float:
-    """Of at least one number."""
+    """The mean of at least one number."""
     values = list(values)
     return math.fsum(values) / len(values)

@@ -1,8 +1,8 @@
 """One process, or several that share each step's examples: ``torchrun --nproc-per-node 2 -m minibert pretrain …``.
 
-Every worker computes the gradient of its share; they add up to the gradient of the whole step, so that two workers
-train as one does.  Two ways: each holds the whole model (DDP), or a part of it, fetching a layer from the others when
-it is its turn (FSDP2; Rajbhandari et al. 2020), for models that do not fit.
+Each process computes the gradient of its share, and the sum over all of them is the gradient of the whole step, so two
+processes train as one does.  Either each holds the whole model (DDP), or each holds a part of it and fetches a layer
+from the others when it is needed (FSDP2; Rajbhandari et al. 2020), for models that do not fit in memory.
 """
 
 import inspect
@@ -24,53 +24,53 @@ from minibert.training.objective import Objective
 
 
 @dataclass(frozen=True)
-class Workers:
-    """Who else is at work, and who of them this process is."""
+class Processes:
+    """The processes that train together, and which of them this one is."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sharded: bool = False  # FSDP2 instead of DDP
 
     @property
-    def is_first(self) -> bool:
-        """The one that writes and prints."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
-    def total(self, numbers: Tensor) -> Tensor:
-        """The sum over all workers; ``numbers`` is changed."""
-        if self.count > 1:
+    def sum(self, numbers: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.world_size > 1:
             dist.all_reduce(numbers)
         return numbers
 
     def wait(self) -> None:
-        """Until all are here."""
-        if self.count > 1:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
             dist.barrier()
 
     @contextmanager
-    def first_alone(self) -> Iterator[None]:
-        """The first worker goes through the block alone, making files; the others follow and find them.
+    def main_first(self) -> Iterator[None]:
+        """Let the main process run the block before the others, so that they find the files that it makes.
 
-        Where it fails, its error is raised there, and StoppedElsewhereError in the others, which would wait for ever.
+        If it fails, its error is raised there, and StoppedElsewhereError in the others, which would wait for ever.
         """
-        if not self.is_first and self.failed(False):
-            raise StoppedElsewhereError("The first worker stopped; it says why.")
+        if not self.is_main and self.any_failed(False):
+            raise StoppedElsewhereError("The first process stopped; it says why.")
         try:
             yield
         except BaseException:
-            if self.is_first:
-                self.failed(True)
+            if self.is_main:
+                self.any_failed(True)
             raise
-        if self.is_first:
-            self.failed(False)
+        if self.is_main:
+            self.any_failed(False)
 
-    def failed(self, me: bool) -> bool:
-        """Whether any worker failed; all must call."""
-        return bool(self.total(torch.tensor([int(me)], device=self.device)))
+    def any_failed(self, failed: bool) -> bool:
+        """Whether any process failed.  All must call it."""
+        return bool(self.sum(torch.tensor([int(failed)], device=self.device)))
 
     def wrap(self, objective: Objective) -> nn.Module:
-        """What is called in place of ``objective``, so that the gradients of all workers come together."""
+        """The module to call in place of ``objective``, so that gradients are summed over all processes."""
         objective.to(self.device)
         if self.sharded:
             from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -81,7 +81,7 @@ class Workers:
             fully_shard(objective)
             register_fsdp_forward_method(objective, "call")
             return objective
-        if self.count == 1:
+        if self.world_size == 1:
             return objective
         from torch.nn.parallel import DistributedDataParallel
 
@@ -91,43 +91,46 @@ class Workers:
         unsent: dict[str, Any] = {next(name for name in names if name in known): False}
         return DistributedDataParallel(objective, gradient_as_bucket_view=True, **unsent)
 
-    def gathering(self, wrapped: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """Around a backward pass: the workers exchange gradients after the last one of a step, not before."""
+    def gradient_sync(self, wrapped: nn.Module, is_last: bool) -> AbstractContextManager[Any]:
+        """The context of a backward pass: gradients are exchanged only after the last micro-batch of a step."""
         if self.sharded:
-            wrapped.set_requires_gradient_sync(last)  # type: ignore[operator]
-        elif self.count > 1 and not last:
+            wrapped.set_requires_gradient_sync(is_last)  # type: ignore[operator]
+        elif self.world_size > 1 and not is_last:
             return wrapped.no_sync()  # type: ignore[operator, no-any-return]
         return nullcontext()
 
 
-ALONE = Workers()
+SINGLE_PROCESS = Processes()
 
 
 @contextmanager
-def gather_workers(device: torch.device, *, sharded: bool = False) -> Iterator[Workers]:
-    """The workers that torchrun started, or this process alone; they part when the block ends.
+def join_processes(device: torch.device, *, sharded: bool = False) -> Iterator[Processes]:
+    """The processes that torchrun started, or this one alone, until the block ends.
 
     Raises InputError when there are more of them on this machine than it has accelerators.
     """
-    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if count == 1 and not sharded:
-        yield Workers(device=device)
+    world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if world_size == 1 and not sharded:
+        yield Processes(device=device)
         return
     if device.type == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        if local >= torch.cuda.device_count():
-            raise InputError(f"Worker {local} finds {torch.cuda.device_count()} GPUs here; start as many workers.")
-        device = torch.device("cuda", local)
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        if local_rank >= torch.cuda.device_count():
+            raise InputError(
+                f"Process {local_rank} finds {torch.cuda.device_count()} GPUs here; start as many processes."
+            )
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
     if "RANK" not in os.environ:
         from torch.distributed import HashStore  # type: ignore[attr-defined]
 
         store: Any = HashStore()
-        dist.init_process_group(backend_of(device), store=store, rank=0, world_size=1)
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     else:
-        dist.init_process_group(backend_of(device))
+        dist.init_process_group(backend)
     try:
-        yield Workers(rank, count, device, sharded)
+        yield Processes(rank, world_size, device, sharded)
         # gloo's threads outlive the process group.  One that still holds a tensor when the interpreter ends aborts the
         # process, so the last collective is one that needs no Python object.
         dist.barrier()
@@ -135,19 +138,14 @@ def gather_workers(device: torch.device, *, sharded: bool = False) -> Iterator[W
         dist.destroy_process_group()
 
 
-def backend_of(device: torch.device) -> str:
-    """The library through which tensors of that device travel."""
-    return "nccl" if device.type == "cuda" else "gloo"
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which each worker holds a part, together, on the CPU; any other as it is.  All workers must call."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """A sharded tensor as one, on the CPU; any other as it is.  All processes must call it."""
     tensor = tensor.detach()
     return (tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor).cpu()
 
 
-def like(value: Tensor, example: Tensor) -> Tensor:
-    """``value``, on the device of ``example`` and shared out among the workers as that is."""
+def sharded_like(value: Tensor, example: Tensor) -> Tensor:
+    """``value`` on the device of ``example``, and sharded as that is."""
     if not hasattr(example, "placements"):
         return value.to(example.device)
     from torch.distributed.tensor import DTensor, distribute_tensor
@@ -158,15 +156,15 @@ def like(value: Tensor, example: Tensor) -> Tensor:
 
 
 def save_model(
-    model: BertPreTrainedModel, folder: Path, workers: Workers, kind: type[BertPreTrainedModel] | None = None
+    model: BertPreTrainedModel, folder: Path, processes: Processes, model_class: type[BertPreTrainedModel] | None = None
 ) -> None:
-    """Save the model, which may be shared out among the workers; ``kind``: as this class, which has fewer heads."""
-    if not workers.sharded and kind in (None, type(model)):
-        if workers.is_first:
+    """Save a model that may be sharded; ``model_class``: save it as this class, which has fewer heads."""
+    if not processes.sharded and model_class in (None, type(model)):
+        if processes.is_main:
             model.save_pretrained(folder)
         return
-    weights = {name: whole(parameter) for name, parameter in model.named_parameters()}
-    if workers.is_first:
-        copy = (kind or type(model))(model.config)
+    weights = {name: full_tensor(parameter) for name, parameter in model.named_parameters()}
+    if processes.is_main:
+        copy = (model_class or type(model))(model.config)
         copy.load_state_dict(weights, strict=False)  # a tied tensor has one name here, and two there
         copy.save_pretrained(folder)

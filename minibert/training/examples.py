@@ -1,8 +1,8 @@
-"""What a run learns from, seen from the loop: numbered examples, and which of them make each step.
+"""Numbered examples, and which of them make each step.
 
-Everything here is a pure function of a seed and of numbers.  So a run that was interrupted, or that goes on with
-another number of workers, finds the same examples in the same order with the same masks, and nothing about the order
-has to be stored.  Start with :class:`Examples`; :func:`token_steps` is how pre-training fills its batches.
+Everything here is a pure function of a seed and of numbers.  So a run that was interrupted, or that is resumed with
+another number of processes, finds the same examples in the same order with the same masks, and no order is stored.
+Start with :class:`Examples`; :func:`token_steps` fills the batches of pre-training.
 """
 
 import hashlib
@@ -14,25 +14,25 @@ from torch import Tensor
 
 Batch = dict[str, Tensor]
 
-WINDOW = 50  # steps' worth of examples that are sorted by length together: little padding, and still a good shuffle
+WINDOW = 50  # steps whose examples are sorted by length together: little padding, and still a good shuffle
 
 
 class Examples(Protocol):
-    """Numbered examples.  What is drawn at random depends on the seed, the epoch and an example's number alone."""
+    """Numbered examples.  Random draws depend only on the seed, the epoch and an example's number."""
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Tokens of each example, [CLS] and [SEP] included; the most, where that depends on the epoch."""
+        """Tokens of each example, [CLS] and [SEP] included; where they depend on the epoch, at most so many."""
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """The epoch's steps in their order, each the numbers of its examples: its *global* batch."""
+        """The epoch's steps in order, each the numbers of the examples in its global batch."""
 
     def collate(self, numbers: Sequence[int], epoch: int) -> Batch:
-        """The inputs and labels of these examples, padded to the longest of them."""
+        """The inputs and labels of these examples, padded to the longest."""
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A CPU generator of its own for (seed, epoch, example, …); numbers that are close give unrelated draws."""
+    """A CPU generator for (seed, epoch, example, …); even close numbers give unrelated draws."""
     digest = hashlib.sha256(repr(numbers).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
@@ -46,11 +46,11 @@ def example_steps(count: int, size: int, draw: torch.Generator) -> list[list[int
 def token_steps(
     lengths: Sequence[int], budget: int, draw: torch.Generator, groups: Sequence[Sequence[int]] | None = None
 ) -> list[list[int]]:
-    """All examples in steps of about ``budget`` tokens, padding counted, examples of like length together.
+    """All examples in steps of about ``budget`` tokens, padding counted, examples of similar length together.
 
-    They are shuffled, sorted by length within windows of some ``WINDOW`` steps, cut where the padded batch would
-    exceed the budget, and the steps are shuffled again.  An example longer than the budget is a step by itself.  The
-    examples of one of ``groups`` are in the same step; without groups each is for itself.
+    They are shuffled, sorted by length within windows of about ``WINDOW`` steps, and cut where the padded batch would
+    exceed the budget; then the steps are shuffled.  An example longer than the budget is a step by itself.  The
+    examples of one of ``groups`` are in the same step; by default each example is its own group.
     """
     groups = groups or [[number] for number in range(len(lengths))]
     longest, sizes = [max(lengths[number] for number in group) for group in groups], list(map(len, groups))
@@ -70,23 +70,23 @@ def padded_batches(
 ) -> list[list[int]]:
     """``order`` cut so that no batch, padded to its longest example, exceeds ``budget`` tokens.
 
-    Each number is one example, or a group of as many as ``sizes`` says, the longest of which has that length.
+    Each number is an example, or with ``sizes`` a group of so many examples, the longest of which has that length.
     """
     batches: list[list[int]] = []
-    longest = held = 0
+    longest = total = 0
     for number in order:
         size = 1 if sizes is None else sizes[number]
         longest = max(longest, lengths[number])
-        if not batches or (held + size) * longest > budget:
+        if not batches or (total + size) * longest > budget:
             batches.append([])
-            longest, held = lengths[number], 0
+            longest, total = lengths[number], 0
         batches[-1].append(number)
-        held += size
+        total += size
     return batches
 
 
 def _windows(order: Sequence[int], lengths: Sequence[int], sizes: Sequence[int], tokens: int) -> list[list[int]]:
-    """``order`` cut into runs of about ``tokens`` tokens."""
+    """``order`` cut into windows of about ``tokens`` tokens."""
     windows: list[list[int]] = [[]]
     total = 0
     for number in order:

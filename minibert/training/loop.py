@@ -1,8 +1,8 @@
-"""The loop: examples in, weights out, and at every moment a snapshot to go on from.
+"""The training loop: examples in, weights out, with snapshots to resume from.
 
-A step is what one large batch would be: its examples are shared out among the workers and cut into micro-batches that
-fit the memory, and every sum of losses is divided by the number of terms of the whole step.  Read
-:meth:`Run.step` first; :meth:`Run.go` is what stands around it.
+A step computes the gradient of one large batch.  Its examples are divided among the processes and cut into
+micro-batches that fit in memory, and every sum of losses is divided by the number of terms of the whole step.  Read
+:meth:`Trainer.step` first, then :meth:`Trainer.run`.
 """
 
 import json
@@ -24,11 +24,11 @@ from minibert.errors import CheckpointError, InputError, TrainingError
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path
-from minibert.training.distributed import ALONE, Workers, whole
+from minibert.training.distributed import SINGLE_PROCESS, Processes, full_tensor
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
-from minibert.training.metrics import Journal, Progress
+from minibert.training.metrics import MetricsLog, Progress
 from minibert.training.objective import Objective
-from minibert.training.optimizer import learning_rate, make_optimizer
+from minibert.training.optimizer import make_optimizer, scheduled_learning_rate
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, identities, load_best, load_snapshot, save_best, save_snapshot
 
@@ -41,14 +41,14 @@ class Result:
     """How a run ended."""
 
     steps: int
-    total: int  # it was to make; more than ``steps`` when it was interrupted, or stopped on purpose
+    total: int  # steps of the whole run; more than ``steps`` when it was interrupted or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # of the weights that were kept
-    kept_step: int = 0  # whose weights were kept
+    kept_step: int = 0  # the step whose weights were kept
     stopped: bool = False  # at ``settings.stop_after``
 
     @property
     def interrupted(self) -> bool:
-        """Whether steps are left that nobody wanted to leave; the same call goes on with them."""
+        """Whether the run was interrupted before its last step; the same call resumes it."""
         return self.steps < self.total and not self.stopped
 
 
@@ -60,39 +60,39 @@ def train(
     folder: Source,
     *,
     evaluate: Evaluate | None = None,
-    workers: Workers = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     identity: dict[str, Any] | None = None,
     name: str = "training",
 ) -> Result:
-    """Train ``objective.model`` in place; called again after an interruption, go on as if there had been none.
+    """Train ``objective.model`` in place; called again after an interruption, resume as if there had been none.
 
     Args:
         objective: the model and its losses.
-        examples: what it learns from.
-        settings: how.
-        folder: for the journal and the snapshots; of an earlier call with the same arguments, or new.
+        examples: the training examples.
+        settings: of the run.
+        folder: for the metrics log and the snapshots: new, or of an earlier call with the same arguments.
         evaluate: scores of the model on other examples, higher is better; called at the end of each epoch or every
             ``settings.evaluate_every`` steps.  It may switch to eval mode.
-        workers: what :func:`gather_workers` gives.
-        identity: what else must be the same when a run goes on (data, model), as JSON.
-        name: on the progress bar.
+        processes: those that train together (:func:`minibert.training.distributed.join_processes`).
+        identity: what else must be the same when a run is resumed (data, model), as JSON.
+        name: shown on the progress bar.
 
-    The weights are those of the last step, or of the evaluation with the highest ``settings.keep_best``.
+    The model ends with the weights of the last step, or of the evaluation with the highest ``settings.keep_best``.
 
-    Raises TrainingError when the loss is no number any more, InputError when the folder holds another run or a run at
-    work,
-    CheckpointError when the disk is full; the last snapshot is there then, and the next call goes on from it.
+    Raises TrainingError when the loss or the gradient norm becomes NaN or infinite; InputError when the folder holds
+    another run, or another process trains in it; CheckpointError when the disk is full.  The last snapshot remains, and
+    the next call resumes from it.
     """
-    whole_identity = {"settings": settings.lasting(), **(identity or {})}
-    with workers.first_alone():
-        if workers.is_first:
-            sweep(as_path(folder))
+    whole_identity = {"settings": settings.identity(), **(identity or {})}
+    with processes.main_first():
+        if processes.is_main:
+            remove_partial_files(as_path(folder))
             check_identity(as_path(folder), whole_identity)
-    run = Run(objective, examples, settings, as_path(folder), evaluate, workers, json_digest(whole_identity))
-    return run.go(name)
+    digest = json_digest(whole_identity)
+    return Trainer(objective, examples, settings, as_path(folder), evaluate, processes, digest).run(name)
 
 
-class Run:
+class Trainer:
     """A run with everything it needs."""
 
     def __init__(
@@ -102,120 +102,118 @@ class Run:
         settings: Settings,
         folder: Path,
         evaluate: Evaluate | None,
-        workers: Workers,
+        processes: Processes,
         identity: str = "",
     ) -> None:
-        """``identity``: the digest of all that must be the same when the run goes on; its snapshots have it."""
+        """``identity``: the digest of everything that must be the same when the run is resumed; stored in snapshots."""
         self.objective, self.examples, self.settings = objective, examples, settings
-        self.folder, self.evaluate, self.workers, self.identity = folder, evaluate, workers, identity
-        if settings.recompute:
+        self.folder, self.evaluate, self.processes, self.identity = folder, evaluate, processes, identity
+        if settings.gradient_checkpointing:
             objective.model.gradient_checkpointing_enable()
-        self.wrapped = workers.wrap(objective)
+        self.wrapped = processes.wrap(objective)
         self.optimizer = make_optimizer(objective.model, settings)
-        self.position = load_snapshot(folder, objective.model, self.optimizer, workers, identity) or Position()
-        self.plan = examples.steps(self.position.epoch)
+        self.position = load_snapshot(folder, objective.model, self.optimizer, processes, identity) or Position()
+        self.epoch_steps = examples.steps(self.position.epoch)
         self.total = settings.steps or settings.epochs * len(examples.steps(0))
         self.last = min(self.total, settings.stop_after or self.total)
 
-    def go(self, name: str) -> Result:
-        """All steps that are left, with evaluations and snapshots."""
-        position, settings = self.position, self.settings
-        note_other_conditions(position, self.workers)
-        keeps = {"bytes_kept": position.journal_bytes, "step": position.step}
-        first = self.workers.is_first
+    def run(self, name: str) -> Result:
+        """Make all remaining steps, with evaluations and snapshots."""
+        position, settings, is_main = self.position, self.settings, self.processes.is_main
+        warn_of_other_rounding(position, self.processes)
+        resumed = {"bytes_kept": position.metrics_bytes, "step": position.step}
         with (
-            Journal(self.folder, writes=first, tensorboard=settings.tensorboard, **keeps) as journal,
-            Progress(name, self.total, position.step, first) as progress,
-            stopping() as stop,
+            MetricsLog(self.folder, writes=is_main, tensorboard=settings.tensorboard, **resumed) as metrics,
+            Progress(name, self.total, position.step, is_main) as progress,
+            stop_signals() as stop,
         ):
             interrupted = False
             while position.step < self.last and not interrupted:
                 entry, tokens, interrupted = self.step(stop.is_set())
-                journal.write(entry)
+                metrics.write(entry)
                 progress.advance(entry["loss"], tokens)
-                if self.evaluation_is_due():
-                    self.score(journal)
+                if self.is_evaluation_due():
+                    self.evaluate_model(metrics)
                 elif position.step % settings.save_every and position.step < self.last and not interrupted:
                     continue
-                position.journal_bytes, position.journal_sha256 = journal.flush()
+                position.metrics_bytes, position.metrics_sha256 = metrics.flush()
                 self.save()
         return self.finish()
 
     def step(self, stop: bool) -> tuple[dict[str, Any], int, bool]:
-        """One step; returns its line of the journal, its tokens, and whether any worker was asked to stop."""
-        position, settings, workers = self.position, self.settings, self.workers
-        numbers = self.plan[position.index]
-        seed(workers.device, seed_of(settings.seed, position.step, workers.rank))  # for dropout
-        rate = learning_rate(settings, position.step, self.total)
+        """One step; returns its entry of the metrics log, its tokens, and whether any process was asked to stop."""
+        position, settings, processes = self.position, self.settings, self.processes
+        numbers = self.epoch_steps[position.index]
+        seed(processes.device, seed_of(settings.seed, position.step, processes.rank))  # for dropout
+        learning_rate = scheduled_learning_rate(settings, position.step, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        batches = [self.collate(part) for part in self.parts(numbers)]
+            group["lr"] = learning_rate
+        batches = [self.collate(part) for part in self.micro_batches(numbers)]
         counts, stopped = self.counts(batches, stop)
         self.optimizer.zero_grad(set_to_none=True)
         self.objective.train()
         sums: list[Tensor] = []
         for number, (batch, weight) in enumerate(batches, start=1):
-            with workers.gathering(self.wrapped, number == len(batches)):
-                found = self.forward(batch)
-                loss = torch.stack([found[key] / (count or 1) for key, count in counts.items()]).sum()
-                # Both ways of working together give the mean of the workers' gradients, and it is the sum we want.
-                loss = loss if weight * workers.count == 1 else loss * (weight * workers.count)
+            with processes.gradient_sync(self.wrapped, is_last=number == len(batches)):
+                losses = self.forward(batch)
+                loss = torch.stack([losses[key] / (count or 1) for key, count in counts.items()]).sum()
+                # DDP and FSDP average the gradients over the processes; the sum is needed.
+                loss = loss if weight * processes.world_size == 1 else loss * (weight * processes.world_size)
                 loss.backward()  # type: ignore[no-untyped-call]
-            sums.append(torch.stack([found[key].detach() for key in counts]) * weight)
-        losses = self.means(torch.stack(sums).sum(0), counts)
-        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), settings.clip or math.inf)
-        entry = {"step": position.step + 1, "epoch": position.epoch, "loss": math.fsum(losses.values()), **losses}
-        entry |= {"learning_rate": rate, "gradient_norm": float(whole(norm))}
-        self.check(entry, numbers)
+            sums.append(torch.stack([losses[key].detach() for key in counts]) * weight)
+        means = self.means(torch.stack(sums).sum(0), counts)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), settings.max_grad_norm or math.inf)
+        entry = {"step": position.step + 1, "epoch": position.epoch, "loss": math.fsum(means.values()), **means}
+        entry |= {"learning_rate": learning_rate, "gradient_norm": float(full_tensor(norm))}
+        self.check_finite(entry, numbers)
         self.optimizer.step()
         self.advance()
         return entry, sum(self.examples.lengths[number] for number in numbers), stopped
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sums of losses of a micro-batch."""
-        lower = self.settings.precision == "bfloat16"
-        with torch.autocast(self.workers.device.type, torch.bfloat16, enabled=lower):
+        is_lower = self.settings.precision == "bfloat16"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=is_lower):
             sums: dict[str, Tensor] = self.wrapped(batch)
         return sums
 
-    def parts(self, numbers: list[int]) -> list[tuple[Sequence[int], int]]:
-        """The micro-batches of this worker, each with its weight; every worker has as many.
+    def micro_batches(self, numbers: list[int]) -> list[tuple[Sequence[int], int]]:
+        """The micro-batches of this process, each with its weight; every process has the same number of them.
 
-        Where there are fewer examples than workers, one without work takes an example with weight 0: the others wait
-        for it.
+        A process for which no example is left takes one with weight 0, because the others wait for it.
         """
-        rounds = 1
+        world_size, rounds = self.processes.world_size, 1
         if self.settings.micro_tokens is not None:
-            share = self.settings.micro_tokens * self.workers.count
-            rounds = len(padded_batches(numbers, self.examples.lengths, share))
-        count = rounds * self.workers.count
+            rounds = len(padded_batches(numbers, self.examples.lengths, self.settings.micro_tokens * world_size))
+        count = rounds * world_size
         cuts = [len(numbers) * part // count for part in range(count + 1)]
-        mine = [numbers[cuts[part] : cuts[part + 1]] for part in range(self.workers.rank, count, self.workers.count)]
-        return [(part, 1) if part else (numbers[:1], 0) for part in mine]
+        parts = [numbers[cuts[part] : cuts[part + 1]] for part in range(self.processes.rank, count, world_size)]
+        return [(part, 1) if part else (numbers[:1], 0) for part in parts]
 
     def collate(self, part: tuple[Sequence[int], int]) -> tuple[Batch, int]:
-        """A micro-batch on this worker's device, with its weight."""
+        """A micro-batch on this process's device, with its weight."""
         numbers, weight = part
         batch = self.examples.collate(numbers, self.position.epoch)
-        return {name: tensor.to(self.workers.device) for name, tensor in batch.items()}, weight
+        return {name: tensor.to(self.processes.device) for name, tensor in batch.items()}, weight
 
     def counts(self, batches: list[tuple[Batch, int]], stop: bool) -> tuple[dict[str, float], bool]:
-        """How many terms each loss of this step has, all workers together; and whether one of them is to stop."""
-        found = [self.objective.counts(batch) for batch, _ in batches]
-        weights = [weight for _, weight in batches]
-        mine = [sum(counts[key] * weight for counts, weight in zip(found, weights, strict=True)) for key in found[0]]
-        kind = torch.int64 if all(isinstance(count, int) for count in mine) else torch.float64  # sums of weights
-        place = self.workers.device if self.workers.count > 1 else "cpu"
-        total = self.workers.total(torch.tensor([*mine, int(stop)], dtype=kind, device=place)).tolist()
-        return dict(zip(found[0], total[:-1], strict=True)), total[-1] > 0
+        """The number of terms of each loss in this step, over all processes; and whether any process is to stop."""
+        weighted = [(self.objective.counts(batch), weight) for batch, weight in batches]
+        names = list(weighted[0][0])
+        own = [sum(counts[name] * weight for counts, weight in weighted) for name in names]
+        # Terms with weights have fractional counts.
+        dtype = torch.int64 if all(isinstance(count, int) for count in own) else torch.float64
+        device = self.processes.device if self.processes.world_size > 1 else "cpu"
+        total = self.processes.sum(torch.tensor([*own, int(stop)], dtype=dtype, device=device)).tolist()
+        return dict(zip(names, total[:-1], strict=True)), total[-1] > 0
 
     def means(self, sums: Tensor, counts: dict[str, float]) -> dict[str, float]:
-        """The mean of each loss over the whole step; of those that have any term in it."""
-        total = self.workers.total(sums)
+        """The mean of each loss over the whole step; a loss without terms is omitted."""
+        total = self.processes.sum(sums)
         return {name: float(value / count) for value, (name, count) in zip(total, counts.items(), strict=True) if count}
 
-    def check(self, entry: dict[str, Any], numbers: list[int]) -> None:
-        """Raise TrainingError, before anything is changed, when a number is none."""
+    def check_finite(self, entry: dict[str, Any], numbers: list[int]) -> None:
+        """Raise TrainingError, before any weight is changed, when the loss or the gradient norm is NaN or infinite."""
         if math.isfinite(entry["loss"]) and math.isfinite(entry["gradient_norm"]):
             return
         shown = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
@@ -227,29 +225,29 @@ class Run:
         )
 
     def advance(self) -> None:
-        """Count the step that was made."""
+        """Move the position behind the step that was made."""
         position = self.position
         position.step += 1
         position.index += 1
-        if position.index == len(self.plan) and position.step < self.total:
+        if position.index == len(self.epoch_steps) and position.step < self.total:
             position.epoch, position.index = position.epoch + 1, 0
-            self.plan = self.examples.steps(position.epoch)
+            self.epoch_steps = self.examples.steps(position.epoch)
 
-    def evaluation_is_due(self) -> bool:
-        """Whether the last step was followed by an evaluation."""
+    def is_evaluation_due(self) -> bool:
+        """Whether an evaluation follows the last step."""
         if self.evaluate is None:
             return False
         every, step = self.settings.evaluate_every, self.position.step
-        at_end_of_epoch = self.position.index in (0, len(self.plan))
-        return step == self.total or (at_end_of_epoch if every == 0 else step % every == 0)
+        is_end_of_epoch = self.position.index in (0, len(self.epoch_steps))
+        return step == self.total or (is_end_of_epoch if every == 0 else step % every == 0)
 
-    def score(self, journal: Journal) -> None:
+    def evaluate_model(self, metrics: MetricsLog) -> None:
         """Evaluate, and keep the weights if they are the best so far."""
         assert self.evaluate is not None
         position, name = self.position, self.settings.keep_best
         self.objective.eval()
         position.scores = self.objective.call(self.evaluate)
-        journal.write({"step": position.step, "scores": position.scores})
+        metrics.write({"step": position.step, "scores": position.scores})
         if name is None:
             return
         if name not in position.scores:
@@ -257,29 +255,28 @@ class Run:
         best = position.best["scores"][name] if position.best else -math.inf
         if position.scores[name] > best or position.best is None:
             position.best = {"step": position.step, "scores": position.scores}
-            save_best(self.folder, position.step, self.objective.model, self.workers, self.identity)
+            save_best(self.folder, position.step, self.objective.model, self.processes, self.identity)
 
     def save(self) -> None:
-        """A snapshot of here and now."""
-        self.position.workers, self.position.threads = self.workers.count, torch.get_num_threads()
+        """Write a snapshot of the current step."""
+        position, processes = self.position, self.processes
+        position.world_size, position.threads = processes.world_size, torch.get_num_threads()
         keep = self.settings.keep_snapshots
-        identity = self.identity
-        save_snapshot(self.folder, self.position, self.objective.model, self.optimizer, self.workers, keep, identity)
+        save_snapshot(self.folder, position, self.objective.model, self.optimizer, processes, keep, self.identity)
 
     def finish(self) -> Result:
-        """The weights that are kept, in the model."""
+        """Put the weights that are kept into the model."""
         position = self.position
         kept = position.best or {"step": position.step, "scores": position.scores}
-        ended = position.step >= self.last
-        if ended and kept["step"] != position.step:
+        is_done = position.step >= self.last
+        if is_done and kept["step"] != position.step:
             load_best(self.folder, kept["step"], self.objective.model, self.identity)
         self.objective.eval()
-        stopped = ended and position.step < self.total
-        return Result(position.step, self.total, kept["scores"], kept["step"], stopped)
+        return Result(position.step, self.total, kept["scores"], kept["step"], is_done and position.step < self.total)
 
 
 def seed(device: torch.device, number: int) -> None:
-    """torch.manual_seed, which looks for devices for a millisecond, without that where there is none to seed."""
+    """torch.manual_seed; on the CPU without its search for other devices, which takes a millisecond."""
     if device.type == "cpu":
         torch.default_generator.manual_seed(number)
     else:
@@ -287,39 +284,39 @@ def seed(device: torch.device, number: int) -> None:
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that is set by Ctrl-C or SIGTERM, so that a step is finished and saved; a second Ctrl-C ends at once."""
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that the step is finished and saved; a second one ends at once."""
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield event
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: object) -> None:
         event.set()
-        signal.signal(number, before[signal.Signals(number)])
+        signal.signal(number, handlers[signal.Signals(number)])
 
-    for number in before:
+    for number in handlers:
         signal.signal(number, stop)
     try:
         yield event
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the halves of files that a killed run left."""
+def remove_partial_files(folder: Path) -> None:
+    """Remove the partly written files of a run that was killed."""
     for place in (folder, folder / "snapshots"):
         for part in place.glob(".*.part"):
             part.unlink(missing_ok=True)
 
 
 def check_version(folder: Path) -> None:
-    """Raise InputError for the run of a version whose files had no checksums, and which read texts otherwise."""
+    """Raise InputError for a run of a version whose files had no checksums, and which read texts differently."""
     sealed = True
     if (folder / "run.json").exists():
-        with suppress(CheckpointError):  # damaged: whether it can be written again is seen later
+        with suppress(CheckpointError):  # damaged: check_identity decides whether it can be written again
             sealed = read_sealed(folder / "run.json")[1]
     if not sealed:
         raise InputError(
@@ -329,9 +326,9 @@ def check_version(folder: Path) -> None:
 
 
 def check_identity(folder: Path, identity: dict[str, Any]) -> None:
-    """Write run.json, or make sure that the one that is there says the same; InputError when it does not.
+    """Write run.json, or compare with the one that is there; InputError where they differ.
 
-    A damaged one is written again unless the snapshots are of another run: CheckpointError.
+    A damaged one is written again, unless the snapshots are of another run: CheckpointError.
     """
     check_version(folder)
     path, place = folder / "run.json", folder.resolve()
@@ -340,7 +337,7 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
     try:
         stored = read_sealed(path)[0] if path.exists() else None
     except CheckpointError as error:
-        if (theirs := identities(folder)) and json_digest(identity) not in theirs:
+        if (digests := identities(folder)) and json_digest(identity) not in digests:
             raise CheckpointError(
                 f"{error} The snapshots beside it are not of a run with these arguments. Give those of that run, or "
                 "another folder."
@@ -359,19 +356,19 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
             )
 
 
-def flat(content: dict[str, Any], before: str = "") -> dict[str, Any]:
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one: ``{"settings.seed": 0}``."""
     result: dict[str, Any] = {}
     for name, value in content.items():
-        result |= flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+        result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return result
 
 
-def note_other_conditions(position: Position, workers: Workers) -> None:
-    """Say that the last bits may differ when a run goes on with another number of workers or threads."""
-    now = (workers.count, torch.get_num_threads())
-    if position.step and workers.is_first and (position.workers, position.threads) != now:
+def warn_of_other_rounding(position: Position, processes: Processes) -> None:
+    """Say that the last bits may differ when a run is resumed with another number of processes or threads."""
+    now = (processes.world_size, torch.get_num_threads())
+    if position.step and processes.is_main and (position.world_size, position.threads) != now:
         logger.warning(
-            "This run had %d workers of %d threads until step %d and now has %d of %d: the same examples in the same "
-            "order, but sums may be rounded otherwise.", position.workers, position.threads, position.step, *now,
+            "This run had %d processes of %d threads until step %d and now has %d of %d: the same examples in the same "
+            "order, but sums may be rounded otherwise.", position.world_size, position.threads, position.step, *now,
         )  # fmt: skip

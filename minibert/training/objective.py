@@ -1,8 +1,8 @@
-"""What a model is trained for, as sums: so micro-batches and workers add up to exactly the loss of the whole batch.
+"""What a model is trained for, as sums of losses.
 
-Ranks and micro-batches hold different numbers of masked pieces, pairs or words.  A mean of their means would weigh the
-pieces of a small batch more; so an objective says beforehand how many terms it will sum, and the loop divides by the
-number of the whole step (the mean that one large batch would have had).
+Processes and micro-batches have different numbers of masked pieces, pairs or words, so the mean of their means is not
+the mean of the whole batch.  An objective therefore returns sums, and says beforehand how many terms each has; the loop
+divides by the number of terms of the whole step.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from minibert.pretrained import BertPreTrainedModel
 from minibert.training.examples import Batch
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Objective(nn.Module, ABC):
@@ -26,15 +26,15 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def counts(self, batch: Batch) -> Mapping[str, float]:
-        """How many terms each sum of :meth:`forward` will have, read off the labels.  The same keys for every batch.
+        """The number of terms of each sum of :meth:`forward`, from the labels; the same keys for every batch.
 
-        Where terms have weights, the sum of these.
+        Where terms have weights, the sum of the weights.
         """
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Under each key the sum of its terms, a scalar in nats (or squared units), in float32."""
+        """The sum of each loss, a float32 scalar in nats (or squared units)."""
 
-    def call(self, function: Callable[[BertPreTrainedModel], Found]) -> Found:
-        """``function(self.model)``; where the model is shared out among workers, with its parts fetched."""
+    def call(self, function: Callable[[BertPreTrainedModel], Result]) -> Result:
+        """``function(self.model)``; FSDP fetches the parts of a sharded model around this method."""
         return function(self.model)

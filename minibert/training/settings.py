@@ -1,4 +1,4 @@
-"""How a run is trained: one flat record, with the paper's values as defaults (appendix A.2) and a reason where due."""
+"""The settings of a run: one flat dataclass, with the paper's values as defaults (appendix A.2)."""
 
 import dataclasses
 import logging
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minibert.errors import InputError
+from minibert.renamed import older_arguments
 
 logger = logging.getLogger("minibert.training")
 
@@ -15,24 +16,24 @@ logger = logging.getLogger("minibert.training")
 class Settings:
     """What does not change during a run.  A resumed run must have the same, but for the last six."""
 
-    learning_rate: float = 1e-4  # at its highest, when the warm-up ends
+    learning_rate: float = 1e-4  # the peak, at the end of the warm-up
     epochs: int = 1
     steps: int | None = None  # instead of epochs: this many, beginning new epochs as needed
-    warmup: float = 0.1  # share of the steps in which the rate rises; afterwards it falls to 0, both in straight lines
+    warmup: float = 0.1  # share of the steps in which the learning rate rises; then it falls to 0, both linearly
     weight_decay: float = 0.01  # not of biases and LayerNorm
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-6  # Google's optimization.py; torch's own default is 1e-8
-    clip: float = 1.0  # the longest gradient, all parameters together (Google's optimization.py)
+    max_grad_norm: float = 1.0  # of all parameters together (Google's optimization.py); 0: no clipping
     seed: int = 0
     precision: str = "float32"  # or "bfloat16": autocast, where the device is good at it
-    keep_best: str | None = None  # the score whose highest evaluation is kept, instead of the last step's weights
+    keep_best: str | None = None  # keep the weights with the highest such score, instead of the last step's
     evaluate_every: int = 0  # steps; 0: at the end of each epoch
-    micro_tokens: int | None = None  # at most so many in one forward pass, padding counted; the rest of a step follows
-    recompute: bool = False  # gradient checkpointing: a third more time, memory for one layer instead of all
+    micro_tokens: int | None = None  # tokens of a micro-batch, padding counted; None: a step is one batch
+    gradient_checkpointing: bool = False  # a third more time, activations of one layer instead of all
     save_every: int = 500  # steps between snapshots
     keep_snapshots: int = 2
     tensorboard: bool = False
-    stop_after: int | None = None  # end at this step, with what is there; the same call without it goes on
+    stop_after: int | None = None  # end at this step with a checkpoint; the same call without it resumes
 
     def __post_init__(self) -> None:
         """Raises InputError for a value that makes no sense."""
@@ -42,31 +43,34 @@ class Settings:
                 continue
             is_number = type(value) is int or (type(value) is float and name not in WHOLE and math.isfinite(value))
             if not is_number or not least <= value <= most:
-                kind = "a whole number" if name in WHOLE else "a number"
-                raise InputError(f"{name} is {value!r}; it must lie between {least} and {most}, and be {kind}.")
+                expected = "a whole number" if name in WHOLE else "a number"
+                raise InputError(f"{name} is {value!r}; it must lie between {least} and {most}, and be {expected}.")
         if self.learning_rate == 0:
             raise InputError(f"learning_rate is {self.learning_rate!r}; it must be above 0, or nothing is learned.")
         if self.precision not in ("float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; there are 'float32' and 'bfloat16'.")
 
-    def lasting(self) -> dict[str, Any]:
-        """Those on which the result depends, as JSON keeps them."""
+    def identity(self) -> dict[str, Any]:
+        """The settings on which the result depends, as run.json holds them: under the names of version 0.1.0."""
         fields = {name: value for name, value in dataclasses.asdict(self).items() if name not in FREE}
+        fields["clip"] = fields.pop("max_grad_norm")
         return {**fields, "betas": list(self.betas)}
 
     def warn(self) -> None:
-        """Say what can hardly be meant."""
-        if self.learning_rate > HIGHEST_RATE:
+        """Warn of a learning rate that can hardly be meant."""
+        if self.learning_rate > HIGHEST_LEARNING_RATE:
             logger.warning(
                 "learning_rate is %g; Adam moves every weight by about that much in a step, and BERT's weights are "
                 "about 0.02 in size. Usual are 1e-5 to 1e-3; above %g hardly anything is learned.",
-                self.learning_rate, HIGHEST_RATE,
+                self.learning_rate, HIGHEST_LEARNING_RATE,
             )  # fmt: skip
 
 
-HIGHEST_RATE = 0.01  # half of initializer_range, 0.02
-# May differ in a resumed run; what they change is memory, time and the last bits.
-FREE = ("micro_tokens", "recompute", "save_every", "keep_snapshots", "tensorboard", "stop_after")
+Settings.__init__ = older_arguments(Settings.__init__)  # type: ignore[method-assign]
+
+HIGHEST_LEARNING_RATE = 0.01  # half of initializer_range, 0.02
+# May differ in a resumed run; they change memory, time and the last bits.
+FREE = ("micro_tokens", "gradient_checkpointing", "save_every", "keep_snapshots", "tensorboard", "stop_after")
 ENDLESS = float("inf")
 OPTIONAL = ("steps", "micro_tokens", "stop_after")
 WHOLE = (
@@ -74,7 +78,7 @@ WHOLE = (
 )  # fmt: skip
 BOUNDS = (
     ("learning_rate", 0, ENDLESS), ("epochs", 1, ENDLESS), ("steps", 1, ENDLESS), ("warmup", 0, 1),
-    ("weight_decay", 0, ENDLESS), ("eps", 0, 1), ("clip", 0, ENDLESS), ("evaluate_every", 0, ENDLESS),
+    ("weight_decay", 0, ENDLESS), ("eps", 0, 1), ("max_grad_norm", 0, ENDLESS), ("evaluate_every", 0, ENDLESS),
     ("micro_tokens", 1, ENDLESS), ("save_every", 1, ENDLESS), ("keep_snapshots", 1, ENDLESS),
     ("stop_after", 1, ENDLESS), ("seed", -ENDLESS, ENDLESS),
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The state of a run in one file, written whole or not at all, so that the last good one always exists.
+"""Snapshots: the state of a run in one file, written whole or not at all, so that the last good one always exists.
 
-``snapshots/step-00000500.safetensors`` holds the weights, AdamW's two moments of each, and, as JSON in the file's
-metadata, where the run was, which run it is, and a checksum of the whole file.  Random numbers need no state: each step
-draws from a seed of its own (seed, step, rank).
+``snapshots/step-00000500.safetensors`` holds the weights and AdamW's two moments of each.  Its metadata hold, as JSON,
+the position in the run, the digest of the run's identity, and a checksum of the whole file.  Random numbers need no
+state: each step has its own seed (seed, step, rank).
 """
 
 import hashlib
@@ -25,36 +25,38 @@ from minibert.checksum import is_sealed
 from minibert.errors import CheckpointError, TrainingError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import is_file
-from minibert.training.distributed import ALONE, Workers, like, whole
-from minibert.training.metrics import NAME as JOURNAL
-from minibert.training.metrics import check_journal
+from minibert.training.distributed import SINGLE_PROCESS, Processes, full_tensor, sharded_like
+from minibert.training.metrics import NAME as METRICS
+from minibert.training.metrics import check_metrics
 
 logger = logging.getLogger("minibert.training")
 NAME = re.compile(r"step-(\d{8})\.safetensors")
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+# Fields of Position, as version 0.1.0 wrote them: fields today.
+OLDER_KEYS = {"journal_bytes": "metrics_bytes", "journal_sha256": "metrics_sha256", "workers": "world_size"}
 
 
 @dataclass
 class Position:
-    """Where a run is."""
+    """The position in a run."""
 
     step: int = 0  # steps done
     epoch: int = 0
     index: int = 0  # steps done in this epoch
-    journal_bytes: int = 0  # how long the journal was, and
-    journal_sha256: str = hashlib.sha256().hexdigest()  # what stood in it
+    metrics_bytes: int = 0  # length of the metrics log
+    metrics_sha256: str = hashlib.sha256().hexdigest()  # of these bytes
     best: dict[str, Any] | None = None  # {"step", "scores"} of the best evaluation so far
     scores: dict[str, float] = field(default_factory=dict)  # of the last one
-    workers: int = 1
+    world_size: int = 1
     threads: int = field(default_factory=torch.get_num_threads)
 
 
 def snapshots(folder: Path) -> list[Path]:
     """The snapshots of a run, latest first."""
+    paths: list[Path] = []
     with suppress(FileNotFoundError):
-        found = [path for path in (folder / "snapshots").iterdir() if NAME.fullmatch(path.name)]
-        return sorted(found, reverse=True)
-    return []
+        paths = [path for path in (folder / "snapshots").iterdir() if NAME.fullmatch(path.name)]
+    return sorted(paths, reverse=True)
 
 
 def save_snapshot(
@@ -62,19 +64,19 @@ def save_snapshot(
     position: Position,
     model: BertPreTrainedModel,
     optimizer: torch.optim.Optimizer,
-    workers: Workers,
+    processes: Processes,
     keep: int,
     identity: str = "",
 ) -> None:
-    """Write the state as the snapshot of this step, and remove all but the latest ``keep``.
+    """Write the snapshot of this step, and remove all but the latest ``keep``.
 
-    ``identity``: the digest of which run it is.  Raises TrainingError when a number in it is NaN or infinite,
-    CheckpointError when the disk does not take it; earlier snapshots are still there then.
+    ``identity``: the digest of the run's identity.  Raises TrainingError when a number is NaN or infinite,
+    CheckpointError when the disk is full; earlier snapshots are kept then.
     """
     tensors = dict(_tensors(model, optimizer))
     _check_before_writing(tensors, position.step)
-    with workers.first_alone():
-        if workers.is_first:
+    with processes.main_first():
+        if processes.is_main:
             path = folder / "snapshots" / f"step-{position.step:08d}.safetensors"
             state = json.dumps(asdict(position), sort_keys=True)
             write_safetensors(path, tensors, {"format": "pt", "run": identity, "state": state}, sealed=True)
@@ -85,73 +87,73 @@ def load_snapshot(
     folder: Path,
     model: BertPreTrainedModel,
     optimizer: torch.optim.Optimizer,
-    workers: Workers = ALONE,
+    processes: Processes = SINGLE_PROCESS,
     identity: str = "",
 ) -> Position | None:
-    """Put the latest snapshot that is whole into ``model`` and ``optimizer``; None when there is none.
+    """Load the latest intact snapshot into ``model`` and ``optimizer``; None when there is no snapshot.
 
-    Whole are its own file, the best weights that it needs, and the journal as far as it was written by then; what is
-    not is said, and the snapshot before is tried.  Raises CheckpointError when all of them are passed over, or when
-    they belong to another model.
+    Its own file, the best weights that it needs, and the metrics log up to its step must be intact; otherwise a warning
+    says what is damaged, and the snapshot before is tried.  Raises CheckpointError when none can be used, or when they
+    belong to another model.
     """
     chosen: tuple[Position, dict[str, Tensor]] | None = None
-    with workers.first_alone():
-        if workers.is_first:
-            chosen = _latest_whole(folder, model, identity)
-    mine = 0 if chosen is None else chosen[0].step
-    step = int(workers.total(torch.tensor([mine], device=workers.device)))  # the others have 0
+    with processes.main_first():
+        if processes.is_main:
+            chosen = _latest_intact(folder, model, identity)
+    own = 0 if chosen is None else chosen[0].step
+    step = int(processes.sum(torch.tensor([own], device=processes.device)))  # only the main process has chosen one
     if not step:
         return None
     path = folder / "snapshots" / f"step-{step:08d}.safetensors"
     position, tensors = chosen or _read(path, identity)
-    if not (folder / JOURNAL).exists():
-        position.journal_bytes = 0
+    if not (folder / METRICS).exists():
+        position.metrics_bytes = 0
     _restore(tensors, model, optimizer)
     return position
 
 
-def save_best(folder: Path, step: int, model: BertPreTrainedModel, workers: Workers, identity: str = "") -> None:
+def save_best(folder: Path, step: int, model: BertPreTrainedModel, processes: Processes, identity: str = "") -> None:
     """Write the weights of the best evaluation so far; raises what :func:`save_snapshot` does.
 
-    Those of the one before stay as long as a snapshot needs them: a run that is killed now, or whose next snapshot is
-    damaged, goes on from before this moment.
+    The best weights before are kept as long as a snapshot needs them: a run that is killed now, or whose next snapshot
+    is damaged, resumes from before this moment.
     """
-    tensors = {f"model.{name}": whole(parameter) for name, parameter in model.named_parameters()}
+    tensors = {f"model.{name}": full_tensor(parameter) for name, parameter in model.named_parameters()}
     _check_before_writing(tensors, step)
-    with workers.first_alone():
-        if workers.is_first:
+    with processes.main_first():
+        if processes.is_main:
             about = {"format": "pt", "run": identity, "state": json.dumps({"step": step})}
             write_safetensors(best_path(folder, step), tensors, about, sealed=True)
 
 
 @torch.no_grad()
 def load_best(folder: Path, step: int, model: BertPreTrainedModel, identity: str = "") -> None:
-    """Put the weights of that step into ``model``; CheckpointError when they are damaged."""
+    """Load the best weights, written at that step, into ``model``; CheckpointError when they are damaged."""
     _, tensors = _contents(best_path(folder, step), identity)
     for name, parameter in model.named_parameters():
-        parameter.copy_(like(tensors[f"model.{name}"], parameter))
+        parameter.copy_(sharded_like(tensors[f"model.{name}"], parameter))
 
 
 def identities(folder: Path) -> set[str]:
-    """The digests of the runs that the snapshots of a folder are of, as far as they can be read."""
-    found = set()
+    """The identity digests in a folder's snapshots, as far as they can be read."""
+    digests = set()
     for path in snapshots(folder):
         with suppress(SafetensorError, OSError, KeyError, TypeError), open_safetensors(path) as file:
-            found.add(file.metadata()["run"])
-    return found
+            digests.add(file.metadata()["run"])
+    return digests
 
 
 def best_path(folder: Path, step: int) -> Path:
-    """Where the best weights are."""
+    """The file of the best weights that were written at that step."""
     return folder / "snapshots" / f"best-{step:08d}.safetensors"
 
 
 def _tensors(model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Everything with a name, whole."""
+    """All weights and moments under their names."""
     for name, parameter in model.named_parameters():
-        yield f"model.{name}", whole(parameter)
+        yield f"model.{name}", full_tensor(parameter)
         for moment, value in optimizer.state.get(parameter, {}).items():
-            yield f"{moment}.{name}", whole(value)
+            yield f"{moment}.{name}", full_tensor(value)
 
 
 def _check_before_writing(tensors: dict[str, Tensor], step: int) -> None:
@@ -169,8 +171,8 @@ def _not_finite(tensors: dict[str, Tensor]) -> str | None:
 
 
 def _remove_old(folder: Path, latest: Path, keep: int) -> None:
-    """Remove all snapshots but ``keep``, and the best weights that none of those needs."""
-    # Later ones than the latest were passed over: the run went on from before them.
+    """Remove all but the latest ``keep`` snapshots, and the best weights that none of these needs."""
+    # Snapshots of later steps were damaged: the run was resumed from before them.
     kept = [path for path in snapshots(folder) if path <= latest][:keep]
     best = list(latest.parent.glob("best-*.safetensors"))
     needed = {max((path for path in best if _step(path) <= _step(one)), key=_step, default=one) for one in kept}
@@ -183,13 +185,15 @@ def _step(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 
 
-def _latest_whole(folder: Path, model: BertPreTrainedModel, identity: str) -> tuple[Position, dict[str, Tensor]] | None:
-    """The latest snapshot with which all is well; None when there is no snapshot.  Raises what load_snapshot does."""
+def _latest_intact(
+    folder: Path, model: BertPreTrainedModel, identity: str
+) -> tuple[Position, dict[str, Tensor]] | None:
+    """The latest intact snapshot; None when there is no snapshot.  Raises what load_snapshot does."""
     first: CheckpointError | None = None
     for path in snapshots(folder):
         try:
             position, tensors = _read(path, identity, model)
-            check_journal(folder, position.journal_bytes, position.journal_sha256)
+            check_metrics(folder, position.metrics_bytes, position.metrics_sha256)
             if position.best is not None:
                 _contents(best_path(folder, position.best["step"]), identity)
         except OtherModelError:
@@ -198,8 +202,8 @@ def _latest_whole(folder: Path, model: BertPreTrainedModel, identity: str) -> tu
             logger.warning("%s So the run cannot go on from step %d.", error, _step(path))
             first = first or error
             continue
-        if position.journal_bytes and not (folder / JOURNAL).exists():
-            logger.warning("%s is gone; a new one begins with step %d.", folder / JOURNAL, position.step + 1)
+        if position.metrics_bytes and not (folder / METRICS).exists():
+            logger.warning("%s is gone; a new one begins with step %d.", folder / METRICS, position.step + 1)
         return position, tensors
     if first is not None:
         raise CheckpointError(
@@ -210,14 +214,14 @@ def _latest_whole(folder: Path, model: BertPreTrainedModel, identity: str) -> tu
 
 
 class OtherModelError(CheckpointError):
-    """A snapshot that is whole, and does not fit the model."""
+    """An intact snapshot that does not fit the model."""
 
 
 def _read(path: Path, identity: str, model: BertPreTrainedModel | None = None) -> tuple[Position, dict[str, Tensor]]:
     """A snapshot; CheckpointError when it is damaged, OtherModelError when ``model`` is another."""
     state, tensors = _contents(path, identity, model)
     try:
-        return Position(**state), tensors
+        return Position(**{OLDER_KEYS.get(key, key): value for key, value in state.items()}), tensors
     except TypeError as error:
         raise CheckpointError(f"{path} is of another version of minibert ({error}).") from error
 
@@ -225,7 +229,7 @@ def _read(path: Path, identity: str, model: BertPreTrainedModel | None = None) -
 def _contents(
     path: Path, identity: str, model: BertPreTrainedModel | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """State and tensors of a sealed file, whose name has the step that it was written at."""
+    """The state and the tensors of a file with a checksum, whose name has its step."""
     if not is_file(path):
         raise CheckpointError(f"{path} is missing.")
     if not is_sealed(path):
@@ -267,9 +271,9 @@ def _check_model(path: Path, tensors: dict[str, Tensor], model: BertPreTrainedMo
 def _restore(tensors: dict[str, Tensor], model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
     """The inverse of :func:`_tensors`."""
     for name, parameter in model.named_parameters():
-        parameter.copy_(like(tensors[f"model.{name}"], parameter))
+        parameter.copy_(sharded_like(tensors[f"model.{name}"], parameter))
         moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
         if moments:
             steps = moments.pop("step")
-            optimizer.state[parameter] = {moment: like(value, parameter) for moment, value in moments.items()}
+            optimizer.state[parameter] = {moment: sharded_like(value, parameter) for moment, value in moments.items()}
             optimizer.state[parameter]["step"] = steps.to(parameter.device) if optimizer.defaults["fused"] else steps

@@ -8,7 +8,7 @@ Sentiment is ../shared/data/nsmc-from-raw (Korean reviews), from the demo checkp
 weights of its shape; entities are ../shared/data/wnut17, from all-MiniLM-L6-v2.  Both sides begin with the same weights
 and have the same rows, hyper-parameters, schedule, fused AdamW, clipping and threads; each puts its batches together in
 its own way, padded to the longest.  Trainer trains transformers' model, and does not log, save, evaluate or draw a bar
-meanwhile; ours writes its journal as always.  Three tables:
+meanwhile; ours writes its metrics log as always.  Three tables:
 
     same order, no dropout   are scores and weights the same?
     dropout                  --seeds runs, each with its own order, head and draws: mean scores, and whether they lie

@@ -23,8 +23,8 @@ from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.run import fix_length, prepare_model, quiet
 from minibert.finetuning.task import Task
 from minibert.pretrained import BertPreTrainedModel
-from minibert.training.distributed import ALONE
-from minibert.training.loop import Run
+from minibert.training.distributed import SINGLE_PROCESS
+from minibert.training.loop import Trainer
 from minibert.training.settings import Settings
 
 OURS, THEIRS = "minibert", "Trainer"
@@ -83,7 +83,7 @@ class Contest:
         return self.task.evaluate(model, self.dev)[self.task.main_score]
 
 
-class Timed(Run):
+class Timed(Trainer):
     """Our loop, with a look at the clock."""
 
     clock: list[float]
@@ -97,10 +97,10 @@ class Timed(Run):
 def train_ours(
     contest: Contest, model: BertPreTrainedModel, examples: TaskExamples, settings: Settings, work: Path
 ) -> Ended:
-    """By minibert; journal and final snapshot as always."""
-    run = Timed(contest.task.objective(model), examples, settings, work, None, ALONE)
+    """By minibert; metrics log and final snapshot as always."""
+    run = Timed(contest.task.objective(model), examples, settings, work, None, SINGLE_PROCESS)
     run.clock = []
-    run.go(OURS)
+    run.run(OURS)
     return Ended(model, run.clock)
 
 
@@ -137,8 +137,8 @@ def arguments(settings: Settings, examples: TaskExamples, work: Path) -> Any:
         per_device_train_batch_size=examples.batch_size, learning_rate=settings.learning_rate,
         lr_scheduler_type="linear", warmup_steps=int(settings.warmup * total), optim="adamw_torch_fused",
         adam_beta1=settings.betas[0], adam_beta2=settings.betas[1], adam_epsilon=settings.eps,
-        weight_decay=settings.weight_decay, max_grad_norm=settings.clip, logging_strategy="no", save_strategy="no",
-        eval_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False,
+        weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm, logging_strategy="no",
+        save_strategy="no", eval_strategy="no", report_to="none", disable_tqdm=True, remove_unused_columns=False,
         logging_nan_inf_filter=False, dataloader_pin_memory=False,
     )  # fmt: skip
 

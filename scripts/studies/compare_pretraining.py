@@ -31,7 +31,7 @@ from minibert.devices import find_device
 from minibert.errors import MinibertError
 from minibert.finetuning import TASKS, finetune
 from minibert.source import DEMO
-from minibert.training.distributed import Workers
+from minibert.training.distributed import Processes
 from minibert.training.settings import Settings
 
 FILES = {
@@ -113,7 +113,7 @@ def tuned(task: str, options: argparse.Namespace, paths: list[Path], scratch: bo
             found = finetune(
                 kind(), options.model, paths[0], folder, paths[1], from_scratch=scratch, fresh_head=not scratch,
                 batch_size=options.batch_size, epochs=options.epochs, learning_rate=rate, seed=seed,
-                save_every=10**9, workers=Workers(device=find_device(options.device)),
+                save_every=10**9, processes=Processes(device=find_device(options.device)),
             )  # fmt: skip
             if found.interrupted:
                 raise KeyboardInterrupt

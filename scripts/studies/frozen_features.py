@@ -24,7 +24,7 @@ from minibert.finetuning.examples import IGNORED, run_rows
 from minibert.finetuning.placing import labels_of
 from minibert.finetuning.scores import entity_scores
 from minibert.tokenizer.windows import TokenRow
-from minibert.training.optimizer import learning_rate
+from minibert.training.optimizer import scheduled_learning_rate
 from minibert.training.settings import Settings
 
 
@@ -158,10 +158,10 @@ def fit(
         order = draw.sample(range(count), count)
         for start in range(0, count, batch_size):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, done, total)
+                group["lr"] = scheduled_learning_rate(settings, done, total)
             optimizer.zero_grad()
             loss(order[start : start + batch_size]).backward()
-            nn.utils.clip_grad_norm_(head.parameters(), settings.clip)
+            nn.utils.clip_grad_norm_(head.parameters(), settings.max_grad_norm)
             optimizer.step()
             bar.update()
             done += 1

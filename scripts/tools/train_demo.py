@@ -25,9 +25,9 @@ from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples, leak_probe
 from minibert.pretraining.run import HELD_OUT, TRAINING, Start, Text, pretrain
 from minibert.pretraining.tokenized import TokenizedText
-from minibert.training.distributed import gather_workers
+from minibert.training.distributed import join_processes
 from minibert.training.loop import Result
-from minibert.training.metrics import NAME, read_journal
+from minibert.training.metrics import NAME, read_metrics
 from minibert.training.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def joined_log(work: Path) -> list[dict[str, Any]]:
     joined: list[dict[str, Any]] = []
     for stage in STAGES:
         before = joined[-1]["step"] if joined else 0
-        entries = thinned(read_journal(work / stage.name))
+        entries = thinned(read_metrics(work / stage.name))
         joined += [{**entry, "step": before + entry["step"]} for entry in entries]
     return joined
 
@@ -334,12 +334,12 @@ def main() -> int:
         demo_text.print_summary(demo_text.prepare(options.data, options.work / "text"))
     lines: list[str] = []
     before: str | None = None  # the stage whose weights are taken
-    with gather_workers(find_device(options.device)) as workers:
+    with join_processes(find_device(options.device)) as processes:
         for stage in STAGES:
             text = text_of(options.work / "text", **stage.layout)
             before = stage.after or before
             start = Start(CONFIG, VOCABULARY, checkpoint=before and options.work / before, dropout=stage.dropout)
-            result = pretrain(text, options.work / stage.name, stage.settings, start=start, workers=workers)
+            result = pretrain(text, options.work / stage.name, stage.settings, start=start, processes=processes)
             if result.interrupted:
                 print(
                     f"{stage.name}: stopped after step {result.steps:,} of {result.total:,}; the same command goes on."

@@ -16,7 +16,7 @@ import pytest
 from minibert.cli import main
 from minibert.commands import finetune as command
 from minibert.finetuning import TASKS, MultiLabel
-from minibert.training.metrics import Journal, read_journal
+from minibert.training.metrics import MetricsLog, read_metrics
 from tests.support.command import mistake
 from tests.support.toy_tasks import TINY, class_rows, write_jsonl, write_toy
 
@@ -53,9 +53,9 @@ def test_a_task_from_data_to_predictions(task: str, tmp_path, capsys) -> None:
     assert report["interrupted"] is False
     assert next(iter(report["scores"])) == TASKS[task].main_score
     run = tmp_path / "run"
-    journal = read_journal(run)
-    assert sum("loss" in entry for entry in journal) == 8
-    assert [entry["step"] for entry in journal if "scores" in entry] == [4, 8]
+    metrics = read_metrics(run)
+    assert sum("loss" in entry for entry in metrics) == 8
+    assert [entry["step"] for entry in metrics if "scores" in entry] == [4, 8]
     assert report["curve"] == str(run / "loss.svg")
     assert "<svg" in (run / "loss.svg").read_text()
 
@@ -145,14 +145,14 @@ def test_interrupted_the_same_command_goes_on(tmp_path, capsys, monkeypatch) -> 
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     assert main(arguments("classify", tmp_path / "whole")) == 0
-    write = Journal.write
+    write = MetricsLog.write
 
-    def pressing(journal: Journal, entry: dict) -> None:
-        write(journal, entry)
+    def pressing(metrics: MetricsLog, entry: dict) -> None:
+        write(metrics, entry)
         if entry["step"] == 3:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Journal, "write", pressing)
+    monkeypatch.setattr(MetricsLog, "write", pressing)
     capsys.readouterr()
     assert main(arguments("classify", tmp_path / "cut")) == 130
     run = tmp_path / "cut" / "run"
@@ -221,7 +221,7 @@ def test_labels_that_do_not_fit_the_head(tmp_path, capsys) -> None:
 
 
 def test_a_rate_that_explodes_says_the_step(tmp_path, capsys) -> None:
-    typed = [*arguments("classify", tmp_path), "--learning-rate", "1e38", "--warmup", "0", "--clip", "0"]
+    typed = [*arguments("classify", tmp_path), "--learning-rate", "1e38", "--warmup", "0", "--max-grad-norm", "0"]
     said = mistake(capsys, typed)
     assert re.search(r"At step \d of 8 the loss is (nan|inf) and the gradient's norm .* \(batch of examples \d", said)
     assert "Lower the learning rate" in said

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from tests.support.command import run
 from tests.support.texts import ENGLISH
 from tests.support.toy_tasks import toy_checkpoint, write_toy
@@ -26,7 +26,7 @@ def typed(workers: int, *arguments: str) -> dict:
 
 def same_but_for_rounding(one: Path, two: Path) -> None:
     assert furthest(*(load_file(folder / "model.safetensors") for folder in (one, two))) < 1e-5
-    pairs = zip(read_journal(one), read_journal(two), strict=True)
+    pairs = zip(read_metrics(one), read_metrics(two), strict=True)
     assert all(ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), abs=1e-5) for ours, theirs in pairs)
 
 

@@ -20,7 +20,7 @@ from minibert.finetuning.labels import label_settings
 from minibert.finetuning.score import Score
 from minibert.finetuning.scores import label_scores
 from minibert.finetuning.texts import LabelledText
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from tests.parity.compare import assert_same_gradients
 from tests.support.toy_tasks import FAST, TINY, WORDS, class_rows, sentence, write_jsonl
 
@@ -188,7 +188,7 @@ def test_micro_batches_of_the_loop_add_up_with_weights(toy, tmp_path) -> None:
     entries = []
     for name, more in (("whole", {}), ("cut", {"micro_tokens": 40})):
         finetune(chosen, toy, train, tmp_path / name, epochs=1, batch_size=16, learning_rate=1e-3, **more)
-        entries.append([entry for entry in read_journal(tmp_path / name) if "loss" in entry])
+        entries.append([entry for entry in read_metrics(tmp_path / name) if "loss" in entry])
     whole, cut = ([entry["loss"] for entry in run] for run in entries)
     assert len(whole) > 1
     assert cut == pytest.approx(whole, rel=2e-5)

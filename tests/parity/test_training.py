@@ -23,7 +23,7 @@ from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.objective import Pretraining
 from minibert.training.examples import seed_of
 from minibert.training.loop import train
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from minibert.training.settings import Settings
 from tests.parity.tolerances import GATHERED_LOSSES, GATHERED_WEIGHTS
 from tests.support.texts import revealing_text, tokenizer
@@ -68,7 +68,7 @@ def plain_loop(model, examples, settings=SETTINGS, loss_of=usual_loss) -> list[f
             loss = loss_of(model(**batch), batch)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
@@ -81,7 +81,7 @@ def our_loop(objective, examples, folder, settings=SETTINGS) -> list[float]:
     """Train our model in place; the losses, their parts added up as transformers adds its own."""
     train(objective, examples, settings, folder)
     names = objective.counts(examples.collate([0], 0))
-    return [float(sum(torch.tensor(entry.get(name, 0.0)) for name in names)) for entry in read_journal(folder)]
+    return [float(sum(torch.tensor(entry.get(name, 0.0)) for name in names)) for entry in read_metrics(folder)]
 
 
 def in_transformers(model, folder, attention="sdpa"):

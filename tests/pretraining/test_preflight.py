@@ -324,7 +324,9 @@ def test_a_rate_of_50_is_warned_of_before_the_work(model, tmp_path, capsys) -> N
     assert said.index("learning_rate is 50") < said.index("Training text: ")
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "epochs", "warmup", "weight_decay", "clip", "save_every", "seed"])
+@pytest.mark.parametrize(
+    "name", ["learning_rate", "epochs", "warmup", "weight_decay", "max_grad_norm", "save_every", "seed"]
+)
 @pytest.mark.parametrize("value", [None, True, "1", math.nan, math.inf, -math.inf, [1]])
 def test_settings_of_a_wrong_kind(name: str, value) -> None:
     with pytest.raises(InputError, match=rf"{name} is .*; it must"):

@@ -17,7 +17,7 @@ from minibert import BertConfig, BertForPreTraining, BertTokenizer
 from minibert.cli import main
 from minibert.errors import InputError
 from minibert.pretraining.run import Start, Text, pretrain
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from minibert.training.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_learns_and_leaves_a_checkpoint_that_transformers_loads(files, tmp_path)
     scores = result.scores
     assert scores["mlm_loss"] < scores["unigram_loss"] - 0.3
     assert 0 < scores["top1"] <= scores["top5"] <= 1
-    evaluations = [entry for entry in read_journal(tmp_path) if "scores" in entry]
+    evaluations = [entry for entry in read_metrics(tmp_path) if "scores" in entry]
     assert len(evaluations) >= 3 and evaluations[-1]["scores"] == scores
     model, tokenizer = BertForPreTraining.from_pretrained(tmp_path), BertTokenizer.from_pretrained(tmp_path)
     assert tokenizer.model_max_length == 48
@@ -102,7 +102,7 @@ def test_gathering_the_masked_positions_changes_nothing_but_rounding(files, tmp_
     settings = Settings(learning_rate=5e-3, steps=12)
     for gather in (True, False):
         pretrain(text, tmp_path / str(gather), settings, start=Start(TINY, vocab_size=80), gather=gather)
-    losses = [[entry["mlm"] for entry in read_journal(tmp_path / str(way)) if "mlm" in entry] for way in (True, False)]
+    losses = [[entry["mlm"] for entry in read_metrics(tmp_path / str(way)) if "mlm" in entry] for way in (True, False)]
     assert losses[0] == pytest.approx(losses[1], abs=2e-5)
 
 
@@ -123,8 +123,8 @@ def test_command_is_interrupted_and_goes_on(files, tmp_path, capsys):
         [sys.executable, "-m", "minibert", *command(files, tmp_path / "parts")],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    journal = tmp_path / "parts/metrics.jsonl"
-    while not journal.exists() or b"\n" not in journal.read_bytes():
+    metrics = tmp_path / "parts/metrics.jsonl"
+    while not metrics.exists() or b"\n" not in metrics.read_bytes():
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
@@ -150,7 +150,7 @@ def test_command_stops_where_it_is_told_to_with_a_checkpoint(files, tmp_path, ca
 def test_command_trains_one_task_alone(files, tmp_path):
     for task, other in (("mlm", "nsp"), ("nsp", "mlm")):
         assert main([*command(files, tmp_path / task, "--task", task, "--shortest", "4"), "--steps", "6"]) == 0
-        entries = read_journal(tmp_path / task)
+        entries = read_metrics(tmp_path / task)
         assert all(task in entry and other not in entry for entry in entries if "loss" in entry)
         assert {"mlm_loss", "nsp_accuracy"} <= entries[-1]["scores"].keys()  # of both
 

@@ -16,7 +16,7 @@ from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.run import HELD_OUT, TRAINING
 from minibert.pretraining.tokenized import TokenizedText
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from tests.support.texts import revealing_documents
 
 STEPS = 4
@@ -75,10 +75,10 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     assert script.main() == 0
     names = [stage.name for stage in script.STAGES]
     assert [start.checkpoint and start.checkpoint.name for start in begun] == [None, *names[:-2], "pairs-again"]
-    journals = {name: [entry for entry in read_journal(work / name) if "loss" in entry] for name in names}
-    assert [len(journals[name]) for name in names] == [STEPS - 1, *[STEPS] * (len(names) - 1)]
+    logs = {name: [entry for entry in read_metrics(work / name) if "loss" in entry] for name in names}
+    assert [len(logs[name]) for name in names] == [STEPS - 1, *[STEPS] * (len(names) - 1)]
     for name in names:
-        assert all(("mlm" in entry) != name.startswith("pairs") for entry in journals[name])
+        assert all(("mlm" in entry) != name.startswith("pairs") for entry in logs[name])
     weights = [load_file(work / name / "model.safetensors") for name in names]
     heads = [tensors["bert.pooler.dense.weight"] for tensors in weights]
     assert not any(torch.equal(before, after) for before, after in pairwise(heads))
@@ -92,7 +92,7 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
         assert torch.equal(tensor, ((first + second) / 2).half()) and not torch.equal(first, second)
     assert BertForPreTraining.from_pretrained(demo).config.hidden_dropout_prob == 0.1
     assert len(BertTokenizer.from_pretrained(demo)) == 300
-    steps = [entry["step"] for entry in read_journal(demo)]
+    steps = [entry["step"] for entry in read_metrics(demo)]
     assert steps == sorted(steps)
     assert "<svg" in (demo / "loss.svg").read_text(encoding="utf-8")
     card = (demo / "README.md").read_text(encoding="utf-8")

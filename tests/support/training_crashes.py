@@ -65,8 +65,8 @@ def anywhere(folder: Path) -> dict:
         if ended(process):
             break
         kills += 1
-        journal = folder / "killed/metrics.jsonl"
-        steps.append(journal.read_bytes().count(b"learning_rate") if journal.exists() else 0)
+        metrics = folder / "killed/metrics.jsonl"
+        steps.append(metrics.read_bytes().count(b"learning_rate") if metrics.exists() else 0)
     return {"kills": kills, "steps": steps, "same": contents(folder / "killed") == contents(folder / "whole")}
 
 

@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at any moment and started again: the same weights, the same journal, to the last bit."""
+"""Killed with SIGKILL at any moment and started again: the same weights, the same metrics log, to the last bit."""
 
 import json
 import os

@@ -71,7 +71,7 @@ def test_it_is_drawn(tmp_path) -> None:
 
 def test_nothing_to_draw_is_a_sentence(tmp_path) -> None:
     pytest.importorskip("matplotlib")
-    with pytest.raises(InputError, match="holds no journal of a run"):
+    with pytest.raises(InputError, match="holds no metrics.jsonl of a run"):
         draw_curves(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("")
     with pytest.raises(InputError, match="has no step yet"):

@@ -23,9 +23,9 @@ from minibert.errors import CheckpointError, InputError, MinibertError, Training
 from minibert.finetuning import finetune
 from minibert.pretraining.run import HELD_OUT, RECORD, TRAINING, Start, Text, has_vocabulary, pretrain
 from minibert.pretraining.tokenized import TokenizedText
-from minibert.training.distributed import ALONE
+from minibert.training.distributed import SINGLE_PROCESS
 from minibert.training.loop import check_identity, json_digest, train
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from minibert.training.optimizer import make_optimizer
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot, snapshots
@@ -107,13 +107,13 @@ def identity_of(folder: Path) -> dict:
 
 
 def test_what_is_loaded_is_what_was_saved(cases, tmp_path) -> None:
-    """Every damage to snapshots, best weights and journal: the state of a snapshot, to the bit, or a sentence."""
+    """Every damage to snapshots, best weights and metrics log: the state of a snapshot, to the bit, or a sentence."""
     folder = Path(shutil.copytree(cases["loop"].parts, tmp_path / "out"))
     identity, draw, model = identity_of(folder), random.Random(0), toy_model(num_hidden_layers=1)
     optimizer = make_optimizer(model, Settings())
 
     def load() -> tuple[Position | None, dict, list]:
-        position = load_snapshot(folder, model, optimizer, ALONE, json_digest(identity))
+        position = load_snapshot(folder, model, optimizer, SINGLE_PROCESS, json_digest(identity))
         return position, weights(model), [value for state in optimizer.state.values() for value in state.values()]
 
     good = {}
@@ -140,7 +140,9 @@ def test_what_is_loaded_is_what_was_saved(cases, tmp_path) -> None:
             outcomes[position.step] += 1
         path.write_bytes(content)
     print(outcomes)
-    assert outcomes["refused"] > LOADED / 10 and outcomes[4] > LOADED / 10  # journal or best weights; the last snapshot
+    assert (
+        outcomes["refused"] > LOADED / 10 and outcomes[4] > LOADED / 10
+    )  # metrics log or best weights; the last snapshot
 
 
 def test_files_that_a_run_prepares_are_made_again(cases, tmp_path) -> None:
@@ -225,7 +227,7 @@ def test_exchanged_files(cases, tmp_path) -> None:
     assert "was made with another held out (True, now False)" in case.goes_on(folder)
 
 
-def test_the_journal_sends_a_run_back_or_stops_it(cases, tmp_path, caplog) -> None:
+def test_the_metrics_log_sends_a_run_back_or_stops_it(cases, tmp_path, caplog) -> None:
     case = cases["loop"]
     content = (case.parts / "metrics.jsonl").read_bytes()
     fourth = content.index(b'"step": 5')
@@ -275,12 +277,12 @@ def test_another_checkpoint_under_the_same_name_is_refused(cases, tmp_path) -> N
         finetune("classify", model, rows, tmp_path / "out", **steps)
 
 
-def test_a_damaged_journal_is_not_drawn(cases, tmp_path) -> None:
+def test_a_damaged_metrics_log_is_not_drawn(cases, tmp_path) -> None:
     content = (cases["loop"].parts / "metrics.jsonl").read_bytes()
     for change in ((b"{", b"["), (b"step", b"stop"), (b"}", b"")):
         (tmp_path / "metrics.jsonl").write_bytes(content.replace(*change, 1))
         with pytest.raises(CheckpointError, match="Line 1 of .*metrics.jsonl is damaged"):
-            read_journal(tmp_path)
+            read_metrics(tmp_path)
 
 
 def test_another_vocabulary_or_other_heldout_files_are_refused(cases, tmp_path) -> None:
@@ -324,13 +326,13 @@ def test_best_weights_stay_as_long_as_a_snapshot_needs_them(tmp_path, caplog) ->
 def test_nan_is_neither_written_nor_read(tmp_path) -> None:
     model = toy_model(num_hidden_layers=1)
     optimizer = make_optimizer(model, Settings())
-    save_snapshot(tmp_path, Position(step=1), model, optimizer, ALONE, 2)
+    save_snapshot(tmp_path, Position(step=1), model, optimizer, SINGLE_PROCESS, 2)
     before = contents(tmp_path)
     with torch.no_grad():
         model.bert.pooler.dense.bias[3] = float("nan")
     for save in (
-        lambda: save_snapshot(tmp_path, Position(step=2), model, optimizer, ALONE, 2),
-        lambda: save_best(tmp_path, 2, model, ALONE),
+        lambda: save_snapshot(tmp_path, Position(step=2), model, optimizer, SINGLE_PROCESS, 2),
+        lambda: save_best(tmp_path, 2, model, SINGLE_PROCESS),
     ):
         with pytest.raises(TrainingError, match="After step 2 model.bert.pooler.dense.bias holds NaN or infinite"):
             save()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from minibert.training.snapshot import snapshots
 from tests.support.command import run
 from tests.support.toy_training import furthest, toy_model
@@ -39,7 +39,7 @@ def test_two_workers_train_as_one(tmp_path, alone, kind, way):
     moved = furthest(expected, {name: p.detach() for name, p in toy_model(seed=3).named_parameters()})
     assert moved > 1e-3
     assert furthest(found, expected) < BOUNDS[kind]
-    ours, theirs = read_journal(folder), read_journal(tmp_path / "two")
+    ours, theirs = read_metrics(folder), read_metrics(tmp_path / "two")
     assert len(ours) == len(theirs) == 20
     assert all(a["loss"] == pytest.approx(b["loss"], abs=BOUNDS[kind]) for a, b in zip(ours, theirs, strict=True))
     held = [int((tmp_path / f"two/held-{rank}.txt").read_text()) for rank in (0, 1)]
@@ -53,7 +53,7 @@ def test_resumed_by_one_worker_what_two_began(tmp_path, alone, way):
     assert snapshots(tmp_path / "two")[0].name == "step-00000012.safetensors"
     found = start(1, tmp_path / "two", "float64")
     assert furthest(found, alone("float64")[1]) < BOUNDS["float64"]
-    assert [entry["step"] for entry in read_journal(tmp_path / "two")] == list(range(1, 21))
+    assert [entry["step"] for entry in read_metrics(tmp_path / "two")] == list(range(1, 21))
 
 
 def test_resumed_by_two_workers_what_one_began(tmp_path, alone):

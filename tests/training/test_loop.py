@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForPreTraining
+from minibert.checkpoint.save import write_safetensors
+from minibert.checkpoint.weights import open_safetensors
 from minibert.errors import CheckpointError, InputError, TrainingError
 from minibert.training.loop import Result, train
-from minibert.training.metrics import read_journal
-from minibert.training.optimizer import learning_rate, make_optimizer
+from minibert.training.metrics import read_metrics
+from minibert.training.optimizer import make_optimizer, scheduled_learning_rate
 from minibert.training.settings import Settings
-from minibert.training.snapshot import snapshots
+from minibert.training.snapshot import OLDER_KEYS, snapshots
 from tests.support.toy_training import Toy, ToyObjective, furthest, same, toy_model, weights
 
 EXAMPLES = Toy()
@@ -61,19 +63,19 @@ def test_loop_is_the_plain_one_to_the_last_bit(tmp_path, dropout):
     model, result = run(tmp_path, dropout=dropout)
     expected, losses = plain_loop(dropout)
     assert result == Result(20, 20, {}, 20)
-    entries = read_journal(tmp_path)
+    entries = read_metrics(tmp_path)
     assert [entry["step"] for entry in entries] == list(range(1, 21))
     assert [torch.tensor(e["mlm"]).add(torch.tensor(e["nsp"])).item() for e in entries] == losses
     assert same(weights(model), weights(expected))
     assert losses[-1] < losses[0] - 0.05
 
 
-@pytest.mark.parametrize("settings", [{"micro_tokens": 50}, {"micro_tokens": 1}, {"recompute": True}])
+@pytest.mark.parametrize("settings", [{"micro_tokens": 50}, {"micro_tokens": 1}, {"gradient_checkpointing": True}])
 def test_memory_savers_change_rounding_alone(tmp_path, settings):
     model, _ = run(tmp_path / "a", examples := Toy(size=8))
     other, _ = run(tmp_path / "b", examples, **settings)
     assert furthest(weights(model), weights(other)) < 2e-4  # after 20 steps of 1e-2; Adam enlarges what it rounds
-    first, second = read_journal(tmp_path / "a"), read_journal(tmp_path / "b")
+    first, second = read_metrics(tmp_path / "a"), read_metrics(tmp_path / "b")
     assert all(a["loss"] == pytest.approx(b["loss"], abs=1e-4) for a, b in zip(first, second, strict=True))
 
 
@@ -89,7 +91,7 @@ def test_micro_batches_do_not_weigh_their_pieces_otherwise_in_float64(tmp_path):
 
 def test_recomputing_is_the_same_to_the_last_bit_with_dropout(tmp_path):
     model, _ = run(tmp_path / "a", dropout=0.1)
-    other, _ = run(tmp_path / "b", dropout=0.1, recompute=True)
+    other, _ = run(tmp_path / "b", dropout=0.1, gradient_checkpointing=True)
     assert same(weights(model), weights(other))
 
 
@@ -146,7 +148,7 @@ def test_best_evaluation_is_kept_across_an_interruption(tmp_path):
     assert (result.kept_step, result.scores) == (15, {"accuracy": 0.9})
     assert same(weights(model), seen[2]) and not same(weights(model), seen[3])
     assert [path.name for path in (tmp_path / "snapshots").glob("best*")] == ["best-00000015.safetensors"]
-    evaluations = [entry for entry in read_journal(tmp_path) if "scores" in entry]
+    evaluations = [entry for entry in read_metrics(tmp_path) if "scores" in entry]
     assert [entry["step"] for entry in evaluations] == [5, 10, 15, 20]
 
 
@@ -189,7 +191,7 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path):
 def test_a_loss_that_is_no_number_stops_before_it_spoils_anything(tmp_path):
     with pytest.raises(TrainingError, match=r"At step \d+ of 20 the loss is .*batch of examples .*Lower the learning"):
         run(tmp_path, learning_rate=1e30)
-    entries = read_journal(tmp_path)
+    entries = read_metrics(tmp_path)
     assert all(math.isfinite(entry["loss"]) for entry in entries)
     for path in snapshots(tmp_path):
         assert all(tensor.isfinite().all() for tensor in load_file(path).values())
@@ -223,12 +225,12 @@ def test_full_disk_leaves_the_last_snapshot(tmp_path, monkeypatch):
 def test_steps_instead_of_epochs_begin_new_ones(tmp_path):
     _, result = run(tmp_path, steps=12, epochs=1)
     assert result.total == 12
-    assert [entry["epoch"] for entry in read_journal(tmp_path)] == [0] * 5 + [1] * 5 + [2] * 2
+    assert [entry["epoch"] for entry in read_metrics(tmp_path)] == [0] * 5 + [1] * 5 + [2] * 2
 
 
 def test_schedule_is_googles():
     settings = Settings(learning_rate=1.0, warmup=0.2)
-    assert [round(learning_rate(settings, done, 10), 4) for done in range(11)] == [
+    assert [round(scheduled_learning_rate(settings, done, 10), 4) for done in range(11)] == [
         0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0,
     ]  # fmt: skip
 
@@ -256,7 +258,36 @@ def test_settings_that_make_no_sense(wrong, sentence):
         Settings(**wrong)
 
 
-def test_journal_holds_plain_json(tmp_path):
+def test_metrics_hold_plain_json(tmp_path):
     run(tmp_path)
     line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
     assert list(line) == ["step", "epoch", "loss", "mlm", "nsp", "learning_rate", "gradient_norm"]
+
+
+def test_a_run_of_0_1_0_is_resumed(tmp_path):
+    """Its run.json has the same settings, and its snapshots have older names."""
+    assert Settings().identity().keys() == {
+        "learning_rate", "epochs", "steps", "warmup", "weight_decay", "betas", "eps", "clip", "seed", "precision",
+        "keep_best", "evaluate_every",
+    }  # fmt: skip
+    whole, _ = run(tmp_path / "whole", dropout=0.1)
+    run(tmp_path / "parts", dropout=0.1, stop_after=7)
+    path = snapshots(tmp_path / "parts")[0]
+    with open_safetensors(path) as file:
+        tensors, about = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    older = {newer: older for older, newer in OLDER_KEYS.items()}
+    state = {older.get(key, key): value for key, value in json.loads(about["state"]).items()}
+    assert {"journal_bytes", "journal_sha256", "workers"} < state.keys()
+    about = {"format": "pt", "run": about["run"], "state": json.dumps(state)}
+    write_safetensors(path, tensors, about, sealed=True)
+    model, result = run(tmp_path / "parts", dropout=0.1)
+    assert result.steps == 20 and len(read_metrics(tmp_path / "parts")) == 20
+    assert same(weights(model), weights(whole))
+    assert (tmp_path / "parts/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_older_names_of_settings():
+    with pytest.warns(DeprecationWarning, match="clip"):
+        assert Settings(clip=2.0).max_grad_norm == 2.0
+    with pytest.warns(DeprecationWarning, match="recompute"):
+        assert Settings(recompute=True).gradient_checkpointing

@@ -1,4 +1,4 @@
-"""The log for TensorBoard: the journal's numbers, each step once, also where a run was killed between two snapshots."""
+"""TensorBoard's log: the numbers of metrics.jsonl, each step once, also where a run was killed between snapshots."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 
 from minibert.errors import MissingExtraError
 from minibert.training.loop import train
-from minibert.training.metrics import read_journal
+from minibert.training.metrics import read_metrics
 from minibert.training.settings import Settings
 from tests.support.toy_training import Toy, ToyObjective, toy_model
 
@@ -34,14 +34,14 @@ def test_every_step_stands_there_once(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with pytest.raises(RuntimeError, match="killed"):
         run(tmp_path, Killed())
-    assert [entry["step"] for entry in read_journal(tmp_path) if "loss" in entry] == list(range(1, 9))
+    assert [entry["step"] for entry in read_metrics(tmp_path) if "loss" in entry] == list(range(1, 9))
     run(tmp_path, Toy())
     found = events.EventAccumulator(str(tmp_path / "tensorboard"))
     found.Reload()
-    journal = read_journal(tmp_path)
+    entries = read_metrics(tmp_path)
     assert set(found.Tags()["scalars"]) == {"loss", "mlm", "nsp", "learning_rate", "gradient_norm", "accuracy"}
     for name in ("loss", "nsp"):
-        expected = [(entry["step"], entry[name]) for entry in journal if name in entry]
+        expected = [(entry["step"], entry[name]) for entry in entries if name in entry]
         values = [(event.step, event.value) for event in found.Scalars(name)]
         assert [step for step, _ in values] == [step for step, _ in expected] == list(range(1, 21))
         assert [value for _, value in values] == pytest.approx([value for _, value in expected], rel=1e-6)
