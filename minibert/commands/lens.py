@@ -108,6 +108,7 @@ def _entries(found: "Trace", options: argparse.Namespace) -> Iterator[dict[str, 
             continue
         entry: dict[str, object] = {"step": number, "point": name, "formula": point.formula}
         entry |= {"shape": list(value.shape), **asdict(Summary.of(value))}
+        entry["spread"] = entry["std"]  # older name, until 0.3
         if options.head is not None or options.token is not None:
             entry["rows"] = [asdict(row) for row in rows_of(value, options.head, options.token)]
         yield entry

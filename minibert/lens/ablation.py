@@ -1,7 +1,6 @@
-"""ablate_heads: what is lost without each head, one at a time.
+"""ablate_heads: how a metric of the output changes when one attention head is ablated.
 
-After Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3.2: a head's context is taken away, the
-rest of the model stays, and a measure of the output is taken again.
+After Michel et al. 2019, "Are Sixteen Heads Really Better than One?", section 3.2.
 """
 
 from collections.abc import Callable
@@ -21,17 +20,18 @@ from minibert.watch import Watch
 def ablate_heads(
     model: nn.Module, inputs: Inputs, metric: Callable[[Any], float | Tensor], how: str = "zero"
 ) -> Tensor:
-    """How much ``metric`` changes when each head is taken away: (L, N) float64, ablated − whole.
+    """The change of ``metric`` when each head is ablated alone: (L, N) float64, ablated − original.
 
     Args:
-        model: any model of minibert, in the mode it is in.
+        model: any model of minibert; its mode is kept.
         inputs: what the tokenizer returned.
-        metric: a number for the model's output, such as ``lambda outputs: outputs.logits[0, 5, 1996]``.
-        how: ``"zero"``: the head writes nothing.  ``"mean"``: it writes, at every token, its mean over the tokens of
-            this batch (padding does not count), so that what it writes anyway stays.
+        metric: a function from the model's output to one number, such as
+            ``lambda outputs: outputs.logits[0, 5, 1996]``.
+        how: ``"zero"`` replaces the head's context by zeros; ``"mean"`` replaces it by its mean over the tokens of this
+            batch, without padding.
 
-    Runs the model L · N + 1 times, without gradients.  Raises InputError for another ``how``
-    and for a ``metric`` that gives no number.
+    Runs the model L · N + 1 times, without gradients.  Raises InputError for another ``how`` and for a ``metric`` that
+    returns no number.
     """
     if how not in ("zero", "mean"):
         raise InputError(f"how is {how!r}; heads are ablated by 'zero' or by 'mean'.")
@@ -43,19 +43,19 @@ def ablate_heads(
     heads = model.config.num_attention_heads
     table = torch.zeros(len(layers), heads, dtype=torch.float64)
     with torch.no_grad(), tqdm(total=table.numel(), desc="heads", unit="head", disable=None) as progress:
-        with Watch(model, lambda _name, value: value, ()):  # written-out attention here as there
-            whole = measured(metric, model(**arguments, return_dict=True))
+        with Watch(model, lambda _name, value: value, ()):  # eager attention, as in the edited runs
+            original = measured(metric, model(**arguments, return_dict=True))
         for layer, point in enumerate(layers):
             for head in range(heads):
                 change = zero_head(head) if how == "zero" else mean_head(head, attention_mask=padding)
                 with edit(model, point, change):
-                    table[layer, head] = measured(metric, model(**arguments, return_dict=True)) - whole
+                    table[layer, head] = measured(metric, model(**arguments, return_dict=True)) - original
                 progress.update()
     return table
 
 
 def measured(metric: Callable[[Any], float | Tensor], outputs: Any) -> float:
-    """What ``metric`` says of the outputs; InputError unless it is one number."""
+    """``metric`` of the outputs; InputError unless it is one number."""
     if not callable(metric):
         raise InputError(f"metric is {metric!r:.80}; expected a function of the model's outputs.")
     number = metric(outputs)

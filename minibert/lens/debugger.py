@@ -1,7 +1,7 @@
-"""A small debugger for a run of the model: the commands of ``minibert step``, one line each.
+"""A small debugger for a forward pass: the commands of ``minibert step``, one line each.
 
-It reads lines and says lines, and knows no terminal; the words are looked up and the numbers read one by one, never
-evaluated.  Start with :meth:`Debugger.obey`.
+It takes and returns lines of text and does not depend on a terminal.  Commands are parsed, never evaluated.  Start with
+:meth:`Debugger.obey`.
 """
 
 import math
@@ -24,7 +24,7 @@ from minibert.tables import table
 HELP = """\
 next [N]         one step on, or N
 layer            on to the next layer; after the last, to what follows it
-until POINT      on to this point; ** stands for any letters: until **.3.attention.self.probabilities
+until POINT      on to this point; ** stands for any characters: until **.3.attention.self.probabilities
 print [PLACE]    the numbers; of a place in the tensor: print [0, 2, :5]
 edit CHANGE      zero, scale 0.5, noise 0.1, noise 0.1 seed 7; for a part: edit head 3 zero, edit token 2 scale 2
 continue         on to the end
@@ -34,12 +34,12 @@ The first letter will do. An empty line repeats next, layer or until."""
 
 
 class Debugger:
-    """One run, stopped at each value, and what the user does to it."""
+    """One run that stops at each value, and the edits made to it."""
 
     def __init__(self, model: BertPreTrainedModel, inputs: Inputs, say: Callable[[str], None]) -> None:
-        """``say`` is given what there is to tell, in lines."""
+        """``say`` is called with each message."""
         self.model, self.inputs, self.say = model, inputs, say
-        self.names = list(trace(model, inputs))  # what this run computes, in order: a run before the run
+        self.names = list(trace(model, inputs))  # the points of this run, in order, from a run in advance
         self.walk = walk(model, inputs)
         self.step: Step | None = None
         self.edits: list[dict[str, str]] = []
@@ -59,7 +59,7 @@ class Debugger:
         self._go(lambda _step: True)
 
     def obey(self, line: str) -> None:
-        """Do what one line says; InputError, in a sentence, when it cannot be done."""
+        """Execute one command; InputError if it cannot be done."""
         word, _, rest = (line.strip() or self._last).partition(" ")
         names = [name for name in self._commands if name.startswith(word)]
         if not names:
@@ -84,15 +84,15 @@ class Debugger:
         """``until POINT``."""
         if not rest:
             raise InputError("Until which point? For example: until **.probabilities")
-        wanted = set(select(self.model, rest)) & set(self.names[self._current().number :])
-        if not wanted:
+        remaining = set(select(self.model, rest)) & set(self.names[self._current().number :])
+        if not remaining:
             raise InputError(f"{rest} does not come any more in this run, which goes only forward.")
-        self._go(lambda step: step.name in wanted)
+        self._go(lambda step: step.name in remaining)
 
     def print(self, rest: str) -> None:
         """``print [PLACE]``."""
         value = self._current().value
-        part = value if not rest else at_place(value, rest)
+        part = value if not rest else part_of(value, rest)
         self.say(f"{shape_text(part)}; {Summary.of(part)}\n{part}" if part.dim() else f"{part.item():.9g}")
 
     def edit(self, rest: str) -> None:
@@ -112,7 +112,7 @@ class Debugger:
         return self.step
 
     def _go(self, arrived: Callable[[Step], bool]) -> None:
-        """On to the first step where ``arrived``, or to the end."""
+        """Continue to the first step where ``arrived`` is true, or to the end."""
         for step in self.walk:
             self.step = step
             if arrived(step):
@@ -125,10 +125,10 @@ class Debugger:
         self._compare()
 
     def _compare(self) -> None:
-        """Beside the same run without edits, both written out."""
-        plain, outputs = trace(self.model, self.inputs, points="/*").outputs, self.walk.outputs
-        assert plain is not None and outputs is not None
-        self.differences = list(compare_outputs(outputs, plain))
+        """Compare with the same run without edits, both with eager attention."""
+        original, outputs = trace(self.model, self.inputs, points="/*").outputs, self.walk.outputs
+        assert original is not None and outputs is not None
+        self.differences = compare_outputs(outputs, original)
         rows = [
             (entry["output"], entry["shape"], f"{entry['largest']:.4g}", f"{entry['relative']:.4g}")
             for entry in self.differences
@@ -138,20 +138,20 @@ class Debugger:
         self.say(table(("output", "shape", "max |Δ|", "|Δ| / |whole|"), rows, right=("max |Δ|", "|Δ| / |whole|")))
 
 
-def compare_outputs(found: ModelOutput, plain: ModelOutput) -> list[dict[str, object]]:
-    """For every tensor of the output: the largest difference, and the norm of all beside that of the plain run's."""
+def compare_outputs(edited: ModelOutput, original: ModelOutput) -> list[dict[str, object]]:
+    """For every tensor of the output: the largest difference, and the relative norm of the difference."""
     entries: list[dict[str, object]] = []
-    for name, value in found.items():
+    for name, value in edited.items():
         if isinstance(value, Tensor):
-            expected = plain[name].double()
-            delta = value.double() - expected
-            entry = {"largest": delta.abs().max().item(), "relative": (delta.norm() / expected.norm()).item()}
+            before = original[name].double()
+            delta = value.double() - before
+            entry = {"largest": delta.abs().max().item(), "relative": (delta.norm() / before.norm()).item()}
             entries.append({"output": name, "shape": shape_text(value), **entry})
     return entries
 
 
-def at_place(value: Tensor, text: str) -> Tensor:
-    """``value[0, 2, :5]`` for the text ``[0, 2, :5]``: whole numbers and slices; InputError for anything else."""
+def part_of(value: Tensor, text: str) -> Tensor:
+    """``value[0, 2, :5]`` for the text ``[0, 2, :5]``: integers and slices; InputError for anything else."""
     inside = re.fullmatch(r"\[(.*)\]", text.strip())
     if inside is None:
         raise InputError(f"A place is written in brackets, as [0, 2, :5]; found {text!r}.")
@@ -173,25 +173,25 @@ def at_place(value: Tensor, text: str) -> Tensor:
 
 def changed(value: Tensor, text: str) -> Tensor:
     """``value`` after ``[head N] [token N] (zero | scale X | noise X [seed S])``; InputError for anything else."""
-    found = re.fullmatch(
+    parts = re.fullmatch(
         r"(?:head (?P<head>\d+) ?)?(?:token (?P<token>\d+) ?)?"
         r"(?:(?P<zero>zero)|scale (?P<scale>\S+)|noise (?P<noise>\S+)(?: seed (?P<seed>\d+))?)",
         " ".join(text.split()),
     )
-    if found is None:
+    if parts is None:
         raise InputError(
             f"{text!r} is no change: write zero, scale 0.5, noise 0.1 or noise 0.1 seed 7; "
             "with head 3 or token 2 in front, or both, for that part alone."
         )
-    if found["zero"]:
+    if parts["zero"]:
         new = torch.zeros_like(value)
-    elif found["scale"]:
-        new = value * _number(found["scale"])
+    elif parts["scale"]:
+        new = value * _number(parts["scale"])
     else:
-        generator = torch.Generator().manual_seed(int(found["seed"] or 0))
+        generator = torch.Generator().manual_seed(int(parts["seed"] or 0))
         noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-        new = value + noise.to(value.device) * _number(found["noise"])
-    head, token = (None if found[part] is None else int(found[part]) for part in ("head", "token"))
+        new = value + noise.to(value.device) * _number(parts["noise"])
+    head, token = (None if parts[name] is None else int(parts[name]) for name in ("head", "token"))
     return patch(new, heads=head, tokens=token)(value)
 
 

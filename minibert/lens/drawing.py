@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from minibert.errors import InputError
@@ -34,7 +35,7 @@ FONTS = (
 LABELLED = 40  # tokens in a picture of one panel; more would be written over each other
 NARROW = 24  # tokens in one of several panels
 MANY = 16  # panels; in more of them there are no labels, all heads of all layers are for a glance
-UNIT = "movement for each unit of noise"
+UNIT = "change per unit of noise"
 
 
 @older_arguments
@@ -47,16 +48,16 @@ def draw_attention(
     head: int | None = None,
     text: int = 0,
 ) -> Any:
-    """Who looks at whom: a picture of one head, of a layer's heads, or of all heads of all layers.
+    """Draw the attention of one head, of the heads of one layer, or of all heads of all layers.
 
     Args:
         trace: what :func:`minibert.trace` returned; only the points ``**.attention.self.probabilities`` are needed.
-        path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
-        tokens: the pieces, as labels; default numbers.
+        path: the file to write, with the ending .png, .svg or .pdf; default: no file.
+        tokens: the labels; default numbers.
         layer, head: which, from 0; default all.
         text: the row of the batch.
 
-    Returns the matplotlib figure, which a notebook shows.  Warns when no font here has some of the letters.  Raises
+    Returns the matplotlib figure, which a notebook shows.  Warns about characters that no installed font has.  Raises
     InputError, MissingExtraError.
     """
     maps = [value for name, value in trace.items() if name.endswith(".attention.self.probabilities")]
@@ -70,7 +71,7 @@ def draw_attention(
     if len(labels) != T:
         raise InputError(f"There are {len(labels)} tokens for attention over {T}.")
     across = len(heads) if len(layers) > 1 else math.ceil(math.sqrt(len(heads)))
-    return _draw(panels, path, labels, labels, across, ("looks from", "to", "probability"), top=1.0)
+    return _draw(panels, path, labels, labels, across, ("query", "key", "probability"), top=1.0)
 
 
 @older_arguments
@@ -82,18 +83,17 @@ def draw_sensitivity(
     layers: Iterable[int] | None = None,
     text: int = 0,
 ) -> Any:
-    """How much each token moves when one is disturbed: a picture with a panel for each watched point.
+    """Draw how much each token changes when one is perturbed, with one panel per measured point.
 
     Args:
         sensitivity: what :func:`minibert.sensitivity` or :func:`minibert.exact_sensitivity` returned.
-        path: the file; its ending says the format: .png, .svg or .pdf.  Default: none is written.
-        tokens: the pieces, as labels; default those that ``sensitivity`` knows, or numbers.
-        layers: which of the watched points, from 0; default all.
-        text: which text, when there are several.
+        path: the file to write, with the ending .png, .svg or .pdf; default: no file.
+        tokens: the labels; default the tokens in ``sensitivity``, or numbers.
+        layers: which of the measured points, from 0; default all.
+        text: which text, if there are several.
 
-    Returns the matplotlib figure, which a notebook shows.  The scale ends at the largest movement of another token;
-    what a token does to itself is more.  Warns when no font here has some of the letters.  Raises InputError,
-    MissingExtraError.
+    Returns the matplotlib figure, which a notebook shows.  The scale ends at the largest value off the diagonal.  Warns
+    about characters that no installed font has.  Raises InputError, MissingExtraError.
     """
     if sensitivity.maps.dim() == 4:
         sensitivity = sensitivity.text(text)
@@ -102,26 +102,16 @@ def draw_sensitivity(
     labels = [visible(token) for token in known]
     if len(labels) != T:
         raise InputError(f"There are {len(labels)} tokens for tables of {T}.")
-    shown = (
-        range(len(sensitivity.points))
-        if layers is None
-        else [chosen("map", n, len(sensitivity.points))[0] for n in layers]
-    )
-    panels = [(sensitivity.points[number], sensitivity.maps[number]) for number in shown]
+    panels = list(zip(sensitivity.points, sensitivity.maps, strict=True))
+    if layers is not None:
+        panels = [panels[chosen("map", layer, len(panels))[0]] for layer in layers]
     rows = [" ".join(labels[i] for i in group) for group in sensitivity.positions]
-    beside = [
-        table[row, j].item()
-        for _, table in panels
-        for row, group in enumerate(sensitivity.positions)
-        for j in range(T)
-        if j not in group and not table[row, j].isnan()
-    ]
-    top = max(beside, default=0.0) or 1.0
-    return _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("disturbed", "moves", UNIT), top)
+    top = largest([table for _, table in panels], sensitivity.positions)[0] or 1.0
+    return _draw(panels, path, rows, labels, math.ceil(math.sqrt(len(panels))), ("perturbed", "changed", UNIT), top)
 
 
 def chosen(what: str, number: int | None, size: int) -> list[int]:
-    """The number alone, or all; InputError for one that is not there."""
+    """``number`` alone, or all numbers if it is None; InputError if it is out of range."""
     if number is not None and not 0 <= number < size:
         raise InputError(f"There is no {what} {number}: there are 0 to {size - 1}.")
     return list(range(size)) if number is None else [number]
@@ -133,7 +123,7 @@ def _draw(
     rows: Sequence[str],
     columns: Sequence[str],
     across: int,
-    said: tuple[str, str, str],  # beside the rows, below the columns, beside the colours
+    names: tuple[str, str, str],  # of the rows, the columns, the colours
     top: float,
 ) -> Any:
     """Panels of (R, T) values from 0 to ``top``, ``across`` in a line, with one colour bar; the figure."""
@@ -150,38 +140,38 @@ def _draw(
         figure = new_figure(size)
         grid = figure.subplots(down, across, squeeze=False)
         image: Any = None
-        for number, place in enumerate(grid.flat):
+        for number, axes in enumerate(grid.flat):
             if number >= len(panels):
-                place.set_axis_off()
+                axes.set_axis_off()
                 continue
             title, values = panels[number]
-            image = place.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap=colours)
-            place.set_title(title, fontsize=8, parse_math=False)
-            _label(place, rows, columns, at_most)
-            place.set_ylabel(said[0] if number % across == 0 else "", fontsize=7)
-            place.set_xlabel(said[1] if number + across >= len(panels) else "", fontsize=7)
+            image = axes.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap=colours)
+            axes.set_title(title, fontsize=8, parse_math=False)
+            _label(axes, rows, columns, at_most)
+            axes.set_ylabel(names[0] if number % across == 0 else "", fontsize=7)
+            axes.set_xlabel(names[1] if number + across >= len(panels) else "", fontsize=7)
         over = any((table.nan_to_num() > top * 1.0001).any() for _, table in panels)
         bar = figure.colorbar(image, ax=grid, shrink=0.6, extend="max" if over else "neither")
         bar.ax.tick_params(labelsize=7)
-        bar.set_label(said[2], fontsize=7)
+        bar.set_label(names[2], fontsize=7)
         if path is not None:
             write_picture(figure, path)
     return figure
 
 
-def _label(place: Any, rows: Sequence[str], columns: Sequence[str], at_most: int) -> None:
-    """Tokens beside and below a panel, numbers where they have no room."""
-    for axis, labels, turn in ((place.yaxis, rows, 0), (place.xaxis, columns, 90)):
+def _label(axes: Any, rows: Sequence[str], columns: Sequence[str], at_most: int) -> None:
+    """Label a panel with tokens, or with numbers if there are more than ``at_most``."""
+    for axis, labels, turn in ((axes.yaxis, rows, 0), (axes.xaxis, columns, 90)):
         if len(labels) <= at_most:
             axis.set_ticks(range(len(labels)))
             axis.set_ticklabels(labels, fontsize=7, rotation=turn, parse_math=False)
-    place.tick_params(length=0, labelsize=7)
+    axes.tick_params(length=0, labelsize=7)
 
 
 def fonts_for(letters: str) -> list[str]:
-    """Font families that together have every letter: matplotlib's own, then those of this machine that add some.
+    """Font families that together have all ``letters``: matplotlib's own, then installed ones that add some.
 
-    Warns in a sentence about letters that no font here has; they are drawn as boxes.
+    Warns about letters that no installed font has; they are drawn as boxes.
     """
     matplotlib = need_matplotlib()
     files = {font.name: font.fname for font in reversed(matplotlib.font_manager.fontManager.ttflist)}
@@ -207,7 +197,7 @@ def fonts_for(letters: str) -> list[str]:
 
 
 def _drawn_by(matplotlib: Any, file: str, letters: set[str]) -> set[str]:
-    """Those of ``letters`` that the font in ``file`` has; none, where it cannot be read."""
+    """Those of ``letters`` that the font in ``file`` has; none if it cannot be read."""
     try:
         font = matplotlib.font_manager.get_font(file)
     except (OSError, RuntimeError):
@@ -221,24 +211,28 @@ LONGEST = 14  # cells of a terminal for a token
 GAP = "   "
 
 
+def largest(maps: Sequence[Tensor], groups: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """The largest value outside each row's own group, and the largest of all; at least 0, without NaN."""
+    values = torch.stack(list(maps)).double().cpu().nan_to_num()  # (maps, R, T)
+    own = torch.zeros(values.shape[1:], dtype=torch.bool)
+    for row, group in enumerate(groups):
+        own[row, list(group)] = True
+    return float(values.masked_fill(own, 0.0).max()), float(values.max())
+
+
 @dataclass(frozen=True)
 class Scale:
-    """Values from 0 to ``top`` as shades or colours; those above it as the last."""
+    """Values from 0 to ``top`` as shades or colours; larger values are shown as ``top``."""
 
     top: float
-    highest: float  # of all values, the diagonal too
+    highest: float  # of all values, with the diagonal
     colours: bool
 
     @classmethod
     def of(cls, maps: Sequence[Tensor], groups: Sequence[Sequence[int]], colours: bool) -> "Scale":
-        """The scale for all ``maps`` (R, T), their rows being the positions ``groups``."""
-        beside, every = 0.0, 0.0
-        for table in maps:
-            for group, row in zip(groups, table.tolist(), strict=True):
-                known = [(j, value) for j, value in enumerate(row) if not math.isnan(value)]
-                every = max([every, *(value for _, value in known)])
-                beside = max([beside, *(value for j, value in known if j not in group)])
-        return cls(beside or every or 1.0, every, colours)
+        """The scale for all ``maps`` (R, T), whose rows are the positions ``groups``."""
+        off_diagonal, highest = largest(maps, groups)
+        return cls(off_diagonal or highest or 1.0, highest, colours)
 
     def cell(self, value: float, cells: int) -> str:
         """One value, ``cells`` wide."""
@@ -250,7 +244,7 @@ class Scale:
         return SHADES[math.ceil(share * (len(SHADES) - 1) - 0.5)] * cells
 
     def legend(self) -> str:
-        """What the shades stand for."""
+        """The values of the shades."""
         levels = len(RAMP if self.colours else SHADES) - 1
         shades = "".join(self.cell(self.top * level / levels, 2) for level in range(levels + 1))
         over = f"; all above as {self.top:.3g}, up to {self.highest:.3g}" if self.highest > self.top else ""
@@ -267,10 +261,10 @@ def draw_blocks(
     *,
     diagonal: bool = False,
 ) -> str:
-    """The maps (R, T each) under their titles, in lines of at most ``columns`` cells, and the legend.
+    """The maps (R, T) under their titles, in lines of at most ``columns`` cells, and the legend.
 
-    ``groups``: the positions of each row.  ``diagonal``: the scale ends at the largest value of all.  Where a block is
-    wider than ``columns``, it shows the first tokens that fit, and says so.
+    ``groups``: the positions of each row.  ``diagonal``: the scale includes the diagonal.  A map that is wider than
+    ``columns`` shows the first tokens that fit, and a note.
     """
     scale = Scale.of(maps, [()] * len(groups) if diagonal else groups, colours)
     labels = [row_label(group, tokens) for group in groups]
@@ -302,12 +296,12 @@ def draw_blocks(
 
 
 def row_label(group: Sequence[int], tokens: Sequence[str]) -> str:
-    """``3 york``, ``3+4 york city``; cut where it is long."""
+    """``3 york``, ``3+4 york city``; cut to LONGEST cells."""
     return fitting(f"{'+'.join(map(str, group))} {' '.join(visible(tokens[i]) for i in group)}", LONGEST)
 
 
 def fitting(text: str, cells: int) -> str:
-    """``text``, or its beginning, in ``cells`` cells of a terminal."""
+    """``text``, or its beginning and an ellipsis, in at most ``cells`` cells of a terminal."""
     if width(text) <= cells:
         return text
     while text and width(text) > cells - 1:
@@ -316,7 +310,7 @@ def fitting(text: str, cells: int) -> str:
 
 
 def numbers(count: int, cells: int) -> str:
-    """The columns' numbers; every tenth where a cell has no room for one."""
+    """The numbers of the columns; every tenth if a cell is one character wide."""
     if cells > 1:
         return "".join(str(number).rjust(cells) for number in range(count))
     marks = [" "] * count

@@ -1,12 +1,12 @@
-"""edit: change any value while the model computes, and everything after it follows.
+"""edit: replace any value during the forward pass; everything computed after it uses the new value.
 
-    with edit(model, "encoder.layer.3.attention.self.context_heads", zero_head(2)):
+    with edit(model, "encoder.layer.3.attention.self.context_heads", zero_head(2)):  # ablation
         outputs = model(**inputs)  # without head 2 of layer 3
 
-    with edit(model, {"encoder.layer.5": other["encoder.layer.5"]}):  # a trace of another run: activation patching
+    with edit(model, {"encoder.layer.5": other["encoder.layer.5"]}):  # activation patching, from a trace of another run
         outputs = model(**inputs)
 
-A change is a tensor to put there, or a function of the value.  The functions below make the usual ones.
+A change is a tensor, or a function of the value.  The functions below make the usual ones.
 """
 
 import warnings
@@ -22,44 +22,44 @@ from minibert.lens.tracing import watchable
 from minibert.points import names_in, select
 from minibert.watch import Watch
 
-Change = Callable[[Tensor], Tensor | None] | Tensor  # None from a function: leave it
+Change = Callable[[Tensor], Tensor | None] | Tensor  # a function that returns None keeps the value
 
 
 @contextmanager
 def edit(
     model: nn.Module, point: str | Iterable[str] | Mapping[str, Change], change: Change | None = None
 ) -> Iterator[None]:
-    """Within the block, the model goes on with ``change`` in place of the value at ``point``.
+    """Within the block, the model continues with ``change`` in place of the value at ``point``.
 
     Args:
-        model: any model of minibert.  The attention is written out within the block, so that it has scores.
-        point: a point's name or several, with ``*`` and ``**`` as in :func:`minibert.points.select`; or a mapping
-            from such to changes.
-        change: a tensor of the value's shape and dtype, or a function that is given the value and returns such a
-            tensor, or None to leave it.  It may run the model itself: this edit is suspended meanwhile.
+        model: any model of minibert.  Within the block its attention is eager, so that there are scores to edit.
+        point: one or several names of points, with ``*`` and ``**`` as in :func:`minibert.points.select`; or a mapping
+            from names to changes.
+        change: a tensor with the shape and dtype of the value; or a function of the value that returns such a tensor,
+            or None to keep the value.  The function may run the model: this edit is suspended meanwhile.
 
-    Where several edits meet, the one opened first acts first (in a mapping: the one that stands first), and the next
-    is given its result.  Only this thread's runs are edited.  Raises InputError for an unknown point, and in the run
-    for a change that does not fit; warns when the block ends and a point was never computed in it.
+    Several edits of one point act in the order in which they were opened (in a mapping: in its order), each on the
+    result of the one before.  Only runs of this thread are edited.  Raises InputError for an unknown point, and during
+    the run for a change that does not fit; warns at the end of the block about points that were never computed in it.
     """
     if getattr(model, "_orig_mod", model) is not model:
         raise InputError("A compiled model does not come by its points; edit and run the model that was compiled.")
     model = watchable(model)
     changes: dict[str, list[Change]] = {}
-    for names, given in (point if isinstance(point, Mapping) else {_key(point): change}).items():
-        if given is None:
+    for names, new in (point if isinstance(point, Mapping) else {_key(point): change}).items():
+        if new is None:
             raise InputError(f"There is no change given for {names}: edit(model, point, change).")
-        if not isinstance(given, Tensor) and not callable(given):
-            raise InputError(f"The change given for {names} is {given!r:.80}; expected a tensor or a function of one.")
+        if not isinstance(new, Tensor) and not callable(new):
+            raise InputError(f"The change given for {names} is {new!r:.80}; expected a tensor or a function of one.")
         for name in select(model, names):
-            changes.setdefault(name, []).append(given)
+            changes.setdefault(name, []).append(new)
     missed = set(changes)
 
     def apply(name: str, value: Tensor) -> Tensor:
         missed.discard(name)
-        for given in changes[name]:
-            new = given if isinstance(given, Tensor) else given(value)
-            value = value if new is None else fitting(name, value, new)
+        for one in changes[name]:
+            new = one if isinstance(one, Tensor) else one(value)
+            value = value if new is None else check_replacement(name, value, new)
         return value
 
     with Watch(model, apply, frozenset(changes)):
@@ -77,29 +77,29 @@ def _key(point: str | Iterable[str]) -> str | tuple[str, ...]:
     return point if isinstance(point, str) else tuple(names_in(point))
 
 
-def fitting(name: str, value: Tensor, new: object) -> Tensor:
-    """``new``, when it can stand in place of ``value``; InputError when it cannot."""
+def check_replacement(name: str, value: Tensor, new: object) -> Tensor:
+    """``new``, if it has the shape, dtype and device of ``value``; InputError otherwise."""
     if not isinstance(new, Tensor):
         raise InputError(f"The change at {name} gave a {type(new).__name__}; expected a tensor, or None to leave it.")
-    for what, found, expected in (
+    for what, actual, expected in (
         ("shape", tuple(new.shape), tuple(value.shape)),
         ("dtype", new.dtype, value.dtype),
         ("device", new.device, value.device),
     ):
-        if found != expected:
-            raise InputError(f"The change at {name} gave {what} {found}, expected {expected} as the value there has.")
+        if actual != expected:
+            raise InputError(f"The change at {name} gave {what} {actual}, expected {expected} as the value there has.")
     return new
 
 
 def zero_head(*heads: int) -> Callable[[Tensor], Tensor]:
-    """Zeros for these heads of a value (B, N, T, …): at ``context_heads``, what they would have written."""
+    """Zero ablation: zeros for these heads of a value (B, N, T, …), such as ``context_heads``."""
     return lambda value: torch.where(_chosen(value, None, heads), value.new_zeros(()), value)
 
 
 def mean_head(*heads: int, attention_mask: Tensor | None = None) -> Callable[[Tensor], Tensor]:
-    """For these heads of a value (B, N, T, D), its mean over all tokens of the batch in place of each token's own.
+    """Mean ablation: for these heads of a value (B, N, T, D), the mean over all tokens of the batch.
 
-    ``attention_mask`` (B, T): padding, where it is 0, does not count.
+    ``attention_mask`` (B, T) excludes padding, where it is 0, from the mean.
     """
 
     def change(value: Tensor) -> Tensor:
@@ -117,10 +117,10 @@ def mean_head(*heads: int, attention_mask: Tensor | None = None) -> Callable[[Te
 def patch(
     value: Tensor, *, tokens: int | Sequence[int] | None = None, heads: int | Sequence[int] | None = None
 ) -> Callable[[Tensor], Tensor]:
-    """Another run's value, or one of your own, in place of this run's: everywhere, or for some tokens or heads.
+    """Activation patching: replace a value by ``value``, everywhere or for some tokens or heads.
 
-    ``value`` has the shape of what it replaces, or one that stretches to it (1 where it is the same for all).  Tokens
-    are the second to last dimension: of (B, N, T, T), those that ask.
+    The shape of ``value`` is that of the value it replaces, or expands to it.  Tokens are the second to last dimension:
+    of (B, N, T, T), the queries.
     """
     if not isinstance(value, Tensor):
         raise InputError(f"A patch is {value!r:.80}; expected a tensor.")
@@ -136,7 +136,7 @@ def patch(
 
 
 def force_attention(pattern: Tensor, *, heads: int | Sequence[int] | None = None) -> Callable[[Tensor], Tensor]:
-    """At ``attention.self.probabilities``: who looks at whom, (T, T), (N, T, T) or (B, N, T, T); each row sums to 1."""
+    """Set ``attention.self.probabilities`` to ``pattern``: (T, T), (N, T, T) or (B, N, T, T); each row sums to 1."""
     if not isinstance(pattern, Tensor) or pattern.dim() < 2 or not pattern.is_floating_point():
         raise InputError(
             f"An attention pattern is {pattern!r:.80}; expected a tensor (T, T), (N, T, T) or (B, N, T, T)."
@@ -147,7 +147,7 @@ def force_attention(pattern: Tensor, *, heads: int | Sequence[int] | None = None
 
 
 def _chosen(value: Tensor, tokens: int | Sequence[int] | None, heads: int | Sequence[int] | None) -> Tensor:
-    """True at these tokens and heads of ``value``, in a shape that stretches to its."""
+    """True at these tokens and heads of ``value``, in a shape that expands to that of ``value``."""
     chosen = torch.ones((), dtype=torch.bool, device=value.device)
     for what, numbers, dim, expected in (("token", tokens, -2, 3), ("head", heads, -3, 4)):
         if numbers is None:

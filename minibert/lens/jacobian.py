@@ -1,20 +1,19 @@
-"""The exact limit of noise: how much output j moves when input i is moved by nearly nothing.
+"""The exact limit of noise: the norms of the blocks of the Jacobian.
 
 The block J_ji = ∂h_j/∂h_i is (H, H).  Forward-mode differentiation (torch.func.jvp) carries a direction through the
-model alongside the value; H directions at position i give that position's blocks for every j in every layer at once.
-``exact_sensitivity`` keeps only their norms, in the very table that noise.py estimates.  Start with _columns.
+model together with the value; H directions at position i give the blocks of that position for every j in every layer.
+``exact_sensitivity`` keeps their norms, in the same table that noise.py estimates.  Start with _columns.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from minibert.errors import InputError
 from minibert.inputs import whole_number
 from minibert.lens.noise import Sensitivity, fit
-from minibert.lens.perturbing import Disturbed, Mode, Positions, wide
+from minibert.lens.perturbing import Mode, PerturbedRun, Positions, Progress, at_least_float32, progress_bar
 from minibert.lens.tracing import Inputs
 from minibert.renamed import newer_value
 
@@ -29,40 +28,35 @@ def exact_sensitivity(
     mode: Mode = "single",
     positions: Positions | None = None,
     chunk: int | None = None,
-    progress: bool | Callable[[int, int], object] | None = None,
+    progress: Progress = None,
 ) -> Sensitivity:
-    """The norm of every Jacobian block, ‖∂h_j/∂h_i‖_F / √H: what :func:`minibert.sensitivity` comes to without noise.
+    """The norm of every Jacobian block, ‖∂h_j/∂h_i‖_F / √H: the limit of :func:`minibert.sensitivity` for small noise.
 
     Args:
-        model: any model of minibert that reads (B, T), in eval mode.  Edits that are open act on every run.
+        model: any model of minibert with (B, T) inputs, in eval mode.  Open edits act on every run.
         inputs: what the tokenizer returned.
-        at, points, mode, positions: as for :func:`minibert.sensitivity`.  A group counts as the root of the mean of
-            its members' squares.
-        dtype: what to compute in; None: the model's own.  Where it is another than the model's, the model's tensors
-            are exchanged while this runs: let no other thread run it meanwhile, or convert it yourself before.
-            Apple's GPUs have no float64: None there.
-        chunk: how many directions are carried at once; default as many as make about 4096 tokens.
-        progress: a function that is told (directions done, directions in all), or False for no progress bar.
+        at, points, mode, positions: as for :func:`minibert.sensitivity`.  The entry of a group is the root mean square
+            over its positions.
+        dtype: the dtype to compute in; None: the model's own.  For a dtype other than the model's, the tensors of the
+            model are replaced during the call, so no other thread may run it meanwhile.  Apple's GPUs have no float64:
+            use None there.
+        chunk: how many directions to carry at once; default as many as make about 4096 tokens.
+        progress: a function called with (directions done, directions in all); or False for no progress bar.
 
-    Costs as much as T · H forward passes of the texts (one for each position and direction), in either mode: for 32
-    tokens of bert-base 24,576; ask for a few ``positions`` first.  Raises InputError.
+    Costs about T · H forward passes of the texts (one per position and direction), in either mode: 24,576 for 32
+    tokens of bert-base.  Try a few ``positions`` first.  Raises InputError.
     """
     mode = newer_value("minibert.lens.perturbing.Mode", mode)
-    run = Disturbed(model, inputs, at, mode, points, dtype)
+    run = PerturbedRun(model, inputs, at, mode, points, dtype)
     groups = run.groups(positions)
     needed = sorted({i for group in groups for i in group})
     squares = torch.zeros(run.B, len(run.points), run.T, run.T, dtype=torch.float64)
-    total, done = len(needed) * run.H, 0
-    hidden = None if progress is None else progress is not True
-    with tqdm(total=total, desc="directions", unit="run", disable=hidden) as bar:
+    with progress_bar("directions", len(needed) * run.H, progress) as advance:
         for position in needed:
-            for columns in _columns(run, position, run.rows_at_once(chunk)):
+            for columns in _columns(run, position, run.chunk_size(chunk)):
                 for number, column in enumerate(columns):  # (directions, B, T, H)
-                    squares[:, number, position] += wide(column).square().sum(dim=(0, 3)).cpu()
-                done += len(columns[0])
-                bar.update(len(columns[0]))
-                if callable(progress):
-                    progress(done, total)
+                    squares[:, number, position] += at_least_float32(column).square().sum(dim=(0, 3)).cpu()
+                advance(len(columns[0]))
     maps = torch.stack([squares[:, :, list(group)].mean(dim=2) / run.H for group in groups], dim=2).sqrt()
     table = run.finish(maps, groups)
     error = run.finish(torch.zeros_like(maps), groups)
@@ -83,15 +77,16 @@ def jacobian_block(
 ) -> Tensor:
     """∂(value at ``point``, token j) / ∂(value at ``at``, token i): (H out, H in).
 
-    ``text`` is the row of the batch.  For the others see :func:`exact_sensitivity`, also for the cost: H forward
+    ``text`` is the row of the batch; for the other arguments see :func:`exact_sensitivity`.  Costs about H forward
     passes.  Raises InputError.
     """
-    run = Disturbed(model, inputs, at, "single", point, dtype)
+    run = PerturbedRun(model, inputs, at, "single", point, dtype)
     i, j = run.groups(whole_number("i", i))[0][0], run.groups(whole_number("j", j))[0][0]
     text = whole_number("text", text)
-    if len(run.points) > 1 or not 0 <= text < run.B or not run.real[text, [i, j]].all():
+    if len(run.points) > 1 or not 0 <= text < run.B or not run.is_token[text, [i, j]].all():
         raise InputError(f"A block is of one point and two tokens of one text; text {text} of {run.B} lacks them.")
-    return torch.cat([c[0][:, text, j] for c in _columns(run, i, run.rows_at_once(chunk))]).T.contiguous()
+    columns = _columns(run, i, run.chunk_size(chunk))
+    return torch.cat([column[:, text, j] for (column,) in columns]).T.contiguous()
 
 
 def jacobian_product(
@@ -103,36 +98,36 @@ def jacobian_product(
     points: str | Iterable[str] | None = None,
     dtype: torch.dtype | None = torch.float64,
 ) -> dict[str, Tensor]:
-    """J · ``direction``: what a small step along ``direction`` (B, T, H) at ``at`` adds to each later point.
+    """J · ``direction``: the change at each later point for a small step along ``direction`` (B, T, H) at ``at``.
 
-    :func:`minibert.lens.noise.movements` gives the same for a step of full length.  One forward pass.
+    :func:`minibert.lens.noise.changes` gives the change for a step of full length.  One forward pass.
     """
-    run = Disturbed(model, inputs, at, "single", points, dtype)
+    run = PerturbedRun(model, inputs, at, "single", points, dtype)
     step = fit(run, direction)
     with torch.no_grad():
         derivatives = torch.func.jvp(lambda d: run.run({run.at[0]: d}), (torch.zeros_like(step),), (step,))[1]
     return dict(zip(run.points, derivatives, strict=True))
 
 
-def _columns(run: Disturbed, position: int, at_once: int) -> Iterator[tuple[Tensor, ...]]:
-    """The Jacobian's columns for one input position, some at a time: for each point, (directions, B, T, H).
+def _columns(run: PerturbedRun, position: int, size: int) -> Iterator[tuple[Tensor, ...]]:
+    """The columns of the Jacobian for one input position, in chunks: for each point, (directions, B, T, H).
 
-    Each direction is one number of that position's vector, in every text and at every disturbed point.
+    Each direction is one component of the vector at that position, in every text and at every perturbed point.
     """
     value = run.clean[run.at[0]]
     zero = torch.zeros_like(value)
 
     def column(direction: Tensor) -> tuple[Tensor, ...]:
-        def outcome(disturbance: Tensor) -> tuple[Tensor, ...]:
-            return run.run(dict.fromkeys(run.injected, disturbance))
+        def values(perturbation: Tensor) -> tuple[Tensor, ...]:
+            return run.run(dict.fromkeys(run.perturbed, perturbation))
 
-        derivatives: tuple[Tensor, ...] = torch.func.jvp(outcome, (zero,), (direction,))[1]
+        derivatives: tuple[Tensor, ...] = torch.func.jvp(values, (zero,), (direction,))[1]
         return derivatives
 
-    for start in range(0, run.H, at_once):
-        numbers = torch.arange(start, min(start + at_once, run.H), device=value.device)
-        directions = zero.new_zeros(len(numbers), *value.shape)
-        directions[torch.arange(len(numbers), device=value.device), :, position, numbers] = 1
+    for start in range(0, run.H, size):
+        components = torch.arange(start, min(start + size, run.H), device=value.device)
+        directions = zero.new_zeros(len(components), *value.shape)
+        directions[torch.arange(len(components), device=value.device), :, position, components] = 1
         with torch.no_grad():
-            found: tuple[Tensor, ...] = torch.vmap(column)(directions)
-        yield found
+            columns: tuple[Tensor, ...] = torch.vmap(column)(directions)
+        yield columns

@@ -1,24 +1,31 @@
-"""How much output j moves when input i is disturbed: noise goes in at one token, and every token is watched.
+"""Sensitivity of output j to input i, measured by adding Gaussian noise to one token.
 
-    found = sensitivity(model, tokenizer("New York is large.", return_tensors="pt"))
-    found.maps[5, 1, 2]  # layer 5: how far "york" (2) moves for each unit that "new" (1) is moved
+    result = sensitivity(model, tokenizer("New York is large.", return_tensors="pt"))
+    result.maps[5, 1, 2]  # layer 5: change of "york" (2) per unit of noise at "new" (1)
 
-With noise ε ~ N(0, σ²I) and Δ the movement it causes, the entry is √(mean of ‖Δ_j‖² / ‖ε_i‖²).  As σ falls, Δ_j comes
-to be J_ji ε_i, and the entry comes to be ‖J_ji‖_F / √H, J_ji being the (H, H) block ∂h_j/∂h_i: ``exact_sensitivity``
-(jacobian.py) gives that limit in the same table.  A value that is only handed on has 1 with itself.
+With noise ε_i ~ N(0, σ²I) at token i and Δ_j the change it causes at token j, an entry is √(mean of ‖Δ_j‖² / ‖ε_i‖²).
+As σ goes to 0, Δ_j becomes J_ji ε_i with the (H, H) block J_ji = ∂h_j/∂h_i of the Jacobian, and the entry becomes
+‖J_ji‖_F / √H: ``exact_sensitivity`` (jacobian.py) computes that limit.  The identity map has sensitivity 1.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from minibert.errors import InputError
-from minibert.lens.perturbing import Disturbed, Mode, Positions, as_grid, wide
+from minibert.lens.perturbing import (
+    Mode,
+    PerturbedRun,
+    Positions,
+    Progress,
+    as_lists,
+    at_least_float32,
+    progress_bar,
+)
 from minibert.lens.tracing import Inputs
 from minibert.renamed import newer_value, older_arguments, older_attributes
 
@@ -26,20 +33,20 @@ from minibert.renamed import newer_value, older_arguments, older_attributes
 @older_attributes
 @dataclass(frozen=True, eq=False)
 class Sensitivity:
-    """Position × position tables, one for each watched layer.
+    """One position × position table per measured layer.
 
-    W layers watched, R positions (or groups) disturbed, T tokens.  Of several texts all tables have a B in front.
+    W layers measured, R positions (or groups) perturbed, T tokens.  With several texts all tables start with B.
     """
 
-    maps: Tensor  # (W, R, T) float64: [w, i, j] how far token j moves for each unit that i is moved; NaN at padding
-    standard_error: Tensor  # the same shape: of the draws; NaN for a single one, 0 in an exact table
-    points: tuple[str, ...]  # W: where it was watched
-    at: tuple[str, ...]  # W: where, for that, it was disturbed
-    positions: tuple[tuple[int, ...], ...]  # R: what was disturbed together; by default each token alone, so R = T
+    maps: Tensor  # (W, R, T) float64: [w, i, j] change of token j per unit of perturbation at i; NaN at padding
+    standard_error: Tensor  # the same shape: over the samples; NaN for a single sample, 0 in an exact table
+    points: tuple[str, ...]  # W: the points measured
+    at: tuple[str, ...]  # W: for each of them, the point perturbed
+    positions: tuple[tuple[int, ...], ...]  # R: the positions perturbed together; by default each alone, so R = T
     mode: Mode
-    tokens: tuple[tuple[str, ...], ...] | None  # B × T, where the inputs knew them
-    std: float | None = None  # of the noise; None: exact, the limit of none
-    relative: bool = False  # whether ``std`` counts in the spread of the value at the point
+    tokens: tuple[tuple[str, ...], ...] | None  # B × T, if the inputs know them
+    std: float | None = None  # of the noise; None: the exact limit
+    relative: bool = False  # whether ``std`` is in units of the standard deviation of the value at the point
     samples: int | None = None
     seed: int | None = None
 
@@ -61,7 +68,7 @@ class Sensitivity:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain lists, for JSON."""
+        """All fields as plain lists, for JSON."""
         return {
             "mode": self.mode,
             "exact": self.std is None,
@@ -74,8 +81,8 @@ class Sensitivity:
             "at": list(self.at),
             "positions": [list(group) for group in self.positions],
             "tokens": self.tokens and [list(row) for row in self.tokens],
-            "maps": as_grid(self.maps),
-            "standard_error": as_grid(self.standard_error),
+            "maps": as_lists(self.maps),
+            "standard_error": as_lists(self.standard_error),
         }
 
 
@@ -93,31 +100,31 @@ def sensitivity(
     mode: Mode = "single",
     positions: Positions | None = None,
     chunk: int | None = None,
-    progress: bool | Callable[[int, int], object] | None = None,
+    progress: Progress = None,
 ) -> Sensitivity:
-    """How much each token moves in each layer when Gaussian noise is added to one token.
+    """How much each token changes in each layer when Gaussian noise is added to one token.
 
     Args:
-        model: any model of minibert that reads (B, T), in eval mode.  Edits that are open act on every run.
+        model: any model of minibert with (B, T) inputs, in eval mode.  Open edits act on every run.
         inputs: what the tokenizer returned.
-        std: the noise's standard deviation, in the units of the value at the point; or, with ``relative``,
-            times the spread (the standard deviation) of all numbers of that text there.
-        samples: draws for each position; the standard error falls with their root.
-        seed: of the draws, which depend on nothing else: neither on the device, nor the dtype, nor ``chunk``.
-        at: the point the noise is added to: any with a vector for each token, such as ``encoder.layer.2``.
-        points: what to watch; default the output of every layer after ``at``.
+        std: the standard deviation of the noise, in the units of the value at the point; with ``relative``, in units
+            of the standard deviation of all numbers of that text at the point.
+        samples: noise samples per position; the standard error falls with their square root.
+        seed: of the samples, which depend on neither the device, nor the dtype, nor ``chunk``.
+        at: the point that noise is added to: any with a vector for each token, such as ``encoder.layer.2``.
+        points: the points to measure; default the output of every layer after ``at``.
         mode: ``"single"``: noise is added at ``at`` and every later point is measured.  ``"per_layer"``: noise is added
             to the input of each layer, and only the output of that layer is measured.
-        positions: a number, or several; each is disturbed by itself, but those in brackets of their own together:
-            ``[1, (2, 3)]``.  A group's movement counts for the noise of the whole group.  Default: every token.
-        chunk: how many disturbed copies are computed at once; default as many as make about 4096 tokens.
-        progress: a function that is told (copies done, copies in all), or False for no progress bar.
+        positions: one position or several, each perturbed alone; those in a nested sequence are perturbed together,
+            as in ``[1, (2, 3)]``, and the change is relative to the noise of the whole group.  Default: every token.
+        chunk: how many perturbed copies to compute at once; default as many as make about 4096 tokens.
+        progress: a function called with (copies done, copies in all); or False for no progress bar.
 
-    Costs R · samples forward passes of the texts, in chunks, in either mode.  The tables are exact to the rounding of
-    the model's dtype divided by ``std``: below 1e-3, convert the model, ``model.double()``.  Raises InputError.
+    Costs R · samples forward passes of the texts, in either mode.  Rounding errors are those of the model's dtype
+    divided by ``std``: for a ``std`` below 1e-3 use ``model.double()``.  Raises InputError.
     """
     if not (isinstance(std, int | float) and 0 < std < math.inf):
-        raise InputError(f"std is {std!r}; expected a number above 0: noise without spread moves nothing.")
+        raise InputError(f"std is {std!r}; expected a number above 0: noise of standard deviation 0 changes nothing.")
     if type(samples) is not int or samples < 1:
         raise InputError(f"samples is {samples!r}; expected a whole number of at least 1.")
     if type(relative) is not bool:
@@ -125,26 +132,21 @@ def sensitivity(
     if type(seed) is not int or not -(1 << 63) <= seed < 1 << 64:
         raise InputError(f"seed is {seed!r}; expected a whole number of at most 64 bits.")
     mode = newer_value("minibert.lens.perturbing.Mode", mode, stacklevel=5)
-    run = Disturbed(model, inputs, at, mode, points)
+    run = PerturbedRun(model, inputs, at, mode, points)
     groups = run.groups(positions)
     scales = _scales(run, std, relative)  # P of (B, 1, 1)
     total = len(groups) * samples
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     sums = torch.zeros(2, run.B, len(run.points), len(groups), run.T, dtype=torch.float64)
-    rows_at_once = run.rows_at_once(chunk)
-    with (
-        torch.no_grad(),
-        tqdm(total=total, desc="noise", unit="run", disable=None if progress is None else progress is not True) as bar,
-    ):
-        for start in range(0, total, rows_at_once):
-            owners = [number // samples for number in range(start, min(start + rows_at_once, total))]
-            noise, chosen = _draws(run, [groups[owner] for owner in owners], draw)
-            ratios = _ratios(run, noise, chosen, scales)
-            sums[0].index_add_(2, torch.tensor(owners), ratios)
-            sums[1].index_add_(2, torch.tensor(owners), ratios.square())
-            bar.update(len(owners))
-            if callable(progress):
-                progress(start + len(owners), total)
+    size = run.chunk_size(chunk)
+    with torch.no_grad(), progress_bar("noise", total, progress) as advance:
+        for start in range(0, total, size):
+            rows = [number // samples for number in range(start, min(start + size, total))]
+            noise, places = _samples(run, [groups[row] for row in rows], generator)
+            ratios = _ratios(run, noise, places, scales)
+            sums[0].index_add_(2, torch.tensor(rows), ratios)
+            sums[1].index_add_(2, torch.tensor(rows), ratios.square())
+            advance(len(rows))
     maps, error = _root_and_error(sums, samples)
     return Sensitivity(
         run.finish(maps, groups), run.finish(error, groups), run.points, run.at, groups, mode, run.tokens(inputs),
@@ -152,80 +154,82 @@ def sensitivity(
     )  # fmt: skip
 
 
-def movements(
+def changes(
     model: nn.Module,
     inputs: Inputs,
-    disturbance: Tensor,
+    perturbation: Tensor,
     *,
     at: str = "embeddings",
     points: str | Iterable[str] | None = None,
 ) -> dict[str, Tensor]:
-    """What ``disturbance`` (B, T, H), added at ``at``, adds to each later point: point → Δh (B, T, H)."""
-    run = Disturbed(model, inputs, at, "single", points)
+    """The change at each later point when ``perturbation`` (B, T, H) is added at ``at``: point → Δh (B, T, H)."""
+    run = PerturbedRun(model, inputs, at, "single", points)
     with torch.no_grad():
-        values = run.run({run.at[0]: fit(run, disturbance)})
+        values = run.run({run.at[0]: fit(run, perturbation)})
     return {name: value - run.clean[name] for name, value in zip(run.points, values, strict=True)}
 
 
-def fit(run: Disturbed, disturbance: Tensor) -> Tensor:
-    """``disturbance`` in the dtype and on the device of what it is added to; InputError for another shape."""
+def fit(run: PerturbedRun, perturbation: Tensor) -> Tensor:
+    """``perturbation`` with the dtype and device of the value it is added to; InputError for another shape."""
     value = run.clean[run.at[0]]
-    if disturbance.shape != value.shape:
+    if perturbation.shape != value.shape:
         raise InputError(
-            f"The disturbance has shape {tuple(disturbance.shape)}, expected {tuple(value.shape)} as {run.at[0]} has."
+            f"The perturbation has shape {tuple(perturbation.shape)}, expected {tuple(value.shape)} as {run.at[0]} has."
         )
-    return disturbance.to(value)
+    return perturbation.to(value)
 
 
-def _scales(run: Disturbed, std: float, relative: bool) -> dict[str, Tensor]:
-    """For each point disturbed, each text's standard deviation of the noise: (B, 1, 1)."""
+def _scales(run: PerturbedRun, std: float, relative: bool) -> dict[str, Tensor]:
+    """The standard deviation of the noise: perturbed point → (B, 1, 1)."""
     scales = {}
-    for name in run.injected:
+    for name in run.perturbed:
         value = run.clean[name]
         scale = torch.full((run.B, 1, 1), float(std), dtype=torch.float64)
         if relative:
-            spreads = [row[real].double().std(correction=0) for row, real in zip(value.cpu(), run.real, strict=True)]
-            scale *= torch.stack(spreads)[:, None, None]
+            texts = zip(value.cpu(), run.is_token, strict=True)
+            scale *= torch.stack([text[real].double().std(correction=0) for text, real in texts])[:, None, None]
         scales[name] = scale.to(value)
     return scales
 
 
-def _draws(run: Disturbed, groups: list[tuple[int, ...]], draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Standard normal noise for each row, (rows, P, B, g, H), and where it goes, (rows, T, g) of 0 and 1.
+def _samples(run: PerturbedRun, groups: list[tuple[int, ...]], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Standard normal noise per row, (rows, P, B, g, H), and its positions as one-hot vectors, (rows, T, g).
 
-    Drawn row by row, in float64 and on the CPU, so that a row is the same however the rows are cut into chunks.
+    Drawn row by row in float64 on the CPU, so that the noise does not depend on the chunks.
     """
     largest = max(map(len, groups))
-    P = len(run.injected)
+    P = len(run.perturbed)
     noise = torch.zeros(len(groups), P, run.B, largest, run.H, dtype=torch.float64)
-    chosen = torch.zeros(len(groups), run.T, largest, dtype=torch.float64)
+    places = torch.zeros(len(groups), run.T, largest, dtype=torch.float64)
     for row, group in enumerate(groups):
-        noise[row, :, :, : len(group)] = torch.randn(P, run.B, len(group), run.H, dtype=torch.float64, generator=draw)
-        chosen[row, list(group), range(len(group))] = 1
+        noise[row, :, :, : len(group)] = torch.randn(
+            P, run.B, len(group), run.H, dtype=torch.float64, generator=generator
+        )
+        places[row, list(group), range(len(group))] = 1
     value = run.clean[run.at[0]]
-    return noise.to(value), chosen.to(value)
+    return noise.to(value), places.to(value)
 
 
-def _ratios(run: Disturbed, noise: Tensor, chosen: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
-    """‖Δh_j‖² / ‖ε‖² of each draw: (B, W, rows, T) float64."""
-    names = run.injected
+def _ratios(run: PerturbedRun, noise: Tensor, places: Tensor, scales: Mapping[str, Tensor]) -> Tensor:
+    """‖Δh_j‖² / ‖ε‖² of each sample: (B, W, rows, T) float64."""
+    names = run.perturbed
 
-    def one_row(noise: Tensor, chosen: Tensor) -> tuple[Tensor, ...]:
-        values = run.run({name: chosen @ (noise[number] * scales[name]) for number, name in enumerate(names)})
-        moved = (value - run.clean[name] for name, value in zip(run.points, values, strict=True))
-        return tuple(wide(movement).square().sum(dim=-1) for movement in moved)  # W of (B, T)
+    def one_row(noise: Tensor, places: Tensor) -> tuple[Tensor, ...]:
+        values = run.run({name: places @ (noise[number] * scales[name]) for number, name in enumerate(names)})
+        changes = (value - run.clean[name] for name, value in zip(run.points, values, strict=True))
+        return tuple(at_least_float32(change).square().sum(dim=-1) for change in changes)  # W of (B, T)
 
-    moved = torch.stack(torch.vmap(one_row)(noise, chosen), dim=2)  # (rows, B, W, T)
+    changes = torch.stack(torch.vmap(one_row)(noise, places), dim=2)  # (rows, B, W, T)
     sizes = {
-        name: wide(noise[:, number] * scales[name]).square().sum(dim=(-2, -1))  # (rows, B)
+        name: at_least_float32(noise[:, number] * scales[name]).square().sum(dim=(-2, -1))  # (rows, B)
         for number, name in enumerate(names)
     }
     size = torch.stack([sizes[name] for name in run.at], dim=2)  # (rows, B, W)
-    return (moved / size[..., None]).permute(1, 2, 0, 3).cpu().double()
+    return (changes / size[..., None]).permute(1, 2, 0, 3).cpu().double()
 
 
 def _root_and_error(sums: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """The root of the mean of the draws, and its standard error: that of the mean, through the root's slope."""
+    """The square root of the mean over the samples, and its standard error (delta method)."""
     mean = sums[0] / samples
     if samples == 1:
         return mean.sqrt(), torch.full_like(mean, torch.nan)

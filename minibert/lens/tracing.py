@@ -1,10 +1,10 @@
-"""trace: one run of a model, every value kept.
+"""trace: one run of a model, with every value kept.
 
-    found = trace(model, tokenizer("She sat by the bank.", return_tensors="pt"))
-    found["encoder.layer.3.attention.self.probabilities"]  # (B, N, T, T)
-    print(found)  # the walk as a table
+    values = trace(model, tokenizer("She sat by the bank.", return_tensors="pt"))
+    values["encoder.layer.3.attention.self.probabilities"]  # (B, N, T, T)
+    print(values)  # all of them as a table
 
-The run is the model's own (watch.py), so the values are what it computes, not what a second implementation would.
+The values are recorded in the model's own forward pass (watch.py); there is no second implementation.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ Inputs = Mapping[str, Any] | Tensor  # what the tokenizer returned, or input_ids
 
 
 class UnknownPointError(InputError, KeyError):
-    """A name that a trace does not hold."""
+    """A name that is not in a trace."""
 
 
 class Trace(dict[str, Tensor]):
@@ -36,7 +36,7 @@ class Trace(dict[str, Tensor]):
         self.points, self.outputs = points, outputs
 
     def __missing__(self, name: object) -> Tensor:
-        """Raise InputError, also a KeyError, for a name that this trace does not hold."""
+        """Raise InputError, also a KeyError, for a name that is not in this trace."""
         close = get_close_matches(str(name), self, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         known = "was not kept in this trace" if name in self.points else "is no point of this model"
@@ -59,23 +59,23 @@ def trace(
     """Run ``model`` on ``inputs`` and keep the value of every point.
 
     Args:
-        model: any model of minibert, in the mode it is in: ``eval()`` it for values without dropout.
+        model: any model of minibert; its mode is kept, so call ``eval()`` for values without dropout.
         inputs: what the tokenizer returned; ``inputs_embeds`` and labels as the model takes them.
         points: the names to keep, with ``*`` and ``**`` as in :func:`minibert.points.select`; default all.
-        grad: run in the caller's grad mode and keep the graph, for autograd and torch.func; default without.
-        stop: end the run when all of ``points`` are there; ``outputs`` is None then.
+        grad: keep the graph, for autograd and torch.func, if gradients are enabled; default without gradients.
+        stop: end the run once all of ``points`` are recorded; ``outputs`` is then None.
 
     Values share memory as they do in the model (``query_heads`` is a view of ``query``): clone one before you change
-    it in place.  Edits that are open see the run, and the trace sees what they put.  Raises InputError.
+    it in place.  Open edits act on the run, and the trace records the edited values.  Raises InputError.
     """
     model = watchable(model)
     arguments = as_arguments(model, inputs)
     names = None if points is None else select(model, points)
-    seen: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor) -> Tensor:
-        seen[name] = value if grad else value.detach()
-        if stop and names is not None and len(seen) == len(names):
+        values[name] = value if grad else value.detach()
+        if stop and names is not None and len(values) == len(names):
             raise Stop
         return value
 
@@ -86,15 +86,15 @@ def trace(
                 outputs = model(**arguments, return_dict=True)
         except Stop:
             pass
-    return Trace(seen, model.points().by_name, outputs)
+    return Trace(values, model.points().by_name, outputs)
 
 
 class Stop(BaseException):
-    """Ends a run from within; no ``except Exception`` on the way holds it up."""
+    """Ends a run from within; not an Exception, so that no ``except Exception`` on the way catches it."""
 
 
 def watchable(model: nn.Module) -> BertPreTrainedModel:
-    """The model itself, also of one that torch.compile has wrapped; InputError when it has no points."""
+    """The model, without the wrapper of torch.compile; InputError if it has no points."""
     model = getattr(model, "_orig_mod", model)
     if not isinstance(model, BertPreTrainedModel):
         kind = f"{type(model).__module__}.{type(model).__name__}"
@@ -105,7 +105,7 @@ def watchable(model: nn.Module) -> BertPreTrainedModel:
 
 
 def as_arguments(model: BertPreTrainedModel, inputs: Inputs) -> dict[str, Any]:
-    """``inputs`` as keyword arguments, on the model's device; lists (no ``return_tensors``) become tensors."""
+    """``inputs`` as keyword arguments on the model's device; lists (without ``return_tensors``) become tensors."""
     if isinstance(inputs, Tensor):
         inputs = {"input_ids": inputs}
     if not isinstance(inputs, Mapping):
@@ -115,12 +115,12 @@ def as_arguments(model: BertPreTrainedModel, inputs: Inputs) -> dict[str, Any]:
         )
     arguments = {}
     for name, value in inputs.items():
-        given = value
+        argument = value
         if isinstance(value, Sequence) and not isinstance(value, str):
             try:
-                given = torch.tensor(value)
+                argument = torch.tensor(value)
             except (TypeError, ValueError) as error:
                 raise InputError(f"{name} is no rectangle of numbers; tokenize with padding=True.") from error
-            given = given[None] if given.dim() == 1 else given  # a single text's ids stand without a batch
-        arguments[name] = given.to(model.device) if isinstance(given, Tensor) else given
+            argument = argument[None] if argument.dim() == 1 else argument  # the ids of a single text have no batch
+        arguments[name] = argument.to(model.device) if isinstance(argument, Tensor) else argument
     return arguments

@@ -10,7 +10,7 @@ import torch
 import minibert
 from minibert import edit, trace, zero_head
 from minibert.cli import build_parser, main
-from minibert.lens.debugger import at_place, changed
+from minibert.lens.debugger import changed, part_of
 from tests.support.small_models import small
 
 FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
@@ -32,7 +32,7 @@ def test_trace_prints_the_walk_as_a_table(capsys, model, inputs) -> None:
     assert main(["trace", TEXT, "--model", str(FOLDER)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "BertForPreTraining, 8 tokens: [CLS] she sat by the bank . [SEP]"
-    assert lines[2].split() == ["step", "point", "formula", "shape", "norm", "mean", "spread"]
+    assert lines[2].split() == ["step", "point", "formula", "shape", "norm", "mean", "std"]
     found = trace(model, inputs)
     assert [line.split()[1] for line in lines[4:]] == list(found)
     row = next(line for line in lines if CONTEXT in line).split()
@@ -213,7 +213,7 @@ def test_places_are_those_of_the_tensor() -> None:
         ("[0, -2:, 3]", value[0, -2:, 3]),
         ("[:]", value),
     ):
-        assert torch.equal(at_place(value, text), expected)
+        assert torch.equal(part_of(value, text), expected)
 
 
 def test_changes() -> None:

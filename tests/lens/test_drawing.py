@@ -162,7 +162,7 @@ def test_the_colours_say_what_they_measure(tmp_path) -> None:
     model = small()
     draw_sensitivity(sensitivity(model, SENTENCE, samples=1), tmp_path / "maps.svg")
     draw_attention(trace(model, SENTENCE), tmp_path / "heads.svg")
-    assert "<!-- movement for each unit of noise -->" in (tmp_path / "maps.svg").read_text(encoding="utf-8")
+    assert "<!-- change per unit of noise -->" in (tmp_path / "maps.svg").read_text(encoding="utf-8")
     assert "<!-- probability -->" in (tmp_path / "heads.svg").read_text(encoding="utf-8")
 
 

@@ -134,7 +134,7 @@ def test_prints_as_a_table() -> None:
     assert "(B, N, T, T)" in text
     assert repr(small().points()) == str(small().points())
     traced = str(trace(small(), inputs_for()))
-    assert "3×2×9×9" in traced and traced.splitlines()[0].split()[-3:] == ["norm", "mean", "spread"]
+    assert "3×2×9×9" in traced and traced.splitlines()[0].split()[-3:] == ["norm", "mean", "std"]
 
 
 def test_layers_know_their_number() -> None:

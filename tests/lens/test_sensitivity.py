@@ -8,7 +8,7 @@ import torch
 import minibert
 from minibert import InputError, edit, exact_sensitivity, jacobian_block, sensitivity, trace, zero_head
 from minibert.lens.jacobian import jacobian_product
-from minibert.lens.noise import movements
+from minibert.lens.noise import changes
 from tests.support.small_models import assert_no_trace, inputs_for, small
 
 SENTENCE = {"input_ids": torch.tensor([[3, 7, 11, 5, 40]])}
@@ -73,7 +73,7 @@ def test_noise_comes_to_j_times_noise_in_proportion_to_the_deviation() -> None:
     deviations = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]
     errors = {point: [] for point in LAYERS}
     for deviation in deviations:
-        for point, moved in movements(model, SENTENCE, deviation * noise).items():
+        for point, moved in changes(model, SENTENCE, deviation * noise).items():
             errors[point].append(((moved / deviation - linear[point]).norm() / linear[point].norm()).item())
     for point in LAYERS:  # Δ = J ε σ + O(σ²): after division by σ the rest falls as σ does
         rates = [error / deviation for error, deviation in zip(errors[point], deviations, strict=True)]
@@ -97,7 +97,7 @@ def test_the_tables_are_of_these_draws_and_come_to_j_times_them(mode: str) -> No
                 noise = torch.zeros(1, 5, 12, dtype=torch.float64)
                 noise[0, 2] = deviation * one[number]
                 ends = LAYERS if mode == "single" else LAYERS[number : number + 1]
-                for kind, run in enumerate((movements, jacobian_product)):
+                for kind, run in enumerate((changes, jacobian_product)):
                     moved = run(model, SENTENCE, noise, at=at, points=ends)
                     for end, value in moved.items():
                         squares[kind, LAYERS.index(end)] += value[0].square().sum(dim=-1) / noise.square().sum() / 4
@@ -149,7 +149,7 @@ def test_the_seed_alone_decides(mode: str) -> None:
     assert 0 < (wide.maps - first.maps).nan_to_num().abs().max() < 1e-4
 
 
-def test_padding_is_not_disturbed_and_texts_stand_by_themselves() -> None:
+def test_padding_is_not_perturbed_and_texts_stand_by_themselves() -> None:
     model, inputs = small().double(), inputs_for()
     found = exact_sensitivity(model, inputs)
     assert found.maps.shape == (3, 3, 9, 9)
@@ -238,7 +238,7 @@ def test_tokens_and_progress(minilm) -> None:
         ({"samples": 0}, "samples is 0; expected a whole number of at least 1"),
         ({"mode": "twice"}, "mode is 'twice'; there are 'single', and 'per_layer'"),
         ({"mode": "per_layer", "at": "encoder.layer.0"}, "at is for mode 'single'"),
-        ({"mode": "per_layer", "points": "pooler"}, "the outputs of layers are watched; pooler is none"),
+        ({"mode": "per_layer", "points": "pooler"}, "the outputs of layers are measured; pooler is none"),
         ({"at": "encoder.layer.2"}, "No layer comes after encoder.layer.2"),
         ({"at": "encoder.layer.1", "points": "encoder.layer.0"}, "encoder.layer.0 comes after encoder.layer.1"),
         ({"at": "encoder.layer.*"}, "names 3 points; noise goes in at one"),
@@ -269,7 +269,7 @@ def test_more_mistakes() -> None:
     with pytest.raises(InputError, match="a block is of one point|A block is of one point"):
         jacobian_block(small(), inputs_for(), "embeddings", 0, "encoder.layer.0", 7, text=2)
     with pytest.raises(InputError, match="expected"):
-        movements(small(), SENTENCE, torch.zeros(1, 4, 12))
+        changes(small(), SENTENCE, torch.zeros(1, 4, 12))
 
 
 def test_older_modes_and_arguments_are_taken() -> None:
