@@ -199,9 +199,9 @@ def read_pieces(
     for start in range(0, len(texts), TEXTS_PER_BLOCK):
         block = texts[start : start + TEXTS_PER_BLOCK]
         details = [embedder.tokenizer.detail(text) for text in block]
-        read = [rows_of(embedder, detail.ids, long, stride) for detail in details]
-        vectors = iter(vectors_of_rows(embedder, [row for rows, _ in read for row in rows], chosen))
-        for text, detail, (_, view) in zip(block, details, read, strict=True):
+        laid_out = [rows_of(embedder, detail.ids, long, stride) for detail in details]
+        vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid_out for row in rows], chosen))
+        for text, detail, (_, view) in zip(block, details, laid_out, strict=True):
             yield merge(text, detail, view, [next(vectors) for _ in view])
     embedder.warn_if_truncated(len(texts))
 

@@ -1,7 +1,5 @@
 """Vectors: packed against the readable model on a padded batch, and against sentence-transformers."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,7 +9,6 @@ from minibert import Embedder, InputError
 from minibert.embedding.layers import NAMES, choose_layers
 from tests.parity.tolerances import EMBEDDING, EMBEDDING_NORMALIZED
 
-FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = [
     "She sat by the bank of the river.",
     "hello",
@@ -21,16 +18,6 @@ TEXTS = [
     "hello",
     "The pear tree is in bloom. " * 3,
 ]
-
-
-@pytest.fixture(scope="module")
-def embedder() -> Embedder:
-    return Embedder.from_pretrained(FOLDER)
-
-
-@pytest.fixture(scope="module")
-def minilm_embedder(minilm) -> Embedder:
-    return Embedder.from_pretrained(minilm)
 
 
 def by_the_readable_model(embedder: Embedder, texts: list[str], pooling, special: bool = True) -> torch.Tensor:
@@ -92,20 +79,20 @@ def test_mean_pooling_of_a_padded_batch(minilm_embedder) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
-def test_without_cls_and_sep(embedder, pooling) -> None:
+def test_without_cls_and_sep(tiny, pooling) -> None:
     texts = [text for text in TEXTS if text]
-    expected = by_the_readable_model(embedder, texts, pooling, special=False)
-    assert_close(embedder.encode(texts, pooling, include_special_tokens=False), expected)
-    assert embedder.encode("", pooling, include_special_tokens=False).abs().max() == 0
+    expected = by_the_readable_model(tiny, texts, pooling, special=False)
+    assert_close(tiny.encode(texts, pooling, include_special_tokens=False), expected)
+    assert tiny.encode("", pooling, include_special_tokens=False).abs().max() == 0
 
 
-def test_layers_with_another_pooling_and_weights(embedder) -> None:
-    first = embedder.encode(TEXTS, "cls", layers=1)
-    second = embedder.encode(TEXTS, "cls", layers=2)
-    assert torch.allclose(embedder.encode(TEXTS, "cls", layers=[1, 2], weights=[0.25, 2.0]), 0.25 * first + 2 * second)
-    assert torch.equal(embedder.encode(TEXTS, "cls", layers=[1, 2]), torch.cat([first, second], dim=-1))
-    weighted = embedder.encode(TEXTS, "weighted_all", weights=[0.0, 1.0, 0.0])
-    assert torch.allclose(weighted, embedder.encode(TEXTS, 1))
+def test_layers_with_another_pooling_and_weights(tiny) -> None:
+    first = tiny.encode(TEXTS, "cls", layers=1)
+    second = tiny.encode(TEXTS, "cls", layers=2)
+    assert torch.allclose(tiny.encode(TEXTS, "cls", layers=[1, 2], weights=[0.25, 2.0]), 0.25 * first + 2 * second)
+    assert torch.equal(tiny.encode(TEXTS, "cls", layers=[1, 2]), torch.cat([first, second], dim=-1))
+    weighted = tiny.encode(TEXTS, "weighted_all", weights=[0.0, 1.0, 0.0])
+    assert torch.allclose(weighted, tiny.encode(TEXTS, 1))
 
 
 def test_equals_sentence_transformers(minilm, minilm_embedder) -> None:
@@ -128,34 +115,34 @@ def test_a_text_does_not_depend_on_its_company(minilm_embedder) -> None:
     assert torch.equal(together[1], together[5])  # the same text twice
 
 
-def test_shapes_order_and_windows_of_texts(embedder, monkeypatch) -> None:
-    assert embedder.encode("hello").shape == (16,)
-    assert embedder.encode([]).shape == (0, 16)
-    assert embedder.encode(TEXTS, "concat_last4" if len(embedder.model.encoder.layer) > 3 else [0, 1]).shape == (7, 32)
-    whole = embedder.encode(TEXTS)
+def test_shapes_order_and_windows_of_texts(tiny, monkeypatch) -> None:
+    assert tiny.encode("hello").shape == (16,)
+    assert tiny.encode([]).shape == (0, 16)
+    assert tiny.encode(TEXTS, "concat_last4" if len(tiny.model.encoder.layer) > 3 else [0, 1]).shape == (7, 32)
+    whole = tiny.encode(TEXTS)
     monkeypatch.setattr("minibert.embedding.embedder.TEXTS_PER_BLOCK", 2)
     monkeypatch.setattr("minibert.embedding.runner.TOKENS_PER_BATCH", 10)
-    assert torch.allclose(embedder.encode(TEXTS), whole, atol=1e-5)
+    assert torch.allclose(tiny.encode(TEXTS), whole, atol=1e-5)
 
 
-def test_long_texts_are_cut_and_counted_or_read_in_windows(embedder, caplog) -> None:
+def test_long_texts_are_cut_and_counted_or_read_in_windows(tiny, caplog) -> None:
     words = ["bank", "river", "pear", "tree", "home"] * 12  # 60 pieces; the model reads 32
     text = " ".join(words)
-    cut = embedder.encode([text, "hello"])
-    assert embedder.truncated == 1
+    cut = tiny.encode([text, "hello"])
+    assert tiny.truncated == 1
     assert "1 of 2 texts have more than 32 tokens and were cut" in caplog.text
-    assert_close(cut[:1], embedder.encode([" ".join(words[:30])]))
-    windows = embedder.encode([text, "hello"], long="windows", stride=10)
-    assert embedder.truncated == 0
+    assert_close(cut[:1], tiny.encode([" ".join(words[:30])]))
+    windows = tiny.encode([text, "hello"], long="windows", stride=10)
+    assert tiny.truncated == 0
     parts = [words[:30], words[20:50], words[40:60]]
-    expected = torch.stack([embedder.encode(" ".join(part)) for part in parts]).mean(0)
+    expected = torch.stack([tiny.encode(" ".join(part)) for part in parts]).mean(0)
     assert_close(windows[:1], expected[None])
-    assert_close(windows[1:], embedder.encode(["hello"]))
+    assert_close(windows[1:], tiny.encode(["hello"]))
 
 
-def test_numpy_on_request(embedder) -> None:
+def test_numpy_on_request(tiny) -> None:
     numpy = pytest.importorskip("numpy")
-    found = embedder.encode(TEXTS, convert_to_numpy=True)
+    found = tiny.encode(TEXTS, convert_to_numpy=True)
     assert isinstance(found, numpy.ndarray)
     assert found.dtype == numpy.float32
 
@@ -175,13 +162,13 @@ def test_numpy_on_request(embedder) -> None:
         ({"long": "fold"}, "long is 'fold'"),
     ],
 )
-def test_choices_that_are_none(embedder, arguments: dict, sentence: str) -> None:
+def test_choices_that_are_none(tiny, arguments: dict, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        embedder.encode(TEXTS, **arguments)
+        tiny.encode(TEXTS, **arguments)
 
 
-def test_no_pooler(embedder) -> None:
-    bare = Embedder(minibert.BertModel(embedder.model.config, add_pooling_layer=False), embedder.tokenizer)
+def test_no_pooler(tiny) -> None:
+    bare = Embedder(minibert.BertModel(tiny.model.config, add_pooling_layer=False), tiny.tokenizer)
     with pytest.raises(InputError, match="has no pooler"):
         bare.encode("hello", "pooler")
 

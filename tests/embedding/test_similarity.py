@@ -1,25 +1,10 @@
 """One word in several places: found, compared in every layer, and told apart by a real model."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-import minibert
-from minibert import Embedder, InputError, word_similarity
-
-FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Embedder:
-    return Embedder.from_pretrained(FOLDER)
-
-
-@pytest.fixture(scope="module")
-def minilm_embedder(minilm) -> Embedder:
-    return Embedder.from_pretrained(minilm)
+from minibert import InputError, word_similarity
 
 
 def test_a_real_model_tells_the_bank_of_a_river_from_the_one_with_money(minilm_embedder) -> None:

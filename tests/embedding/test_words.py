@@ -1,7 +1,6 @@
 """The vectors of words: against the readable model piece by piece, with their places in the text as it was given."""
 
 import unicodedata
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from minibert.embedding.layers import NAMES
 from minibert.embedding.places import find_places
 from tests.parity.tolerances import EMBEDDING
 
-FOLDER = Path(minibert.__file__).parent / "goldens" / "random-bert"
 TEXTS = [
     "She sat by the unbelievably grassy bank of the river.",
     "나는 배를 타고, 배가 고파서 배를 먹었다!",
@@ -22,16 +20,6 @@ TEXTS = [
     " \t\n ",
     "a\u200bb c\x00d [MASK] e\u0301te\u0301",
 ]
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Embedder:
-    return Embedder.from_pretrained(FOLDER)
-
-
-@pytest.fixture(scope="module")
-def minilm_embedder(minilm) -> Embedder:
-    return Embedder.from_pretrained(minilm)
 
 
 @pytest.fixture(scope="module")
