@@ -1,8 +1,8 @@
 """From files to a model, with an account of every tensor.
 
-The order: names are read through the table (names.py), a plan says which tensor becomes which parameter, the plan
-is checked as a whole, and only then is a model built, on no memory at all, and given the tensors of the file.
-Start with :func:`load_pretrained`.
+Names are translated by the table (names.py); a model is built on the meta device, without memory; a plan says which
+tensor becomes which parameter, and is checked as a whole; only then are tensors read.  Start with
+:func:`load_pretrained`.
 """
 
 import os
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from minibert.checkpoint.names import Names, read_names, why_unused
 from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checkpoint.report import LoadReport, TensorRecord
-from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, open_weights
+from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, dtype_name, open_weights
 from minibert.config import BertConfig
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
@@ -27,8 +27,8 @@ from minibert.switches import device_of, take_source, take_switches
 
 Model = TypeVar("Model", bound=PretrainedModel)
 POOLER = "pooler."
-HEAD_SIZES = {"num_labels", "id2label"}  # whoever says how many labels there are asks for a head that has them
-# A table with more rows than the vocabulary has pieces: programs round up to such numbers, for speed.
+HEAD_SIZES = {"num_labels", "id2label"}  # settings that ask for a new head where the file's has another size
+# For speed, programs round the rows of an embedding up to a multiple of these: more than the vocabulary has pieces.
 MULTIPLES = (8, 16, 32, 64, 128)
 ROW_PER_PIECE = (
     "embeddings.word_embeddings.weight", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
@@ -59,29 +59,29 @@ def load_pretrained(
         model_class: BertModel or a head.
         source: a folder that holds config.json and the weights, one weight file in such a folder, or a hub name; None
             with ``config`` and ``state_dict``.
-        config: used instead of the source's own; or where it is.
-        state_dict: used instead of the source's weights; copied.  Or these, where :func:`open_weights` has opened them
-            already: for one model only, since its parameters are their memory.
-        dtype: of the parameters, default float32 whatever the file has; ``"auto"`` is what the config's ``dtype`` says,
-            where it says nothing the file's.
-        fresh_head: initialise the head anew, and the pooler if it is missing and the head reads it.
-        ignore_mismatched_sizes: initialise anew what of the head the file lacks or has in another shape, and only that.
+        config: used instead of the source's own; a config, or the source of one.
+        state_dict: used instead of the source's weights, and copied.  Or weights that :func:`open_weights` opened: for
+            one model only, since its parameters share their memory.
+        dtype: of the parameters, default float32 whatever the file has; ``"auto"`` is the config's ``dtype``, and
+            without one the file's.
+        fresh_head: initialise the head, and the pooler if it is missing and the head reads it.
+        ignore_mismatched_sizes: initialise those parameters of the head that the file lacks or has in another shape.
         add_pooling_layer: for BertModel; False leaves the pooler out.
-        device_map: one device, ``"cuda"`` or ``"auto"``, on which the model then is; default the CPU.
-        use_safetensors: True reads no other format, False every other.
+        device_map: the one device of the model, such as ``"cuda"``, or ``"auto"``; default the CPU.
+        use_safetensors: True reads no other format, False only others.
         settings: ``revision=``, ``cache_dir=``, ``local_files_only=``, ``token=`` and ``force_download=`` for the hub;
             and fields of the config to override, such as ``num_labels=3`` (which also allows a new head where the
             file has none), ``attn_implementation="eager"``, ``output_hidden_states=True``.  Further arguments of
-            transformers are taken or refused in a sentence (minibert/switches.py).
+            transformers are accepted or refused by name (minibert/switches.py).
 
-    Raises CheckpointError, in a sentence, when any parameter would not come from the file, or is not a number in it.
+    Raises CheckpointError when any parameter would not come from the file, or is NaN or infinite in it.
     """
-    older = settings.pop("torch_dtype", None)  # the older spelling
-    dtype = older if dtype is None else dtype
+    torch_dtype = settings.pop("torch_dtype", None)  # transformers' older name
+    dtype = torch_dtype if dtype is None else dtype
     source = take_source(source, settings)
     where = take_where(settings)
     take_switches(settings)
-    if settings.get("attn_implementation", "") is None:  # transformers' word for its default, which is sdpa too
+    if settings.get("attn_implementation", "") is None:  # transformers' default, which is sdpa, too
         del settings["attn_implementation"]
     device = device_of(device_map)
     if source is None and (state_dict is None or config is None):
@@ -124,7 +124,7 @@ def load_pretrained(
 def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
     """Raise CheckpointError unless the names are those of one BERT with as many layers as the config says.
 
-    Before the model is built: a config that asks for a billion layers is to cost nothing.
+    Called before the model is built: a config that claims a billion layers must cost nothing.
     """
     where = weights.where
     if family := family_of_tensors(names, names.prefix):
@@ -145,7 +145,7 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
     in_layers = [parts[3] for reading in names.values() if len(parts := reading.ours.split(".")) > 4
                  and parts[:3] == ["bert", "encoder", "layer"]]  # fmt: skip
     layers = set(in_layers)
-    # Counted, not the highest number taken: one tensor called layer.999999999 would make a billion of them.
+    # The layers are counted: the highest number would make a billion of one tensor called layer.999999999.
     if len(layers) != config.num_hidden_layers:
         unknown = [] if layers else [name for name, reading in names.items() if not reading.ours.startswith("bert.")]
         listed = ", ".join(unknown[:NAMES_SHOWN]) + (", …" if len(unknown) > NAMES_SHOWN else "")
@@ -153,16 +153,16 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
             f"{where} has {len(layers)} layers, but config.json says num_hidden_layers {config.num_hidden_layers}. "
             + (f"Its names are not BERT's: {listed}." if unknown else "They do not belong together.")
         )
-    if len(in_layers) < 8 * len(layers):  # those that lack a few are told which, later
+    if len(in_layers) < 8 * len(layers):  # where only a few are missing, a later message names them
         raise CheckpointError(
             f"{where} has {len(in_layers)} tensors in {len(layers)} layers, but every layer of a BERT has 16."
         )
 
 
 class _NoInitialisation(TorchFunctionMode):
-    """Leaves out torch.nn.init: random numbers that the file is about to overwrite cost seconds for nothing.
+    """Skip torch.nn.init: the file overwrites every number, and drawing them takes seconds.
 
-    On the meta device they cost more: initialising nn.Embedding there imports torch._dynamo.
+    On the meta device it takes longer: initialising nn.Embedding there imports torch._dynamo.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -172,17 +172,17 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def _as_dtype(dtype: torch.dtype | str | None, config: BertConfig) -> torch.dtype | None:
-    """The dtype to load as; None keeps the file's."""
-    wanted: Any = torch.float32 if dtype is None else dtype
-    if wanted == "auto":  # a file may be kept smaller than the model is run: float16 in the file, "dtype": "float32"
-        wanted = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
-        if wanted is None:
+    """The dtype of the parameters; None keeps the file's."""
+    chosen: Any = torch.float32 if dtype is None else dtype
+    if chosen == "auto":  # a file may be smaller than the model in memory: float16 in the file, "dtype": "float32"
+        chosen = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None)
+        if chosen is None:
             return None
-    if isinstance(wanted, str):
-        wanted = getattr(torch, wanted.removeprefix("torch."), None)
-    if not isinstance(wanted, torch.dtype) or not wanted.is_floating_point:
+    if isinstance(chosen, str):
+        chosen = getattr(torch, chosen.removeprefix("torch."), None)
+    if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
         raise ConfigError("dtype is not a kind of number torch knows; choose float32, float64, float16, bfloat16.")
-    return wanted
+    return chosen
 
 
 @dataclass
@@ -212,18 +212,18 @@ class _Plan:
         """Decide what becomes of the tensor called ``name`` in the file."""
         reading = self.readings[name]
         parameter = reading.ours if self.is_head else reading.ours.removeprefix("bert.")
-        shape, kind = self.weights.describe(name)
+        shape, dtype = self.weights.describe(name)
+        own_shape = shape[::-1] if reading.transposed else shape
         reason = why_unused(reading.ours)
         if reason is None and parameter not in self.shapes:
             reason = self.why_not_in_model(reading.ours)
-        elif reason is None and self.fresh_head and self.belongs_to_head(parameter):
-            reason = "a fresh head was asked for"
-        elif reason is None and self.ignore_mismatched_sizes and self.belongs_to_head(parameter):
-            wanted = self.shapes[parameter]
-            if (shape[::-1] if reading.transposed else shape) != wanted:
-                reason = f"it does not have shape {wanted}, and ignore_mismatched_sizes was given"
+        elif reason is None and self.belongs_to_head(parameter):
+            if self.fresh_head:
+                reason = "a fresh head was asked for"
+            elif self.ignore_mismatched_sizes and own_shape != self.shapes[parameter]:
+                reason = f"it does not have shape {self.shapes[parameter]}, and ignore_mismatched_sizes was given"
         if reason is not None:
-            self.records.append(TensorRecord(name, None, shape, kind, reason))
+            self.records.append(TensorRecord(name, None, shape, dtype, reason))
             return
         if parameter in self.taken:
             raise CheckpointError(
@@ -234,15 +234,14 @@ class _Plan:
         notes = [] if name == parameter else list(reading.dialects) or ["bert. prefix"]
         if self.is_padded(parameter, shape):
             notes.append(f"its first {self.shapes[parameter][0]:,} of {shape[0]:,} rows")
-        note = "; ".join(notes)
-        self.records.append(TensorRecord(name, parameter, shape, kind, note))
+        self.records.append(TensorRecord(name, parameter, shape, dtype, "; ".join(notes)))
 
     def is_padded(self, parameter: str, shape: tuple[int, ...]) -> bool:
-        """Whether a table has a row for every piece of the vocabulary, and more up to a round number."""
-        wanted = self.shapes[parameter]
-        if not parameter.endswith(ROW_PER_PIECE) or shape[1:] != wanted[1:] or not shape or shape[0] <= wanted[0]:
+        """Whether a tensor has a row for every piece of the vocabulary, and more up to a multiple of MULTIPLES."""
+        rows, *rest = self.shapes[parameter]
+        if not parameter.endswith(ROW_PER_PIECE) or not shape or list(shape[1:]) != rest or shape[0] <= rows:
             return False
-        return any(shape[0] == -(-wanted[0] // multiple) * multiple for multiple in MULTIPLES)
+        return any(shape[0] == -(-rows // multiple) * multiple for multiple in MULTIPLES)
 
     def why_not_in_model(self, ours: str) -> str:
         """The reason why the model has no parameter for ``ours``."""
@@ -257,7 +256,7 @@ class _Plan:
         return self.is_head and not parameter.startswith("bert.")
 
     def where(self) -> str:
-        """The files, for sentences."""
+        """The files, for messages."""
         return self.weights.where
 
     def check(self) -> None:
@@ -286,16 +285,16 @@ class _Plan:
             )
 
     def tied_partner(self, name: str) -> str | None:
-        """The parameter in the file that ``name`` is tied to, either way round; None when there is none."""
+        """The parameter in the file to which ``name`` is tied, in either direction; None when there is none."""
         pairs = [*self.tied.items(), *((source, name) for name, source in self.tied.items())]
         return next((other for one, other in pairs if one == name and other in self.taken), None)
 
     def check_shapes(self) -> None:
         """Raise CheckpointError for a tensor whose shape is not its parameter's."""
         for parameter, name in self.taken.items():
-            shape, kind = self.weights.describe(name)
-            if kind not in FLOATS:
-                raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected floating-point weights.")
+            shape, dtype = self.weights.describe(name)
+            if dtype not in FLOATS:
+                raise CheckpointError(f"{self.where()}: {name} holds {dtype}, expected floating-point weights.")
             if self.readings[name].transposed:
                 shape = shape[::-1]
             if shape != self.shapes[parameter] and not self.is_padded(parameter, shape):
@@ -310,7 +309,7 @@ class _Plan:
                 )
 
     def read(self, parameter: str, dtype: torch.dtype | None) -> Tensor:
-        """The tensor for a parameter, as the model wants it."""
+        """The tensor for a parameter, in the model's layout and dtype."""
         name = self.taken[parameter]
         tensor = self.weights.tensor(name)
         if self.readings[name].transposed:
@@ -324,12 +323,12 @@ class _Plan:
 
     @staticmethod
     def not_finite(tensor: Tensor, converted: Tensor) -> str:
-        """What is wrong with a tensor whose numbers are not all finite, as the end of a sentence."""
+        """What is wrong with a tensor that has NaN or infinite numbers, as the end of a sentence."""
         bad = ~converted.isfinite()
         first = tuple(bad.nonzero()[0].tolist())
         if tensor.isfinite().all():
-            kind = str(converted.dtype).removeprefix("torch.")
-            return f"holds {tensor[first].item():g} at {first}, more than {kind} can. Load it with dtype=torch.float32."
+            limit = f"more than {dtype_name(converted.dtype)} can"
+            return f"holds {tensor[first].item():g} at {first}, {limit}. Load it with dtype=torch.float32."
         return (
             f"holds {int(bad.sum()):,} NaN or infinite numbers, first at {first}: every output would be NaN. The "
             "training that wrote it diverged, or the file is damaged; use an earlier checkpoint."
@@ -343,7 +342,7 @@ class _Plan:
         state = {parameter: self.read(parameter, dtype) for parameter in self.taken}
         self.check_tied(state)
         self.check_positions()
-        for name in self.fresh:  # zeros, since a bias that is no module's has no initialisation of its own
+        for name in self.fresh:  # zeros: a bias outside any module has no initialisation of its own
             state[name] = torch.zeros(self.shapes[name], dtype=dtype or torch.float32)
         for name, source in self.tied.items():
             if source not in state:
@@ -365,7 +364,7 @@ class _Plan:
         )
 
     def notes(self) -> Iterator[str]:
-        """How the file was read, where that is not plain."""
+        """Whatever is unusual about how the file was read."""
         if self.weights.holder:
             yield f"a training checkpoint: its state dict is what it holds as {self.weights.holder!r}"
         if self.readings.prefix:
@@ -376,14 +375,14 @@ class _Plan:
                 yield f"{record.name} is padded to {record.shape[0]:,} rows; its first {rows:,} are the vocabulary's"
 
     def check_positions(self) -> None:
-        """Raise CheckpointError for a saved ``position_ids`` that does not simply count: it would be another model."""
+        """Raise CheckpointError for a saved ``position_ids`` that is not 0, 1, 2, …: that is another model."""
         for name in self.weights.names():
             if self.readings[name].ours == "bert.embeddings.position_ids":
-                kind = self.weights.describe(name)[1]
-                if kind not in ("int64", "int32", *FLOATS):
-                    raise CheckpointError(f"{self.where()}: {name} holds {kind}, expected whole numbers.")
-                found = self.weights.tensor(name).reshape(-1)
-                if not torch.equal(found, torch.arange(len(found), dtype=found.dtype)):
+                dtype = self.weights.describe(name)[1]
+                if dtype not in ("int64", "int32", *FLOATS):
+                    raise CheckpointError(f"{self.where()}: {name} holds {dtype}, expected whole numbers.")
+                positions = self.weights.tensor(name).reshape(-1)
+                if not torch.equal(positions, torch.arange(len(positions), dtype=positions.dtype)):
                     raise CheckpointError(f"{self.where()}: {name} is not 0, 1, 2, …; minibert has no other positions.")
 
     def check_tied(self, state: dict[str, Tensor]) -> None:

@@ -1,11 +1,11 @@
-"""What tensors are called, in every dialect a BERT checkpoint may speak: one ordered table, read from top to bottom.
+"""Names of tensors in every dialect of BERT checkpoints: one ordered table, read from top to bottom.
 
-On the right stand minibert's names, those of a modern head (``bert.`` before the encoder's).  On the left,
+On the right are minibert's names, those of a modern head (``bert.`` before the encoder's).  In both columns
 
     #  is a number,   @  one word,   *  anything,
 
-and the same sign on both sides stands for the same text.  A rule read from right to left writes the old dialect;
-those marked one-way cannot be, since what they drop cannot be known again.  Sources: google-research/bert
+and the same sign stands for the same text.  A rule read from right to left writes the old dialect; a one-way rule
+cannot, because what it drops is lost.  Sources: google-research/bert
 ``modeling.py`` and ``run_pretraining.py``, ``run_classifier.py``, ``run_squad.py``; transformers' BERT from 2018 on.
 """
 
@@ -37,17 +37,17 @@ class Rule:
 def _rewrite(name: str, pattern: str, replacement: str) -> str | None:
     head, tail = _ends(pattern)
     if not (name.startswith(head) and name.endswith(tail)):
-        return None  # most rules end here, before their regular expression is even made
+        return None  # most names end here, without a regular expression
     match = _compiled(pattern).fullmatch(name)
     if match is None:
         return None
-    found = iter(match.groups())
-    return "".join(next(found) if sign in SIGNS else sign for sign in replacement)
+    texts = iter(match.groups())
+    return "".join(next(texts) if sign in SIGNS else sign for sign in replacement)
 
 
 @cache
 def _ends(pattern: str) -> tuple[str, str]:
-    """What a name must begin and end with: the pattern before its first sign and after its last."""
+    """How a name must begin and end: the pattern before its first sign and after its last."""
     parts = re.split("[#@*]", pattern)
     return parts[0], parts[-1]
 
@@ -59,97 +59,80 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 SIGNS = {"#": r"(\d+)", "@": r"([^./]+)", "*": r"(.*)"}
 WRAPPER = "a training wrapper adds it to every name"
+G, LAYER, OURS = "Google", "bert/encoder/layer_#", "bert.encoder.layer.#"
 TABLE = (
     # Wrappers, which may stand one inside the other.
     Rule("module. prefix (DataParallel)", "module.*", "*", one_way=WRAPPER),
     Rule("_orig_mod. prefix (torch.compile)", "_orig_mod.*", "*", one_way=WRAPPER),
-    # Google's own, with slashes.  Kernels are transposed; tables and the heads' output_weights are not.
-    Rule("Google", "bert/embeddings/LayerNorm/gamma", "bert.embeddings.LayerNorm.weight"),
-    Rule("Google", "bert/embeddings/LayerNorm/beta", "bert.embeddings.LayerNorm.bias"),
-    Rule("Google", "bert/embeddings/@_embeddings", "bert.embeddings.@_embeddings.weight"),
-    Rule(
-        "Google", "bert/encoder/layer_#/attention/self/@/kernel", "bert.encoder.layer.#.attention.self.@.weight", True
-    ),
-    Rule("Google", "bert/encoder/layer_#/attention/self/@/bias", "bert.encoder.layer.#.attention.self.@.bias"),
-    Rule(
-        "Google",
-        "bert/encoder/layer_#/attention/output/dense/kernel",
-        "bert.encoder.layer.#.attention.output.dense.weight",
-        True,
-    ),
-    Rule(
-        "Google",
-        "bert/encoder/layer_#/attention/output/dense/bias",
-        "bert.encoder.layer.#.attention.output.dense.bias",
-    ),
-    Rule(
-        "Google",
-        "bert/encoder/layer_#/attention/output/LayerNorm/gamma",
-        "bert.encoder.layer.#.attention.output.LayerNorm.weight",
-    ),
-    Rule(
-        "Google",
-        "bert/encoder/layer_#/attention/output/LayerNorm/beta",
-        "bert.encoder.layer.#.attention.output.LayerNorm.bias",
-    ),
-    Rule("Google", "bert/encoder/layer_#/@/dense/kernel", "bert.encoder.layer.#.@.dense.weight", True),
-    Rule("Google", "bert/encoder/layer_#/@/dense/bias", "bert.encoder.layer.#.@.dense.bias"),
-    Rule("Google", "bert/encoder/layer_#/output/LayerNorm/gamma", "bert.encoder.layer.#.output.LayerNorm.weight"),
-    Rule("Google", "bert/encoder/layer_#/output/LayerNorm/beta", "bert.encoder.layer.#.output.LayerNorm.bias"),
-    Rule("Google", "bert/pooler/dense/kernel", "bert.pooler.dense.weight", True),
-    Rule("Google", "bert/pooler/dense/bias", "bert.pooler.dense.bias"),
-    Rule("Google", "cls/predictions/transform/dense/kernel", "cls.predictions.transform.dense.weight", True),
-    Rule("Google", "cls/predictions/transform/dense/bias", "cls.predictions.transform.dense.bias"),
-    Rule("Google", "cls/predictions/transform/LayerNorm/gamma", "cls.predictions.transform.LayerNorm.weight"),
-    Rule("Google", "cls/predictions/transform/LayerNorm/beta", "cls.predictions.transform.LayerNorm.bias"),
-    Rule("Google", "cls/predictions/output_bias", "cls.predictions.bias"),
-    Rule("Google", "cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
-    Rule("Google", "cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
-    Rule("Google", "cls/squad/output_weights", "qa_outputs.weight"),
-    Rule("Google", "cls/squad/output_bias", "qa_outputs.bias"),
-    Rule("Google", "output_weights", "classifier.weight"),
-    Rule("Google", "output_bias", "classifier.bias"),
+    # Google's own, with slashes.  Kernels are transposed; embeddings and the heads' output_weights are not.
+    Rule(G, "bert/embeddings/LayerNorm/gamma", "bert.embeddings.LayerNorm.weight"),
+    Rule(G, "bert/embeddings/LayerNorm/beta", "bert.embeddings.LayerNorm.bias"),
+    Rule(G, "bert/embeddings/@_embeddings", "bert.embeddings.@_embeddings.weight"),
+    Rule(G, f"{LAYER}/attention/self/@/kernel", f"{OURS}.attention.self.@.weight", True),
+    Rule(G, f"{LAYER}/attention/self/@/bias", f"{OURS}.attention.self.@.bias"),
+    Rule(G, f"{LAYER}/attention/output/dense/kernel", f"{OURS}.attention.output.dense.weight", True),
+    Rule(G, f"{LAYER}/attention/output/dense/bias", f"{OURS}.attention.output.dense.bias"),
+    Rule(G, f"{LAYER}/attention/output/LayerNorm/gamma", f"{OURS}.attention.output.LayerNorm.weight"),
+    Rule(G, f"{LAYER}/attention/output/LayerNorm/beta", f"{OURS}.attention.output.LayerNorm.bias"),
+    Rule(G, f"{LAYER}/@/dense/kernel", f"{OURS}.@.dense.weight", True),
+    Rule(G, f"{LAYER}/@/dense/bias", f"{OURS}.@.dense.bias"),
+    Rule(G, f"{LAYER}/output/LayerNorm/gamma", f"{OURS}.output.LayerNorm.weight"),
+    Rule(G, f"{LAYER}/output/LayerNorm/beta", f"{OURS}.output.LayerNorm.bias"),
+    Rule(G, "bert/pooler/dense/kernel", "bert.pooler.dense.weight", True),
+    Rule(G, "bert/pooler/dense/bias", "bert.pooler.dense.bias"),
+    Rule(G, "cls/predictions/transform/dense/kernel", "cls.predictions.transform.dense.weight", True),
+    Rule(G, "cls/predictions/transform/dense/bias", "cls.predictions.transform.dense.bias"),
+    Rule(G, "cls/predictions/transform/LayerNorm/gamma", "cls.predictions.transform.LayerNorm.weight"),
+    Rule(G, "cls/predictions/transform/LayerNorm/beta", "cls.predictions.transform.LayerNorm.bias"),
+    Rule(G, "cls/predictions/output_bias", "cls.predictions.bias"),
+    Rule(G, "cls/seq_relationship/output_weights", "cls.seq_relationship.weight"),
+    Rule(G, "cls/seq_relationship/output_bias", "cls.seq_relationship.bias"),
+    Rule(G, "cls/squad/output_weights", "qa_outputs.weight"),
+    Rule(G, "cls/squad/output_bias", "qa_outputs.bias"),
+    Rule(G, "output_weights", "classifier.weight"),
+    Rule(G, "output_bias", "classifier.bias"),
     # A BertModel saved alone has no prefix.
     Rule("no bert. prefix", "embeddings.*", "bert.embeddings.*"),
     Rule("no bert. prefix", "encoder.*", "bert.encoder.*"),
     Rule("no bert. prefix", "pooler.*", "bert.pooler.*"),
-    # The first PyTorch BERTs kept TensorFlow's words.  The whole last component, never a part of a word.
+    # The first PyTorch BERTs kept TensorFlow's names.  The rules match a whole last component, never a part of one.
     Rule("gamma/beta", "*LayerNorm.gamma", "*LayerNorm.weight"),
     Rule("gamma/beta", "*LayerNorm.beta", "*LayerNorm.bias"),
 )
 
-# Modules that torch puts around another anywhere in a tree, not only at its root.
+# Modules that torch wraps around others anywhere in a tree, not only at its root.
 WRAPPED = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-# Every BERT has these two tensors; what stands before their names is what a program put before all names.
+# Every BERT has these two tensors: the prefix of their names is the prefix of all names.
 LANDMARK = re.compile(
     r"(?P<prefix>(?:.*?[./])??)(?:bert[./])?"
     r"(?:embeddings[./]word_embeddings(?:\.weight)?|encoder[./]layer[._]0[./]attention[./]self[./]query[./](?:weight|kernel))"
 )
 LANDMARK_ENDS = ("word_embeddings.weight", "word_embeddings", "self.query.weight", "self/query/kernel")
 
-# Tensors that are known and of no use to a model, with the reason that the report gives.
+# Known tensors that a model does not use, with the reason that the report gives.
+OPTIMIZER = "the optimizer's state, for resuming training"
 UNUSED = (
     ("bert.embeddings.position_ids", "a constant (0, 1, 2, …), not a weight"),
-    ("*/adam_m", "the optimizer's memory of gradients, for going on with training"),
-    ("*/adam_v", "the optimizer's memory of gradients, for going on with training"),
-    ("*/Adam", "the optimizer's memory of gradients, for going on with training"),
-    ("*/Adam_1", "the optimizer's memory of gradients, for going on with training"),
-    ("global_step", "the number of training steps, for going on with training"),
+    ("*/adam_m", OPTIMIZER),
+    ("*/adam_v", OPTIMIZER),
+    ("*/Adam", OPTIMIZER),
+    ("*/Adam_1", OPTIMIZER),
+    ("global_step", "the number of training steps, for resuming training"),
 )
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the table makes of one tensor's name."""
+    """One tensor's name, translated by the table."""
 
     ours: str
-    dialects: tuple[str, ...]  # those it went through; empty for a name that was ours already
+    dialects: tuple[str, ...]  # of the rules that applied; empty for a name that was ours already
     transposed: bool
 
 
 @lru_cache(maxsize=1 << 15)
 def read_name(name: str) -> Reading:
-    """Our name for a tensor of a checkpoint in any dialect; a name no rule knows comes back as it is."""
+    """Our name for a tensor of a checkpoint in any dialect; a name that no rule knows stays as it is."""
     dialects: list[str] = []
     transposed = False
     wrappers = [rule for rule in TABLE if rule.one_way == WRAPPER]
@@ -165,14 +148,14 @@ def read_name(name: str) -> Reading:
 
 @dataclass(frozen=True)
 class Names(Mapping[str, Reading]):
-    """What the table makes of all names of a checkpoint: each name with its reading, in the file's order."""
+    """All names of a checkpoint, each with its reading, in the file's order."""
 
     readings: dict[str, Reading]
-    prefixes: tuple[str, ...]  # before BERT's names in this file; one, taken off: several are several models
+    prefixes: tuple[str, ...]  # before BERT's names in this file; several mean several models
 
     @property
     def prefix(self) -> str:
-        """What was taken off names before they were read, ``"model."``; "" for nothing."""
+        """The prefix that was removed from the names, such as ``"model."``; "" for none."""
         return self.prefixes[0] if len(self.prefixes) == 1 else ""
 
     def __getitem__(self, name: str) -> Reading:
@@ -186,10 +169,10 @@ class Names(Mapping[str, Reading]):
 
 
 def read_names(names: Iterable[str]) -> Names:
-    """Read all names of a checkpoint, a prefix that a program put before BERT's own taken off."""
+    """Translate all names of a checkpoint, without the prefix that a program put before BERT's own."""
     bare = {name: without_wrappers(name) for name in names}
-    prefixes = sorted({found for name in bare.values() if (found := prefix_of(name)) is not None})
-    if "" in prefixes:  # a BERT by its own names; others in the file are beside it
+    prefixes = sorted({prefix for name in bare.values() if (prefix := prefix_of(name)) is not None})
+    if "" in prefixes:  # a BERT under its own names; the other models in the file stand beside it
         prefixes = []
     readings = {}
     for name, own in bare.items():
@@ -203,16 +186,16 @@ def read_names(names: Iterable[str]) -> Names:
 
 
 def prefix_of(name: str) -> str | None:
-    """What stands before BERT's own name in ``name``, None for a name that is no landmark."""
+    """The prefix of BERT's own name in ``name``; None for a name that is no landmark."""
     match = LANDMARK.fullmatch(name) if name.endswith(LANDMARK_ENDS) else None
     if match is None:
         return None
-    by_table = re.fullmatch(r"(?:module\.|_orig_mod\.)*", match["prefix"])  # the table takes these off by itself
+    by_table = re.fullmatch(r"(?:module\.|_orig_mod\.)*", match["prefix"])  # the table removes these
     return "" if by_table else match["prefix"]
 
 
 def without_wrappers(name: str) -> str:
-    """``name`` without the modules that torch puts around others inside a tree; at its root the table knows them."""
+    """``name`` without the wrappers that torch puts inside a tree; the table removes those at its root."""
     root = next((wrapper for wrapper in WRAPPED[:1] if name.startswith(wrapper)), "")
     inner = name.removeprefix(root)
     for wrapper in WRAPPED:
@@ -222,7 +205,7 @@ def without_wrappers(name: str) -> str:
 
 
 def write_name(name: str, dialect: str) -> str:
-    """Our ``name`` in an old ``dialect`` of the table; unchanged where that dialect has no word of its own."""
+    """Our ``name`` in an old ``dialect`` of the table; unchanged where that dialect has no name of its own."""
     for rule in TABLE:
         if rule.dialect == dialect and (theirs := rule.write(name)) is not None:
             return theirs
@@ -230,7 +213,7 @@ def write_name(name: str, dialect: str) -> str:
 
 
 def why_unused(name: str) -> str | None:
-    """The reason to leave out the tensor called ``name`` (ours), or None when it is not known to be useless."""
+    """Why no model uses the tensor called ``name`` (ours); None when no such reason is known."""
     for pattern, reason in UNUSED:
         if _rewrite(name, pattern, pattern) is not None:
             return reason

@@ -1,13 +1,13 @@
-"""A .bin file read without torch's or Python's pickle: where the state dict in it is, and where its numbers lie.
+"""A .bin file read without torch's or Python's pickle: its state dict, and where the numbers are in the file.
 
-A pickle is a program for a small machine with a stack: "push this string, push that number, call this function".
-Python's own machine calls whatever the program names; torch's ``weights_only=True`` calls only functions on its list,
-which holds ``bytearray`` (a hundred bytes that fill the memory).  Here is a machine that calls nothing at all: it knows
-the three words that build a tensor, and whatever else a program asks for stays a name (:class:`_Foreign`) that nobody
-looks up.  So a training checkpoint can be read past its optimizer, its hyper-parameters and the classes of a program
-that is not installed; what comes out is a description of the tensors, whose numbers are then mapped from the file.
+A pickle is a program for a stack machine: "push this string, push that number, call this function".  Python's own
+machine calls whatever the program names.  torch's ``weights_only=True`` calls only the functions on its list, which
+includes ``bytearray`` (a hundred bytes that fill the memory).  The machine here calls nothing at all: it knows the
+three functions that build a tensor, and any other name in a program stays a name (:class:`_Foreign`) that is never
+looked up.  So it reads a training checkpoint past its optimizer, its hyper-parameters and the classes of programs
+that are not installed.  The result is a description of the tensors, whose numbers are then mapped from the file.
 
-A file holds one state dict, or a mapping with one inside (:data:`HOLDERS`).  Look at :class:`_Machine`, then at
+A file holds one state dict, or a mapping with one inside (:data:`HOLDERS`).  Start with :class:`_Machine`, then
 :func:`read_zip` (since torch 1.6) and :func:`read_legacy`.  Sources: Lib/pickletools.py of Python;
 torch/serialization.py, ``_save`` and ``_legacy_save``.
 """
@@ -24,7 +24,7 @@ import torch
 
 LARGEST_PICKLE = 1 << 20  # bytes; bert-large's program has 60 thousand
 LARGEST_LISTING = 4 << 20  # bytes of a zip archive's table of contents; bert-large's has 30 thousand
-SHARING = 64  # how often numbers may be used: tied weights, layers that are one layer; not a million times
+SHARING = 64  # how many tensors may share the same numbers: tied weights, shared layers; not a million
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 STORAGES = {
@@ -36,14 +36,14 @@ STORAGES = {
 TENSORS = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
 PARAMETERS = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 MAPPING = "collections.OrderedDict"
-# Under which keys training programs keep the state dict of the model, the surest first.
+# The keys under which training programs store the model's state dict, the most reliable first.
 HOLDERS = (
     "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params", "state",
     "checkpoint",
 )  # fmt: skip
 DEEPEST_HOLDER = 3
-# No class of anybody's lies there, only what starts programs and opens files.  Nothing is called here, whatever a file
-# names; but a file that wants such things called is not one to tell a user that it is fine.
+# Modules that start programs and open files, and hold no class that a training checkpoint could need.  Nothing is
+# called here, whatever a file names; but a file that names these is hostile, and must not pass for a good one.
 DENIED = (
     "os", "posix", "nt", "subprocess", "sys", "socket", "shutil", "runpy", "importlib", "ctypes", "pty", "_io", "io",
     "pickle", "torch.serialization",
@@ -57,27 +57,27 @@ class BadPickle(Exception):
 
 @dataclass(frozen=True, eq=False)
 class _Word:
-    """A name that a program asks for; nothing is imported or looked up for it."""
+    """The name of a function that builds tensors; it is never imported or called."""
 
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Foreign:
-    """Something that no tensor is built of, by the name of its class or function; it is never made."""
+    """The name of any other class or function, and whatever the program makes with it; it is never made."""
 
     name: str
 
 
 class _Mapping(dict[str, Any]):
-    """The items of a dict whose keys are texts, and the kind of the first key that is none."""
+    """The items of a dict whose keys are strings; ``odd`` is the type of the first key that is not."""
 
     odd = ""
 
 
 @dataclass(frozen=True, eq=False)
 class _Storage:
-    """A run of numbers in the file."""
+    """Consecutive numbers in the file, which tensors are views of."""
 
     key: str
     dtype: torch.dtype
@@ -86,7 +86,7 @@ class _Storage:
 
 @dataclass(frozen=True, eq=False)
 class StoredTensor:
-    """A tensor as the program describes it: how it lies in its run of numbers."""
+    """A tensor as the program describes it: a view of a storage."""
 
     storage: _Storage
     offset: int
@@ -94,7 +94,7 @@ class StoredTensor:
     stride: tuple[int, ...]
 
     def check(self) -> None:
-        """Raise BadPickle unless it lies within its storage, no number twice."""
+        """Raise BadPickle unless it lies within its storage and uses no number twice."""
         numbers = (self.offset, *self.shape, *self.stride)
         if len(self.shape) != len(self.stride) or not all(type(n) is int and 0 <= n < 1 << 40 for n in numbers):
             raise BadPickle("has a shape that cannot be")
@@ -109,7 +109,7 @@ class StoredTensor:
 class _Machine:
     """Runs one pickle.  Values are None, booleans, numbers, strings, tuples, lists and the classes above.
 
-    None of them is ever hashed (but strings), compared or printed: shared parts can make a value astronomically large.
+    Of these only strings are ever hashed, compared or printed: shared parts can make a value astronomically large.
     """
 
     def __init__(self) -> None:
@@ -174,26 +174,26 @@ class _Machine:
         raise BadPickle("ends too early")
 
     def since_mark(self) -> list[Any]:
-        """What was pushed since the last mark, taken off the stack."""
+        """Pop everything that was pushed since the last mark."""
         mark = self.marks.pop()
         items = self.stack[mark:]
         del self.stack[mark:]
         return items
 
-    def top(self, kind: type) -> Any:
-        """What lies on top of the stack, which must be a ``kind``; None for something foreign, which takes anything."""
+    def top(self, cls: type) -> Any:
+        """The top of the stack, which must be a ``cls``; None for something foreign, which accepts anything."""
         if isinstance(self.stack[-1], _Foreign):
             return None
-        if type(self.stack[-1]) is not kind:
-            raise BadPickle(f"changes a {kind_of(self.stack[-1])} where a {kind_of(kind())} should be")
+        if type(self.stack[-1]) is not cls:
+            raise BadPickle(f"changes a {type_of(self.stack[-1])} where a {type_of(cls())} should be")
         return self.stack[-1]
 
     @staticmethod
     def fill(target: _Mapping, items: Any) -> None:
-        """Put ``items`` into ``target``; those whose keys are no texts are left out, unseen."""
+        """Put ``items`` into ``target``, without those whose keys are not strings."""
         for key, value in items:
             if type(key) is not str:
-                target.odd = target.odd or kind_of(key)
+                target.odd = target.odd or type_of(key)
             elif key in target:
                 raise BadPickle(f"holds {key!r} twice")
             else:
@@ -201,7 +201,7 @@ class _Machine:
 
     @staticmethod
     def word(name: str) -> _Word | _Foreign:
-        """The word that a program asks for under ``name``."""
+        """What the name of a class or function becomes; BadPickle for those that are denied."""
         if name in (MAPPING, *PARAMETERS, *TENSORS, *STORAGES):
             return _Word(name)
         module, _, last = name.rpartition(".")
@@ -212,19 +212,19 @@ class _Machine:
         return _Foreign(name)
 
     def storage(self, described: Any) -> _Storage | _Foreign:
-        """The run of numbers called ``("storage", kind, key, device, count)``."""
+        """The storage described by ``("storage", class, key, device, count)``."""
         match described:
-            # The legacy format has one more: None, or what it is a view of.
+            # The legacy format has a sixth item: None, or the storage that it is a view of.
             case ("storage", _Word(name), str(key), str(), int(count), *rest) if (
                 name in STORAGES and count >= 0 and rest in ([], [None])
             ):
                 return self.storages.setdefault(key, _Storage(key, STORAGES[name], count))
-            case ("storage", _Foreign() as kind, str(), str(), int(), *_):
-                return kind
+            case ("storage", _Foreign() as foreign, str(), str(), int(), *_):
+                return foreign
         raise BadPickle("describes a storage in a way that torch does not")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What "calling" one of the three words gives; something foreign stays what it is."""
+        """The result of "calling" one of the known functions; something foreign stays what it is."""
         match function, arguments:
             case _Foreign(), _:
                 return function
@@ -243,29 +243,27 @@ class _Machine:
         raise BadPickle("calls something that no state dict needs")
 
 
-def kind_of(value: Any) -> str:
-    """The kind of a value for a sentence."""
+def type_of(value: Any) -> str:
+    """The type of a value, for messages."""
     return "dict" if isinstance(value, _Mapping) else type(value).__name__.strip("_")
 
 
 def asks_for(name: str) -> str:
-    """The middle of a sentence about a name that a program asks for."""
+    """The middle of a sentence about a name in a program that no state dict needs."""
     return f"asks for {name}, which no state dict needs. Save model.state_dict() and nothing else"
 
 
 Described = dict[str, StoredTensor]
+Places = dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a .bin file holds."""
+    """The state dict in a .bin file."""
 
     holder: str  # the keys that lead to the state dict, "model" or "state.model"; "" when the file is one
     tensors: Described
-    places: "Places"
-
-
-Places = dict[str, tuple[int, int]]  # storage: its first byte in the file, and its size in bytes
+    places: Places
 
 
 def describe_pickle(path: Path) -> Description:
@@ -276,19 +274,19 @@ def describe_pickle(path: Path) -> Description:
     with path.open("rb") as file:
         start = file.read(4)
     try:
-        found = read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
-        check_places(path, found.tensors, found.places)
+        description = read_zip(path) if start == b"PK\x03\x04" else read_legacy(path)
+        check_places(path, description.tensors, description.places)
     except (BadPickle, OSError):
         raise
     except zipfile.BadZipFile as error:
         raise BadPickle(f"is no whole zip archive: {error}") from error
-    except Exception as error:  # a broken program can fail in any way: a stack that is empty, a memo that was not made
+    except Exception as error:  # a broken program can fail in any way: an empty stack, a missing memo
         raise BadPickle(f"is broken: {type(error).__name__}") from error
-    return found
+    return description
 
 
 def check_places(path: Path, tensors: Described, places: Places) -> None:
-    """Raise BadPickle unless the file holds the numbers of every tensor, and not the same ones a thousand times."""
+    """Raise BadPickle unless the file holds the numbers of every tensor, without too many tensors sharing them."""
     total = 0
     for name, stored in tensors.items():
         try:
@@ -305,7 +303,7 @@ def check_places(path: Path, tensors: Described, places: Places) -> None:
 
 
 class _ShortReads(io.FileIO):
-    """A file that refuses to be read whole: zipfile believes whatever size the archive gives for its listing."""
+    """A file that refuses long reads: zipfile trusts the size that an archive states for its listing."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > LARGEST_LISTING:
@@ -319,7 +317,7 @@ def read_zip(path: Path) -> Description:
         entries = {entry.filename: entry for entry in archive.infolist()}
         if len(entries) != len(archive.infolist()):
             raise BadPickle("holds two entries of one name")
-        # An entry that grows when it is opened is how a small file fills the memory; torch never compresses.
+        # A compressed entry lets a small file fill the memory; torch never compresses.
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries.values()):
             raise BadPickle("is a compressed archive, which torch never writes")
         if sum(entry.file_size for entry in entries.values()) > path.stat().st_size:
@@ -343,7 +341,7 @@ def read_zip(path: Path) -> Description:
         }:
             entry = entries[f"{root}data/{key}"]
             file.seek(entry.header_offset)
-            header = file.read(30)  # its last four bytes: how long the name is, and the padding before the numbers
+            header = file.read(30)  # its last four bytes: the lengths of the name and of the padding before the numbers
             start = entry.header_offset + 30 + sum(int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
             if header[:4] != b"PK\x03\x04" or start + entry.file_size > path.stat().st_size:
                 raise BadPickle(f"has no numbers where its table of contents says ({entry.filename!r})")
@@ -365,7 +363,7 @@ def read_legacy(path: Path) -> Description:
         holder, tensors = find_state(machine.run(head))
         places, position = {}, head.tell()
         for key in _Machine().run(head):
-            if type(key) is not str:  # looked at before it is looked up: hashing it might take for ever
+            if type(key) is not str:  # tested before the lookup, which would hash it, perhaps for ever
                 raise BadPickle("names its storages in a way that torch does not")
             position = max(position, head.tell())
             file.seek(position)
@@ -380,17 +378,18 @@ def read_legacy(path: Path) -> Description:
 
 
 def find_state(value: Any, depth: int = DEEPEST_HOLDER) -> tuple[str, Described]:
-    """The state dict that ``value`` is or holds, and the keys that lead to it; BadPickle when there is none, or none
-    that is surely the model's.
+    """The keys that lead to the model's state dict in ``value``, and the state dict.
+
+    Raises BadPickle when there is none, or when several may be the model's.
     """
     if not isinstance(value, _Mapping) or is_state(value):
         return "", state_dict(value)
     inner = {key: held for key, held in value.items() if isinstance(held, _Mapping) and held}
     states = [key for key, held in inner.items() if is_state(held)]
-    ways = [key for key in HOLDERS if key in states] or (states if len(states) == 1 else [])
+    keys = [key for key in HOLDERS if key in states] or (states if len(states) == 1 else [])
     if depth and not states:
-        ways = [key for key in HOLDERS if key in inner]
-    for key in ways[:1]:
+        keys = [key for key in HOLDERS if key in inner]
+    for key in keys[:1]:
         below, tensors = find_state(inner[key], depth - 1)
         return f"{key}.{below}".rstrip("."), tensors
     if states:
@@ -399,21 +398,21 @@ def find_state(value: Any, depth: int = DEEPEST_HOLDER) -> tuple[str, Described]
 
 
 def is_state(value: _Mapping) -> bool:
-    """Whether these are names with their tensors and nothing else."""
+    """Whether these are names with their tensors, and nothing else."""
     return bool(value) and not value.odd and all(isinstance(held, StoredTensor) for held in value.values())
 
 
 def state_dict(value: Any) -> Described:
-    """``value``, which must be names with their tensors."""
+    """``value``; BadPickle unless it is names with their tensors."""
     if isinstance(value, _Foreign):
         raise BadPickle(asks_for(value.name))
     if not isinstance(value, _Mapping):
-        raise BadPickle(f"holds a {kind_of(value)}, not a state dict, that is names with their tensors")
+        raise BadPickle(f"holds a {type_of(value)}, not a state dict, that is names with their tensors")
     for name, tensor in value.items():
         if isinstance(tensor, _Foreign):
             raise BadPickle(asks_for(tensor.name))
         if not isinstance(tensor, StoredTensor):
-            raise BadPickle(f"is not a state dict, that is names with their tensors: {name!r} is a {kind_of(tensor)}")
+            raise BadPickle(f"is not a state dict, that is names with their tensors: {name!r} is a {type_of(tensor)}")
     if value.odd:
         raise BadPickle(f"has a {value.odd} where the name of a tensor should be")
     return value

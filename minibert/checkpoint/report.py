@@ -18,20 +18,20 @@ class TensorRecord:
 
 @dataclass
 class LoadReport:
-    """Which tensors were loaded, renamed, left out, and what of the model did not come from the file.
+    """Which tensors were loaded, renamed or left out, and which parameters did not come from the file.
 
-    Every tensor of the file is in ``tensors`` once; every parameter of the model is either there, in ``tied``
-    or in ``fresh``: nothing else gets past the loader.
+    Every tensor of the file is in ``tensors`` once.  Every parameter of the model is there, in ``tied`` or in
+    ``fresh``; a model with any other parameter is not loaded.
     """
 
     model: str  # class name
     source: str
     files: tuple[str, ...]
     tensors: tuple[TensorRecord, ...] = ()
-    tied: dict[str, str] = field(default_factory=dict)  # parameter: the parameter it is
-    fresh: tuple[str, ...] = ()  # parameters that were initialised at random because the caller asked
-    absent: dict[str, str] = field(default_factory=dict)  # parts left out: what that means
-    notes: tuple[str, ...] = ()  # how the file was read, where that is not plain
+    tied: dict[str, str] = field(default_factory=dict)  # parameter: the parameter it is tied to
+    fresh: tuple[str, ...] = ()  # parameters that were initialised at random, as the caller asked
+    absent: dict[str, str] = field(default_factory=dict)  # parts that the model lacks: what that means
+    notes: tuple[str, ...] = ()  # whatever is unusual about how the file was read
 
     @property
     def loaded(self) -> tuple[TensorRecord, ...]:
@@ -40,7 +40,7 @@ class LoadReport:
 
     @property
     def renamed(self) -> tuple[TensorRecord, ...]:
-        """Those among them whose name in the file is another dialect's."""
+        """Loaded tensors whose name in the file is another dialect's."""
         return tuple(tensor for tensor in self.loaded if tensor.note)
 
     @property
@@ -55,8 +55,8 @@ class LoadReport:
     def __str__(self) -> str:
         lines = [f"{self.model} from {self.source}: {len(self.loaded)} tensors loaded"]
         if self.renamed:
-            ways = sorted({tensor.note for tensor in self.renamed})
-            lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(ways)})"
+            notes = sorted({tensor.note for tensor in self.renamed})
+            lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(notes)})"
         lines += [visible(note) for note in self.notes]
         for reason in dict.fromkeys(tensor.note for tensor in self.unused):
             names = [visible(tensor.name) for tensor in self.unused if tensor.note == reason]

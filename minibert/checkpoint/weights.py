@@ -1,8 +1,7 @@
-"""Weight files, opened but not read: names, shapes and kinds at once, a tensor when it is asked for.
+"""Weight files, opened but not read: names, shapes and dtypes at once, each tensor when it is needed.
 
-Nothing a checkpoint brings is executed: safetensors is plain data, a .bin (a pickle) is read by pickle_scan.py, which
-knows no way to call anything, and Google's bundles are read by tensorflow/.
-Start with :func:`open_weights`.
+No code of a checkpoint is executed: safetensors is plain data, a .bin (a pickle) is read by pickle_scan.py, which
+cannot call anything, and Google's bundles are read by tensorflow/.  Start with :func:`open_weights`.
 """
 
 import json
@@ -26,16 +25,16 @@ from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown
 from minibert.source import Checkpoint, Source, Where
 
-ALIGNMENT = 64  # bytes, torch's own: numbers that lie otherwise are rounded otherwise in some products
-LARGE = 32 << 20  # bytes of a tensor; only tables of words have more
+ALIGNMENT = 64  # bytes, torch's own: some matrix products round unaligned numbers differently
+LARGE = 32 << 20  # bytes of a tensor; only word embeddings have more
 BLOCK = 4 << 20
-SERIAL = 1 << 15  # numbers that torch sums on one thread: several wait for each other on a busy machine
+SERIAL = 1 << 15  # numbers that torch sums on one thread: on a busy machine, several threads wait for each other
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
-MOST_TENSORS = 20_000  # bert-large with its optimizer's memory has 1,200
-KINDS = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
-    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+MOST_TENSORS = 20_000  # bert-large with its optimizer's state has 1,200
+DTYPES = {  # as safetensors calls them
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 
 
@@ -43,11 +42,11 @@ class Weights(ABC):
     """The tensors of one checkpoint, by the names its files give them."""
 
     files: tuple[Path, ...]
-    holder = ""  # the keys of a training checkpoint that lead to its state dict, "model"; "" for plain weights
+    holder = ""  # the keys that lead to the state dict in a training checkpoint, such as "model"; "" for plain weights
 
     @property
     def where(self) -> str:
-        """The files, for sentences."""
+        """The files, for messages."""
         return ", ".join(map(str, self.files))
 
     @abstractmethod
@@ -56,24 +55,29 @@ class Weights(ABC):
 
     @abstractmethod
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number (``"float32"``) of a tensor, without reading it."""
+        """Shape and dtype (``"float32"``) of a tensor, without reading it."""
 
     @abstractmethod
     def tensor(self, name: str) -> Tensor:
-        """The tensor itself, memory-mapped where the format allows."""
+        """The tensor, memory-mapped where the format allows."""
 
     def is_finite(self, name: str) -> bool:
-        """Whether all numbers of a floating-point tensor are."""
+        """Whether a floating-point tensor has neither NaN nor infinity."""
         return all_finite(self.tensor(name))
 
 
 def all_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are: one sum, which NaN and infinity survive; only where it is none are they looked at."""
-    kind = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    total = torch.zeros((), dtype=kind, device=tensor.device)
+    """Whether a tensor has neither NaN nor infinity.  Either survives in a sum, which is enough for most tensors."""
+    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    total = torch.zeros((), dtype=dtype, device=tensor.device)
     for block in torch.split(tensor.flatten(), SERIAL):
-        total += block.sum(dtype=kind)
+        total += block.sum(dtype=dtype)
     return bool(total.isfinite()) or bool(tensor.isfinite().all())
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a dtype without ``torch.``"""
+    return str(dtype).removeprefix("torch.")
 
 
 class SafetensorsWeights(Weights):
@@ -92,22 +96,20 @@ class SafetensorsWeights(Weights):
             raise CheckpointError(f"{path} is not a whole safetensors file ({error}). {advice}") from error
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the file's order."""
         return self._names
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number of a tensor."""
         entry = self._file.get_slice(name)
-        kind = entry.get_dtype()
-        return tuple(entry.get_shape()), KINDS.get(kind, kind)
+        name_in_file = entry.get_dtype()
+        dtype = DTYPES.get(name_in_file)
+        return tuple(entry.get_shape()), name_in_file if dtype is None else dtype_name(dtype)
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, memory-mapped: its pages are read when they are first used."""
         tensor: Tensor = self._file.get_tensor(name)
         return tensor
 
     def is_finite(self, name: str) -> bool:
-        """Whether all numbers are.  A large table is read in blocks, not mapped: a text uses few rows of it."""
+        """As for any weights, but a large table is read in blocks and not mapped: a text uses few of its rows."""
         start, end = self._header[name]["data_offsets"]
         if end - start <= LARGE:
             return super().is_finite(name)
@@ -124,7 +126,7 @@ class SafetensorsWeights(Weights):
 
 
 def open_safetensors(path: Path) -> Any:
-    """The library's handle on a .safetensors file, whatever bytes its path is of: the library takes UTF-8 only."""
+    """The library's handle on a .safetensors file.  The library takes only paths in UTF-8; this takes all."""
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -134,9 +136,9 @@ def open_safetensors(path: Path) -> Any:
 
 
 def check_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and where the numbers begin.
+    """The header, and the position of the first tensor's bytes.
 
-    Raises ValueError for what the safetensors library lets pass: headers of any length, names that stand twice.
+    Raises ValueError for what the safetensors library accepts: headers of any length, repeated names.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -165,7 +167,7 @@ class PickleWeights(Weights):
 
     @cached_property
     def _mapped(self) -> mmap.mmap:
-        """The file's bytes; what is changed in memory stays there."""
+        """The file's bytes, copy-on-write: a change in memory does not reach the file."""
         (path,) = self.files
         try:
             with path.open("rb") as file:
@@ -174,16 +176,14 @@ class PickleWeights(Weights):
             raise CheckpointError(f"{path} cannot be read ({error}). Copy or download it again.") from error
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the file's order."""
         return list(self._found.tensors)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number of a tensor."""
         stored = self._found.tensors[name]
-        return stored.shape, str(stored.storage.dtype).removeprefix("torch.")
+        return stored.shape, dtype_name(stored.storage.dtype)
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, memory-mapped where its numbers lie as torch aligns them, as it has since version 2.1."""
+        """The tensor, memory-mapped where its numbers are aligned, as torch has saved them since version 2.1."""
         stored = self._found.tensors[name]
         start, size = self._found.places[stored.storage.key]
         if not size:
@@ -196,7 +196,7 @@ class PickleWeights(Weights):
 
 
 class GivenWeights(Weights):
-    """A state dict in memory, as ``from_pretrained(state_dict=…)`` is given one.  Its tensors are copied."""
+    """A state dict in memory, the argument of ``from_pretrained(state_dict=…)``.  Its tensors are copied."""
 
     files = ()
 
@@ -205,28 +205,26 @@ class GivenWeights(Weights):
             raise InputError(f"state_dict is a {type(state).__name__}; expected names with their tensors.")
         for name, tensor in state.items():
             if not isinstance(name, str) or not isinstance(tensor, Tensor):
-                found = f"{shown(name)} with a {type(tensor).__name__}"
-                raise InputError(f"state_dict holds {found:.200}; expected names with their tensors.")
+                entry = f"{shown(name)} with a {type(tensor).__name__}"
+                raise InputError(f"state_dict holds {entry:.200}; expected names with their tensors.")
             if tensor.layout is not torch.strided or tensor.is_quantized:
                 raise InputError(f"state_dict holds {name} as a {tensor.layout} tensor; expected dense numbers.")
         self._state = dict(state)
 
     @property
     def where(self) -> str:
-        """For sentences."""
+        """For messages."""
         return "the state_dict that was given"
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the order given."""
         return list(self._state)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number of a tensor."""
         tensor = self._state[name]
-        return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        return tuple(tensor.shape), dtype_name(tensor.dtype)
 
     def tensor(self, name: str) -> Tensor:
-        """A copy of the tensor on the CPU, without its history."""
+        """A copy of the tensor on the CPU, without its gradient."""
         return self._state[name].detach().to("cpu", copy=True)
 
 
@@ -239,22 +237,19 @@ class BundleWeights(Weights):
         self.files = (Path(f"{prefix}.index"), *shards)
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the index's order."""
         return list(self._bundle)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number of a tensor."""
         entry = self._bundle.entries[name]
-        kind = f"TensorFlow's {entry.tf_dtype}" if entry.dtype is None else str(entry.dtype).removeprefix("torch.")
-        return tuple(entry.shape), kind
+        return entry.shape, f"TensorFlow's {entry.tf_dtype}" if entry.dtype is None else dtype_name(entry.dtype)
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, its checksum compared."""
+        """The tensor, after its checksum was compared."""
         return self._bundle.tensor(name)
 
 
 class ShardedWeights(Weights):
-    """Several files that one index holds together: ``{"weight_map": {tensor: file}}``."""
+    """Several files and the index that lists their tensors: ``{"weight_map": {tensor: file}}``."""
 
     def __init__(self, index: Path, shards: dict[str, Weights], weight_map: dict[str, str]) -> None:
         self.files = (index, *(path for shard in shards.values() for path in shard.files))
@@ -264,28 +259,24 @@ class ShardedWeights(Weights):
         for name, file in weight_map.items():
             names_of[file].add(name)
         for file, shard in shards.items():
-            listed, found = names_of[file], set(shard.names())
-            if lacking := sorted(listed - found):
+            listed, held = names_of[file], set(shard.names())
+            if lacking := sorted(listed - held):
                 raise CheckpointError(f"{index.parent / file} lacks {lacking[0]}, which {index.name} says it holds.")
-            if extra := sorted(found - listed):
+            if extra := sorted(held - listed):
                 elsewhere = weight_map.get(extra[0])
                 where = f"puts into {elsewhere}" if elsewhere else "does not list"
                 raise CheckpointError(f"{index.parent / file} holds {extra[0]}, which {index.name} {where}.")
 
     def names(self) -> list[str]:
-        """Names of all tensors, in the index's order."""
         return list(self._weight_map)
 
     def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and kind of number of a tensor."""
         return self._shards[self._weight_map[name]].describe(name)
 
     def tensor(self, name: str) -> Tensor:
-        """The tensor, from its shard."""
         return self._shards[self._weight_map[name]].tensor(name)
 
     def is_finite(self, name: str) -> bool:
-        """Whether all numbers of a tensor are, as its shard finds out."""
         return self._shards[self._weight_map[name]].is_finite(name)
 
 
@@ -305,12 +296,12 @@ def open_weights(source: Source, where: Where | None = None, *, use_safetensors:
 
 
 def as_weights(state: Mapping[str, Tensor] | Weights) -> Weights:
-    """A state dict as weights; what :func:`open_weights` opened is that already."""
+    """A state dict as weights; weights that :func:`open_weights` opened stay as they are."""
     return state if isinstance(state, Weights) else within_bounds(GivenWeights(state))
 
 
 def within_bounds(weights: Weights) -> Weights:
-    """``weights``; CheckpointError when they have more names, or longer ones, than any BERT."""
+    """``weights`` themselves; CheckpointError when they have more or longer names than any BERT."""
     names = weights.names()
     if len(names) > MOST_TENSORS or max(map(len, names), default=0) > LONGEST_NAME:
         raise CheckpointError(
@@ -321,7 +312,7 @@ def within_bounds(weights: Weights) -> Weights:
 
 
 def find_weights(checkpoint: Checkpoint, use_safetensors: bool | None) -> Weights:
-    """What :func:`open_weights` opens."""
+    """The weights of a checkpoint, not yet checked by :func:`within_bounds`."""
     if checkpoint.file is not None and checkpoint.file.suffix != ".json":
         return open_file(checkpoint.file)
     names = [
@@ -342,14 +333,14 @@ def find_weights(checkpoint: Checkpoint, use_safetensors: bool | None) -> Weight
 
 
 def open_file(path: Path) -> Weights:
-    """The weights in one file, whose name says of which format they are."""
-    is_there = is_file(path)  # a bundle is named by the part that its files have in common
+    """The weights in one file; its name tells the format."""
+    exists = is_file(path)  # a bundle is named by the prefix that its files share, which may be no file
     if path.name.endswith(".safetensors"):
         return SafetensorsWeights(path)
     prefix = find_bundle_prefix(path)
     if prefix is not None:
         return BundleWeights(prefix)
-    if path.suffix in PICKLES or (is_there and path.suffix == ".ckpt"):
+    if path.suffix in PICKLES or (exists and path.suffix == ".ckpt"):
         return PickleWeights(path)
     if known := what_is(path):
         raise CheckpointError(f"{path} is {known}")
@@ -360,7 +351,7 @@ def open_file(path: Path) -> Weights:
 
 
 def open_shards(index: Path, checkpoint: Checkpoint) -> Weights:
-    """The weights that an index lists; it may only name files beside itself."""
+    """The weights that an index lists; it may name only files in its own folder."""
     weight_map = read_json(index, largest=LARGEST_SETTINGS).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
         raise CheckpointError(f'{index} has no "weight_map" of tensors and the files they are in.')

@@ -28,8 +28,8 @@ def test_inspect(capsys) -> None:
     assert content["config"]["hidden_size"] == 16
     unused = {tensor["note"] for tensor in content["tensors"] if tensor["parameter"] is None}
     assert unused == {
-        "the optimizer's memory of gradients, for going on with training",
-        "the number of training steps, for going on with training",
+        "the optimizer's state, for resuming training",
+        "the number of training steps, for resuming training",
     }
 
 

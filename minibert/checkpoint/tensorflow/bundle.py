@@ -1,12 +1,12 @@
-"""TensorFlow's checkpoints without TensorFlow: the format in which Google published BERT.
+"""TensorFlow's checkpoint format, the tensor bundle, read without TensorFlow.
 
 A *bundle* is one index, ``bert_model.ckpt.index``, and one or more data shards,
-``bert_model.ckpt.data-00000-of-00001``; what their names share, ``bert_model.ckpt``, is its *prefix*.  The index says
-where in which shard a tensor's raw little-endian bytes lie, and what their CRC-32C is.  Look at ``TensorBundle.tensor``
-first, then at index.py.
+``bert_model.ckpt.data-00000-of-00001``; the common part of their names, ``bert_model.ckpt``, is its *prefix*.  The
+index has the shard and the position of each tensor's raw little-endian bytes, and their CRC-32C.  Start with
+``TensorBundle.tensor``, then index.py.
 
-Written from tensorflow/core/util/tensor_bundle/{tensor_bundle.h,naming.cc}.  What TensorFlow reads and we refuse, in a
-sentence: strings, partitioned variables, big-endian bundles.
+Written from tensorflow/core/util/tensor_bundle/{tensor_bundle.h,naming.cc}.  TensorFlow also
+reads strings, partitioned variables and big-endian bundles, which are refused here.
 """
 
 import os
@@ -24,14 +24,13 @@ from minibert.files import refuse_pointer
 
 
 class TensorBundle(Mapping[str, Tensor]):
-    """The tensors of a checkpoint by name, each read from disk when asked for, in the order of their names' bytes.
+    """The tensors of a checkpoint by name, each read from disk when it is needed, in the order of their names' bytes.
 
     ``bundle.entries[name]`` gives dtype and shape without reading; ``bundle[name]`` is ``bundle.tensor(name)``.
-    No file stays open between reads, and nothing is kept.
+    No file stays open between reads, and nothing is cached.
     """
 
     def __init__(self, prefix: Path, num_shards: int, entries: Mapping[str, TensorEntry]) -> None:
-        """``read_tensor_bundle`` makes these."""
         self.prefix = prefix
         self.num_shards = num_shards
         self.entries = entries
@@ -58,10 +57,10 @@ class TensorBundle(Mapping[str, Tensor]):
     def tensor(self, name: str, *, verify: bool = True) -> Tensor:
         """The tensor ``name`` with its entry's dtype and shape, in memory of its own.
 
-        verify: compare its bytes with the CRC-32C in the index; this runs at some hundreds of MB/s.
+        verify: compare its bytes with the CRC-32C in the index, at hundreds of MB/s.
 
-        Raises KeyError for a name that is not there; CheckpointError when the tensor is of a kind that we do
-        not read, or when its bytes are not those that were written.
+        Raises KeyError for an unknown name; CheckpointError when the tensor cannot be read here, or when its bytes
+        are not those that were written.
         """
         entry = self.entries[name]
         if entry.is_partitioned:
@@ -75,8 +74,8 @@ class TensorBundle(Mapping[str, Tensor]):
                 "minibert does not read. Leave it out."
             )
         path = self.shard_path(entry.shard)
-        # Read, not memory-mapped: what was checked cannot change afterwards, and a file that shrinks while we
-        # read it gives a sentence instead of a SIGBUS.
+        # Read, not memory-mapped: the checked bytes cannot change afterwards, and a file that shrinks meanwhile gives
+        # an error instead of a SIGBUS.
         data = _read_range(path, entry.offset, entry.size)
         if verify and (computed := crc32c(data)) != (expected := unmask(entry.masked_crc32c)):
             raise CheckpointError(
@@ -85,18 +84,18 @@ class TensorBundle(Mapping[str, Tensor]):
             )
         if not data:
             return torch.empty(entry.shape, dtype=entry.dtype)
-        if entry.dtype == torch.bool and max(data) > 1:  # undefined behaviour, were torch to meet it
+        if entry.dtype == torch.bool and max(data) > 1:  # undefined behaviour in torch
             raise CheckpointError(f"{path}: {name!r} is of dtype bool and holds the byte {max(data)}, expected 0 or 1.")
         return torch.frombuffer(data, dtype=entry.dtype).view(entry.shape)
 
 
 def read_tensor_bundle(prefix: str | os.PathLike[str]) -> TensorBundle:
-    """Read the index of the bundle ``prefix``, and see that its shards are there and long enough.
+    """Read the index of the bundle ``prefix``, and check that its shards exist and are long enough.
 
     prefix: the path without ``.index``; ``find_bundle_prefix`` finds it.
 
-    Raises CheckpointError when a file is missing, damaged, or of a kind that we do not read.  The values are
-    read, and their checksums tested, later and tensor by tensor.
+    Raises CheckpointError when a file is missing, damaged or unsupported.  The values are read, and their checksums
+    compared, later and tensor by tensor.
     """
     prefix = Path(prefix)
     index_path = Path(f"{prefix}.index")
@@ -141,7 +140,7 @@ def find_bundle_prefix(path: str | os.PathLike[str]) -> Path | None:
     except OSError as error:
         raise CheckpointError(f"The folder {path} cannot be listed ({error}).") from error
     stems = [name.removesuffix(".index") for name in names if name.endswith(".index")]
-    # Other programs write *.index files as well; without a shard beside it only a ".ckpt" is surely TensorFlow's.
+    # Other programs write *.index files, too; without a shard beside it, only a ".ckpt" is certainly TensorFlow's.
     stems = [stem for stem in stems if ".ckpt" in stem or any(name.startswith(f"{stem}.data-") for name in names)]
     if len(stems) > 1:
         listed = ", ".join(stems[:8]) + (", …" if len(stems) > 8 else "")

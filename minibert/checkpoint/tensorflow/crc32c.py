@@ -1,10 +1,9 @@
 """CRC-32C (Castagnoli), the checksum of LevelDB tables and of TensorFlow's tensors, fast with torch alone.
 
-A CRC is a remainder: the message, read as one long polynomial over GF(2), divided by a fixed polynomial P.
-A loop over bytes in Python manages a few MB/s, and a BERT checkpoint has a gigabyte.  But remainders are linear:
-for a message ``A`` followed by ``B`` of n bits, ``rem(A B) = rem(A · xⁿ) xor rem(B)``.  So the message is laid out
-as a matrix of 32-bit words, and torch adds up all its columns side by side: hundreds of MB/s.  Look at
-``_remainder`` first.
+A CRC is a remainder: the message, as one long polynomial over GF(2), divided by a fixed polynomial P.  A Python loop
+over bytes reaches a few MB/s, and a BERT checkpoint has a gigabyte.  But remainders are linear: for a message ``A``
+followed by ``B`` of n bits, ``rem(A B) = rem(A · xⁿ) xor rem(B)``.  So the message becomes a matrix of 32-bit words,
+and torch adds up all its columns in parallel: hundreds of MB/s.  Start with ``_remainder``.
 
 Definition and test vectors: RFC 3720, section 12.1 and appendix B.4.  The tables that multiply a whole register
 at once are Sarwate's (1988).  The masking is LevelDB's.
@@ -18,9 +17,9 @@ from torch import Tensor
 POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41, reflected: bit 31 is the coefficient of x⁰, as in every CRC that shifts right
 ALL_ONES = 0xFFFFFFFF
 
-CHUNK_BYTES = 8 << 20  # bounds the working copy, whatever the length of the message
-# Wide enough that the cost of calling torch vanishes; narrow enough that a row stays in the cache, and that torch
-# works on it in one thread: two that must meet after every row wait for each other as soon as the machine is busy.
+CHUNK_BYTES = 8 << 20  # limits the working copy, whatever the length of the message
+# Wide enough that the cost of calling torch vanishes; narrow enough that a row stays in the cache and that torch uses
+# one thread: on a busy machine, two threads that synchronise after every row wait for each other.
 MAX_LANES = 1 << 15
 
 
@@ -36,8 +35,8 @@ def crc32c(data: bytes | bytearray | memoryview) -> int:
 def unmask(masked: int) -> int:
     """The CRC that ``masked`` stands for.
 
-    Stored CRCs are rotated and shifted by a constant, because a CRC over bytes that contain their own CRC
-    says little (LevelDB, util/crc32c.h).
+    Stored CRCs are rotated, and a constant is added, because a CRC over bytes that contain their own CRC is
+    problematic (LevelDB, util/crc32c.h).
     """
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
@@ -52,8 +51,8 @@ def _extend(register: int, chunk: memoryview) -> int:
     """The register after ``chunk``, given the register before it."""
     words = len(chunk) // 4 + 2
     lanes = min(MAX_LANES, 1 << max(0, words.bit_length() - 2))  # few rows: each is a round of calls into torch
-    # Zeros in front leave a remainder alone, so the matrix is filled up there; and a register is what some
-    # four-byte message leaves behind, so that message stands for everything already read.
+    # Zeros in front do not change a remainder, so the padding goes there.  A register is the remainder of some
+    # four-byte message, which here stands for everything already read.
     history = _undo_word(register).to_bytes(4, "little")
     padding = -(4 + len(chunk)) % (4 * lanes)
     padded = bytearray(padding) + history + chunk
@@ -67,9 +66,9 @@ def _remainder(words: Tensor) -> int:
     """
     lanes = words.shape[1]
     total = words[0]
-    for row in words[1:]:  # each column is a message of its own whose words stand ``lanes`` apart
+    for row in words[1:]:  # each column is a message of its own, whose words are ``lanes`` apart
         total = _shift(total, lanes) ^ row
-    while lanes > 1:  # the left half of what remains stands ``lanes / 2`` words before the right half
+    while lanes > 1:  # the left half of the row comes ``lanes / 2`` words before the right half
         lanes //= 2
         total = _shift(total[:lanes], lanes) ^ total[lanes:]
     return int(_shift(total, 1)) & 0xFFFFFFFF
@@ -89,7 +88,7 @@ def _shift(registers: Tensor, words: int) -> Tensor:
 
 @cache
 def _byte_tables(words: int) -> Tensor:
-    """(4, 256) int32: what each value of each of a register's four bytes becomes after ``words`` zero words."""
+    """(4, 256) int32: the result of each value of each of a register's four bytes, after ``words`` zero words."""
     columns = _bit_columns(words)
     tables = []
     for byte in range(4):
@@ -102,7 +101,7 @@ def _byte_tables(words: int) -> Tensor:
 
 @cache
 def _bit_columns(words: int) -> tuple[int, ...]:
-    """What each of a register's 32 bits becomes after ``words`` zero words: a 32 × 32 matrix over GF(2)."""
+    """The result of each of a register's 32 bits, after ``words`` zero words: a 32 × 32 matrix over GF(2)."""
     if words == 1:
         return tuple(_do_word(1 << bit) for bit in range(32))
     half = _bit_columns(words // 2)
@@ -110,7 +109,7 @@ def _bit_columns(words: int) -> tuple[int, ...]:
 
 
 def _times(columns: tuple[int, ...], register: int) -> int:
-    """Matrix times vector over GF(2): the sum of the columns that the bits of ``register`` choose."""
+    """Matrix times vector over GF(2): the sum of the columns that the bits of ``register`` select."""
     product = 0
     for bit, column in enumerate(columns):
         if register >> bit & 1:

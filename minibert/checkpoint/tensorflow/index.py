@@ -1,8 +1,8 @@
 """The index of a TensorFlow checkpoint: which tensors there are, and where their bytes lie.
 
-A sorted string table (see sstable.py) from names to small protocol-buffer messages: under the empty name a
-BundleHeaderProto, under every other a BundleEntryProto.  Protocol buffers are read here by hand, since three messages
-with a dozen numbers need no library.  Look at ``read_index`` first, then at ``TensorEntry``.
+A sorted string table (sstable.py) that maps names to small protocol-buffer messages: the empty name to a
+BundleHeaderProto, every other to a BundleEntryProto.  Protocol buffers are decoded here: three messages with a dozen
+numbers need no library.  Start with ``read_index``, then ``TensorEntry``.
 
 Written from tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/{types,tensor_shape,versions}.proto
 and protobuf.dev/programming-guides/encoding.
@@ -20,13 +20,13 @@ import torch
 from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table, read_varint
 from minibert.errors import CheckpointError
 
-MAX_SHARDS = 99_999  # the names of the data files have five digits for it
+MAX_SHARDS = 99_999  # the names of data files have five digits for the number
 MAX_RANK = 254  # TensorFlow's own limit
 FORMAT_VERSION = 1  # the only one there has been (kTensorBundleVersion)
 LITTLE_ENDIAN = 0
-SLICE_KEY = b"\x00"  # the pieces of a partitioned variable have binary keys, which begin with this byte
+SLICE_KEY = b"\x00"  # the slices of a partitioned variable have binary keys that begin with this byte
 
-# The enum DataType of types.proto.  Those without a torch.dtype are listed, but not read.
+# The enum DataType of types.proto.  Those without a torch.dtype are listed but not read.
 DTYPES: dict[int, tuple[str, torch.dtype | None]] = {
     1: ("float32", torch.float32),
     2: ("float64", torch.float64),
@@ -51,24 +51,24 @@ DTYPES: dict[int, tuple[str, torch.dtype | None]] = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What the index says about one tensor."""
+    """One tensor in the index."""
 
     tf_dtype: str  # TensorFlow's name for it
-    dtype: torch.dtype | None  # None: we can list it, not read it
+    dtype: torch.dtype | None  # None: listed, but not read
     shape: tuple[int, ...]
     shard: int  # the number of its data file
     offset: int  # of its first byte in that file
     size: int  # in bytes
     masked_crc32c: int
-    is_partitioned: bool  # its values lie in slices; shard, offset, size and CRC then mean nothing
+    is_partitioned: bool  # its values are in slices; shard, offset, size and CRC then mean nothing
 
 
 def read_index(data: bytes, path: Path) -> tuple[int, dict[str, TensorEntry]]:
     """The number of data shards, and the tensors by name in the order of their names' bytes.
 
-    data: the content of the file ``path``, which is used in messages only.
+    data: the content of the file ``path``, which is for messages only.
 
-    Raises CheckpointError when it is not the index of a bundle that we read.
+    Raises CheckpointError when it is not the index of a bundle that minibert reads.
     """
     num_shards = 0
     entries: dict[str, TensorEntry] = {}
@@ -95,7 +95,7 @@ def read_index(data: bytes, path: Path) -> tuple[int, dict[str, TensorEntry]]:
 
 
 def _parse_header(key: bytes, value: bytes, path: Path) -> int:
-    """The number of shards in the BundleHeaderProto, whose key is empty and which thus comes first."""
+    """The number of shards, from the BundleHeaderProto: it comes first, because its key is empty."""
     if key:
         raise DamagedTable(f"its first key is {key[:80]!r}, expected the empty key of a bundle's header")
     numbers = _numbers(value)
@@ -127,7 +127,7 @@ def _decode_name(key: bytes) -> str:
 
 
 def _parse_entry(key: bytes, value: bytes, num_shards: int) -> TensorEntry:
-    """The BundleEntryProto ``value``, tested for everything that can be tested without the shards."""
+    """The BundleEntryProto ``value``, with every check that needs no shard."""
     shape: tuple[int, ...] = ()
     is_partitioned = False
     for field in _fields(value):
@@ -146,7 +146,7 @@ def _parse_entry(key: bytes, value: bytes, num_shards: int) -> TensorEntry:
 
 
 def _check_place(key: bytes, entry: TensorEntry, num_shards: int) -> None:
-    """The bytes must be in a shard that there is, and as many as dtype and shape make."""
+    """Raise DamagedTable unless the bytes are in an existing shard, and as many as dtype and shape need."""
     if not 0 <= entry.shard < num_shards or entry.offset < 0 or entry.size < 0:
         raise DamagedTable(
             f"{key[:80]!r} has {entry.size} bytes from byte {entry.offset} of shard {entry.shard} on, expected "
@@ -154,7 +154,7 @@ def _check_place(key: bytes, entry: TensorEntry, num_shards: int) -> None:
         )
     if entry.dtype is None:
         return
-    # A tensor without elements may still have a dimension; torch must be able to count in all of them.
+    # A tensor without elements can still have a large dimension, which torch must be able to represent.
     if math.prod(dim or 1 for dim in entry.shape) * entry.dtype.itemsize >= 1 << 63:
         raise DamagedTable(f"{key[:80]!r} has the shape {entry.shape}, more than any memory holds")
     expected = math.prod(entry.shape) * entry.dtype.itemsize
@@ -179,7 +179,7 @@ def _parse_shape(key: bytes, message: bytes) -> tuple[int, ...]:
 
 
 def _refuse_overlaps(entries: dict[str, TensorEntry]) -> None:
-    """No writer makes two tensors share bytes; without this test a small file could ask for any amount of memory."""
+    """Raise DamagedTable for tensors that share bytes.  No writer does that, and a small file could fill the memory."""
     stored = sorted(
         (entry.shard, entry.offset, entry.size, name)
         for name, entry in entries.items()
@@ -191,15 +191,15 @@ def _refuse_overlaps(entries: dict[str, TensorEntry]) -> None:
 
 
 def _numbers(message: bytes) -> dict[int, int]:
-    """The numeric fields of a message by field number; of a repeated one the last counts, as the encoding says."""
+    """The numeric fields of a message by field number; the last value of a repeated field, as the encoding says."""
     return {number: value for number, value in _fields(message) if isinstance(value, int)}
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     """The (field number, value) pairs of a protocol-buffer message, in its order.
 
-    A varint is given as the signed 64-bit number that it is in every field we read, a fixed one as unsigned.
-    Fields that a reader does not know, or that have another type than it expects, are for it to skip.
+    A varint is a signed 64-bit number, as in every field that is read here; a fixed-size number is unsigned.  The
+    caller skips fields that it does not know or that have an unexpected type.
     """
     position = 0
     while position < len(message):

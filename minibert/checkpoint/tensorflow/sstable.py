@@ -1,12 +1,11 @@
 """Sorted string tables: the file format of LevelDB, in which TensorFlow keeps the index of a checkpoint.
 
-A table maps byte strings to byte strings, in ascending order of the keys.  The file is read from its end:
-a footer points at one *index block*, whose values point at the *data blocks*, whose entries are the table's.
-Every block carries a CRC-32C.  Look at ``read_table`` first, then at ``_block_entries``.
+A table maps byte strings to byte strings, in ascending order of the keys.  The file is read from its end: a footer
+points to the *index block*, whose values point to the *data blocks*, whose entries are the table's.  Every block has a
+CRC-32C.  Start with ``read_table``, then ``_block_entries``.
 
 Written from LevelDB's doc/table_format.md and TensorFlow's tensorflow/core/lib/io/table*.  A damaged or hostile file
-costs bounded time and memory: blocks may neither overlap nor go backwards, keys must ascend, and there are limits on
-both.
+costs bounded time and memory: blocks must ascend without overlap, keys must ascend, and both have limits.
 """
 
 from collections.abc import Iterator
@@ -16,30 +15,30 @@ from minibert.errors import CheckpointError
 
 MAGIC = 0xDB4775248B80FB57  # the last eight bytes of every table, little-endian
 FOOTER_BYTES = 48
-TRAILER_BYTES = 5  # behind each block: how it is compressed (one byte), and its masked CRC-32C
+TRAILER_BYTES = 5  # after each block: the compression method (one byte) and the masked CRC-32C
 
-# bert-large with Adam's slots has an index of some 50 KB and 1,200 entries; these limits keep the worst that a hostile
-# file can do to seconds and a hundred megabytes.
+# bert-large with Adam's state has an index of 50 KB and 1,200 entries.  With these limits the worst hostile file costs
+# seconds and a hundred megabytes.
 MAX_TABLE_BYTES = 4 << 20  # of all blocks together
 MAX_ENTRIES = 20_000
-MAX_KEY_BYTES = 1024  # prefix compression could otherwise make each four bytes of file a key of megabytes
+MAX_KEY_BYTES = 1024  # without a limit, prefix compression turns four bytes of file into a key of megabytes
 
 UNCOMPRESSED = 0
 
 
 class DamagedTable(CheckpointError):
-    """Bytes that no writer produces.  The message tells the detail; whoever opened the file adds its name."""
+    """Bytes that no writer produces.  The message has the detail; the caller adds the name of the file."""
 
 
 class CompressedTable(CheckpointError):
-    """A table with a compressed block, which is not read here.  The message tells which block."""
+    """A table with a compressed block, which is not read here.  The message names the block."""
 
 
 def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The (key, value) pairs of a whole table file, in ascending order of the keys.
 
-    Raises DamagedTable as soon as something is wrong, which may be after some pairs were given, and CompressedTable
-    for a block that is compressed.
+    Raises DamagedTable when something is wrong, which can be after some pairs, and CompressedTable for a compressed
+    block.
     """
     if len(data) < FOOTER_BYTES:
         raise DamagedTable(f"it has {len(data)} bytes, fewer than the {FOOTER_BYTES} of a table's footer")
@@ -73,7 +72,7 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """An unsigned integer < 2⁶⁴ written seven bits a byte, lowest first, and the position after it.
+    """An unsigned integer below 2⁶⁴, stored with seven bits per byte, lowest first, and the position after it.
 
     Raises DamagedTable when it is cut off or too long.
     """
@@ -95,7 +94,7 @@ def _read_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 
 
 def _read_block(data: bytes, offset: int, size: int) -> bytes:
-    """The content of one block: bounds, checksum and compression tested."""
+    """The content of one block, after its bounds, checksum and compression were checked."""
     end = offset + size + TRAILER_BYTES
     if end > len(data) - FOOTER_BYTES:
         raise DamagedTable(f"a block should end at byte {end}, beyond the {len(data) - FOOTER_BYTES} before the footer")
@@ -112,9 +111,9 @@ def _read_block(data: bytes, offset: int, size: int) -> bytes:
 def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The (key, value) pairs of a block.
 
-    An entry stores only what distinguishes its key from the one before: shared length, unshared length,
-    value length, unshared bytes, value.  Behind the entries stand *restart points*, where nothing is shared,
-    for binary search, and their count; we read from front to back and only need to know where they begin.
+    An entry stores only how its key differs from the one before: shared length, unshared length, value length,
+    unshared bytes, value.  After the entries come *restart points* for binary search, and their count; reading from
+    front to back needs only the position where they begin.
     """
     restart_count = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 * (restart_count + 1)
