@@ -1,7 +1,7 @@
-"""The activations that a file may name, as torch calls its classes: ``torch.nn.modules.activation.Tanh``.
+"""Activations that a file may name by their path in torch: ``torch.nn.modules.activation.Tanh``.
 
-sentence-transformers writes such a path for its Dense step and for a cross-encoder's scores.  No class that a file
-names is imported: its name is looked up here.  BERT's own activations (``hidden_act``) stand in model.py.
+sentence-transformers writes such a path for its Dense module and for a cross-encoder's scores.  The name is looked up
+here; a class that a file names is never imported.  BERT's own activations (``hidden_act``) are in model.py.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import nn
 
-# Those without parameters, and with nothing that must be set; settings are torch's defaults.
+# Those without parameters or required arguments, with torch's defaults.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "CELU": nn.CELU, "ELU": nn.ELU, "GELU": nn.GELU, "Hardsigmoid": nn.Hardsigmoid, "Hardswish": nn.Hardswish,
     "Hardtanh": nn.Hardtanh, "Identity": nn.Identity, "LeakyReLU": nn.LeakyReLU, "LogSigmoid": nn.LogSigmoid,
@@ -25,7 +25,7 @@ def path_of(name: str) -> str:
 
 
 def name_in(path: object) -> str | None:
-    """The name of ACTIVATIONS that the ``path`` of a class means, from any of torch's places for it; None: not here."""
+    """The name in ACTIVATIONS of the class at ``path``, under any of torch's paths; None for any other."""
     name = str(path).rpartition(".")[2]
     is_known = name in ACTIVATIONS and path in (f"torch.nn.{name}", f"torch.nn.modules.{name}", path_of(name))
     return name if is_known else None

@@ -6,7 +6,7 @@ from minibert.errors import InputError
 
 
 def find_device(name: str | torch.device | None) -> torch.device:
-    """The device of that name; InputError when this machine, or this torch, does not have it."""
+    """The device ``name``, by default the CPU; InputError when this machine or this torch does not have it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

@@ -1,20 +1,20 @@
 """The one exception family.  Every message is a sentence: what was wrong, where, what was expected, what to do.
 
-Each class also inherits from the built-in that Python programmers would catch, so that code written
-for other libraries (``except ValueError``) keeps working.  The command line prints the message alone
-and exits with code 2; a traceback there is a bug of ours, never the user's.
+Each class also inherits from the matching built-in exception, so that code written for other libraries
+(``except ValueError``) keeps working.  The command line prints the message alone and exits with code 2; a traceback
+there is a bug.
 """
 
 from minibert.tables import visible
 
-LONGEST = 1000  # letters at either end of a sentence: what was wrong stands in front, what to do at the end
+LONGEST = 1000  # characters kept at either end of a message: what was wrong comes first, what to do last
 
 
 class MinibertError(Exception):
     """Base of everything minibert raises on purpose."""
 
     def __str__(self) -> str:
-        """The sentence, fit for a terminal: a file's names may hold escape sequences, or megabytes."""
+        """The message, safe for a terminal: names in a file may contain escape sequences, or megabytes."""
         sentence = visible(super().__str__())
         return sentence if len(sentence) <= 2 * LONGEST else f"{sentence[:LONGEST]} […] {sentence[-LONGEST:]}"
 
@@ -36,7 +36,7 @@ class CheckpointError(MinibertError, OSError):
 
 
 class TrainingError(MinibertError, ArithmeticError):
-    """A run whose numbers are none any more."""
+    """A run whose loss or gradient norm became NaN or infinite."""
 
 
 class StoppedElsewhereError(MinibertError):
@@ -50,6 +50,6 @@ class MissingExtraError(MinibertError, ImportError):
     def of(cls, missing: str, extra: str, otherwise: str = "") -> "MissingExtraError":
         """What is missing, how to install it, and what works without it.
 
-        The advice installs from a checkout: on the public index, the name minibert belongs to another project.
+        The advice is for a checkout: on the public index, the name minibert belongs to another project.
         """
         return cls(f"{missing}: in a checkout of minibert, pip install '.[{extra}]'. {otherwise}".rstrip())

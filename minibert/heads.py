@@ -1,10 +1,10 @@
-"""What stands on the tree: the two heads of pre-training and the four of fine-tuning (paper, sections 3.1 and 4).
+"""The heads: three models of pre-training and four of fine-tuning (paper, sections 3.1 and 4).
 
-Each head is the encoder, one or two dense layers, and a loss (losses.py) when labels are given.  All take what
-BertModel takes (``input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds`` and, among ``options``,
-``output_attentions``, ``output_hidden_states``, ``return_dict``) and add ``labels``.  Those with one mean as their loss
-take ``num_items_in_batch``, too: the sum over the labels is divided by it, so that micro-batches add up to their whole
-batch; transformers' Trainer gives it.  Start with BertForMaskedLM; the others differ from it in a few lines.
+Each head is the encoder, one or two dense layers, and with labels a loss (losses.py).  All take BertModel's arguments
+(``input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds`` and, in ``options``, ``output_attentions``,
+``output_hidden_states``, ``return_dict``), and ``labels``.  Heads whose loss is one mean also take
+``num_items_in_batch``, as transformers' Trainer passes it: the sum over the labels is divided by it, so that
+micro-batches add up to the loss of their batch.  Start with BertForMaskedLM; the others differ in a few lines.
 """
 
 from typing import Any, TypeVar
@@ -40,7 +40,7 @@ class BertPredictionHeadTransform(Observable):
 
 
 class BertLMPredictionHead(nn.Module):
-    """Scores for every piece of the vocabulary: how much the vector resembles that piece's embedding."""
+    """A score for every piece of the vocabulary: the product of the vector and the piece's embedding, plus a bias."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -90,10 +90,10 @@ class BertPreTrainingHeads(nn.Module):
 
 
 class BertHead(BertPreTrainedModel):
-    """The part every head shares: how it runs the encoder under it."""
+    """What all heads share: how a head runs its encoder."""
 
     bert: BertModel
-    accepts_loss_kwargs = True  # transformers' Trainer asks: whether forward divides by num_items_in_batch itself
+    accepts_loss_kwargs = True  # for transformers' Trainer: forward divides by num_items_in_batch itself
 
     def encode(self, inputs: tuple[Tensor | None, ...], options: dict[str, Any]) -> BertModelOutput:
         """The encoder's output as a record, whatever ``return_dict`` says: the head reads it by name."""
@@ -103,13 +103,13 @@ class BertHead(BertPreTrainedModel):
     def finish(
         self, head_output: Output, outputs: BertModelOutput, options: dict[str, Any]
     ) -> Output | tuple[Any, ...]:
-        """The head's record with the encoder's insides added, in the form the caller asked for."""
+        """The head's record with the encoder's hidden states and attentions, or a tuple, as ``return_dict`` says."""
         head_output.hidden_states, head_output.attentions = outputs.hidden_states, outputs.attentions
         return self.as_asked(head_output, options.get("return_dict"))
 
 
 class BertMLMBase(BertHead):
-    """The part that the two heads with a vocabulary share: the tied decoder (paper, appendix A.2)."""
+    """What the two heads with a vocabulary share: the tied decoder (paper, appendix A.2)."""
 
     cls: nn.Module
 
@@ -123,7 +123,7 @@ class BertMLMBase(BertHead):
         }
 
     def tie_weights(self) -> None:
-        """Make the two pairs one tensor each, unless ``tie_word_embeddings`` is off."""
+        """Tie the decoder's weight and bias, unless ``tie_word_embeddings`` is off."""
         for name, source in self.tied_names().items():
             module_name, _, attribute = name.rpartition(".")
             setattr(self.get_submodule(module_name), attribute, self.get_parameter(source))
@@ -134,7 +134,7 @@ class BertMLMBase(BertHead):
         return decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Put another decoder, with a bias, in its place; ``tie_weights`` makes its weight the word embeddings again.
+        """Replace the decoder by another one with a bias; ``tie_weights`` ties it to the word embeddings again.
 
         Raises InputError for anything but an ``nn.Linear`` with a bias.
         """
@@ -147,7 +147,7 @@ class BertMLMBase(BertHead):
 class BertForPreTraining(BertMLMBase):
     """Both tasks of pre-training at once (paper, section 3.1)."""
 
-    accepts_loss_kwargs = False  # two means over two numbers of labels
+    accepts_loss_kwargs = False  # its loss is two means, over different numbers of labels
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -162,7 +162,7 @@ class BertForPreTraining(BertMLMBase):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,  # (B, T): the pieces behind the masks; -100 where there is nothing to guess
+        labels: Tensor | None = None,  # (B, T): the pieces behind the masks; -100 elsewhere
         next_sentence_label: Tensor | None = None,  # (B,): 0 when B follows A, 1 when B is random
         **options: Any,
     ) -> PreTrainingOutput | tuple[Any, ...]:
@@ -177,7 +177,7 @@ class BertForPreTraining(BertMLMBase):
 
 
 class BertForMaskedLM(BertMLMBase):
-    """Which pieces stood behind the masks."""
+    """Predicts the pieces behind the masks."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -192,7 +192,7 @@ class BertForMaskedLM(BertMLMBase):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,  # (B, T), -100 where there is nothing to guess
+        labels: Tensor | None = None,  # (B, T): the pieces behind the masks; -100 elsewhere
         num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
@@ -204,7 +204,7 @@ class BertForMaskedLM(BertMLMBase):
 
 
 class BertForNextSentencePrediction(BertHead):
-    """Does sentence B follow sentence A."""
+    """Predicts whether sentence B follows sentence A."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -231,7 +231,7 @@ class BertForNextSentencePrediction(BertHead):
 
 
 class BertForSequenceClassification(BertHead):
-    """A class, several classes, or a number for a text or a pair of texts (paper, figure 4 a and b)."""
+    """One class, several classes, or a number for a text or a pair of texts (paper, figure 4 a and b)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -248,13 +248,13 @@ class BertForSequenceClassification(BertHead):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,  # (B,) int64; several at once: (B, labels) float; a number: (B,) float
+        labels: Tensor | None = None,  # (B,) int64; several classes: (B, labels) float; a number: (B,) float
         num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
         """Return logits (B, labels) and, with labels, the loss that ``config.problem_type`` names.
 
-        Where it names none: one label is regression, whole numbers are classes, anything else is several at once.
+        If it is None: one label is regression, integer labels are classes, anything else is several classes.
         """
         outputs = self.encode((input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds), options)
         logits = self.classifier(self.dropout(outputs.pooler_output))
@@ -265,7 +265,7 @@ class BertForSequenceClassification(BertHead):
 
 
 class BertForMultipleChoice(BertHead):
-    """Which of C continuations fits (paper, section 4.4): one score for each, softmax across them."""
+    """Which of C continuations fits (paper, section 4.4): a score for each, and softmax over them."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -276,7 +276,7 @@ class BertForMultipleChoice(BertHead):
 
     def forward(
         self,
-        input_ids: Tensor | None = None,  # (B, C, T): C choices; so are the others
+        input_ids: Tensor | None = None,  # (B, C, T): C choices; the others likewise
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
@@ -313,7 +313,7 @@ class BertForTokenClassification(BertHead):
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,  # (B, T), -100 for tokens that do not count
+        labels: Tensor | None = None,  # (B, T), -100 for ignored tokens
         num_items_in_batch: Count = None,
         **options: Any,
     ) -> HeadOutput | tuple[Any, ...]:
@@ -325,9 +325,9 @@ class BertForTokenClassification(BertHead):
 
 
 class BertForQuestionAnswering(BertHead):
-    """Where the answer starts and ends (paper, section 4.2)."""
+    """Predicts where the answer starts and ends (paper, section 4.2)."""
 
-    accepts_loss_kwargs = False  # its labels are two
+    accepts_loss_kwargs = False  # it has two kinds of labels
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
@@ -360,6 +360,6 @@ class BertForQuestionAnswering(BertHead):
 
 
 def classifier_dropout(config: BertConfig) -> nn.Dropout:
-    """The dropout before a classifier: its own rate, or the model's."""
+    """The dropout before a classifier: its own probability, or the model's."""
     rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
     return nn.Dropout(rate)

@@ -1,8 +1,8 @@
-"""The sentences a model says when its inputs do not fit it.
+"""Input validation and its error messages.
 
-Kept out of model.py so that the page people print holds the model alone.  Shapes are compared on every call (they
-cost nothing); the ids themselves are never scanned: when one is outside a table, the lookup fails by itself
-and :func:`explain_lookup_failure` finds out which.
+Separate from model.py, so that the page people print holds the model alone.  Shapes and dtypes are checked on every
+call, which costs nothing.  Ids are never scanned: where one is out of range the embedding lookup fails, and
+:func:`explain_lookup_failure` finds which.
 """
 
 import operator
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.errors import InputError
 
-# Arguments of other BERT implementations, of tokenizers and of trainers, that would change the result if they were
-# silently ignored, or whose name is another here.
+# Arguments of other BERT implementations, of tokenizers and of trainers: ignoring them would change the result, or
+# they have another name here.
 NO_CROSS = "there is no cross-attention in an encoder"
 NO_CACHE = "a bidirectional encoder has no cache of past tokens"
-FOR_PEOPLE = "it tells about the text and is no input of the model; take it out of the batch first"
+ABOUT_TEXT = "it tells about the text and is no input of the model; take it out of the batch first"
 WHY_NOT = {
     "encoder_hidden_states": NO_CROSS,
     "encoder_attention_mask": NO_CROSS,
@@ -38,13 +38,13 @@ WHY_NOT = {
     "next_sentence_label": "its name is labels in BertForNextSentencePrediction; only BertForPreTraining has both",
     "start_positions": "only BertForQuestionAnswering has answers in the text",
     "end_positions": "only BertForQuestionAnswering has answers in the text",
-    **dict.fromkeys(("special_tokens_mask", "offset_mapping", "overflow_to_sample_mapping", "length"), FOR_PEOPLE),
-    **dict.fromkeys(("overflowing_tokens", "num_truncated_tokens", "texts", "word_ids"), FOR_PEOPLE),
+    **dict.fromkeys(("special_tokens_mask", "offset_mapping", "overflow_to_sample_mapping", "length"), ABOUT_TEXT),
+    **dict.fromkeys(("overflowing_tokens", "num_truncated_tokens", "texts", "word_ids"), ABOUT_TEXT),
 }
 
 
 class Model(Protocol):
-    """What the checks ask of a model."""
+    """The parts of a model that the checks read."""
 
     config: BertConfig
 
@@ -57,9 +57,9 @@ class Model(Protocol):
 
 
 def refuse_unsupported(arguments: dict[str, Any], **flags: Any) -> None:
-    """Raise InputError for a keyword argument that forward does not have, unless it asks for nothing.
+    """Raise InputError for a keyword argument that forward does not have, unless its value is None or False.
 
-    ``flags`` are switches that it has: see :func:`check_flag`.
+    ``flags`` are boolean arguments that it has: see :func:`check_flag`.
     """
     for name, value in arguments.items():
         if value is None or value is False:
@@ -71,7 +71,7 @@ def refuse_unsupported(arguments: dict[str, Any], **flags: Any) -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise InputError unless ``value`` is True or False (0 and 1 count), or None for the default."""
+    """Raise InputError unless ``value`` is True or False (or an int, such as 0 and 1), or None for the default."""
     if value is not None and not isinstance(value, int):
         raise InputError(f"{name} is a {kind_of(value)}; expected True or False.")
 
@@ -82,7 +82,7 @@ def is_traced() -> bool:
 
 
 def has_values(tensor: Tensor) -> bool:
-    """Whether Python may look at the numbers: not while a graph is recorded, nor inside vmap, nor on meta."""
+    """Whether Python may read the numbers: not while a graph is recorded, nor inside vmap, nor on the meta device."""
     return (
         type(tensor) is Tensor
         and not tensor.is_meta
@@ -93,11 +93,11 @@ def has_values(tensor: Tensor) -> bool:
 
 
 def check_tensor(name: str, value: Any) -> None:
-    """Raise InputError, with what to do, unless ``value`` is a plain (strided) tensor."""
+    """Raise InputError, with advice, unless ``value`` is a plain (strided) tensor."""
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_nested:
-            kind = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
-            raise InputError(f"{name} is a {kind} tensor, expected a dense one: rows of one length, padded.")
+            layout = "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
+            raise InputError(f"{name} is a {layout} tensor, expected a dense one: rows of one length, padded.")
         return
     if isinstance(value, str) or (isinstance(value, list | tuple) and any(isinstance(item, str) for item in value)):
         what = "is text; tokenize it first: model(**tokenizer(text, return_tensors='pt'))"
@@ -113,7 +113,7 @@ def check_tensor(name: str, value: Any) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """The class of a value, as a sentence names it."""
+    """The class of a value, for messages."""
     return "numpy array" if type(value).__module__ == "numpy" else type(value).__name__
 
 
@@ -125,17 +125,17 @@ def check_inputs(
     position_ids: Tensor | None,
     inputs_embeds: Tensor | None,
 ) -> None:
-    """Raise InputError when the shapes or kinds of the inputs do not fit each other or the model."""
+    """Raise InputError when the shapes or dtypes of the inputs do not fit each other or the model."""
     if (input_ids is None) == (inputs_embeds is None):
-        found = "neither" if input_ids is None else "both"
-        raise InputError(f"Give exactly one of input_ids and inputs_embeds; got {found}.")
+        which = "neither" if input_ids is None else "both"
+        raise InputError(f"Give exactly one of input_ids and inputs_embeds; got {which}.")
     names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
     inputs = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
     for name, value in zip(names, inputs, strict=True):
         if value is not None:
             check_tensor(name, value)
     if is_traced():
-        return  # a trace records operations on shapes, too, and these are for people
+        return  # a trace would record the operations on shapes, too
     config = model.config
     B, T = check_ids(input_ids) if input_ids is not None else check_vectors(inputs_embeds, config.hidden_size)
     if T == 0:
@@ -147,7 +147,7 @@ def check_inputs(
         )
     for name, ids in (("token_type_ids", token_type_ids), ("position_ids", position_ids)):
         if ids is not None:
-            check_kind(name, ids)
+            check_id_dtype(name, ids)
             if ids.dim() not in (1, 2) or ids.shape[-1] != T or (ids.dim() == 2 and ids.shape[0] not in (1, B)):
                 raise InputError(f"{name} has shape {shape_of(ids)}, expected ({B}, {T}), as the tokens have.")
     if attention_mask is not None:
@@ -161,16 +161,16 @@ def check_inputs(
 
 
 def check_ids(input_ids: Tensor) -> tuple[int, int]:
-    """B and T of (B, T) ids; InputError for another shape or kind."""
+    """B and T of (B, T) ids; InputError for another shape or dtype."""
     if input_ids.dim() != 2:
         hint = " Add the batch dimension: input_ids.unsqueeze(0)." if input_ids.dim() == 1 else ""
         raise InputError(f"input_ids has shape {shape_of(input_ids)}, expected (B, T): batch, tokens.{hint}")
-    check_kind("input_ids", input_ids)
+    check_id_dtype("input_ids", input_ids)
     return input_ids.shape[0], input_ids.shape[1]
 
 
 def check_vectors(inputs_embeds: Tensor | None, H: int) -> tuple[int, int]:
-    """B and T of (B, T, H) vectors; InputError for another shape or kind."""
+    """B and T of (B, T, H) vectors; InputError for another shape or dtype."""
     assert inputs_embeds is not None
     if inputs_embeds.dim() != 3 or inputs_embeds.shape[2] != H:
         raise InputError(
@@ -182,8 +182,8 @@ def check_vectors(inputs_embeds: Tensor | None, H: int) -> tuple[int, int]:
     return inputs_embeds.shape[0], inputs_embeds.shape[1]
 
 
-def check_kind(name: str, ids: Tensor) -> None:
-    """Raise InputError unless ``ids`` are int64 or int32, the kinds an embedding can look up."""
+def check_id_dtype(name: str, ids: Tensor) -> None:
+    """Raise InputError unless ``ids`` are int64 or int32, the dtypes that an embedding can look up."""
     if ids.dtype not in (torch.int64, torch.int32):
         raise InputError(f"{name} is {ids.dtype}, expected torch.int64: they are numbers of rows. Use {name}.long().")
 
@@ -201,7 +201,7 @@ def check_mask(mask: Tensor, B: int, T: int, N: int) -> None:
     if not fits.get(mask.dim(), False):
         raise InputError(
             f"attention_mask has shape {shape_of(mask)}, expected ({B}, {T}) for padding, ({B}, {T}, {T}) for one row "
-            f"per asking token, or ({B}, 1 or {N}, {T}, {T})."
+            f"per query token, or ({B}, 1 or {N}, {T}, {T})."
         )
     if mask.dim() == 4 and not (mask.dtype == torch.bool or mask.is_floating_point()):
         raise InputError(
@@ -220,24 +220,24 @@ def check_scores_mask(mask: Tensor, dtype: torch.dtype) -> None:
 
 
 def check_choices(inputs: tuple[Tensor | None, ...]) -> int:
-    """The number C of choices in inputs of shape (B, C, T); InputError when they are not of that shape."""
+    """The number C of choices in inputs of shape (B, C, T); InputError for another shape."""
     names = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
     by_name = {name: value for name, value in zip(names, inputs, strict=True) if value is not None}
     for name, value in by_name.items():
         check_tensor(name, value)
     first = "input_ids" if "input_ids" in by_name else "inputs_embeds"
-    given = by_name.get(first)
-    if given is None or given.dim() != (3 if first == "input_ids" else 4):
-        found = "neither of them" if given is None else f"shape {shape_of(given)}"
+    tokens = by_name.get(first)
+    if tokens is None or tokens.dim() != (3 if first == "input_ids" else 4):
+        found = "neither of them" if tokens is None else f"shape {shape_of(tokens)}"
         raise InputError(f"Multiple choice reads input_ids (B, C, T) or inputs_embeds (B, C, T, H); found {found}.")
     if is_traced():
-        return given.shape[1]
-    if 0 in given.shape[1:3]:
-        raise InputError(f"{first} has shape {shape_of(given)}: no choice, or no token in it.")
+        return tokens.shape[1]
+    if 0 in tokens.shape[1:3]:
+        raise InputError(f"{first} has shape {shape_of(tokens)}: no choice, or no token in it.")
     for name, value in by_name.items():
-        if value.shape[:3] != given.shape[:3]:
-            raise InputError(f"{name} has shape {shape_of(value)}, expected {tuple(given.shape[:3])}, as {first} has.")
-    return given.shape[1]
+        if value.shape[:3] != tokens.shape[:3]:
+            raise InputError(f"{name} has shape {shape_of(value)}, expected {tuple(tokens.shape[:3])}, as {first} has.")
+    return tokens.shape[1]
 
 
 def explain_lookup_failure(
@@ -248,9 +248,9 @@ def explain_lookup_failure(
     position_ids: Tensor | None,
     inputs_embeds: Tensor | None,
 ) -> None:
-    """Raise the InputError for failed embeddings: another device or dtype, or which ids, the limit, the first outside.
+    """Raise the InputError for a failed embedding: a wrong device or dtype, or the first id that is out of range.
 
-    Returns where the inputs are not to blame.
+    Returns when the inputs are not the cause.
     """
     config = model.config
     weight = model.get_input_embeddings().get_parameter("weight")
@@ -291,12 +291,12 @@ def explain_lookup_failure(
 
 
 def shape_of(tensor: Tensor) -> str:
-    """A shape as people write it."""
+    """A shape, for messages."""
     return str(tuple(tensor.shape))
 
 
 def whole_number(name: str, value: object) -> int:
-    """``value`` as an int, also NumPy's or a tensor's; InputError, naming the argument, for anything else."""
+    """``value`` as an int, also from NumPy or a tensor; InputError, naming the argument, for anything else."""
     try:
         if type(value) is not bool:
             return operator.index(value)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""What the heads are trained on: cross-entropy, squared error, binary cross-entropy, with labels as people have them.
+"""The losses of the heads: cross-entropy, squared error, binary cross-entropy, and checks of their labels.
 
-The arithmetic is torch's, one call each.  Around it: labels of any integer dtype and on any device are taken, labels
-that do not fit are refused in a sentence, and a label outside the head's classes is found after torch has noticed it,
-so that a good call never scans its labels.
+The arithmetic is torch's, one call each.  Labels may have any integer dtype and be on any device; other labels are
+refused with a message.  A label outside the head's classes is located only after torch has failed, so that a good call
+never scans its labels.
 """
 
 import torch
@@ -12,21 +12,21 @@ from torch import Tensor
 from minibert.errors import ConfigError, InputError
 from minibert.inputs import check_tensor, has_values, is_traced, shape_of
 
-IGNORE_INDEX = -100  # torch's ignore_index: a label that does not count
+IGNORE_INDEX = -100  # torch's ignore_index: the label of positions that are not part of the loss
 Count = int | float | Tensor | None
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, count: Count = None, name: str = "labels") -> Tensor:
-    """Mean cross-entropy in nats of (…, C) scores against (…) int64 labels; those of -100 do not count.
+    """Mean cross-entropy in nats of (…, C) scores against (…) int64 labels, without those of -100.
 
-    ``count`` (transformers' ``num_items_in_batch``): the sum divided by it instead, so that the micro-batches of one
-    step add up to the mean that the whole would have had.  Raises InputError for labels that do not fit.
+    ``count`` (transformers' ``num_items_in_batch``): divide the sum by it instead, so that the micro-batches of a step
+    add up to the mean over the step.  Raises InputError for labels that do not fit.
     """
     shape, C = logits.shape[:-1], logits.shape[-1]
     labels = check_labels(name, labels, shape, logits, whole=True)
     try:
         loss = F.cross_entropy(logits.reshape(-1, C), labels.reshape(-1), reduction="mean" if count is None else "sum")
-    except IndexError as error:  # on an accelerator the failure comes later, and from the device itself
+    except IndexError as error:  # on the CPU; an accelerator reports the failure later, by itself
         raise explain_label(name, labels, C) from error
     if count is not None:
         return loss / check_count(count, loss)
@@ -47,7 +47,7 @@ def squared_error(logits: Tensor, labels: Tensor, count: Count = None) -> Tensor
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, count: Count = None) -> Tensor:
-    """Mean binary cross-entropy in nats of (B, C) scores against (B, C) zeros and ones, one question a class."""
+    """Mean binary cross-entropy in nats of (B, C) scores against (B, C) zeros and ones: each class by itself."""
     labels = check_labels("labels", labels, logits.shape, logits, whole=False)
     if count is None:
         return F.binary_cross_entropy_with_logits(logits, labels)
@@ -57,7 +57,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, count: Count = None) ->
 def classification_loss(logits: Tensor, labels: Tensor, problem: str | None, count: Count = None) -> Tensor:
     """The loss that a config's ``problem_type`` names, for (B, C) scores.
 
-    Where it names none: one score is regression, whole numbers are classes, anything else is several classes at once.
+    If it is None: one score is regression, integer labels are classes, anything else is several classes at once.
     """
     check_tensor("labels", labels)
     whole = not (labels.is_floating_point() or labels.dtype == torch.bool)
@@ -80,7 +80,7 @@ def classification_loss(logits: Tensor, labels: Tensor, problem: str | None, cou
 
 
 def position_loss(logits: Tensor, positions: Tensor, name: str) -> Tensor:
-    """Cross-entropy of (B, T) scores against (B,) positions; answers that were cut off do not count."""
+    """Mean cross-entropy of (B, T) scores against (B,) positions, without those outside the sequence."""
     B, T = logits.shape
     positions = check_labels(name, positions, (B,), logits, whole=True)
     return F.cross_entropy(logits, positions.reshape(-1).clamp(0, T), ignore_index=T)
@@ -89,7 +89,7 @@ def position_loss(logits: Tensor, positions: Tensor, name: str) -> Tensor:
 def check_labels(name: str, labels: Tensor, shape: tuple[int, ...], logits: Tensor, *, whole: bool) -> Tensor:
     """The labels on the device of ``logits``, of ``shape``, and in the dtype of the loss: int64, or that of ``logits``.
 
-    Flat, or with a last dimension of 1, they are the same labels.  Raises InputError for another shape or kind.
+    A flat tensor, or one with a last dimension of 1, is accepted.  Raises InputError for another shape or dtype.
     """
     check_tensor(name, labels)
     expected = torch.Size(shape)
@@ -107,7 +107,7 @@ def check_labels(name: str, labels: Tensor, shape: tuple[int, ...], logits: Tens
 
 
 def check_count(count: Count, loss: Tensor) -> float | Tensor:
-    """``num_items_in_batch`` as something to divide by; InputError for anything but one positive number."""
+    """``num_items_in_batch`` as a divisor; InputError for anything but one positive number."""
     if isinstance(count, Tensor):
         check_tensor("num_items_in_batch", count)
         if count.numel() == 1 and not count.is_complex() and count.is_meta == loss.is_meta:
@@ -119,19 +119,19 @@ def check_count(count: Count, loss: Tensor) -> float | Tensor:
 
 
 def explain_label(name: str, labels: Tensor, C: int) -> InputError:
-    """The InputError for a label that is no class: the first one, its place, and what is expected."""
+    """The InputError for a label that is no class: the first such label, its position, and what is expected."""
     place = tuple(((labels != IGNORE_INDEX) & ((labels < 0) | (labels >= C))).nonzero()[0].tolist())
-    found = int(labels[place])
-    hint = " (-1 marked that in the code of 2018: labels.masked_fill(labels == -1, -100).)" if found == -1 else ""
-    more = " Make the head larger: num_labels=…, when the model is loaded." if found >= C else ""
+    label = int(labels[place])
+    hint = " (-1 marked that in the code of 2018: labels.masked_fill(labels == -1, -100).)" if label == -1 else ""
+    more = " Make the head larger: num_labels=…, when the model is loaded." if label >= C else ""
     return InputError(
-        f"{name} holds {found} at {place}; this head has classes 0 to {C - 1}, and {IGNORE_INDEX} for what does not "
+        f"{name} holds {label} at {place}; this head has classes 0 to {C - 1}, and {IGNORE_INDEX} for what does not "
         f"count.{hint}{more}"
     )
 
 
 def check_some_count(name: str, labels: Tensor) -> None:
-    """Raise InputError where no label counts: the mean of nothing is NaN, and so would every weight be."""
+    """Raise InputError if all labels are ignored: the mean over none is NaN, and would make every weight NaN."""
     if not (labels != IGNORE_INDEX).any():
         what = f"holds {IGNORE_INDEX} alone" if labels.numel() else "is empty"
         raise InputError(

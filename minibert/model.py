@@ -7,7 +7,7 @@ names are those of every published checkpoint, so a state dict loads without tra
 Letters used in every shape comment:
     B batch   T tokens   H hidden size   N heads   D = H / N   I intermediate size   L layers   V vocabulary
 
-``self.point(name, value)`` gives ``value`` back: it marks what ``minibert.trace`` can show (watch.py); read past it.
+``self.point(name, value)`` returns ``value``: it marks a value that ``minibert.trace`` can show (watch.py).
 
 Start with BertModel at the bottom for the whole, or with BertSelfAttention for the heart.
 """
@@ -34,8 +34,8 @@ def gelu_new(x: Tensor) -> Tensor:
     return 0.5 * x * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))))
 
 
-# Functions, not modules: the printed tree stays BERT's.  gelu_new and gelu_pytorch_tanh are one formula computed
-# in two orders; they differ in the last bits, so both are kept.
+# Functions, not modules, so that the printed tree stays BERT's.  gelu_new and gelu_pytorch_tanh are one formula in two
+# orders of computation, which differ in the last bits.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # x · Φ(x) with the exact erf
     "gelu_new": gelu_new,
@@ -55,7 +55,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 
 
 class BertEmbeddings(Observable):
-    """What a token is + which segment it is in + where it stands (paper, figure 2)."""
+    """Word embedding + segment embedding + position embedding (paper, figure 2)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class BertEmbeddings(Observable):
         if position_ids is None:
             position_ids = torch.arange(T, device=inputs_embeds.device)[None]  # (1, T)
 
-        # Floating-point addition is not associative: this order is every published implementation's.
+        # Floating-point addition is not associative; every published implementation adds in this order.
         embeddings: Tensor = inputs_embeds + self.token_type_embeddings(token_type_ids)
         embeddings = self.point("sum", embeddings + self.position_embeddings(position_ids))
         embeddings = self.dropout(self.LayerNorm(embeddings))
@@ -89,7 +89,7 @@ class BertEmbeddings(Observable):
 
 
 class BertSelfAttention(Observable):
-    """Every token asks all tokens, in N heads at once (Vaswani et al., section 3.2)."""
+    """Every token attends to all tokens, in N heads at once (Vaswani et al., section 3.2)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class BertSelfAttention(Observable):
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, output_attentions: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """(B, T, H) to the context (B, T, H) and, when written out, the probabilities (B, N, T, T)."""
+        """(B, T, H) to the context (B, T, H) and, in eager attention, the probabilities (B, N, T, T)."""
         query = self.point("query_heads", self.split_heads(self.query(hidden_states)))  # (B, N, T, D)
         key = self.point("key_heads", self.split_heads(self.key(hidden_states)))  # (B, N, T, D)
         value = self.point("value_heads", self.split_heads(self.value(hidden_states)))  # (B, N, T, D)
@@ -117,9 +117,9 @@ class BertSelfAttention(Observable):
                 scores = scores + additive_mask(attention_mask, hidden_states.dtype)
             scores = self.point("masked_scores", scores)
             probabilities = self.point("probabilities", F.softmax(scores, dim=-1))  # (B, N, T, T), each row sums to 1
-            probabilities = self.dropout(probabilities)  # whole tokens drop out of sight, as in the paper
+            probabilities = self.dropout(probabilities)  # drops whole tokens from view, as in the paper
             context = torch.matmul(probabilities, value)  # (B, N, T, D)
-        else:  # the same in one fused call, which never forms the T × T table
+        else:  # the same in one fused call, which never stores the (T, T) scores
             dropout = self.dropout.p if self.training else 0.0
             context = F.scaled_dot_product_attention(query, key, value, attention_mask, dropout, scale=scale)
         context = self.point("context_heads", context)
@@ -135,7 +135,7 @@ class BertSelfAttention(Observable):
 
 
 class BertSelfOutput(Observable):
-    """Mixes the heads, adds the residual, normalises after the sum (post-LN, as in the 2017 paper)."""
+    """Mix the heads, add the residual, normalise the sum (post-LN, as in the 2017 paper)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class BertSelfOutput(Observable):
 
 
 class BertAttention(nn.Module):
-    """Self-attention and what is done with its result."""
+    """Self-attention, then its output layer with the residual."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class BertAttention(nn.Module):
 
 
 class BertIntermediate(nn.Module):
-    """The wide half of the feed-forward network: H → I, then the activation."""
+    """The first half of the feed-forward network: H → I, then the activation."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class BertIntermediate(nn.Module):
 
 
 class BertOutput(Observable):
-    """The way back: I → H, the residual, the normalisation."""
+    """The second half of the feed-forward network: I → H, the residual, the normalisation."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -192,7 +192,7 @@ class BertOutput(Observable):
 
 
 class BertLayer(Observable):
-    """One of L identical layers: tokens exchange (attention), then each is thought over by itself (feed-forward)."""
+    """One of L layers: attention mixes the tokens, then the feed-forward network transforms each token by itself."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -205,14 +205,14 @@ class BertLayer(Observable):
         self,
         hidden_states: Tensor,  # (B, T, H)
         attention_mask: Tensor | None = None,
-        attentions: list[Tensor] | None = None,  # where given, this layer's probabilities are appended to it
+        attentions: list[Tensor] | None = None,  # this layer's probabilities are appended to it
     ) -> Tensor:
         attention_output, probabilities = self.attention(hidden_states, attention_mask, attentions is not None)
         if attentions is not None:
             attentions.append(probabilities)
-        if not self.chunk_size_feed_forward or self.is_watched():  # a watch sees each value once, and whole
+        if not self.chunk_size_feed_forward or self.is_watched():  # a watch sees each value once and whole
             return self.feed_forward_chunk(attention_output)
-        # No token sees another here, so a few at a time give the same values in I/T of the memory.
+        # The feed-forward network works token by token, so chunks give the same values in less memory.
         chunks = attention_output.split(self.chunk_size_feed_forward, dim=1)
         return torch.cat([self.feed_forward_chunk(chunk) for chunk in chunks], dim=1)
 
@@ -239,21 +239,21 @@ class BertEncoder(Observable):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
     ) -> BertModelOutput:
-        hidden_states_seen = [hidden_states]  # 13 for 12 layers: number 0 is the embeddings
+        all_hidden_states = [hidden_states]  # L + 1: number 0 is the embeddings
         attentions: list[Tensor] | None = [] if output_attentions else None
         for layer in self.layer:
             hidden_states = layer(hidden_states, attention_mask, attentions)
-            hidden_states_seen.append(hidden_states)
+            all_hidden_states.append(hidden_states)
         outputs = BertModelOutput(
             last_hidden_state=hidden_states,
-            hidden_states=tuple(hidden_states_seen) if output_hidden_states else None,
+            hidden_states=tuple(all_hidden_states) if output_hidden_states else None,
             attentions=None if attentions is None else tuple(attentions),
         )
         return self.point_fields(outputs)
 
 
 class BertPooler(nn.Module):
-    """The vector of [CLS], once more through a dense layer: trained for next sentence prediction."""
+    """A dense layer on the vector of [CLS], trained for next sentence prediction."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -292,16 +292,16 @@ class BertModel(BertPreTrainedModel):
 
         Args:
             input_ids: (B, T) int64, or instead of it ``inputs_embeds``: (B, T, H).
-            attention_mask: which tokens may be seen.  (B, T): nonzero for a token, 0 for padding.  (B, T, T): the same
-                for every asking token.  (B, 1 or N, T, T): taken as it is, boolean (True: may be seen) or added to
-                the scores.  Default: all.
+            attention_mask: which tokens may be attended to, default all.  (B, T): nonzero for a token, 0 for padding.
+                (B, T, T): a row for each query token.  (B, 1 or N, T, T): used as it is, boolean (True: attend) or
+                added to the scores.
             token_type_ids: (B, T) int64, the segment of each token.  Default: 0.
             position_ids: (B, T) or (1, T) int64.  Default: 0 … T-1.
-            output_attentions: also return the probabilities; written-out attention is used for this call.
+            output_attentions: also return the probabilities; this call then uses eager attention.
             output_hidden_states: also return the embeddings and the output of every layer.
             return_dict: False gives a plain tuple.  These three default to the config's fields.
 
-        Raises InputError, in a sentence, for shapes, lengths and ids that do not fit this model.
+        Raises InputError for shapes, lengths and ids that do not fit this model.
         """
         refuse_unsupported(unsupported, output_attentions=output_attentions, output_hidden_states=output_hidden_states)
         check_inputs(self, input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
@@ -311,7 +311,7 @@ class BertModel(BertPreTrainedModel):
 
         try:
             embeddings = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)  # (B, T, H)
-        except (IndexError, RuntimeError) as error:  # ids are not scanned in every call: the lookup itself notices
+        except (IndexError, RuntimeError) as error:  # ids are not scanned in every call; the lookup fails
             explain_lookup_failure(self, error, input_ids, token_type_ids, position_ids, inputs_embeds)
             raise
 
@@ -325,9 +325,9 @@ class BertModel(BertPreTrainedModel):
 
 
 def expand_attention_mask(mask: Tensor | None, embeddings: Tensor) -> Tensor | None:
-    """The mask for the scores of each asking token: (B, 1 or N, T, T), or None when all may be seen.
+    """The mask for the scores of each query token: (B, 1 or N, T, T), or None when nothing is masked.
 
-    Boolean, True where a token may be seen, unless the caller gave numbers to add to the scores.
+    Boolean, True where a token may be attended to, unless the caller passed numbers to add to the scores.
     """
     if mask is None:
         return None
@@ -338,14 +338,14 @@ def expand_attention_mask(mask: Tensor | None, embeddings: Tensor) -> Tensor | N
     if mask.dim() == 3:
         return mask[:, None]  # (B, 1, T, T)
     if has_values(mask) and mask.all():
-        return None  # nothing to hide, and the fused attention is faster without a mask
+        return None  # nothing is masked, and fused attention is faster without a mask
     return mask[:, None, None, :].expand(-1, 1, embeddings.shape[1], -1)  # (B, 1, T, T)
 
 
 def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to the scores: 0 where a token may be seen, the most negative number of ``dtype`` elsewhere.
+    """The mask to add to the scores: 0 where a token may be attended to, the lowest number of ``dtype`` elsewhere.
 
-    Not -inf: a row of nothing but -inf would make softmax divide 0 by 0.  A mask of numbers stays as it is.
+    Not -inf: for a row of -inf alone, softmax would divide 0 by 0.  A mask of numbers stays as it is.
     """
     if mask.dtype != torch.bool:
         return mask

@@ -1,10 +1,10 @@
-"""What a model returns: a small record that reads by attribute, by key, by index, and unpacks.
+"""What a model returns: a record that is read by attribute, key or index, and can be unpacked.
 
     outputs.last_hidden_state   outputs["last_hidden_state"]   outputs[0]
     last_hidden_state, pooler_output = outputs
 
-Index and unpacking see only the values that are present, in the order of the fields, as everywhere in this
-field's code.  One class a kind of head, none deeper than one level.
+Index and unpacking skip values that are None, as in transformers.  There is one class for each type of head, all
+direct subclasses of ModelOutput.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 @dataclass(eq=False)
 class ModelOutput:
-    """The part every output shares: the ways to read it."""
+    """The base of all outputs: the ways to read one."""
 
     def keys(self) -> tuple[str, ...]:
         """Names of the values that are present."""
@@ -71,10 +71,10 @@ class BertModelOutput(ModelOutput):
 
 @dataclass(eq=False)
 class HeadOutput(ModelOutput):
-    """What a head with one table of scores returns."""
+    """What a head with one tensor of scores returns."""
 
     loss: Tensor | None = None  # ()
-    logits: Tensor | None = None  # the head says which shape
+    logits: Tensor | None = None  # of the shape that the head documents
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -102,7 +102,7 @@ class QuestionAnsweringOutput(ModelOutput):
 
 
 def _register(output_class: type[ModelOutput]) -> None:
-    """Let torch see through a record: torch.func, FSDP and torch.export look for the tensors inside."""
+    """Register a record as a pytree, so that torch.func, FSDP and torch.export find its tensors."""
 
     def flatten(output: ModelOutput) -> tuple[list[Any], tuple[str, ...]]:
         return list(output.to_tuple()), output.keys()

@@ -1,11 +1,11 @@
-"""Every value inside BERT that has a name: what it is called, how it is computed, which shape it has.
+"""Every named value inside BERT: its name, its formula and its shape.
 
-A module's output is called what ``named_modules`` calls the module; what lies between modules is called after the
-module it is in, ``encoder.layer.0.attention.self.scores``; a field of a record stands behind a slash, ``/logits``.  The
-order is the order of computation.  Read the tables from top to bottom: they are BERT as a list of formulas.
+A module's output has the name of the module in ``named_modules``; a value inside a module has the module's name in
+front, ``encoder.layer.0.attention.self.scores``; a field of a record follows a slash, ``/logits``.  The order is the
+order of computation: read from top to bottom, the tables are BERT as a list of formulas.
 
-This is the only place where these names and formulas stand.  ``model.points()``, the lens, minibert.verify and the
-explorer's page select from it.
+Names and formulas are defined only here.  ``model.points()``, the lens, minibert.verify and the explorer's page select
+from these tables.
 """
 
 import re
@@ -25,10 +25,10 @@ class Point:
     """One named value."""
 
     name: str
-    formula: str = ""  # of names nearby: those of the same module first, then those of the same layer
+    formula: str = ""  # names in it are of the same module, else of the same layer
     shape: str = ""  # B batch, T tokens, H hidden size, N heads, D = H / N, I intermediate size, V vocabulary
-    letters: str = ""  # the formula in one letter per value, for the values that a textbook has; x is a layer's input
-    level: int = 3  # 1: the few that tell most; 2: the others that every implementation has; 3: the rest
+    letters: str = ""  # a textbook's formula, one letter per value; x is a layer's input
+    level: int = 3  # 1: the most important; 2: the others that every implementation has; 3: the rest
 
     @property
     def layer(self) -> int | None:
@@ -54,7 +54,7 @@ EMBEDDINGS: Table = (
         level=1,
     ),
 )
-LAYER: Table = (  # names after "encoder.layer.N."; {before} is what the layer reads
+LAYER: Table = (  # names after "encoder.layer.N."; {before} is the layer's input
     Point("attention.self.query", "{before} @ Wᵀ + b", "(B, T, H)", level=2),
     Point("attention.self.query_heads", "query, split into N heads", "(B, N, T, D)", letters="q = x W_Q + b_Q"),
     Point("attention.self.key", "{before} @ Wᵀ + b", "(B, T, H)", level=2),
@@ -143,7 +143,7 @@ HEADS: dict[str, Table] = {
         Point("/end_logits", "qa_outputs[:, :, 1]", "(B, T)", level=1),
     ),
 }
-LOGITS = tuple(  # the fields of the heads' records that hold scores, without the slash
+LOGITS = tuple(  # the fields of the heads' records with scores, without the slash
     dict.fromkeys(p.name.removeprefix("/") for head in HEADS.values() for p in head if p.name.endswith("logits"))
 )
 
@@ -168,21 +168,20 @@ class HasPoints(Protocol):
 
     def points(self) -> Points:
         """Every point of the model."""
-        ...
 
 
 def hidden_state_names(layers: int, prefix: str = "") -> list[str]:
-    """The points that hold hidden states 0 … L: the embeddings, then the output of each layer."""
+    """The points of hidden states 0 … L: the embeddings, then the output of each layer."""
     return [f"{prefix}embeddings", *(f"{prefix}encoder.layer.{number}" for number in range(layers))]
 
 
 @lru_cache(maxsize=32)
 def encoder_points(layers: int, activation: str = "activation", *, pooler: bool = True, prefix: str = "") -> Table:
-    """The points of a BertModel with that many layers.
+    """The points of a BertModel with ``layers`` layers.
 
     Args:
         activation: the config's ``hidden_act``.
-        prefix: what stands before the names: "bert." gives ``bert.pooler`` and ``bert/pooler_output``.
+        prefix: of all names: "bert." gives ``bert.pooler`` and ``bert/pooler_output``.
     """
     points = list(EMBEDDINGS)
     states = hidden_state_names(layers)
@@ -203,12 +202,12 @@ def encoder_points(layers: int, activation: str = "activation", *, pooler: bool 
 def model_points(
     classes: Iterable[str], layers: int, activation: str, *, prefix: str, pooler: bool, modules: Iterable[str]
 ) -> Points:
-    """Every point of a model, in the order of computation; a run has those that its inputs lead to.
+    """Every point of a model, in the order of computation; a run has those that its inputs reach.
 
     Args:
-        classes: the names of the model's class and of those it descends from; the first with a head's table counts.
+        classes: the names of the model's class and of its base classes; the first with a table of a head is used.
         layers, activation, pooler, prefix: as for :func:`encoder_points`.
-        modules: the names of all modules whose output may be a tensor; those that are in no table stand at the end.
+        modules: the names of all modules whose output may be a tensor; those that are in no table come last.
     """
     head = next((name for name in classes if name in HEADS), None)
     points = list(encoder_points(layers, activation, pooler=pooler, prefix=prefix))
@@ -220,41 +219,41 @@ def model_points(
 
 
 def _placed(point: Point, name: str, words: Mapping[str, str]) -> Point:
-    """A point of a table under its full name, the words in braces replaced."""
+    """A point of a table under its full name, with the placeholders replaced."""
     formula, letters = point.formula, point.letters
     for placeholder, word in words.items():
         formula, letters = formula.replace(placeholder, word), letters.replace(placeholder, word)
     return replace(point, name=name, formula=formula, letters=letters)
 
 
-def select(model: HasPoints, wanted: str | Iterable[str]) -> list[str]:
-    """The points that ``wanted`` names, in the order of computation.
+def select(model: HasPoints, names: str | Iterable[str]) -> list[str]:
+    """The points with these names, in the order of computation.
 
-    In a name, ``*`` stands for any letters but a dot and a slash, ``**`` for any letters at all:
+    In a name, ``*`` matches any characters but a dot and a slash, ``**`` any characters at all:
     ``encoder.layer.*.output`` is the output of every layer, ``**.output`` also that of every attention.  Raises
-    InputError for a name that is no point's, and says which come near.
+    InputError, with similar names, for a name that matches no point.
     """
     known = [point.name for point in model.points()]
-    found: set[str] = set()
-    for name in names_in(wanted):
+    selected: set[str] = set()
+    for name in names_in(names):
         pattern = re.escape(name).replace(r"\*\*", ".*").replace(r"\*", "[^./]*")
         matches = [point for point in known if re.fullmatch(pattern, point)]
         if not matches:
             raise InputError(_unknown(model, name, known))
-        found.update(matches)
-    return [name for name in known if name in found]
+        selected.update(matches)
+    return [name for name in known if name in selected]
 
 
-def names_in(wanted: str | Iterable[str]) -> list[str]:
-    """One name, or several; InputError for anything else."""
-    several = isinstance(wanted, list | tuple | set | frozenset | dict | Iterator)
-    names: list[Any] = list(wanted) if several else [wanted]
-    if not names:
+def names_in(names: str | Iterable[str]) -> list[str]:
+    """One name or several, as a list; InputError for anything else."""
+    several = isinstance(names, list | tuple | set | frozenset | dict | Iterator)
+    listed: list[Any] = list(names) if several else [names]
+    if not listed:
         raise InputError("There is no name of a point here; give at least one.")
-    for name in names:
+    for name in listed:
         if not isinstance(name, str):
             raise InputError(f"{name!r} is no name of a point; expected a text such as 'encoder.layer.0.output'.")
-    return names
+    return listed
 
 
 def _unknown(model: HasPoints, name: str, known: list[str]) -> str:

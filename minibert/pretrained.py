@@ -1,6 +1,6 @@
-"""What every model here can do besides computing: be initialised, loaded, saved, asked about itself.
+"""What every model can do besides computing: initialisation, loading, saving, and the methods that libraries call.
 
-No arithmetic of BERT stands here; that is model.py and heads.py.
+The arithmetic of BERT is in model.py and heads.py.
 """
 
 import os
@@ -32,7 +32,7 @@ class BertPreTrainedModel(Observable):
     returns_record = True
     config: BertConfig
     load_report: LoadReport | None = None
-    # What libraries around transformers ask a model, by transformers' names.
+    # What libraries around transformers read, by transformers' names.
     main_input_name = "input_ids"
     framework = "pt"
     supports_gradient_checkpointing = True
@@ -50,16 +50,16 @@ class BertPreTrainedModel(Observable):
             raise ConfigError(f"config is a {type(config).__module__}.{type(config).__name__}, not ours. {hint}")
         config.validate()
         self.config = config
-        self.name_or_path = ""  # where the weights are from; adapters write it down
+        self.name_or_path = ""  # the source of the weights; adapters record it
 
     def post_init(self) -> None:
-        """Called at the end of every constructor: random weights, tied tensors."""
-        if self.device.type != "meta":  # tensors without memory: a file is about to fill them
+        """Called at the end of every constructor: draw random weights, tie parameters."""
+        if self.device.type != "meta":  # tensors without memory, which a file will replace
             self.apply(self._init_weights)
         self.tie_weights()
 
     def _init_weights(self, module: nn.Module) -> None:
-        """Google's initialisation (modeling.py): normal with initializer_range, biases 0, LayerNorm the identity."""
+        """Google's initialisation (modeling.py): std initializer_range, biases 0, LayerNorm the identity."""
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.Embedding) and module.padding_idx is not None:
@@ -70,14 +70,14 @@ class BertPreTrainedModel(Observable):
             nn.init.ones_(module.weight)
 
     def tie_weights(self) -> None:
-        """Make tensors that are one tensor one tensor; a model without such has nothing to do."""
+        """Tie parameters that share storage.  The base class has none."""
 
     def tied_names(self) -> dict[str, str]:
-        """Which parameter names are another's: ``{"…decoder.weight": "…word_embeddings.weight"}``."""
+        """Tied parameters by name, each with its source: ``{"…decoder.weight": "…word_embeddings.weight"}``."""
         return {}
 
     def init_weights(self) -> None:
-        """Draw all weights anew, and tie what is tied."""
+        """Draw all weights again, and tie parameters."""
         self.post_init()
 
     @classmethod
@@ -96,12 +96,12 @@ class BertPreTrainedModel(Observable):
     def save_pretrained(self, folder: Source, *, dtype: torch.dtype | None = None, **options: Any) -> None:
         """Write config.json and model.safetensors; see :func:`minibert.checkpoint.save_pretrained`.
 
-        Of transformers' options, ``is_main_process=False`` writes nothing, and those that ask for what is done anyway
-        are taken (``safe_serialization=True``, ``push_to_hub=False``, …).  Raises InputError for the others.
+        Of transformers' options, ``is_main_process=False`` writes nothing, and those with the values of SAVE_OPTIONS
+        (``safe_serialization=True``, ``push_to_hub=False``, …) change nothing.  Raises InputError for the others.
         """
         writes = options.pop("is_main_process", True)
         for name, value in options.items():
-            if value is not None and (name not in SAVED_SO or value is not SAVED_SO[name]):
+            if value is not None and (name not in SAVE_OPTIONS or value is not SAVE_OPTIONS[name]):
                 raise InputError(
                     f"save_pretrained got {name}={value!r}. It writes the whole model, as one model.safetensors beside "
                     "config.json, and nothing else; dtype= chooses what the file keeps the numbers as."
@@ -112,10 +112,10 @@ class BertPreTrainedModel(Observable):
     # ── the state dict ───────────────────────────────────────────────────────────────────────────
 
     def state_dict(self, *arguments: Any, **options: Any) -> Any:
-        """Torch's, except that a tied tensor's second name holds a copy.
+        """Torch's, except that the second name of a tied parameter holds a copy.
 
-        safetensors refuses to write two names for one memory, and transformers' Trainer saves a model of ours with it.
-        The parameters themselves stay tied.
+        transformers' Trainer saves models with safetensors, which refuses two names for the same memory.  The
+        parameters themselves stay tied.
         """
         state = super().state_dict(*arguments, **options)
         prefix = options.get("prefix", arguments[1] if len(arguments) > 1 else "")
@@ -127,9 +127,9 @@ class BertPreTrainedModel(Observable):
         return state
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        """Torch's, which every ``load_state_dict`` comes through, for the state dicts of other years.
+        """Torch's part of ``load_state_dict``, which here also takes older state dicts.
 
-        Those up to transformers 4.30 hold the constants ``position_ids`` and some ``token_type_ids``; files hold one
+        Those up to transformers 4.30 hold the constant ``position_ids``, some also ``token_type_ids``; files hold one
         name of a tied pair.
         """
         if self.base_model is self:
@@ -142,7 +142,7 @@ class BertPreTrainedModel(Observable):
                 state_dict[prefix + name] = state_dict[prefix + source] = other if one is None else one
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
-    # ── asked by libraries ───────────────────────────────────────────────────────────────────────
+    # ── called by libraries ──────────────────────────────────────────────────────────────────────
 
     def __repr__(self) -> str:
         return printed_tree(self)
@@ -156,7 +156,7 @@ class BertPreTrainedModel(Observable):
 
     @property
     def encoder_prefix(self) -> str:
-        """What stands before the encoder's names in this model: "bert." in a head, nothing in a BertModel."""
+        """The prefix of the encoder's names in this model: "bert." in a head, "" in a BertModel."""
         return "" if self.base_model is self else f"{self.base_model_prefix}."
 
     def get_input_embeddings(self) -> nn.Module:
@@ -164,7 +164,7 @@ class BertPreTrainedModel(Observable):
         return self.base_model.get_submodule("embeddings.word_embeddings")
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Put other word embeddings in their place; call ``tie_weights`` where a decoder is to follow them.
+        """Replace the word embeddings; call ``tie_weights`` to tie a decoder to them.
 
         Raises InputError for anything but a module with a ``weight``.
         """
@@ -179,7 +179,7 @@ class BertPreTrainedModel(Observable):
         return None
 
     def set_output_embeddings(self, new_embeddings: Any) -> None:
-        """Put another decoder in its place; InputError where there is none."""
+        """Replace the decoder; InputError for a model without one."""
         raise InputError(f"{type(self).__name__} has no decoder; BertForMaskedLM and BertForPreTraining have one.")
 
     def get_position_embeddings(self) -> nn.Module:
@@ -189,14 +189,15 @@ class BertPreTrainedModel(Observable):
     def resize_token_embeddings(
         self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
     ) -> nn.Module:
-        """Give the vocabulary ``new_num_tokens`` rows: after ``tokenizer.add_tokens``, ``len(tokenizer)``.
+        """Resize the vocabulary to ``new_num_tokens`` rows: after ``tokenizer.add_tokens``, ``len(tokenizer)``.
 
-        Rows are added or cut off at the end, of the word embeddings, the decoder and its bias; ``config.vocab_size``
-        follows.  ``pad_to_multiple_of`` rounds up.  New rows lie around the mean of the old ones, new biases of a tied
-        decoder are 0; ``mean_resizing=False`` draws both as a new model's.  As transformers, number for number.
+        Rows are added or removed at the end of the word embeddings, the decoder and its bias, and
+        ``config.vocab_size`` is updated.  ``pad_to_multiple_of`` rounds up.  New rows are drawn around the mean of the
+        old ones, new biases of a tied decoder are 0; ``mean_resizing=False`` initialises both as in a new model.  The
+        numbers are transformers', under one seed.
 
-        Returns the word embeddings, whose parameter is the old object; an optimizer that has its averages is to be
-        made anew.  Raises InputError for what is no number of rows.
+        Returns the word embeddings, whose parameter is the old object; an optimizer with averages of it must be
+        created again.  Raises InputError for an impossible number of rows.
         """
         check_flag("mean_resizing", mean_resizing)
         embedding = self.get_input_embeddings()
@@ -215,7 +216,7 @@ class BertPreTrainedModel(Observable):
                 self.set_output_embeddings(resized_decoder(decoder, rows, mean_resizing, self._init_weights))
         self.config.vocab_size = rows
         if embedding.padding_idx is None:
-            self.config.pad_token_id = None  # cut off: no id of this vocabulary any more
+            self.config.pad_token_id = None  # its row was removed
         self.tie_weights()
         return embedding
 
@@ -243,7 +244,7 @@ class BertPreTrainedModel(Observable):
             raise InputError("gradient_checkpointing_kwargs takes a dict, such as {'use_reentrant': False}.")
         settings = {"use_reentrant": False} | (gradient_checkpointing_kwargs or {})
         checkpoint_layers(self._layers(), settings, every_n_layers)
-        if settings["use_reentrant"]:  # that way gradients flow only where the layer's input has one
+        if settings["use_reentrant"]:  # reentrant checkpointing needs a gradient at the layer's input
             self.enable_input_require_grads()
 
     def gradient_checkpointing_disable(self) -> None:
@@ -275,12 +276,12 @@ class BertPreTrainedModel(Observable):
         return self.is_gradient_checkpointing
 
     def enable_input_require_grads(self) -> None:
-        """Let gradients pass through the word embeddings' output, where the weights are frozen and adapters learn."""
+        """Let the word embeddings' output require gradients, for adapters on frozen weights."""
         self.disable_input_require_grads()
         self.get_input_embeddings().register_forward_hook(require_grad)
 
     def disable_input_require_grads(self) -> None:
-        """Take that back."""
+        """Undo :meth:`enable_input_require_grads`."""
         hooks = self.get_input_embeddings()._forward_hooks
         for key in [key for key, hook in hooks.items() if hook is require_grad]:
             del hooks[key]
@@ -290,21 +291,21 @@ class BertPreTrainedModel(Observable):
 
     @classmethod
     def can_generate(cls) -> bool:
-        """Whether the model writes text from left to right: an encoder never does."""
+        """Whether the model generates text; an encoder does not."""
         return False
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The kind of number the parameters are."""
+        """The dtype of the parameters."""
         return next(self.parameters()).dtype
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """How many numbers the model has; tied tensors count once, ``exclude_embeddings`` leaves the tables out."""
+        """The number of parameters, tied ones counted once; ``exclude_embeddings`` leaves out nn.Embedding tables."""
         check_flag("only_trainable", only_trainable)
         check_flag("exclude_embeddings", exclude_embeddings)
         tables = {id(m.weight) for m in self.modules() if exclude_embeddings and isinstance(m, nn.Embedding)}
@@ -312,14 +313,14 @@ class BertPreTrainedModel(Observable):
         return sum(parameter.numel() for parameter in counted)
 
     def points(self) -> Points:
-        """Every value inside that has a name, in the order of computation; see :class:`minibert.points.Point`.
+        """Every named value inside, in the order of computation; see :class:`minibert.points.Point`.
 
-        There is no ``…word_embeddings`` where ``inputs_embeds`` are given, and no ``/loss`` without labels.  Modules
-        that somebody has put into the tree are points, too; they stand at the end.
+        A run with ``inputs_embeds`` has no ``…word_embeddings``, one without labels no ``/loss``.  Modules that were
+        added to the tree are points, too; they come last.
         """
         containers = (nn.ModuleList, nn.ModuleDict)
         return model_points(
-            (kind.__name__ for kind in type(self).__mro__),
+            (cls.__name__ for cls in type(self).__mro__),
             layers=len(list(self._layers())),
             activation=self.config.hidden_act,
             prefix=self.encoder_prefix,
@@ -332,7 +333,7 @@ class BertPreTrainedModel(Observable):
         )
 
     def set_attn_implementation(self, name: str) -> None:
-        """Choose ``"eager"`` (written out) or ``"sdpa"`` (fused) for the calls to come."""
+        """Choose ``"eager"`` (written out) or ``"sdpa"`` (fused) attention for later calls."""
         if not isinstance(name, str) or name not in ("eager", "sdpa"):
             raise ConfigError(f"attn_implementation is {name!r}; choose 'eager' or 'sdpa'.")
         self.config.attn_implementation = name
@@ -340,7 +341,7 @@ class BertPreTrainedModel(Observable):
     def as_asked(self, outputs: Output, return_dict: bool | None) -> Output | tuple[Any, ...]:
         """``outputs`` as a record, or as a plain tuple when ``return_dict`` (default: the config's) is False.
 
-        A trace (torch.jit.trace) can hold tuples only, so that is its default.
+        Under torch.jit.trace, which can return only tuples, the default is a tuple.
         """
         check_flag("return_dict", return_dict)
         outputs = self.point_fields(outputs)
@@ -349,8 +350,8 @@ class BertPreTrainedModel(Observable):
         return outputs if return_dict else outputs.to_tuple()
 
 
-# What transformers' save_pretrained may be asked for and this one does anyway.
-SAVED_SO: dict[str, Any] = {
+# Options of transformers' save_pretrained, with the value that describes this one.
+SAVE_OPTIONS: dict[str, Any] = {
     "safe_serialization": True,
     "push_to_hub": False,
     "save_peft_format": True,
@@ -360,13 +361,13 @@ SAVED_SO: dict[str, Any] = {
 
 
 def require_grad(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-    """A forward hook: the output is something to differentiate by, also where the weights are frozen."""
+    """A forward hook: the output requires gradients, even if the weights are frozen."""
     if torch.is_grad_enabled():
         output.requires_grad_(True)
 
 
 def take_constants(state_dict: dict[str, Any], prefix: str) -> None:
-    """Take old buffers out of a state dict; InputError where they are not what every BERT has there."""
+    """Remove old buffers from a state dict; InputError unless they have the values of every BERT."""
     positions = state_dict.pop(f"{prefix}position_ids", None)
     if positions is not None:
         flat = torch.as_tensor(positions).reshape(-1)
@@ -378,7 +379,7 @@ def take_constants(state_dict: dict[str, Any], prefix: str) -> None:
 
 
 def check_equal(name: str, source: str, one: Tensor, other: Tensor) -> None:
-    """Raise InputError for a tied pair that a state dict holds two values of."""
+    """Raise InputError for a tied pair with two different values in a state dict."""
     if one is other or one.data_ptr() == other.data_ptr() or not (has_values(one) and has_values(other)):
         return
     if one.shape == other.shape and not torch.equal(one.to(other.device), other):
@@ -389,10 +390,10 @@ def check_equal(name: str, source: str, one: Tensor, other: Tensor) -> None:
 
 
 def printed_tree(module: nn.Module) -> str:
-    """The module tree as torch printed it when BERT came out, every layer written out.
+    """The module tree as torch printed it when BERT was published, with every layer.
 
-    Newer releases of torch fold equal layers into ``(0-11): 12 x BertLayer`` and add a word to LayerNorm; a tree
-    that stays the same can be compared with a published one, letter for letter.
+    Newer releases of torch fold equal layers into ``(0-11): 12 x BertLayer`` and add an argument to LayerNorm; this
+    tree can be compared with a published one, letter for letter.
     """
     children = list(module.named_children())
     if isinstance(module, nn.LayerNorm):

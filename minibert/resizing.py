@@ -1,7 +1,7 @@
-"""A vocabulary that grows or shrinks: the rows of the word embeddings, of the decoder and its bias.
+"""Resizing the vocabulary: the rows of the word embeddings, of the decoder and its bias.
 
-New rows are transformers' (resize_token_embeddings), number for number under one seed: drawn around the mean of the old
-rows, so that a new piece is about as likely as the average one (Hewitt 2021, "Initializing New Word Embeddings for
+Under one seed, new rows equal those of transformers' resize_token_embeddings.  They are drawn around the mean of the
+old rows, so that a new piece is about as likely as the average one (Hewitt 2021, "Initializing New Word Embeddings for
 Pretrained Language Models").
 """
 
@@ -15,18 +15,18 @@ from minibert.inputs import whole_number
 
 Initialise = Callable[[nn.Module], None]
 MOST_ROWS = 10_000_000  # ten times the largest vocabulary there is
-SPREAD = 1e-9  # of the old rows' covariance: the new rows are the mean, and yet not all the same
+SPREAD = 1e-9  # of the old rows' covariance: new rows are close to the mean, but not all equal
 
 
 def new_size(rows: int, new_num_tokens: int | None, pad_to_multiple_of: int | None) -> int:
-    """How many rows a table of ``rows`` is to have; InputError for what is no number of rows."""
+    """The new number of rows of a table with ``rows``; InputError for an impossible number."""
     size = rows if new_num_tokens is None else positive("new_num_tokens", new_num_tokens)
     multiple = 1 if pad_to_multiple_of is None else positive("pad_to_multiple_of", pad_to_multiple_of)
     return (size + multiple - 1) // multiple * multiple
 
 
 def positive(name: str, value: object) -> int:
-    """``value`` as a number of rows; InputError for what is none."""
+    """``value`` as a number of rows; InputError for anything else."""
     number = whole_number(name, value)
     if not 1 <= number <= MOST_ROWS:
         raise InputError(f"{name} is {number}; expected a whole number from 1 to {MOST_ROWS:,}.")
@@ -34,7 +34,7 @@ def positive(name: str, value: object) -> int:
 
 
 def resize_embedding(embedding: nn.Embedding, rows: int, mean_resizing: bool, initialise: Initialise) -> None:
-    """Give ``embedding`` that many rows, in place: whatever is tied to its parameter is resized with it."""
+    """Resize ``embedding`` to ``rows`` in place, and with it everything that is tied to its parameter."""
     weight = embedding.weight
     if rows != len(weight):
         fresh = nn.Embedding(rows, weight.shape[1], device=weight.device, dtype=weight.dtype)
@@ -46,7 +46,7 @@ def resize_embedding(embedding: nn.Embedding, rows: int, mean_resizing: bool, in
 
 
 def resized_decoder(decoder: nn.Linear, rows: int, mean_resizing: bool, initialise: Initialise) -> nn.Linear:
-    """A decoder of its own weights with that many rows; its new biases are drawn around the mean of the old ones."""
+    """An untied decoder with ``rows`` rows; new biases are drawn around the mean of the old ones."""
     old = decoder.weight.data
     fresh = nn.Linear(old.shape[1], rows, device=old.device, dtype=old.dtype)
     fresh.weight.data = resized(old, fresh, rows, mean_resizing, initialise)
@@ -62,7 +62,7 @@ def resized_decoder(decoder: nn.Linear, rows: int, mean_resizing: bool, initiali
 
 
 def resized_bias(bias: nn.Parameter, rows: int) -> None:
-    """Give a tied decoder's bias that many entries, in place; new ones are 0."""
+    """Resize a tied decoder's bias to ``rows`` in place; new entries are 0."""
     if rows != len(bias):
         bias.data = torch.cat([bias.data[:rows], bias.data.new_zeros(max(0, rows - len(bias)))])
         bias.grad = None
@@ -75,7 +75,7 @@ def resized(
     mean_resizing: bool,
     initialise: Initialise,
 ) -> Tensor:
-    """The first rows of ``old`` and, below them, new ones; ``fresh`` is a new module with room for all."""
+    """The weight of the new module ``fresh``, filled with the first rows of ``old`` and with new rows after them."""
     kept = min(rows, len(old))
     weight = fresh.weight.data
     if rows > kept and not mean_resizing:
@@ -95,5 +95,5 @@ def rows_around_mean(old: Tensor, count: int) -> Tensor:
     if torch.distributions.constraints.positive_definite.check(covariance).all():  # type: ignore[no-untyped-call]
         drawn = torch.distributions.MultivariateNormal(mean, covariance_matrix=covariance).sample(torch.Size((count,)))
     else:
-        drawn = mean.expand(count, -1)  # fewer rows than dimensions have no such distribution
+        drawn = mean.expand(count, -1)  # fewer rows than dimensions: the covariance is singular
     return drawn.to(old.dtype)

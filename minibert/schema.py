@@ -1,8 +1,8 @@
-"""What a settings file may hold: for each key of each JSON file that is read, the kind and range of its value.
+"""The values that a settings file may hold: for each key of a JSON file, its type and range.
 
-A file may hold anything anywhere: a number as text, a list where a name belongs, NaN.  Each reader checks what it read
-against its table here, so that a wrong value is told by file, key, what was found and what was expected.  Keys that no
-table names are not looked at here.  Start with :func:`check_settings`.
+A file can contain anything: a number as text, a list instead of a name, NaN.  Each reader checks a file against a table
+of these, so that a message names the file, the key, the value and what was expected.  Unknown keys are not checked.
+Start with :func:`check_settings`.
 """
 
 import json
@@ -17,7 +17,7 @@ LONGEST_SHOWN = 80  # characters of a wrong value in a message
 
 
 class Kind(NamedTuple):
-    """A set of values: the test for being in it, and its name in a message."""
+    """A set of values: a test, and the set's name in messages."""
 
     holds: Callable[[Any], bool]
     expected: str
@@ -36,7 +36,7 @@ def check_settings(
 
 
 def shown(value: Any) -> str:
-    """``value`` as its file writes it, cut to a readable length."""
+    """``value`` as in its file, cut to a readable length."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
@@ -50,7 +50,7 @@ def optional(kind: Kind) -> Kind:
 
 
 def one_of(*values: Any) -> Kind:
-    """One of a few values; true is not 1 here, nor 1.0."""
+    """One of ``values``; true, 1 and 1.0 are different."""
     listed = ", ".join(map(shown, values))
     return Kind(lambda x: any(type(x) is type(value) and x == value for value in values), f"one of {listed}")
 
@@ -73,12 +73,12 @@ def either(*kinds: Kind) -> Kind:
 
 
 def is_real(value: Any) -> bool:
-    """Whether ``value`` is a finite number; true and false are none.  JSON readers also take NaN and Infinity."""
-    return type(value) is int or (type(value) is float and math.isfinite(value))  # isfinite fails beyond 1e308
+    """Whether ``value`` is a finite number, not a boolean.  JSON readers also accept NaN and Infinity."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))  # isfinite raises for ints above 1e308
 
 
-# type(), not isinstance: True is an int.  Sizes end where the bytes of a table, which are two of them multiplied,
-# would no longer fit into the 63 bits that torch counts in.
+# type(), not isinstance, because True is an int.  Sizes have a limit because torch counts bytes in 63 bits, and a table
+# has the product of two sizes.
 SIZE = Kind(lambda x: type(x) is int and 1 <= x < 1 << 28, "a whole number of at least 1, below 2^28")
 COUNT = Kind(lambda x: type(x) is int and 0 <= x < 1 << 28, "a whole number of at least 0, below 2^28")
 NUMBER = Kind(is_real, "a number")

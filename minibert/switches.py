@@ -1,7 +1,7 @@
-"""Arguments of transformers' ``from_pretrained`` that minibert does not have: what becomes of each.
+"""Arguments of transformers' ``from_pretrained`` that minibert does not have, and how each is handled.
 
-Programs are carried over with their arguments.  One that asks for what is so here anyway is taken; one that asks for
-something else is refused in a sentence, and never passed over.  See :func:`take_switches`.
+Programs that were written for transformers pass them.  An argument that asks for what minibert does anyway is
+accepted; any other is refused with a message, and never ignored.  See :func:`take_switches`.
 """
 
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 from minibert.errors import ConfigError
 from minibert.schema import shown
 
-# Nothing to choose here: memory is never doubled, the format that lies there is read, no code of a checkpoint is run.
-ALWAYS_SO = (
+# No choice here: memory is never doubled, any format is read, no code of a checkpoint is executed.
+ACCEPTED = (
     "low_cpu_mem_usage", "trust_remote_code", "from_tf", "from_flax", "weights_only", "resume_download",
     "offload_state_dict", "offload_folder", "offload_buffers", "max_memory", "_fast_init", "_from_auto", "_commit_hash",
     "_from_pipeline", "user_agent", "use_kernels",
 )  # fmt: skip
 QUANTIZED = "minibert computes in float32, float64, float16 or bfloat16; leave it out, or choose one with dtype="
-# Asked for something, unless the value is one that asks for nothing (None, False, "", {}).
+# Refused, unless the value asks for nothing (None, False, "", {}).
 REFUSED = {
     "output_loading_info": "model.load_report says what became of every tensor, after every load",
     "load_in_8bit": QUANTIZED,
@@ -36,12 +36,12 @@ REFUSED = {
     "device_mesh": "minibert runs a model on one device; see torch.nn.parallel for several",
     "return_unused_kwargs": "minibert has no argument without a meaning",
 }
-DISPATCHED = ("auto", "balanced", "balanced_low_0", "sequential")  # device_map: to the best device there is
+DISPATCHED = ("auto", "balanced", "balanced_low_0", "sequential")  # values of device_map: the best device here
 
 
 def take_switches(settings: dict[str, Any]) -> None:
-    """Remove transformers' arguments from ``settings``; ConfigError for what asks for something that is not here."""
-    for name in ALWAYS_SO:
+    """Remove transformers' arguments from ``settings``; ConfigError for those that minibert cannot honour."""
+    for name in ACCEPTED:
         settings.pop(name, None)
     for name, advice in REFUSED.items():
         if settings.pop(name, None):
@@ -49,7 +49,7 @@ def take_switches(settings: dict[str, Any]) -> None:
 
 
 def take_source(source: Any, settings: dict[str, Any]) -> Any:
-    """``source``, also when it was given by the name that transformers has for it."""
+    """``source``, also if it was passed under transformers' name for it."""
     named = settings.pop("pretrained_model_name_or_path", None)
     if named is not None and source is not None:
         raise ConfigError("from_pretrained got two sources; give one.")
@@ -57,9 +57,9 @@ def take_source(source: Any, settings: dict[str, Any]) -> Any:
 
 
 def device_of(device_map: Any) -> Any:
-    """The one device that a ``device_map`` names, for :func:`minibert.devices.find_device`; None for none.
+    """The one device that a ``device_map`` names, for :func:`minibert.devices.find_device`; None for None.
 
-    Raises ConfigError when it spreads a model over several.
+    Raises ConfigError when it names several.
     """
     if isinstance(device_map, dict):
         devices = {str(device) for device in device_map.values()}

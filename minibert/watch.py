@@ -1,11 +1,11 @@
-"""How a model is looked into while it runs: the marks in model.py, and who watches them.
+"""Hook points: how the values inside a model are observed and replaced while it runs.
 
-Torch's own forward hooks see what a module returns.  What lies between modules (scores, probabilities, residual sums)
-is marked in the model as ``value = self.point("scores", value)``.  Both lead to a :class:`Watch`: an observer that is
-handed every value with its name and returns the value to go on with.  A model nobody watches pays one look at a class
-attribute for each mark, and its tree, parameters and hooks are those of a model without marks.
+Torch's forward hooks see what a module returns.  Values between modules (scores, probabilities, residual sums) are
+marked in the model as ``value = self.point("scores", value)``.  A :class:`Watch` receives both: its observer is called
+with each value and its name, and returns the value with which the run continues.  With no watch active, each point
+costs one attribute lookup, and the model's tree, parameters and hooks are those of a model without points.
 
-Who watches stands in a context variable: another thread or task that runs the same model neither sees nor is changed.
+Active watches are held in a context variable: other threads and tasks that run the same model are not affected.
 minibert.lens is built on this; start with Watch.
 """
 
@@ -16,11 +16,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
-Observer = Callable[[str, Tensor], Tensor]  # a point's name and value; the value to go on with
+Observer = Callable[[str, Tensor], Tensor]  # a point's name and its value, to the value that replaces it
 
 
 class _Record(Protocol):
-    """A model's output (outputs.py): fields that are read by name."""
+    """A model's output (outputs.py), whose fields are read by name."""
 
     def items(self) -> Iterable[tuple[str, Any]]:
         """Pairs of name and value."""
@@ -31,17 +31,17 @@ Record = TypeVar("Record", bound=_Record)
 
 
 class Observable(nn.Module):
-    """A module with points inside: values that no submodule returns, but that have a name."""
+    """A module with points: named values that no submodule returns."""
 
-    watchers = 0  # how many watches include this module; an attribute of the instance only while there are some
-    returns_record = False  # a model's own output is a record or a tuple: its fields are the points
+    watchers = 0  # how many watches include this module; an instance attribute only while there are any
+    returns_record = False  # True for a model, which returns a record or a tuple: its fields are the points
 
     def point(self, name: str, value: Tensor) -> Tensor:
-        """``value``, or what those who watch put in its place."""
+        """``value``, or the value with which a watch replaces it."""
         return value if not self.watchers else _show(self, f".{name}", value)
 
     def point_fields(self, record: Record) -> Record:
-        """The record, each tensor in it a point: ``encoder/last_hidden_state``."""
+        """The record; each tensor in it is a point, such as ``encoder/last_hidden_state``."""
         if self.watchers:
             for field, value in record.items():
                 if isinstance(value, Tensor):
@@ -49,24 +49,24 @@ class Observable(nn.Module):
         return record
 
     def is_watched(self) -> bool:
-        """Whether somebody watches the run that is going on; what others watch elsewhere does not count."""
+        """Whether a watch of this thread or task includes this module."""
         return bool(self.watchers) and any(self in watch.names for watch in _open_watches())
 
 
 class Watch:
-    """An observer of one model, from ``with`` to the end of its block, in this thread or task alone.
+    """An observer of one model, active within its ``with`` block, in this thread or task alone.
 
-    The observer is called at each point in the order of computation, after the observers of the watches opened
-    before.  It returns the value as it is or another; it does not change it in place.  While it runs, its own watch
-    is suspended: it may run the model itself.  Watched attention is written out (eager), so that there are scores to
-    see, and a watched layer does not chunk its feed-forward; the numbers are those of the eager model without chunks,
-    to the last bit.
+    The observer is called at each point in the order of computation, after the observers of watches that were opened
+    earlier.  It returns the value or a replacement, and must not change the value in place.  While it runs, its own
+    watch is suspended, so it may run the model itself.  Watched attention is eager, so that there are scores to
+    observe, and a watched layer does not chunk its feed-forward; the numbers are those of the eager model without
+    chunks, bit for bit.
     """
 
-    def __init__(self, model: nn.Module, observer: Observer, wanted: Collection[str] | None = None) -> None:
-        """``wanted``: the names to be called for; default all."""
+    def __init__(self, model: nn.Module, observer: Observer, points: Collection[str] | None = None) -> None:
+        """``points``: the names for which the observer is called; default all."""
         self.names = {module: name for name, module in model.named_modules()}
-        self._observer, self._wanted = observer, wanted
+        self._observer, self._points = observer, points
         self._handles: list[Any] = []
         self._counted: list[Observable] = []
         self.is_open = False
@@ -76,7 +76,7 @@ class Watch:
             with _LOCK:
                 self.is_open = True
                 self._register()
-        except BaseException:  # an interrupt from the keyboard, too, leaves nothing behind
+        except BaseException:  # also KeyboardInterrupt: no hook may stay
             self.close()
             raise
         _WATCHES.set((*_WATCHES.get(), self))
@@ -87,7 +87,7 @@ class Watch:
         _WATCHES.set(tuple(watch for watch in _WATCHES.get() if watch is not self))
 
     def close(self) -> None:
-        """Take everything back from the model; again does nothing."""
+        """Remove all hooks from the model.  A second call does nothing."""
         with _LOCK:
             self.is_open = False
             while self._handles:
@@ -106,11 +106,11 @@ class Watch:
                 self._counted.append(module)
                 if module.returns_record:
                     continue
-            if self._wanted is None or name in self._wanted:
+            if self._points is None or name in self._points:
                 self._handles.append(module.register_forward_hook(self._see_output))
 
     def _see_output(self, module: nn.Module, _arguments: Any, output: Any) -> Any:
-        """The forward hook: the module's output, or the first of several, is its point."""
+        """The forward hook: a module's point is its output, or the first of several outputs."""
         value = output[0] if isinstance(output, tuple) else output
         watches = _open_watches()
         if self not in watches or not isinstance(value, Tensor):
@@ -121,8 +121,8 @@ class Watch:
         return (taken, *output[1:]) if isinstance(output, tuple) else taken
 
     def _take(self, name: str, value: Tensor, watches: tuple["Watch", ...]) -> Tensor:
-        """What the observer returns for ``value``, called with only the watches before this one open."""
-        if self._wanted is not None and name not in self._wanted:
+        """What the observer returns for ``value``; it runs with only the earlier watches active."""
+        if self._points is not None and name not in self._points:
             return value
         token = _WATCHES.set(watches[: watches.index(self)])
         try:
@@ -131,17 +131,17 @@ class Watch:
             _WATCHES.reset(token)
 
 
-_WATCHES: ContextVar[tuple[Watch, ...]] = ContextVar("minibert_watches", default=())  # in the order of their opening
-_LOCK = Lock()  # counts and hooks on a model that several threads watch
+_WATCHES: ContextVar[tuple[Watch, ...]] = ContextVar("minibert_watches", default=())  # in the order of opening
+_LOCK = Lock()  # for the counts and hooks of a model that several threads watch
 
 
 def _open_watches() -> tuple[Watch, ...]:
-    """The watches of this context; a copied context may hold some that have been closed since."""
+    """The active watches of this context; a copied context may hold some that were closed since."""
     return tuple(watch for watch in _WATCHES.get() if watch.is_open)
 
 
 def _show(module: Observable, suffix: str, value: Tensor) -> Tensor:
-    """Hand a value between modules to all who watch, the first opened first."""
+    """Call all watches with a value between modules, in the order in which they were opened."""
     watches = _open_watches()
     for watch in watches:
         name = watch.names.get(module)
