@@ -5,7 +5,7 @@ Each class also inherits from the matching built-in exception, so that code writ
 there is a bug.
 """
 
-from minibert.tables import visible
+from minibert.terminal import visible
 
 LONGEST = 1000  # characters kept at either end of a message: what was wrong comes first, what to do last
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from minibert.errors import InputError
-from minibert.tables import table
+from minibert.terminal import table
 
 
 @dataclass(frozen=True)

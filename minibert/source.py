@@ -6,8 +6,6 @@ config, the tokenizer, the weights and the pooling settings all ask it for their
 and one commit, and a new kind of source is added once.  Start there.
 """
 
-# ruff: noqa: PLC0414  — the names of files.py, for rooms that still take them from here
-
 import os
 import re
 import stat
@@ -17,16 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from minibert.errors import CheckpointError, InputError
-from minibert.files import LARGEST_JSON as LARGEST_JSON
-from minibert.files import LARGEST_SETTINGS as LARGEST_SETTINGS
-from minibert.files import is_file as is_file
-from minibert.files import is_inside as is_inside
-from minibert.files import is_kind as is_kind
-from minibert.files import read_json as read_json
-from minibert.files import refuse_pointer as refuse_pointer
-from minibert.files import without_repetition as without_repetition
-from minibert.files import write_text as write_text
-from minibert.files import written_whole as written_whole
+from minibert.files import LARGEST_SETTINGS, is_file, is_inside, is_kind, read_json
 from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
 
 Source = str | os.PathLike[str]

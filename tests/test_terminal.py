@@ -14,7 +14,7 @@ import minibert
 from minibert import CheckpointError
 from minibert.cli import main
 from minibert.files import write_text
-from minibert.tables import fit, table, width, wrap
+from minibert.terminal import fit, table, width, wrap
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")
 GOLDEN = str(Path(FOLDER) / "golden.safetensors")

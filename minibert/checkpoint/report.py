@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
-from minibert.tables import visible
+from minibert.terminal import visible
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
-from minibert.tables import table
+from minibert.terminal import table
 
 
 def add(verbs: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from minibert.commands.training import saying
 from minibert.commands.verb import add_texts, add_verb, positive, print_json
 from minibert.errors import InputError
-from minibert.tables import table
+from minibert.terminal import table
 
 OF_A_FILE = {
     "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
 from minibert.commands.verb import add_model, add_verb, positive, print_json
 from minibert.errors import InputError
-from minibert.tables import table
+from minibert.terminal import table
 
 if TYPE_CHECKING:
     from minibert.finetuning import Finetuned, Predictor, Task
@@ -168,9 +168,9 @@ def predict(options: argparse.Namespace) -> int:
     """``minibert predict``."""
     from minibert.data.formats import data_path
     from minibert.destination import check_file
+    from minibert.files import is_file
     from minibert.finetuning import Predictor
     from minibert.finetuning.output import check_output
-    from minibert.source import is_file
 
     is_stream = "-" in (options.input, *options.texts)
     if options.input == "-":

@@ -16,7 +16,7 @@ from minibert.commands.verb import (
 )
 from minibert.errors import InputError, MinibertError
 from minibert.source import Checkpoint
-from minibert.tables import table, visible
+from minibert.terminal import table, visible
 
 if TYPE_CHECKING:
     from minibert.lens import Trace

@@ -17,7 +17,7 @@ from minibert.commands.verb import add_verb, positive, print_json
 from minibert.destination import check_file
 from minibert.errors import InputError
 from minibert.points import hidden_state_names
-from minibert.tables import visible
+from minibert.terminal import visible
 
 if TYPE_CHECKING:
     from minibert.lens import Sensitivity

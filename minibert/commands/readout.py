@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minibert.commands.lens import add_one_text, load_inputs, number_from_0
 from minibert.commands.verb import add_verb, positive, print_json
 from minibert.errors import InputError
-from minibert.tables import table, visible, width
+from minibert.terminal import table, visible, width
 
 if TYPE_CHECKING:
     from minibert.lens.logit_lens import LogitLens

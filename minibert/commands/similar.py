@@ -9,7 +9,7 @@ from minibert.commands.readout import STATE
 from minibert.commands.verb import OWN, add_verb, positive, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
-from minibert.tables import table
+from minibert.terminal import table
 
 if TYPE_CHECKING:
     from minibert.embedding.similarity import WordSimilarity

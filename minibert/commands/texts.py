@@ -5,7 +5,7 @@ from typing import Any
 
 from minibert.commands.verb import add_texts, add_truncate, add_verb, load_tokenizer, positive, print_json, tokens_read
 from minibert.source import Checkpoint
-from minibert.tables import table
+from minibert.terminal import table
 
 
 def add(verbs: Any) -> None:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from minibert.errors import InputError
 from minibert.renamed import OlderOption
 from minibert.source import DEMO
-from minibert.tables import visible
-from minibert.terminal import can_show
+from minibert.terminal import can_show, visible
 
 if TYPE_CHECKING:
     from minibert.config import BertConfig

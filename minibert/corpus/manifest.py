@@ -23,9 +23,10 @@ from minibert.corpus.shards import Record, read_record, write_lines
 from minibert.data.columns import TextColumn
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
+from minibert.files import is_file, write_text
 from minibert.hub import commit_of
 from minibert.model import BertModel
-from minibert.source import Checkpoint, is_demo, is_file, write_text
+from minibert.source import Checkpoint, is_demo
 
 logger = logging.getLogger("minibert.corpus")
 KIND, VERSION = "minibert corpus", 2

@@ -41,7 +41,8 @@ from minibert.data.rows import BadRow
 from minibert.embedding import Embedder
 from minibert.embedding.packed import Packed
 from minibert.errors import CheckpointError, InputError
-from minibert.source import Source, as_path, is_file
+from minibert.files import is_file
+from minibert.source import Source, as_path
 
 logger = logging.getLogger("minibert.corpus")
 ENCODING: dict[str, Any] = {

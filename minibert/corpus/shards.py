@@ -22,7 +22,7 @@ from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.corpus import parquet
 from minibert.data.columns import TextRow
 from minibert.errors import CheckpointError
-from minibert.source import written_whole
+from minibert.files import written_whole
 
 FORMATS = ("safetensors", "npy", "parquet")
 ROWS_A_BLOCK = 8192  # looked at together by a reader

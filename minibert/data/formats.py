@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from minibert.errors import InputError
-from minibert.source import Source, as_path, is_file, is_path
+from minibert.files import is_file
+from minibert.source import Source, as_path, is_path
 
 ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
 

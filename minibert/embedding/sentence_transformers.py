@@ -29,6 +29,7 @@ from minibert.embedding.pooling import TOKEN_POOLINGS
 from minibert.embedding.similarity_functions import SIMILARITIES
 from minibert.embedding.steps import Dense, LayerNorm, Normalize, load_step
 from minibert.errors import CheckpointError
+from minibert.files import read_json
 from minibert.schema import (
     COUNT,
     FLAG,
@@ -45,7 +46,7 @@ from minibert.schema import (
     optional,
     shown,
 )
-from minibert.source import Checkpoint, read_json
+from minibert.source import Checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from minibert.explorer.content import LETTERS, STD, content_of
 from minibert.explorer.page import page_html
+from minibert.files import write_text
 from minibert.pretrained import BertPreTrainedModel
 from minibert.renamed import older_arguments
-from minibert.source import Source, write_text
+from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 
 __all__ = ["Page", "explore"]

@@ -13,8 +13,9 @@ from torch import Tensor
 from minibert.activations import ACTIVATIONS, name_in, path_of
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
+from minibert.files import read_json
 from minibert.schema import FLAG, NAME, SIZE, TEXT, Kind, check_settings, object_of, optional, shown
-from minibert.source import Checkpoint, read_json
+from minibert.source import Checkpoint
 
 PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities already
 NEW, OLD = "sentence_transformers", "sbert_ce_default_activation_function"  # keys of config.json

@@ -10,7 +10,8 @@ from typing import Any
 
 from minibert.data.formats import data_path
 from minibert.errors import InputError
-from minibert.source import Source, is_file
+from minibert.files import is_file
+from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
 
 logger = logging.getLogger("minibert.finetuning")

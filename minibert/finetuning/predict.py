@@ -18,6 +18,7 @@ from minibert.data.opening import GoodRows
 from minibert.data.rows import LineStream, Make, RowFile, TextLines
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
+from minibert.files import written_whole
 from minibert.finetuning.crossencoder import read_cross_encoder
 from minibert.finetuning.output import Numbered, Writer, check_output, numbered, other_names
 from minibert.finetuning.run import task_of
@@ -25,7 +26,7 @@ from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import FLAG, NAME, check_settings, optional, shown
-from minibert.source import Checkpoint, Source, as_path, take_where, written_whole
+from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger("minibert.finetuning")

@@ -19,7 +19,7 @@ from minibert.lens.walking import Step, walk
 from minibert.outputs import ModelOutput
 from minibert.points import select
 from minibert.pretrained import BertPreTrainedModel
-from minibert.tables import table
+from minibert.terminal import table
 
 HELP = """\
 next [N]         one step on, or N

@@ -24,7 +24,7 @@ from minibert.lens.noise import Sensitivity
 from minibert.palette import shades, terminal_ramp
 from minibert.pictures import check_picture, need_matplotlib, new_figure, write_picture
 from minibert.renamed import older_arguments
-from minibert.tables import visible, width
+from minibert.terminal import visible, width
 
 # Tried in this order before any other font of the machine: good-looking ones that many machines have.
 FONTS = (

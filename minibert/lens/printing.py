@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from minibert.points import Point
-from minibert.tables import table
+from minibert.terminal import table
 
 
 @dataclass(frozen=True)

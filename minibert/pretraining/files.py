@@ -13,7 +13,8 @@ from pathlib import Path
 
 from minibert.data.formats import USES, data_path, ending_of
 from minibert.errors import InputError
-from minibert.source import Source, is_kind
+from minibert.files import is_kind
+from minibert.source import Source
 
 logger = logging.getLogger("minibert.pretraining")
 READ = USES["documents"].endings

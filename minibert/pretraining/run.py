@@ -22,6 +22,7 @@ from minibert.config import BertConfig
 from minibert.data.formats import ROWS, check_format, data_path
 from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError
+from minibert.files import is_file, write_text
 from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertForPreTraining
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
@@ -34,7 +35,7 @@ from minibert.pretraining.passages import SPECIAL_TOKENS
 from minibert.pretraining.statistics import survey
 from minibert.pretraining.tokenized import TokenizedText, origin_of
 from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
-from minibert.source import Checkpoint, Source, is_file, write_text
+from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
 from minibert.training.loop import Result, check_version, train

@@ -23,8 +23,8 @@ from minibert.checkpoint.save import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.checksum import is_sealed
 from minibert.errors import CheckpointError, TrainingError
+from minibert.files import is_file
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import is_file
 from minibert.training.distributed import SINGLE_PROCESS, Processes, full_tensor, sharded_like
 from minibert.training.metrics import NAME as METRICS
 from minibert.training.metrics import check_metrics

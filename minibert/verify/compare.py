@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from minibert.tables import table
+from minibert.terminal import table
 from minibert.verify.points import RETURNED, depth_of, is_outer
 
 # What may be rounding, in units in the last place (eps) of a point's largest value, for each layer above it.  In

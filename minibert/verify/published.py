@@ -27,7 +27,7 @@ from minibert.heads import BertForMaskedLM
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source
-from minibert.tables import table
+from minibert.terminal import table
 from minibert.tokenizer import BertTokenizer
 
 FILE = Path(__file__).parent / "published.json"

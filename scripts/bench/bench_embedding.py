@@ -42,7 +42,7 @@ def turn(peer: "Peer", texts: list[str]) -> Callable[[], float]:
 
 def compare(peers: "list[Peer]", texts: list[str], count: int, agreement: dict[str, str]) -> None:
     """Time them and print a line each; the first is ours."""
-    from minibert.tables import table
+    from minibert.terminal import table
 
     times = rounds.take_turns({peer.name: turn(peer, texts) for peer in peers}, count)
     ours = times[peers[0].name]

@@ -87,7 +87,7 @@ def product_runs(config: "BertConfig", rows: int, options: argparse.Namespace) -
 
 def report(rates: dict[str, list[float]], models: list[str]) -> None:
     """Rates, then percentages."""
-    from minibert.tables import table
+    from minibert.terminal import table
 
     print(table(("", "GFLOP/s"), [(name, rounds.spread(found, ".0f")) for name, found in rates.items()]))
     plain = [found for name, found in rates.items() if name not in models]

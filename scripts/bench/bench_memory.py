@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace, work: Path) -> None:
     """Prepare, run the children, print."""
     import peers as known
 
-    from minibert.tables import table
+    from minibert.terminal import table
 
     threads = material.use_threads(options.threads)
     wanted = known.installed(known.named(options.peers))

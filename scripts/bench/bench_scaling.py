@@ -38,7 +38,7 @@ def measure(options: argparse.Namespace, work: Path) -> None:
     import peers as known
 
     import minibert
-    from minibert.tables import table
+    from minibert.terminal import table
 
     known.quiet()
     threads = material.use_threads(options.threads)

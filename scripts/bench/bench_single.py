@@ -89,7 +89,7 @@ def compare(peers: "Sequence[Peer]", text: str, options: argparse.Namespace) -> 
     """Time them and print a line each."""
     import peers as known
 
-    from minibert.tables import table
+    from minibert.terminal import table
 
     runs = works(peers, text, options.from_text)
     found = {name: run() for name, run in runs.items()}

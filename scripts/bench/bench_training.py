@@ -143,7 +143,7 @@ def compare_time(contest: "Contest", settings: "Settings", options: argparse.Nam
 
 def measure(task: str, options: argparse.Namespace, work: Path) -> bool:
     """Everything about one task; whether the scores are what they should be."""
-    from minibert.tables import table
+    from minibert.terminal import table
     from minibert.training.settings import Settings
 
     work.mkdir()

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from minibert import BertModel, BertTokenizer, sensitivity
 from minibert.commands.verb import positive
-from minibert.tables import table
+from minibert.terminal import table
 
 SENTENCES = {  # and the entities in them
     "New York City, the largest city in the United States, is known for its museums.": [

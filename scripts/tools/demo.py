@@ -16,7 +16,7 @@ import minibert
 from minibert.auto import load_architecture
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import DEMO, Source, demo_folder
-from minibert.tables import table
+from minibert.terminal import table
 from minibert.verify import verify_against_golden
 
 GOLDENS = Path(minibert.__file__).parent / "goldens"

@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from minibert.errors import MinibertError
+from minibert.files import write_text
 from minibert.pretraining.sentences import split_sentences
-from minibert.source import write_text
-from minibert.tables import table
+from minibert.terminal import table
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REVIEWS = Path("ko-reviews", "ko_movie_reviews.txt")

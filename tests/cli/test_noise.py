@@ -11,7 +11,7 @@ import minibert
 from minibert import BertForPreTraining, BertTokenizer, exact_sensitivity, logit_lens, sensitivity, trace
 from minibert.cli import build_parser, main
 from minibert.lens.drawing import Scale, draw_blocks, fitting, numbers
-from minibert.tables import width
+from minibert.terminal import width
 from tests.support.command import mistake
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")
