@@ -1,9 +1,9 @@
-"""A checksum inside the file that it is of: a run compares it before it trusts what it reads back.
+"""Files that contain their own checksum, which a run compares before it uses them.
 
-A sealed file holds ``"checksum": "sha256:…"`` near its beginning: the SHA-256 of the file with 64 zeros in the place of
-the digest.  So every byte counts, settings, padding and numbers alike, and the file is still written whole or not at
-all.  JSON has it as its first key, a safetensors file as the first of its metadata.  Files that cannot hold one (texts,
-vectors, metrics logs) have their SHA-256 in a sealed file.
+A sealed file has ``"checksum": "sha256:…"`` near its beginning: the SHA-256 of the file with 64 zeros in place of the
+digest.  So the checksum covers every byte, and the file is still written whole or not at all.  It is the first key of a
+JSON file, and the first of the metadata in a safetensors file.  Other files (texts, vectors, metrics logs) have their
+SHA-256 in a sealed file.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from minibert.files import read_json, written_whole
 KEY = "checksum"
 OPEN = "sha256:" + "0" * 64  # the value until the file is sealed
 MARK = re.compile(rb'"checksum": ?"sha256:([0-9a-f]{64})"')
-HEAD = 512  # bytes in which it stands
-# One flipped bit cannot remove both: what has neither was written before there were checksums.
+HEAD = 512  # the first bytes of a file, which contain it
+# One flipped bit cannot remove both: a file with neither is from a version without checksums.
 TRACES = (b'"checksum"', b"sha256:")
 
 
 def seal(path: Path) -> None:
-    """Write the checksum into a file that holds ``OPEN``; every later change of the file breaks the seal."""
+    """Write the checksum into a file that contains ``OPEN``."""
     with path.open("r+b") as file:
         mark = MARK.search(file.read(HEAD))
         assert mark is not None
@@ -36,7 +36,7 @@ def seal(path: Path) -> None:
 def is_sealed(path: Path) -> bool:
     """Compare the checksum of a file; False when it has none, as files of earlier versions.
 
-    Raises CheckpointError when the content is not what was sealed, or cannot be read.
+    Raises CheckpointError when the content has changed or cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -52,11 +52,11 @@ def is_sealed(path: Path) -> bool:
 
 
 def digest(file: IO[bytes], mark: re.Match[bytes]) -> bytes:
-    """The SHA-256 of a file with zeros in the place that ``mark`` found, as 64 hexadecimal digits."""
+    """The SHA-256 of a file with zeros in place of the digest at ``mark``, as 64 hexadecimal digits."""
     file.seek(0)
     head = file.read(mark.end(1))
-    begun = hashlib.sha256(head[: mark.start(1)] + b"0" * 64)
-    return hashlib.file_digest(file, lambda: begun).hexdigest().encode()  # type: ignore[arg-type]
+    hashed = hashlib.sha256(head[: mark.start(1)] + b"0" * 64)
+    return hashlib.file_digest(file, lambda: hashed).hexdigest().encode()  # type: ignore[arg-type]
 
 
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
@@ -82,5 +82,5 @@ def file_digest(path: Path) -> str:
 
 
 def json_digest(content: Any) -> str:
-    """The SHA-256 of settings, in whatever order they are."""
+    """The SHA-256 of settings, whatever their order."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

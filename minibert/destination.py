@@ -1,6 +1,6 @@
-"""Where results go, checked before the work that makes them: hours of it are not to end at a name or a permission.
+"""Checks of output paths before the work starts, so that hours of it do not end at a bad name or a permission.
 
-What is checked here can change until the work is done (a disk fills up), so whoever writes still says what went wrong.
+A disk can still fill up during the work, so the functions that write report errors, too.
 """
 
 import os
@@ -13,9 +13,9 @@ from minibert.source import Source, as_path, is_path
 
 
 def check_folder(path: Source, name: str = "output") -> Path:
-    """``path`` as a folder that files can be written into; it may be new.  Raises CheckpointError when they cannot."""
+    """``path`` as a folder, perhaps new, that files can be written into.  Raises CheckpointError when they cannot."""
     folder = destination(path, name)
-    if not is_kind(folder, stat.S_ISDIR) and there_is(folder):
+    if not is_kind(folder, stat.S_ISDIR) and exists(folder):
         raise CheckpointError(f"{name} is {folder}, which is a file; give the path of a folder, new or existing.")
     check_writable(folder, name)
     return folder
@@ -35,20 +35,20 @@ def check_file(path: Source, name: str = "output") -> Path:
 
 
 def destination(path: Source, name: str) -> Path:
-    """``path`` as a path; InputError for what is none, CheckpointError for one that no file can have."""
+    """``path`` as a path; InputError for anything else, CheckpointError for one that no file can have."""
     if not is_path(path):
-        kind = "empty" if path == "" else f"a {type(path).__name__}"
-        raise InputError(f"{name} is {kind}; expected a path.")
-    found = as_path(path)
-    if "\0" in str(found):
-        raise CheckpointError(f"{name} is {str(found)!r}; a path holds no NUL (U+0000).")
-    return found
+        what = "empty" if path == "" else f"a {type(path).__name__}"
+        raise InputError(f"{name} is {what}; expected a path.")
+    local = as_path(path)
+    if "\0" in str(local):
+        raise CheckpointError(f"{name} is {str(local)!r}; a path holds no NUL (U+0000).")
+    return local
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Raise CheckpointError unless ``folder``, or where it will be made, is a folder that may be written into."""
+    """Raise CheckpointError unless ``folder``, or its nearest existing parent, may be written into."""
     here = folder.absolute()
-    while not there_is(here) and here != here.parent:
+    while not exists(here) and here != here.parent:
         here = here.parent
     if not is_kind(here, stat.S_ISDIR):
         raise CheckpointError(f"{name} is {folder}, and {here} is no folder. Choose another path.")
@@ -58,8 +58,8 @@ def check_writable(folder: Path, name: str) -> None:
         )
 
 
-def there_is(path: Path) -> bool:
-    """Whether something has this name, be it a link to nothing; never raises."""
+def exists(path: Path) -> bool:
+    """Whether something has this name, also a broken link; never raises."""
     try:
         path.lstat()
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
 """Files on this disk: read within limits, written whole or not at all.
 
-A file that somebody downloaded can be a pipe, a link to a device, a Git-LFS pointer, or JSON of any size and depth:
-:func:`is_file` and :func:`read_json` refuse each in a sentence.  :func:`written_whole` never leaves half a file.
+A downloaded folder can contain a pipe, a link to a device, a Git-LFS pointer, or JSON of any size and depth:
+:func:`is_file` and :func:`read_json` refuse each with a message.  :func:`written_whole` never leaves half a file.
 """
 
 import json
@@ -16,25 +16,25 @@ from typing import Any
 from minibert.errors import CheckpointError, MinibertError
 
 LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
-LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsed, a byte can become forty
+LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsing can multiply its size by forty
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-LARGEST_POINTER = 1024  # bytes, as Git LFS says itself
-DEEPEST_JSON = 32  # lists and objects inside each other; a tokenizer.json has 7
+LARGEST_POINTER = 1024  # bytes, from the specification of Git LFS
+DEEPEST_JSON = 32  # nested lists and objects; a tokenizer.json has 7
 
 
 def is_kind(path: Path, test: Callable[[int], bool]) -> bool:
-    """Whether ``path`` is there and of the kind that ``test`` (of the standard module stat) tells; never raises."""
+    """Whether ``path`` exists and passes ``test``, such as ``stat.S_ISDIR``; never raises."""
     try:
         return test(path.stat().st_mode)
-    except (OSError, ValueError):  # what a user types may be too long for a path, or hold a NUL byte
+    except (OSError, ValueError):  # too long for a path; a NUL byte
         return False
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file ``path``.
+    """Whether ``path`` is a file.
 
-    Raises CheckpointError when something else has that name.  Opening a pipe waits for ever, and a device such as
-    /dev/zero, or a link to it, never ends.  A Git-LFS pointer is not the file it stands for either.
+    Raises CheckpointError when something else has that name: opening a pipe blocks, and reading a device such as
+    /dev/zero, or a link to it, never ends.  Also raises it for a Git-LFS pointer.
     """
     if is_kind(path, stat.S_ISREG):
         refuse_pointer(path)
@@ -50,14 +50,14 @@ def is_file(path: Path) -> bool:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raise CheckpointError when the file ``path`` is what Git LFS puts in the place of one that was not fetched."""
+    """Raise CheckpointError when the file ``path`` is the Git-LFS pointer of a file that was not downloaded."""
     try:
         size = path.stat().st_size
         if size > LARGEST_POINTER:
             return
         with path.open("rb") as file:
             start = file.read(len(LFS_POINTER))
-    except OSError:  # whoever reads the file says why it cannot be read
+    except OSError:  # reading the file will raise with a message
         return
     if start == LFS_POINTER:
         raise CheckpointError(
@@ -67,17 +67,17 @@ def refuse_pointer(path: Path) -> None:
 
 
 def is_inside(path: Path, folder: Path) -> bool:
-    """Whether ``path``, links followed, is ``folder`` or lies in it."""
+    """Whether ``path``, after links are resolved, is ``folder`` or in it."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # too long; a NUL byte; links in a circle
+    except (OSError, ValueError, RuntimeError):  # too long; a NUL byte; a cycle of links
         return False
 
 
-def read_json(path: Path, kind: type = dict, *, largest: int = LARGEST_JSON) -> Any:
-    """The JSON object (or list, for ``kind=list``) in ``path``, which may have ``largest`` bytes.
+def read_json(path: Path, expected: type = dict, *, largest: int = LARGEST_JSON) -> Any:
+    """The JSON object (or list, for ``expected=list``) in ``path``, which may have ``largest`` bytes.
 
-    Raises CheckpointError in a sentence when there is none.
+    Raises CheckpointError for anything else.
     """
     if not is_file(path):
         raise CheckpointError(f"{path} does not exist.")
@@ -94,14 +94,14 @@ def read_json(path: Path, kind: type = dict, *, largest: int = LARGEST_JSON) -> 
         raise CheckpointError(f"{path} cannot be read as JSON (it is nested too deep).") from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
         raise CheckpointError(f"{path} cannot be read as JSON ({error}). Copy or download it again.") from error
-    if not isinstance(content, kind):
-        wanted = "an object of settings" if kind is dict else f"a {kind.__name__}"
-        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected {wanted}.")
+    if not isinstance(content, expected):
+        what = "an object of settings" if expected is dict else f"a {expected.__name__}"
+        raise CheckpointError(f"{path} holds a JSON {type(content).__name__}, expected {what}.")
     return content
 
 
 def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of ``pairs``; ValueError when a key stands there twice, since readers differ in which one counts."""
+    """The object of ``pairs``; ValueError for a repeated key, of which readers use different ones."""
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
@@ -111,7 +111,7 @@ def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_deep(content: Any) -> bool:
-    """Whether lists and objects lie more than DEEPEST_JSON inside each other: copying such a thing can fail."""
+    """Whether lists and objects are nested deeper than DEEPEST_JSON: copying them can fail."""
     level = [content]
     for _ in range(DEEPEST_JSON):
         level = [
@@ -125,10 +125,10 @@ def is_deep(content: Any) -> bool:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes the final name only when the block ends well and the disk has it.
+    """A temporary path beside ``path``, renamed to ``path`` when the block has succeeded and the disk has the content.
 
-    So ``path`` holds either its old content or all of the new, never a half.  Raises CheckpointError when it cannot
-    be written: no such place, no permission, a full disk; and for a device or a pipe, which a file would replace.
+    So ``path`` has either its old content or all of the new.  Raises CheckpointError when it cannot be written (no
+    such folder, no permission, a full disk), and for a device or a pipe, which a file would replace.
     """
     if is_kind(path, lambda mode: not stat.S_ISREG(mode)):
         what = "a folder" if is_kind(path, stat.S_ISDIR) else "a pipe or a device"
@@ -140,7 +140,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except MinibertError:  # of what was to be written
+    except MinibertError:  # from the block
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error

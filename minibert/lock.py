@@ -1,8 +1,8 @@
-"""A folder that belongs to one run: while it lives, a second one is refused.
+"""A lock on a folder, so that two runs never write into it at once.
 
-The lock is the system's own (flock, on Windows a locked byte), so it ends with its process, however that ends; a file
-with a number in it would outlive a kill.  ``.lock`` says who holds it.  It is removed at the end, and one that a killed
-run left, or that came along with a copy of the folder, is taken over.  Look first at :func:`alone_in`.
+It is a lock of the operating system (flock; on Windows a locked byte), so it ends with its process, even with a killed
+one.  The file ``.lock`` names the process that holds it.  It is removed at the end; one that a killed run left, or that
+was copied with the folder, is taken over.  Start with :func:`alone_in`.
 """
 
 import errno
@@ -26,16 +26,16 @@ R = TypeVar("R")
 
 logger = logging.getLogger("minibert")
 NAME = ".lock"
-FAR = 1 << 30  # Windows lets nobody read a locked byte, so one behind everything is locked
+FAR = 1 << 30  # on Windows a locked byte cannot be read, so this one, far after the end of the file, is locked
 TAKEN = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-_held: dict[tuple[int, int], tuple[int, int]] = {}  # folders by device and number; the process and thread at work
+_held: dict[tuple[int, int], tuple[int, int]] = {}  # a folder's device and inode: the process and thread that lock it
 
 
 def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the folder that a call's ``argument`` names belongs to it until it returns (:func:`locked`).
+    """A decorator: lock the folder in a call's ``argument`` until the call returns (:func:`locked`).
 
-    Of several workers (``workers``) the first holds the lock, and all of them end where it is refused.  A call inside
-    another one may use the same folder.
+    Of several ``processes`` (training/distributed.py) the main one holds the lock, and all of them end if it is
+    refused.  A call within another one may use the same folder.
     """
 
     def decorate(run: Callable[P, R]) -> Callable[P, R]:
@@ -44,16 +44,16 @@ def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(run)
         def alone(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                given = signature.bind(*args, **kwargs)
+                arguments = signature.bind(*args, **kwargs).arguments
             except TypeError:
-                return run(*args, **kwargs)  # whose own message names the function
-            folder, workers = check_folder(given.arguments[argument], argument), given.arguments.get("workers")
+                return run(*args, **kwargs)  # raises the TypeError, with the name of the function
+            folder, processes = check_folder(arguments[argument], argument), arguments.get("processes")
             with ExitStack() as until_the_end:
-                if workers is None:
+                if processes is None:
                     until_the_end.enter_context(locked(folder))
                 else:
-                    with workers.first_alone():
-                        if workers.is_first:
+                    with processes.main_first():
+                        if processes.is_main:
                             until_the_end.enter_context(locked(folder))
                 return run(*args, **kwargs)
 
@@ -64,10 +64,10 @@ def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, which is made if it is not there, and removed again if nothing came into it.
+    """Lock ``folder``, which is made if it does not exist, and removed again if it stays empty.
 
-    Raises InputError, naming the process, when another run holds it, CheckpointError when it cannot be written.  Where
-    the system has no such locks, as some network file systems, a warning says so, and the block runs.
+    Raises InputError, naming the process, when another run has locked it, CheckpointError when it cannot be written.
+    On a file system without locks, such as some network file systems, a warning is logged and the block runs.
     """
     made: list[Path] = []
     try:
@@ -96,7 +96,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def take(path: Path) -> int:
-    """The descriptor of the lock's file, locked; raises InputError when another process has it."""
+    """The file descriptor of the locked ``.lock``; raises InputError when another process has it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
@@ -119,15 +119,15 @@ def take(path: Path) -> int:
             ours = False
         if ours:
             break
-        os.close(file)  # whoever had it before removed it in this moment
-    with suppress(OSError):  # a full disk: the lock holds without a name in it
+        os.close(file)  # its former holder has just removed it
+    with suppress(OSError):  # on a full disk the lock works without the name of its process
         os.ftruncate(file, 0)
         os.write(file, json.dumps({"process": os.getpid(), "host": platform.node()}).encode())
     return file
 
 
 def lock(file: int) -> None:
-    """Lock a file for this process alone; OSError when another one has it, or when there are no locks here."""
+    """Lock a file for this process alone; OSError when another one has locked it, or without support for locks."""
     try:
         import fcntl
     except ImportError:
@@ -145,7 +145,7 @@ def lock(file: int) -> None:
 
 
 def let_go(file: int, path: Path) -> None:
-    """Remove the file and the lock; where an open file cannot be removed (Windows), after it is closed."""
+    """Remove the file and the lock; on Windows, where an open file cannot be removed, close it first."""
     with suppress(OSError):
         path.unlink()
         os.close(file)
@@ -156,7 +156,7 @@ def let_go(file: int, path: Path) -> None:
 
 
 def holder_of(file: int) -> str:
-    """Who has the lock, as far as its file tells."""
+    """The process that has the lock, if its file names it."""
     try:
         content = json.loads(os.pread(file, 1000, 0) if hasattr(os, "pread") else os.read(file, 1000))
         return f"process {content['process']} on {content['host']}"
@@ -165,7 +165,7 @@ def holder_of(file: int) -> str:
 
 
 def make(folder: Path, made: list[Path]) -> None:
-    """Make a folder and those that it lies in, and add to ``made`` what was not there."""
+    """Make a folder and its parents, and add those that are new to ``made``."""
     for place in (*reversed(folder.parents), folder):
         if not place.is_dir():
             place.mkdir(exist_ok=True)
@@ -173,7 +173,7 @@ def make(folder: Path, made: list[Path]) -> None:
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the inner ones first, as long as nothing is in them."""
+    """Remove those folders that are empty, the inner ones first."""
     for folder in reversed(folders):
         with suppress(OSError):
             folder.rmdir()

@@ -25,6 +25,7 @@ NAMES: dict[str, dict[str, str]] = {
     "minibert.embedding.embedder.Embedder": {"tokens_a_batch": "tokens_per_batch"},
     "minibert.lens": {"Readout": "LogitLens", "readout": "logit_lens"},
     "minibert.lens.noise.Sensitivity": {"deviation": "std"},
+    "minibert.source.Checkpoint": {"found": "paths"},
 }
 
 # function, method or class that is called: {older argument: argument today}

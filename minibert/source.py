@@ -1,9 +1,9 @@
-"""Where files come from: the one place that turns what a user typed into paths on this disk.
+"""Sources of checkpoints, and the files in them as paths on this disk.
 
 A *source* is what ``from_pretrained`` takes: a folder, one file in a folder, a name on the model hub, or
-``"minibert-demo"``, the checkpoint that comes with minibert.  A :class:`Checkpoint` is a source that was looked up: the
-config, the tokenizer, the weights and the pooling settings all ask it for their files, so that they come from one place
-and one commit, and a new kind of source is added once.  Start there.
+``"minibert-demo"``, the checkpoint that comes with minibert.  A :class:`Checkpoint` is a resolved source: the config,
+the tokenizer, the weights and the pooling settings all get their files from it, so that they come from one place and
+one commit.  Start there.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Any, TypedDict, Unpack
 
 from minibert.errors import CheckpointError, InputError
 from minibert.files import LARGEST_SETTINGS, is_file, is_inside, is_kind, read_json
+from minibert.renamed import older_attributes
 from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
 
 Source = str | os.PathLike[str]
@@ -25,7 +26,7 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 class Where(TypedDict, total=False):
-    """Options of ``from_pretrained`` that say where on the hub, and how to get it."""
+    """Options of ``from_pretrained`` for the hub: which revision, and how to get it."""
 
     revision: str | None
     cache_dir: str | os.PathLike[str] | None
@@ -46,7 +47,7 @@ WHERE: dict[str, Kind] = {
 def take_where(settings: dict[str, Any]) -> Where:
     """Remove the options of :class:`Where` from ``settings`` and return them, for :meth:`Checkpoint.open`."""
     where: Where = {}
-    if "use_auth_token" in settings:  # the older spelling
+    if "use_auth_token" in settings:  # transformers' older name
         settings.setdefault("token", settings.pop("use_auth_token"))
     for name in Where.__annotations__:
         if name in settings:
@@ -54,34 +55,35 @@ def take_where(settings: dict[str, Any]) -> Where:
     return where
 
 
+@older_attributes
 @dataclass(eq=False)
 class Checkpoint(os.PathLike[str]):
-    """A source, looked up once.  It is itself a source, so every ``from_pretrained`` takes it::
+    """A source, resolved once.  It is itself a source, so every ``from_pretrained`` takes it::
 
         checkpoint = Checkpoint.open("owner/name")
         model, tokenizer = BertModel.from_pretrained(checkpoint), BertTokenizer.from_pretrained(checkpoint)
 
-    On the hub the first file that is found pins the commit, and all others come from that commit, even when somebody
-    pushes meanwhile.  ``str`` gives the source back as it was typed.
+    On the hub the first file pins the commit, and all others come from that commit, even if the repository changes
+    meanwhile.  ``str`` returns the source as it was typed.
     """
 
-    source: Source  # as given
-    folder: Path | None  # on this disk; None: it lies on the hub
+    source: Source  # as it was passed
+    folder: Path | None  # on this disk; None: on the hub
     file: Path | None  # the single file that was named; None for a folder and for the hub
-    where: Where = field(repr=False)  # on the hub, pinned; it may hold a token
-    found: dict[str, Path] = field(default_factory=dict, repr=False)  # by its path within the source
+    where: Where = field(repr=False)  # on the hub, pinned; it may contain a token
+    paths: dict[str, Path] = field(default_factory=dict, repr=False)  # of known files, by their path in the source
 
     @classmethod
     def open(cls, source: Source, **where: Unpack[Where]) -> "Checkpoint":
-        """The checkpoint that ``source`` means; one that is open already is returned as it is.
+        """The checkpoint of ``source``; an open checkpoint is returned as it is.
 
         Args:
             source: a folder, one file in a folder, a name on the hub, or ``"minibert-demo"``.
             where: for the hub: ``revision=`` (a branch, a tag or a commit), ``cache_dir=``, ``local_files_only=``,
                 ``token=``, ``force_download=``.
 
-        Raises InputError for what is no source, CheckpointError when there is no such source on this disk.  The hub is
-        asked for the first file only.
+        Raises InputError for anything that is no source, CheckpointError when there is no such source on this disk.
+        No request is made to the hub before the first file is needed.
         """
         if isinstance(source, Checkpoint):
             if where:
@@ -105,37 +107,37 @@ class Checkpoint(os.PathLike[str]):
     def at(self, path: str) -> Path | None:
         """The file at ``path`` within the source (``"1_Pooling/config.json"``), or None when there is none.
 
-        A file of the hub is fetched when it is not in the cache.  Raises CheckpointError for what is no file, and for
-        everything that goes wrong on the way from the hub.
+        A file of the hub is downloaded when it is not in the cache.  Raises CheckpointError when the path is not a
+        file, and for every failure of a download.
         """
-        if path not in self.found:
-            found = self.fetch(path) if self.folder is None else self.folder / path
-            if found is None or not is_file(found):
+        if path not in self.paths:
+            local = self.fetch(path) if self.folder is None else self.folder / path
+            if local is None or not is_file(local):
                 return None
-            self.found[path] = found
-        return self.found[path]
+            self.paths[path] = local
+        return self.paths[path]
 
     def fetch(self, path: str) -> Path | None:
-        """The same of a hub repository; the first file that is found pins the commit."""
+        """The same for a hub repository; the first file pins the commit."""
         from minibert.hub import commit_of, hub_file
 
-        found = hub_file(os.fspath(self.source), path, **self.where)
-        if found is not None and (commit := commit_of(found)):
+        local = hub_file(os.fspath(self.source), path, **self.where)
+        if local is not None and (commit := commit_of(local)):
             self.where = {**self.where, "revision": commit}
-        return found
+        return local
 
     def find(self, name: str) -> Path | None:
-        """The file ``name`` where the BERT is, else in the source itself; None when neither has it."""
+        """The file ``name`` in the folder of the BERT, else in the source itself; None when neither has it."""
         return self.at(self.inner + name) or (self.at(name) if self.inner else None)
 
     @cached_property
     def inner(self) -> str:
-        """Where the BERT is within the source: ``"0_Transformer/"`` in many sentence-transformers layouts, else ``""``.
+        """The folder of the BERT in the source: often ``"0_Transformer/"`` for sentence-transformers, else ``""``.
 
-        ``modules.json`` decides, as for that library: its releases before 2.0 put a config.json of their own beside it.
+        ``modules.json`` decides, as in that library, whose releases before 2.0 put their own config.json beside it.
         """
         if self.folder is None:
-            self.at("config.json")  # which nearly every repository has: so modules.json is of that commit
+            self.at("config.json")  # nearly every repository has it: it pins the commit of modules.json
         listing = self.at("modules.json")
         inner = "" if listing is None else transformer_path(listing)
         if inner and self.folder is not None and not is_inside(self.folder / inner, self.folder):
@@ -146,11 +148,11 @@ class Checkpoint(os.PathLike[str]):
 
     @property
     def bert_folder(self) -> Path | None:
-        """Where the BERT is on this disk; None for the hub."""
+        """The folder of the BERT on this disk; None for the hub."""
         return None if self.folder is None else self.folder / self.inner
 
     def offline_note(self) -> str:
-        """A sentence to add when a file of the hub was not found and nobody asked the hub for it; else ``""``."""
+        """A sentence for when a file was not found and the hub was not asked; else ``""``."""
         if self.folder is not None:
             return ""
         from huggingface_hub import constants
@@ -162,14 +164,14 @@ class Checkpoint(os.PathLike[str]):
 def is_demo(source: Source) -> bool:
     """Whether ``source`` is the name of the checkpoint that comes with minibert.
 
-    A path never is, nor "./minibert-demo": a folder of that name can be meant, and none that happens to lie where
-    somebody works is ever taken for it.
+    A path is not, nor is "./minibert-demo", so that a folder with that name can be named; a folder that happens to be
+    in the working directory never takes the name's place.
     """
     return isinstance(source, str) and source == DEMO
 
 
 def demo_folder() -> Path:
-    """Where the checkpoint lies that comes with minibert; CheckpointError when this installation has none."""
+    """The folder of the checkpoint that comes with minibert; CheckpointError when this installation has none."""
     if not is_kind(DEMO_FOLDER / "config.json", stat.S_ISREG):
         raise CheckpointError(
             "This installation of minibert carries no checkpoint of its own. Name the one to use: a folder that holds "
@@ -179,7 +181,7 @@ def demo_folder() -> Path:
 
 
 def local_folder(source: Source) -> Path | None:
-    """The folder on this disk that ``source`` means: itself, or the one its single file lies in.  None: the hub's."""
+    """The folder on this disk of ``source``: itself, or the folder of a single file.  None: on the hub."""
     if is_demo(source):
         return demo_folder()
     path = as_path(source)
@@ -195,12 +197,12 @@ def local_file(source: Source) -> Path | None:
     path = as_path(source)
     if is_kind(path, stat.S_ISDIR):
         return None
-    # The second: bert_model.ckpt, which names several files.
+    # The second test is for bert_model.ckpt, the prefix of several files.
     return path if is_kind(path, stat.S_ISREG) or is_kind(Path(f"{path}.index"), stat.S_ISREG) else None
 
 
 def is_path(source: object) -> bool:
-    """Whether ``source`` is a path at all; an empty one is not: it would be the folder one happens to be in."""
+    """Whether ``source`` is a path; an empty string, which would be the working directory, is not."""
     try:
         path = os.fspath(source)  # type: ignore[call-overload]
     except TypeError:
@@ -209,7 +211,7 @@ def is_path(source: object) -> bool:
 
 
 def as_path(source: Source) -> Path:
-    """``source`` as a path, ``~`` for the user's folder; InputError for what is no path: None, a number, bytes, …"""
+    """``source`` as a path, with ``~`` expanded; InputError for anything else: None, a number, bytes, …"""
     if not is_path(source):
         hint = " (os.fsdecode makes a path of bytes)" if isinstance(source, bytes) else ""
         raise InputError(
@@ -218,12 +220,12 @@ def as_path(source: Source) -> Path:
         )
     try:
         return Path(source).expanduser()
-    except RuntimeError:  # ~somebody, whom this machine does not know
+    except RuntimeError:  # ~name of an unknown user
         return Path(source)
 
 
 def transformer_path(listing: Path) -> str:
-    """The path of the BERT that a sentence-transformers ``modules.json`` lists, ``""`` for the folder itself."""
+    """The path of the BERT in a sentence-transformers ``modules.json``, ``""`` for the folder itself."""
     for module in read_json(listing, list, largest=LARGEST_SETTINGS):
         if isinstance(module, dict) and str(module.get("type", "")).endswith("Transformer"):
             path = module.get("path") or ""
@@ -234,7 +236,7 @@ def transformer_path(listing: Path) -> str:
 
 
 def is_hub_name(source: Source) -> bool:
-    """Whether ``source`` could be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
+    """Whether ``source`` can be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
     if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None:
         return False
     return not is_kind(Path(source), lambda mode: True)
