@@ -52,7 +52,8 @@ class BatchEncoding(UserDict[str, Any]):
         tensor_type: str | None = None,
         prepend_batch_axis: bool = False,
     ) -> None:
-        super().__init__(data)
+        super().__init__()
+        self.data.update(data or {})
         rows = [encoding] if isinstance(encoding, Encoding) else encoding
         self._rows = rows if rows is None or callable(rows) else list(rows)
         self.convert_to_tensors(tensor_type, prepend_batch_axis)

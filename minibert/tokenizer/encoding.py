@@ -284,13 +284,12 @@ class Plan:
 
     def columns(self, examples: Sequence[Example], wanted: set[str]) -> dict[str, Any]:
         """The ids of each row, and of ``SIMPLE_COLUMNS`` those that are wanted."""
-        ids: list[list[int]] = []
-        types: list[list[int]] = []
-        for row, _ in self.token_rows(examples):
-            ids.append(row.ids)
-            types.append(row.segments)
-        columns = {"input_ids": ids, "token_type_ids": types, "attention_mask": [[1] * len(row) for row in ids]}
-        columns = {name: column for name, column in columns.items() if name == "input_ids" or name in wanted}
+        rows = [row for row, _ in self.token_rows(examples)]
+        columns: dict[str, list[list[int]]] = {"input_ids": [row.ids for row in rows]}
+        if "token_type_ids" in wanted:
+            columns["token_type_ids"] = [row.segments for row in rows]
+        if "attention_mask" in wanted:
+            columns["attention_mask"] = [[1] * len(row.ids) for row in rows]
         if self.request.padding != "do_not_pad":
             lengths = list(map(len, columns["input_ids"]))
             length = self.request.padded_length(max(lengths))

@@ -44,38 +44,24 @@ def is_whole(value: Any) -> bool:
 SWITCH = Kind(is_switch, "True or False")
 WHOLE = Kind(is_whole, "a whole number")
 SOME = Kind(lambda x: is_whole(x) and x >= 0, "a whole number of at least 0")
-ANY = Kind(lambda x: True, "anything")  # has an error message of its own
+ANY = Kind(lambda x: True, "anything")  # an error message of its own says what is wrong
+NUMBERS = {"stride": SOME, "max_length": optional(WHOLE), "pad_to_multiple_of": optional(WHOLE)}
+SWITCHES = ("is_split_into_words", "verbose", "split_special_tokens", "return_token_type_ids", "return_attention_mask")
+SWITCHES += ("return_overflowing_tokens", "return_special_tokens_mask", "return_offsets_mapping", "return_length")
 # The arguments of a call, texts apart.
 CALL: dict[str, Kind] = {
     "add_special_tokens": SWITCH,
-    "padding": ANY,
-    "truncation": ANY,
-    "max_length": optional(WHOLE),
-    "stride": SOME,
-    "is_split_into_words": SWITCH,
-    "pad_to_multiple_of": optional(WHOLE),
-    "padding_side": ANY,
-    "return_tensors": ANY,
-    "return_token_type_ids": optional(SWITCH),
-    "return_attention_mask": optional(SWITCH),
-    "return_overflowing_tokens": optional(SWITCH),
-    "return_special_tokens_mask": optional(SWITCH),
-    "return_offsets_mapping": optional(SWITCH),
-    "return_length": optional(SWITCH),
-    "verbose": optional(SWITCH),
-    "split_special_tokens": optional(SWITCH),
+    **dict.fromkeys(("padding", "truncation", "padding_side", "return_tensors"), ANY),
+    **dict.fromkeys(SWITCHES, optional(SWITCH)),
+    **NUMBERS,
 }
-ALWAYS_LOOKED_AT = ("add_special_tokens", "stride", "max_length", "pad_to_multiple_of")
 
 
-def check_call(call: dict[str, Any]) -> None:
-    """TokenizerError for an argument of a wrong kind.  Most are True, False or None, which switches may be."""
-    odd = {
-        name: value
-        for name, value in call.items()
-        if not (value is None or value is False or value is True) or name in ALWAYS_LOOKED_AT
-    }
-    check_settings(odd, CALL, "The tokenizer", TokenizerError)
+def check_call(call: Mapping[str, Any]) -> None:
+    """TokenizerError for an argument of a wrong type.  Every call comes here, so that the usual values are quick."""
+    unusual = [value for name in SWITCHES if (value := call.get(name)) is not None and value is not False]
+    is_usual = all(value is True for value in unusual) and isinstance(call.get("add_special_tokens", True), bool)
+    check_settings(call, NUMBERS if is_usual else CALL, "The tokenizer", TokenizerError)
 
 
 Words = Sequence[str]

@@ -266,9 +266,10 @@ class BertTokenizer:
         lists of words.  Offsets count characters of the text as given.  ``older``: arguments of earlier
         releases (``pad_to_max_length=True``), see older_arguments.py.  Raises TokenizerError.
         """
-        call = {name: value for name, value in locals().items() if name in CALL}
+        call = locals()
         if older:
-            return self(text, text_pair, text_target, text_pair_target, **older_arguments.renamed(older, call))
+            today = older_arguments.renamed(older, {name: call[name] for name in CALL})
+            return self(text, text_pair, text_target, text_pair_target, **today)
         check_call(call)
         if text is None and text_target is None:
             raise TokenizerError("There is nothing to tokenize: give text, or text_target for labels.")
@@ -299,9 +300,7 @@ class BertTokenizer:
         if not is_batch and return_tensors is None and not return_overflowing_tokens:
             batch.data = {name: v[0] if isinstance(v[0], list) else v for name, v in batch.data.items()}
         if text_target is not None:
-            for_labels = {
-                name: value for name, value in call.items() if not name.startswith("return_") and name != "stride"
-            }
+            for_labels = {name: call[name] for name in CALL if not name.startswith("return_") and name != "stride"}
             labels = self(text_target, text_pair_target, return_tensors=return_tensors, **for_labels)
             batch["labels"] = labels["input_ids"]
         return batch

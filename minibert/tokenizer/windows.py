@@ -71,9 +71,10 @@ class Frame:
 def fill_up(rows: list[list[T]], fill: T, missing: Sequence[int], side: str) -> None:
     """Put as many of ``fill`` as are ``missing`` on the padding ``side`` of each row, in place; below 0 is none."""
     for row, count in zip(rows, missing, strict=True):
-        if count > 0:
-            at = len(row) if side == "right" else 0
-            row[at:at] = [fill] * count
+        if count > 0 and side == "right":
+            row += [fill] * count
+        elif count > 0:
+            row[:0] = [fill] * count
 
 
 def windows(length: int, limit: int, stride: int, side: str) -> list[Window]:
