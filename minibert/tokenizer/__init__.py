@@ -1,7 +1,8 @@
-"""Text to BERT's inputs and back, identical to the ``tokenizers`` library's BERT pipeline and readable.
+"""Text to BERT's inputs and back, with the ids of the ``tokenizers`` library's BERT pipeline.
 
-Read basic.py (cleaning and words), wordpiece.py (pieces), then encoding.py ([CLS] a [SEP] b [SEP]).  tokenizer.py is
-the calling convention; fast.py the same rules at speed; characters.py what Unicode means here.
+Read basic.py (cleaning and words), wordpiece.py (pieces), encoder.py (the two together), then encoding.py (rows:
+[CLS] A [SEP] B [SEP]).  tokenizer.py holds the public class, fast.py the same rules at speed, characters.py the Unicode
+classes that the rules ask for.
 """
 
 from minibert.tokenizer.added_tokens import AddedToken

@@ -1,8 +1,8 @@
-"""Tokens that stay whole: [CLS], [MASK] and whatever the user adds, found in the text before anything is cleaned.
+"""Tokens that stay whole: [CLS], [MASK] and those that users add, found in the text before it is cleaned.
 
-Google's tokenization.py would break "[MASK]" at its brackets; the ecosystem (the ``tokenizers`` library's
-AddedVocabulary) cuts such tokens out first, at the left-most place and the longest there, even inside a word.
-A token with ``normalized=True`` is looked for later, in the normalized text.  Look first at ``Finder.split``.
+Google's tokenization.py would split "[MASK]" at its brackets.  The ecosystem (the ``tokenizers`` library's
+AddedVocabulary) finds such tokens first: the left-most match, the longest if several begin there, even inside a word.
+A token with ``normalized=True`` is searched for later, in the normalized text.  Start with ``Finder.split``.
 """
 
 import re
@@ -17,9 +17,9 @@ from minibert.tokenizer.characters import is_white_space, is_word_character
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token that WordPiece never sees.  ``normalized=None`` means: look for it as written if it is special.
+    """A token that WordPiece never sees.  ``normalized=None`` means True, and False for special tokens.
 
-    ``single_word`` matches only between non-word characters; ``lstrip``/``rstrip`` take the spaces beside it.
+    ``single_word`` matches only between non-word characters; ``lstrip`` and ``rstrip`` include the spaces beside it.
     """
 
     content: str
@@ -49,7 +49,7 @@ class AddedToken:
 
     @classmethod
     def of(cls, value: Any, special: bool = False) -> "AddedToken":
-        """What a file or a caller gave: bare text, the fields, the token itself, or the ``tokenizers`` library's."""
+        """An AddedToken from text, a dictionary of fields, an AddedToken, or the ``tokenizers`` library's."""
         if isinstance(value, AddedToken):
             return value
         if isinstance(value, str):
@@ -62,38 +62,38 @@ class AddedToken:
         return cls(**{"special": special, **known})
 
 
-Part = tuple[AddedToken | None, int, int]  # an added token or None for text between, start, end
+Part = tuple[AddedToken | None, int, int]  # token, start, end; the token is None for text between added tokens
 
 
 class Finder:
-    """Finds a set of added tokens in texts.
+    """Finds added tokens in texts.
 
-    ``special`` holds the contents that count as special tokens, ``written`` gives the form a token is looked for in.
+    ``special`` holds the contents that count as special; ``form_of`` maps a content to the text that is searched for.
     """
 
     def __init__(
-        self, tokens: Iterable[AddedToken], special: AbstractSet[str] = frozenset(), written: Callable[[str], str] = str
+        self, tokens: Iterable[AddedToken], special: AbstractSet[str] = frozenset(), form_of: Callable[[str], str] = str
     ) -> None:
         self._special = special
-        self._by_form = {form: token for token in tokens if (form := written(token.content))}
-        # Python's alternation takes the first that fits: longest first makes it the left-most longest.
+        self._by_form = {form: token for token in tokens if (form := form_of(token.content))}
+        # Python takes the first alternative that matches, so the longest come first.
         forms = sorted(self._by_form, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
         firsts = sorted({form[0] for form in forms})
-        self._only = firsts[0] if len(firsts) == 1 else None  # "[", mostly: soon found without an expression
+        self._only = firsts[0] if len(firsts) == 1 else None  # usually "[": ``in`` is faster than a regular expression
         self._first = re.compile(f"[{''.join(map(re.escape, firsts))}]") if firsts else None
 
     def may_find(self, text: str) -> bool:
-        """False when no token can be in ``text``; much cheaper than looking."""
+        """False if no token can be in ``text``; much cheaper than ``split``."""
         if self._only is not None:
             return self._only in text
         return self._first is not None and self._first.search(text) is not None
 
     def split(self, text: str, ignore_special: bool = False) -> Iterator[Part]:
-        """``text`` cut into added tokens and the stretches between them, in order, nothing empty.
+        """``text`` as added tokens and the stretches between them, in order, none of them empty.
 
-        With ``ignore_special`` special tokens are passed over and end up in the stretches.  A token that was ever
-        added as special stays so, whatever it was added as later: the library keeps the set.
+        With ``ignore_special``, special tokens stay part of the stretches.  A token that was once added as special
+        remains special, even if it is added again as a plain one, as in the ``tokenizers`` library.
         """
         position = 0
         for match in self._pattern.finditer(text) if self._pattern and self.may_find(text) else ():
@@ -108,13 +108,13 @@ class Finder:
             if token.lstrip:
                 while start > position and is_white_space(text[start - 1]):
                     start -= 1
-                start = max(start, position)  # the token before may have taken the spaces that this one begins with
+                start = max(start, position)  # the previous token may have included these spaces
             if token.rstrip:
                 while end < len(text) and is_white_space(text[end]):
                     end += 1
             if position < start:
                 yield None, position, start
-            if start < end:  # nothing is left of a token that is all spaces, taken by the one before
+            if start < end:  # a token of spaces is empty if the previous one included them
                 yield token, start, end
             position = end
         if position < len(text):

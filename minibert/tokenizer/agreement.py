@@ -1,9 +1,9 @@
-"""Do the class names, the settings and the vocabulary of a tokenizer agree?  What no single file can show.
+"""Checks that the class name, the settings and the vocabulary of a tokenizer agree with each other.
 
-A folder may name a class that cuts words elsewhere (MeCab), hold a vocabulary that is not WordPiece, or lower-case
-text for a vocabulary with capitals.  Each loads, and then most words become [UNK] or other pieces than in training.
-Where nothing could be right, loading is refused; where somebody may mean it, a warning names the argument that
-settles it, and whoever gives that argument hears nothing.  Vocabularies are sampled, so that loading stays quick.
+A folder may name a class that splits words by other means (MeCab), hold a vocabulary that is not WordPiece, or
+lower-case text for a vocabulary with capitals.  Each of these loads, and then most words become [UNK] or other pieces
+than in training.  What cannot be right is refused.  What may be meant is a warning that names the argument to pass;
+whoever passes that argument gets no warning.  Vocabularies are sampled, so that loading stays fast.
 """
 
 import logging
@@ -19,12 +19,12 @@ from minibert.tokenizer.wordpiece import CONTINUATION
 
 logger = logging.getLogger(__name__)
 
-SMALLEST = 1000  # tokens; a smaller vocabulary is somebody's example, and says nothing about a language
-SAMPLE = 1000  # pieces that are looked at
-OTHER_KIND = 0.05  # of the pieces with another tokenizer's mark: it is that tokenizer's vocabulary
-UNREACHABLE = 0.01  # of the pieces; 0.03 % in bert-base-uncased, 33 % in the cased one when it is lower-cased
+SMALLEST = 1000  # tokens; a smaller vocabulary is an example or a test, and shows nothing about a language
+SAMPLE = 1000  # pieces that are checked
+OTHER_KIND = 0.05  # of the pieces: if more carry another tokenizer's mark, it is that tokenizer's vocabulary
+UNREACHABLE = 0.01  # of the pieces; 0.03 % in bert-base-uncased, 33 % in bert-base-cased with lower-casing
 
-# Words are cut at spaces and punctuation and spelled in WordPiece, with the settings that the files give.
+# These split words at spaces and punctuation and then use WordPiece, with the settings that the files give.
 SAME_CLASSES = frozenset(
     {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer"}
     | {"SqueezeBertTokenizer", "RetriBertTokenizer", "LxmertTokenizer", "LayoutLMTokenizer", "RealmTokenizer"}
@@ -57,9 +57,9 @@ MARKS = (("▁", "SentencePiece"), ("Ġ", "byte-level byte-pair encoding, as GPT
 
 
 def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], origin: str) -> None:
-    """Compare the class that tokenizer_config.json, else config.json, names with what is read here.
+    """Compare the class that tokenizer_config.json, else config.json, names with the rules of this room.
 
-    Raises TokenizerError for a class whose words are cut elsewhere, warns of one that is not known.
+    Raises TokenizerError for a class that splits words by other rules, and warns of an unknown one.
     """
     settles = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
     words, pieces = config.get("word_tokenizer_type"), config.get("subword_tokenizer_type")
@@ -69,34 +69,34 @@ def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], orig
             f"{pieces or 'wordpiece'!r}; minibert has BERT's own rules ('basic', 'wordpiece') only. Tokenize with the "
             f"library that made it and give the model its ids, or, {settles}"
         )
-    named = config.get("tokenizer_class") or model_config.get("tokenizer_class")
-    if named is None or (named == "BertJapaneseTokenizer" and words == "basic"):
+    class_name = config.get("tokenizer_class") or model_config.get("tokenizer_class")
+    if class_name is None or (class_name == "BertJapaneseTokenizer" and words == "basic"):
         return
-    bare = named.removesuffix("Fast")
-    if bare in OTHER_CLASSES:
+    name = class_name.removesuffix("Fast")
+    if name in OTHER_CLASSES:
         raise TokenizerError(
-            f"{origin}: the tokenizer's class is {named}; {OTHER_CLASSES[bare]}, so plain BERT rules would give other "
-            f"ids than it was trained with. Tokenize with the library that made it and give the model its ids, or, "
-            f"{settles}"
+            f"{origin}: the tokenizer's class is {class_name}; {OTHER_CLASSES[name]}, so plain BERT rules would give "
+            "other ids than it was trained with. Tokenize with the library that made it and give the model its ids, "
+            f"or, {settles}"
         )
-    if bare not in SAME_CLASSES:
+    if name not in SAME_CLASSES:
         logger.warning(
             "%s: the tokenizer's class is %s, which minibert does not know and reads as BERT's; %s",
             origin,
-            named,
+            class_name,
             settles,
         )
 
 
-def check_older_settings(config: Mapping[str, Any], asked: Set[str], origin: str) -> None:
-    """Warn of settings in tokenizer_config.json that only transformers' slow tokenizers honoured, up to 4.x."""
-    if config.get("do_basic_tokenize") is False and "do_basic_tokenize" not in asked:
+def check_older_settings(config: Mapping[str, Any], explicit: Set[str], origin: str) -> None:
+    """Warn of settings in tokenizer_config.json that only the slow tokenizers of transformers up to 4.x honoured."""
+    if config.get("do_basic_tokenize") is False and "do_basic_tokenize" not in explicit:
         logger.warning(
             "%s: do_basic_tokenize=False beside it is passed over, as transformers' fast tokenizers do: text is "
             "cleaned and cut into words. Pass do_basic_tokenize=True if that is meant.",
             origin,
         )
-    if config.get("never_split") and "never_split" not in asked:
+    if config.get("never_split") and "never_split" not in explicit:
         logger.warning(
             "%s: never_split=%r beside it is passed over, as transformers' fast tokenizers do. Pass never_split=… to "
             "keep these tokens whole, or never_split=[].",
@@ -106,7 +106,7 @@ def check_older_settings(config: Mapping[str, Any], asked: Set[str], origin: str
 
 
 def check_size(size: int, model_config: Mapping[str, Any], origin: str) -> None:
-    """Warn of tokens beyond the rows of the embedding table that config.json gives."""
+    """Warn of tokens that have no row in the embedding table, whose size config.json gives."""
     rows = model_config.get("vocab_size")
     if type(rows) is int and 0 < rows < size:
         logger.warning(
@@ -120,7 +120,7 @@ def check_size(size: int, model_config: Mapping[str, Any], origin: str) -> None:
 
 
 def check_pieces(vocab: Mapping[str, int], origin: str) -> None:
-    """TokenizerError for a vocabulary that carries another tokenizer's marks; a warning where no piece has "##"."""
+    """TokenizerError for a vocabulary with another tokenizer's marks; a warning where no piece has "##"."""
     if len(vocab) < SMALLEST:
         return
     sample = list(islice(vocab, 0, None, len(vocab) // SAMPLE or 1))
@@ -143,28 +143,28 @@ def check_pieces(vocab: Mapping[str, int], origin: str) -> None:
         )
 
 
-def check_rules(vocab: Mapping[str, int], basic: BasicTokenizer, asked: Set[str], origin: str) -> None:
-    """Warn of rules that keep pieces of ``vocab`` from ever being used, or that it was not made with.
+def check_rules(vocab: Mapping[str, int], basic: BasicTokenizer, explicit: Set[str], origin: str) -> None:
+    """Warn of rules under which pieces of ``vocab`` are never used, or with which it was not made.
 
-    ``asked`` names the arguments that the caller gave; these are not questioned.
+    ``explicit`` names the arguments that the caller gave; these are not checked.
     """
     if len(vocab) < SMALLEST:
         return
-    found = None
-    if "do_lower_case" not in asked:
-        found = _case(vocab, basic.do_lower_case)
-    if found is None and "strip_accents" not in asked:
-        found = _accents(vocab, basic.strips_accents)
-    if found is None and "tokenize_chinese_chars" not in asked:
-        found = _chinese(vocab, basic.tokenize_chinese_chars)
-    if found is not None:
-        argument, present, reason = found
+    finding = None
+    if "do_lower_case" not in explicit:
+        finding = _case(vocab, basic.do_lower_case)
+    if finding is None and "strip_accents" not in explicit:
+        finding = _accents(vocab, basic.strips_accents)
+    if finding is None and "tokenize_chinese_chars" not in explicit:
+        finding = _chinese(vocab, basic.tokenize_chinese_chars)
+    if finding is not None:
+        argument, present, reason = finding
         logger.warning(
             "%s: %s. Pass %s=%s, or %s=%s if that is meant.", origin, reason, argument, not present, argument, present
         )
 
 
-Finding = tuple[str, bool, str] | None  # the argument, its present value, what speaks against it
+Finding = tuple[str, bool, str] | None  # argument, its present value, the reason against it
 
 
 def _case(vocab: Mapping[str, int], lowers: bool) -> Finding:
@@ -205,15 +205,15 @@ def _without_accents(text: str) -> str:
     return text if text.isascii() else drop_accents(decompose(AlignedText.of(text))).text
 
 
-def _chinese(vocab: Mapping[str, int], sets_apart: bool) -> Finding:
-    """A lone ideograph after "##" says nothing: Google's Chinese vocabulary holds thousands that it never uses."""
+def _chinese(vocab: Mapping[str, int], splits: bool) -> Finding:
+    """Single ideographs after "##" are no evidence: Google's Chinese vocabulary has thousands that are never used."""
     sample = _sample(vocab)
     ideographs = [piece for piece in sample if not piece.isascii() and characters.CHINESE.search(piece)]
     several = [piece for piece in ideographs if len(piece) > 1]
-    if sets_apart and len(several) > UNREACHABLE * len(sample):
+    if splits and len(several) > UNREACHABLE * len(sample):
         reason = f"about {len(several) / len(sample):.0%} of its pieces hold several ideographs, such as {several[0]!r}"
         return "tokenize_chinese_chars", True, f"{reason}, and each is made a word of its own"
-    alone = not sets_apart and not several and len(ideographs) > OTHER_KIND * len(sample)
+    alone = not splits and not several and len(ideographs) > OTHER_KIND * len(sample)
     if alone and not any(characters.CHINESE.search(token) for token in vocab if token.startswith(CONTINUATION)):
         reason = "it holds ideographs alone, and text keeps them together: words of several are unknown"
         return "tokenize_chinese_chars", False, reason
@@ -221,13 +221,13 @@ def _chinese(vocab: Mapping[str, int], sets_apart: bool) -> Finding:
 
 
 def _lost(vocab: Mapping[str, int], rule: Callable[[str], str]) -> tuple[float, str]:
-    """The share of pieces that ``rule`` changes, which no text therefore reaches, and one of them."""
+    """The share of pieces that ``rule`` changes, so that no text can produce them, and an example."""
     sample = _sample(vocab)
     changed = [piece for piece in sample if rule(piece) != piece]
     return len(changed) / max(1, len(sample)), max(changed, key=len, default="")
 
 
 def _sample(vocab: Mapping[str, int]) -> list[str]:
-    """Pieces without "##", at even distances; tokens in brackets are set apart and no matter of rules."""
+    """Evenly spaced pieces without their "##"; the rules do not apply to tokens in brackets."""
     tokens = islice(vocab, 0, None, len(vocab) // SAMPLE or 1)
     return [token.removeprefix(CONTINUATION) for token in tokens if not token.startswith(("[", "<"))]

@@ -1,10 +1,10 @@
-"""From raw text to words: cleaning, CJK spacing, accents and lower case, punctuation.  Written to be read.
+"""From raw text to words: cleaning, CJK spacing, accents and lower case, punctuation.
 
-This is ``BasicTokenizer`` of google-research/bert tokenization.py (the paper, section 3, only says
-"WordPiece"; the rules live in that file), in the order of the ``tokenizers`` library's BertNormalizer and
-BertPreTokenizer.  Every step maps an ``AlignedText`` to an ``AlignedText``, so each character always knows which
-characters of the original it came from: that is where offsets come from.  Read ``BasicTokenizer.normalize`` first.
-fast.py does the same on whole strings when nobody asks for offsets; tests hold the two equal.
+This is ``BasicTokenizer`` of google-research/bert tokenization.py (the paper, section 3, only says "WordPiece"; the
+rules are in that file), in the order of the ``tokenizers`` library's BertNormalizer and BertPreTokenizer.  Every step
+maps an ``AlignedText`` to an ``AlignedText``, which keeps for each character its span in the original text: offsets
+come from these spans.  Start with ``BasicTokenizer.normalize``.  fast.py applies the same rules to whole strings when
+no offsets are requested; tests hold the two equal.
 """
 
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class AlignedText:
-    """Normalized characters, and for each the half-open span of original characters it stands for."""
+    """Normalized characters, and for each the half-open span of original characters that it comes from."""
 
     text: str
     spans: list[Span]
 
     @classmethod
     def of(cls, text: str, start: int = 0) -> "AlignedText":
-        """``text`` as it was written; ``start`` is where it begins in a longer original."""
+        """``text`` unchanged; ``start`` is its position in a longer original."""
         return cls(text, [(start + i, start + i + 1) for i in range(len(text))])
 
     def __getitem__(self, part: slice) -> "AlignedText":
@@ -34,7 +34,7 @@ class AlignedText:
         return len(self.text)
 
     def span(self, start: int = 0, end: int | None = None) -> Span:
-        """The original span of characters ``start:end``: from where the first begins to where the last ends."""
+        """The original span of the characters ``start:end``, from the start of the first to the end of the last."""
         end = len(self.text) if end is None else end
         return self.spans[start][0], self.spans[end - 1][1]
 
@@ -44,7 +44,7 @@ def _aligned(characters_and_spans: list[tuple[str, Span]]) -> AlignedText:
 
 
 def clean(aligned: AlignedText) -> AlignedText:
-    """Drop controls and make every whitespace a plain space."""
+    """Drop control characters and turn all whitespace into plain spaces."""
     return _aligned(
         [
             (" " if characters.is_whitespace(c) else c, span)
@@ -55,7 +55,7 @@ def clean(aligned: AlignedText) -> AlignedText:
 
 
 def space_out_chinese(aligned: AlignedText) -> AlignedText:
-    """Put a space on both sides of every ideograph, since Chinese is written without any."""
+    """Put spaces around every ideograph, since Chinese is written without spaces."""
     spaced: list[tuple[str, Span]] = []
     for c, span in zip(aligned.text, aligned.spans, strict=True):
         spaced += [(" ", span), (c, span), (" ", span)] if characters.is_chinese(c) else [(c, span)]
@@ -63,10 +63,10 @@ def space_out_chinese(aligned: AlignedText) -> AlignedText:
 
 
 def decompose(aligned: AlignedText) -> AlignedText:
-    """NFD: every character apart from its accents, the accents in canonical order.
+    """NFD: separate every character from its accents, and put the accents into canonical order.
 
-    Order moves characters, spans stay: the k-th character that *starts* a decomposition takes the k-th span.
-    It matters for a handful of reordered marks that are not accents, and the library does the same.
+    Reordering moves characters but not spans: the k-th character that *starts* a decomposition takes the k-th span.
+    This matters for a few reordered marks that are not accents; the library does the same.
     """
     parts = [
         (characters.combining_class(part), part, k == 0)
@@ -87,19 +87,19 @@ def decompose(aligned: AlignedText) -> AlignedText:
 
 
 def drop_accents(aligned: AlignedText) -> AlignedText:
-    """Drop nonspacing marks (category Mn), which NFD has set apart from their letters."""
+    """Drop nonspacing marks (category Mn), which NFD has separated from their letters."""
     pairs = zip(aligned.text, aligned.spans, strict=True)
     return _aligned([(c, span) for c, span in pairs if not characters.is_nonspacing_mark(c)])
 
 
 def lower(aligned: AlignedText) -> AlignedText:
-    """Lower-case each character by itself; all that one becomes shares its span."""
+    """Lower-case each character by itself; all characters that it becomes share its span."""
     pairs = zip(aligned.text, aligned.spans, strict=True)
     return _aligned([(small, span) for c, span in pairs for small in characters.lowercase(c)])
 
 
 def split_words(aligned: AlignedText) -> Iterator[AlignedText]:
-    """The words of a normalized text: split at spaces, and every punctuation mark is a word of its own."""
+    """The words of a normalized text, split at spaces; every punctuation character is a word of its own."""
     begin = 0
     for i, c in enumerate(aligned.text):
         is_space = c == " "
@@ -118,7 +118,7 @@ def split_words(aligned: AlignedText) -> Iterator[AlignedText]:
 class BasicTokenizer:
     """Google's BasicTokenizer with its three switches.
 
-    ``strip_accents=None`` means "as ``do_lower_case`` says": the uncased models were trained on text without accents.
+    ``strip_accents=None`` means ``do_lower_case``: the uncased models were trained on text without accents.
     """
 
     do_lower_case: bool = True
@@ -127,11 +127,11 @@ class BasicTokenizer:
 
     @property
     def strips_accents(self) -> bool:
-        """What ``strip_accents`` comes to."""
+        """``strip_accents``, or ``do_lower_case`` where that is None."""
         return self.do_lower_case if self.strip_accents is None else self.strip_accents
 
     def normalize(self, aligned: AlignedText) -> AlignedText:
-        """Everything that changes characters, in BERT's order."""
+        """All steps that change characters, in BERT's order."""
         aligned = clean(aligned)
         if self.tokenize_chinese_chars:
             aligned = space_out_chinese(aligned)

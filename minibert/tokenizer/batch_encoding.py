@@ -10,7 +10,6 @@ imported only here, and only when asked for.
 import operator
 from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,7 +39,7 @@ class TokenSpan(NamedTuple):
 
 
 class BatchEncoding(UserDict[str, Any]):
-    """``data`` by key, also as attributes; ``encoding`` gives a row for each entry of the batch, now or when asked.
+    """``data`` by key and by attribute; ``encoding`` holds the rows of the batch, or a function that makes them.
 
     ``tensor_type`` "pt" or "np" turns the lists into (B, T) int64 tensors; ``prepend_batch_axis`` adds the B.
     """
@@ -69,7 +68,7 @@ class BatchEncoding(UserDict[str, Any]):
         raise KeyError(f"{key!r}: this batch has fields ({', '.join(self.data)}) and no rows to number.")
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("data", "_rows"):  # not there yet while unpickling
+        if name in ("data", "_rows"):  # missing during unpickling
             raise AttributeError(name)
         try:
             return self.data[name]
@@ -77,16 +76,16 @@ class BatchEncoding(UserDict[str, Any]):
             raise AttributeError(f"This batch has no field {name!r}; it has {', '.join(self.data)}.") from None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"data": self.data, "_rows": self.encodings}  # rows that are still to be made could not travel
+        return {"data": self.data, "_rows": self.encodings}  # a function that makes the rows cannot be pickled
 
     @property
     def is_fast(self) -> bool:
-        """True when the rows are known, so that offsets and words can be asked for."""
+        """True if the rows are known, so that offsets and words are available."""
         return self._rows is not None
 
     @property
     def encodings(self) -> list[Encoding] | None:
-        """The rows, or None for a batch that was made from bare lists."""
+        """The rows, or None for a batch made from plain lists."""
         if callable(self._rows):
             self._rows = self._rows()
         return self._rows
@@ -105,35 +104,35 @@ class BatchEncoding(UserDict[str, Any]):
         return rows[batch_index]
 
     def _row_and_index(self, first: int, second: int | None) -> tuple[Encoding, int]:
-        """``method(index)`` speaks of row 0, ``method(row, index)`` of any."""
+        """``method(index)`` means row 0, ``method(row, index)`` any row."""
         row = self._row(0 if second is None else first)
         index = _position(first if second is None else second)
         return row, index + len(row) if index < 0 else index
 
     def tokens(self, batch_index: int = 0) -> list[str]:
-        """Token texts of a row."""
+        """The tokens of a row as text."""
         return self._row(batch_index).tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token the number of its word (of the list's element if split into words), None for specials."""
+        """Per token, the index of its word (of the list's element if split into words), None for special tokens."""
         return self._row(batch_index).word_ids
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
-        """For each token 0 or 1, the text it is from, None for specials."""
+        """Per token, 0 or 1 for the text it comes from, None for special tokens."""
         return self._row(batch_index).sequence_ids
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """Which text (0 or 1) a token is from."""
+        """The text (0 or 1) that a token comes from, None for special tokens."""
         row, index = self._row_and_index(batch_or_token_index, token_index)
         return row.token_to_sequence(index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
-        """The number of a token's word."""
+        """The index of a token's word."""
         row, index = self._row_and_index(batch_or_token_index, token_index)
         return row.token_to_word(index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """The characters a token covers."""
+        """The characters that a token covers."""
         row, index = self._row_and_index(batch_or_token_index, token_index)
         span = row.token_to_chars(index)
         return None if span is None else CharSpan(*span)
@@ -148,14 +147,14 @@ class BatchEncoding(UserDict[str, Any]):
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The number of the word that covers a character."""
+        """The index of the word that covers a character."""
         row, index = self._row_and_index(batch_or_char_index, char_index)
         return row.char_to_word(index, _position(sequence_index))
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
     ) -> TokenSpan | None:
-        """The positions of a word's tokens."""
+        """The positions of a word's tokens in the row."""
         row, index = self._row_and_index(batch_or_word_index, word_index)
         span = row.word_to_tokens(index, _position(sequence_index))
         return None if span is None else TokenSpan(*span)
@@ -169,13 +168,13 @@ class BatchEncoding(UserDict[str, Any]):
         return None if span is None else CharSpan(*span)
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> "BatchEncoding":
-        """Replace every field by a tensor; TokenizerError when rows differ in length (pad them first)."""
-        kind = getattr(tensor_type, "value", tensor_type)
-        if kind is None:
+        """Replace every field by a tensor; TokenizerError if rows differ in length (pad them first)."""
+        library: Any = getattr(tensor_type, "value", tensor_type)
+        if library is None:
             return self
-        if not isinstance(kind, str) or kind not in ("pt", "np"):
-            raise TokenizerError(f"return_tensors={kind!r} is not known; use 'pt' for torch or 'np' for NumPy.")
-        convert = _torch_tensor if kind == "pt" else _numpy_array
+        if not isinstance(library, str) or library not in ("pt", "np"):
+            raise TokenizerError(f"return_tensors={library!r} is not known; use 'pt' for torch or 'np' for NumPy.")
+        convert = _torch_tensor if library == "pt" else _numpy_array
         for name, value in self.data.items():
             self.data[name] = convert(name, [value] if prepend_batch_axis else value)
         return self
@@ -203,7 +202,7 @@ def _torch_tensor(name: str, value: Any) -> Any:
         tensor = torch.tensor(value)
     except (ValueError, TypeError) as error:
         raise TokenizerError(_not_rectangular(name, value, error)) from error
-    return tensor.long() if tensor.numel() == 0 else tensor  # torch takes an empty list for floats
+    return tensor.long() if tensor.numel() == 0 else tensor  # torch.tensor([]) is float32
 
 
 def _numpy_array(name: str, value: Any) -> Any:
@@ -229,52 +228,26 @@ def _not_rectangular(name: str, value: Any, error: Exception) -> str:
     return f"{name} cannot become a tensor ({error})."
 
 
-@dataclass(frozen=True, slots=True)
-class Filler:
-    """The value that fills each known field, and the side it goes to."""
+def pad_rows(
+    encoded: Any,
+    request: Request,
+    pad_id: int,
+    side: str,
+    *,
+    return_attention_mask: bool | None,
+    mask_by_default: bool,
+    return_tensors: str | None,
+) -> BatchEncoding:
+    """Pad one row (a mapping of lists), or a batch (a mapping of lists of lists, or a list of mappings).
 
-    pad_id: int
-    side: str
-    with_mask: bool
-    mask_was_asked: bool = False
-
-    @property
-    def values(self) -> dict[str, int]:
-        """What each known field is filled with."""
-        known = {MAIN_INPUT: self.pad_id, **FILLS}
-        return known if self.with_mask else {name: fill for name, fill in known.items() if name != "attention_mask"}
-
-    def fill(self, fields: dict[str, list[Any]], length: int) -> dict[str, list[Any]]:
-        """``fields`` with the rows of those known filled up to ``length`` tokens; longer rows stay as they are."""
-        main = fields[MAIN_INPUT]
-        if self.with_mask and "attention_mask" not in fields:
-            fields = {**fields, "attention_mask": [[1] * len(row) for row in main]}
-        missing = [length - len(row) for row in main]
-        for name, fill in self.values.items():
-            if name in fields:
-                fill_up(fields[name], fill, missing, self.side)
-        return fields
-
-
-def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str | None) -> BatchEncoding:
-    """Pad one row (a mapping of lists), or a batch (a mapping of lists of lists, or a list of mappings)."""
-    if isinstance(encoded, Sequence) and encoded and all(isinstance(row, Mapping) for row in encoded):
-        names = list(encoded[0])
-        lacking = next(((i, name) for i, row in enumerate(encoded) for name in names if name not in row), None)
-        if lacking is not None:
-            raise TokenizerError(f"Row {lacking[0]} to pad has no {lacking[1]}, which row 0 has.")
-        fields = {name: [row[name] for row in encoded] for name in names}
-    elif isinstance(encoded, Mapping):
-        fields = dict(encoded)
-    else:
-        raise TokenizerError("pad() takes a mapping of fields, or a list of such mappings, as the tokenizer returns.")
-    if MAIN_INPUT not in fields:
-        found = ", ".join(map(str, fields)) or "none"
-        raise TokenizerError(f"pad() needs {MAIN_INPUT} among the fields; it got {found}.")
+    Known fields are filled on ``side``, rows that are longer stay as they are, and other fields (labels) pass through.
+    With an attention mask, one is made where there is none; without, one that is there is not filled.
+    """
+    fields = _fields_of(encoded)
     main = fields[MAIN_INPUT]
     if main is None or (isinstance(main, list | tuple) and not main):
-        return BatchEncoding({**fields, "attention_mask": []} if filler.mask_was_asked else fields)
-    return_tensors = _kind_of(main) if return_tensors is None else return_tensors
+        return BatchEncoding({**fields, "attention_mask": []} if return_attention_mask is True else fields)
+    return_tensors = _tensor_type_of(main) if return_tensors is None else return_tensors
     fields = {name: _as_lists(values) for name, values in fields.items()}
     main = fields[MAIN_INPUT]
     if not isinstance(main, list):
@@ -283,9 +256,12 @@ def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str
     if is_row:
         fields = {name: [values] for name, values in fields.items()}
         main = [main]
+    fills = {MAIN_INPUT: pad_id, **FILLS}
+    with_mask = mask_by_default if return_attention_mask is None else return_attention_mask
+    if not with_mask:
+        del fills["attention_mask"]
     for name, values in fields.items():
-        known = name in filler.values
-        if not isinstance(values, list) or (known and not all(isinstance(row, list) for row in values)):
+        if not isinstance(values, list) or (name in fills and not all(isinstance(row, list) for row in values)):
             if is_row:
                 raise TokenizerError(f"{name} to pad is {values[0]!r:.80}; expected a list of numbers.")
             raise TokenizerError(f"{name} to pad holds {values!r:.80}; expected a list of rows, each a list.")
@@ -293,12 +269,37 @@ def pad_rows(encoded: Any, request: Request, filler: Filler, return_tensors: str
     if len(set(sizes.values())) > 1:
         raise TokenizerError(f"The fields to pad hold different numbers of rows: {sizes}.")
     length = 0 if request.padding == "do_not_pad" else request.padded_length(max(map(len, main)))
-    data = filler.fill(fields, length)  # in place: the lists are copies by now
-    return BatchEncoding({name: rows[0] for name, rows in data.items()} if is_row else data, tensor_type=return_tensors)
+    if with_mask and "attention_mask" not in fields:
+        fields["attention_mask"] = [[1] * len(row) for row in main]
+    missing_tokens = [length - len(row) for row in main]
+    for name in fields.keys() & fills.keys():
+        fill_up(fields[name], fills[name], missing_tokens, side)  # in place: _as_lists has copied them
+    data = {name: rows[0] for name, rows in fields.items()} if is_row else fields
+    return BatchEncoding(data, tensor_type=return_tensors)
 
 
-def _kind_of(values: Any) -> str | None:
-    """The tensor type of what came in, so that the same comes out."""
+def _fields_of(encoded: Any) -> dict[str, Any]:
+    """The fields to pad by name, each the values of all rows."""
+    if isinstance(encoded, Sequence) and encoded and all(isinstance(row, Mapping) for row in encoded):
+        names = list(encoded[0])
+        for i, row in enumerate(encoded):
+            for name in names:
+                if name not in row:
+                    raise TokenizerError(f"Row {i} to pad has no {name}, which row 0 has.")
+        fields = {name: [row[name] for row in encoded] for name in names}
+    elif isinstance(encoded, Mapping):
+        fields = dict(encoded)
+    else:
+        raise TokenizerError("pad() takes a mapping of fields, or a list of such mappings, as the tokenizer returns.")
+    if MAIN_INPUT not in fields:
+        raise TokenizerError(
+            f"pad() needs {MAIN_INPUT} among the fields; it got {', '.join(map(str, fields)) or 'none'}."
+        )
+    return fields
+
+
+def _tensor_type_of(values: Any) -> str | None:
+    """The library of the tensors in ``values``, "pt" or "np"; None for lists."""
     first = values[0] if isinstance(values, list | tuple) else values
     module = type(first).__module__.partition(".")[0]
     return {"torch": "pt", "numpy": "np"}.get(module)
@@ -311,7 +312,7 @@ def _as_lists(values: Any) -> Any:
 
 
 def collate(rows: Sequence[TokenRow], pad_id: int) -> dict[str, "Tensor"]:
-    """``input_ids``, ``attention_mask`` and ``token_type_ids``, each (B, T) int64, T being the longest row's."""
+    """``input_ids``, ``attention_mask`` and ``token_type_ids``, each (B, T) int64, padded to the longest row."""
     import torch
 
     input_ids, is_token = _padded([row.ids for row in rows], pad_id)
@@ -321,7 +322,7 @@ def collate(rows: Sequence[TokenRow], pad_id: int) -> dict[str, "Tensor"]:
 
 
 def padded(rows: Sequence[Sequence[int]], fill: int) -> "Tensor":
-    """(B, T) int64: each row, and ``fill`` up to the longest."""
+    """(B, T) int64: the rows, padded with ``fill`` to the longest."""
     return _padded(rows, fill)[0]
 
 
@@ -330,7 +331,7 @@ def _padded(rows: Sequence[Sequence[int]], fill: int) -> tuple["Tensor", "Tensor
     import torch
 
     lengths = torch.tensor([len(row) for row in rows])
-    is_there = torch.arange(int(lengths.max())) < lengths[:, None]
-    values = torch.full(is_there.shape, fill)
-    values[is_there] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
-    return values, is_there
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    values = torch.full(mask.shape, fill)
+    values[mask] = torch.tensor(list(chain.from_iterable(rows)), dtype=torch.long)
+    return values, mask

@@ -1,10 +1,10 @@
-"""What kind of character is it?  The questions that Google's tokenization.py asks, answered the same everywhere.
+"""Character classes, decomposition and lower case, the same on every version of Python.
 
 BERT's cleaning rules (``_is_control``, ``_is_whitespace``, ``_is_punctuation``, ``_is_chinese_char`` in
-google-research/bert tokenization.py) lean on the Unicode tables of whoever runs them.  A vocabulary does not
-change with the reader's Python, so minibert asks its own tables, which equal those of the ``tokenizers``
-library, and takes from Python only what every Python agrees on: decompositions and lower-casing of
-characters that were in Unicode before both.  Look first at ``decompose``, where Hangul becomes jamo.
+google-research/bert tokenization.py) use the Unicode tables of the Python that runs them.  A vocabulary does not change
+with the Python version, so minibert has its own tables, which equal those of the ``tokenizers`` library.  From Python
+it takes only what all supported versions agree on: decompositions and lower case of characters that are older than
+these tables.  Start with ``decompose``, where Hangul becomes jamo.
 """
 
 import re
@@ -37,31 +37,31 @@ KEPT_MARK = re.compile(character_class(tables.KEPT_MARKS))
 
 
 def is_removed(character: str) -> bool:
-    """True for what cleaning drops: NUL, U+FFFD, controls, format characters, private use.
+    """True for characters that cleaning drops: NUL, U+FFFD, controls, format characters, private use.
 
-    Tab, newline and carriage return are controls to Unicode and whitespace to BERT.  Unassigned code points
-    stay: they are not a category that BERT tests for, and each becomes [UNK] later.
+    Tab, newline and carriage return are controls in Unicode and whitespace in BERT.  Unassigned code points are kept:
+    BERT does not test for them, and each becomes [UNK] later.
     """
     return REMOVED.match(character) is not None
 
 
 def is_whitespace(character: str) -> bool:
-    """True for what cleaning turns into a plain space."""
+    """True for characters that cleaning turns into a plain space."""
     return WHITESPACE.match(character) is not None
 
 
 def is_chinese(character: str) -> bool:
-    """True for CJK ideographs, which BERT sets apart as words of one character; kana and Hangul are not."""
+    """True for CJK ideographs, each a word of its own in BERT; False for kana and Hangul."""
     return CHINESE.match(character) is not None
 
 
 def is_nonspacing_mark(character: str) -> bool:
-    """True for category Mn, the only marks that accent stripping drops."""
+    """True for category Mn; accent stripping drops no other marks."""
     return NONSPACING_MARK.match(character) is not None
 
 
 def is_punctuation(character: str) -> bool:
-    """True for category P and for every ASCII sign that is neither letter, digit nor space ("$", "`", "~" …)."""
+    """True for category P and for all ASCII characters that are not letters, digits, controls or space ("$", "~" …)."""
     return PUNCTUATION.match(character) is not None
 
 
@@ -73,14 +73,14 @@ def is_white_space(character: str) -> bool:
 def is_word_character(character: str) -> bool:
     """True for what Rust's ``\\w`` matches: letters, marks, digits, connectors, joiners.  False for ``""``.
 
-    Python's ``\\w`` has no marks: it would see the end of a word before the vowel sign of "किताबें".
+    Python's ``\\w`` excludes marks, and would end a word before the vowel sign of "किताबें".
     """
     return bool(character) and bisect_right(_word_bounds(), ord(character)) % 2 == 1
 
 
 @cache
 def _word_bounds() -> list[int]:
-    """Where each range of WORD begins and the code point after its end, in order; as a pattern it takes 45 ms."""
+    """The start of each range of WORD and the code point after its end, in order; compiling a pattern takes 45 ms."""
     bounds = []
     for entry in tables.WORD.split():
         first, _, last = entry.partition("-")
@@ -91,14 +91,14 @@ def _word_bounds() -> list[int]:
 def decompose(character: str) -> str:
     """Canonical decomposition (NFD) of one character: "é" → "e" + U+0301, "배" → "ᄇ" + "ᅢ".
 
-    Hangul syllables become two or three jamo.  Jamo are letters, not marks, so stripping accents keeps them:
-    the uncased multilingual vocabulary holds jamo strings for that reason.
+    Hangul syllables become two or three jamo.  Jamo are letters, not marks, so accent stripping keeps them; this is why
+    the uncased multilingual vocabulary holds strings of jamo.
     """
     return character if INERT.match(character) else unicodedata.normalize("NFD", character)
 
 
 def combining_class(character: str) -> int:
-    """Canonical combining class: 0 for a starter; marks after a starter are put in the order of their class."""
+    """Canonical combining class: 0 for a starter; NFD sorts the marks after a starter by their class."""
     return 0 if INERT.match(character) else unicodedata.combining(character)
 
 
@@ -113,7 +113,7 @@ def _newer_lowercase() -> dict[int, int]:
     return mapping
 
 
-# "ς" is chosen by Python for a "Σ" that ends a word.  The library looks at one character at a time: always "σ".
+# Python lower-cases "Σ" at the end of a word to "ς".  The library looks at single characters: always "σ".
 _LOWERCASE_EXCEPTIONS = _newer_lowercase() | {ord("Σ"): ord("σ")}
 _HAS_LOWERCASE_EXCEPTION = re.compile(f"[{''.join(map(chr, _LOWERCASE_EXCEPTIONS))}]")
 
@@ -126,5 +126,5 @@ def lowercase(text: str) -> str:
 
 
 def may_reorder(text: str) -> bool:
-    """True when NFD may move a character that accent stripping keeps: a mark with a class that is not Mn."""
+    """True if NFD may move a character that accent stripping keeps: one with a class, outside category Mn."""
     return KEPT_MARK.search("".join(map(decompose, text))) is not None

@@ -1,8 +1,8 @@
-"""From tokens back to text.  Lossy by design: case, accents and spacing were given up on the way in.
+"""From tokens back to text.  Case, accents and the original spacing are lost.
 
-WordPiece pieces are joined where "##" stands, everything else is separated by a space; then the space before
-English punctuation and contractions is taken out.  The rules are those of the ``tokenizers`` library's WordPiece
-decoder, which applies them token by token, and of the ecosystem's older clean-up, which applies them to the text.
+Pieces that begin with "##" are joined to the one before; other tokens are separated by a space.  Then the space before
+English punctuation and contractions is removed.  The rules are those of the ``tokenizers`` library's WordPiece decoder,
+which applies them per token, and of transformers' older clean-up, which applies them to the whole text.
 """
 
 from collections.abc import Iterable
@@ -28,15 +28,13 @@ def join_tokens(tokens: Iterable[str]) -> str:
     """``["un", "##want", "##ed", "."]`` → ``"unwanted."``."""
     parts = []
     for i, token in enumerate(tokens):
-        spaced = (
-            token if i == 0 else token.removeprefix(CONTINUATION) if token.startswith(CONTINUATION) else f" {token}"
-        )
-        parts.append(_attach(spaced))
+        continues = token.startswith(CONTINUATION)
+        parts.append(_attach(token if i == 0 else token.removeprefix(CONTINUATION) if continues else f" {token}"))
     return "".join(parts)
 
 
 def clean_up(text: str) -> str:
-    """Attach punctuation and contractions across a whole text; "do not" stays as it is here."""
+    """Attach punctuation and contractions in a whole text; "do not" is left as it is."""
     for spaced, attached in _ATTACHED:
         if spaced != " do not":
             text = text.replace(spaced, attached)

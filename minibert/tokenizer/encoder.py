@@ -1,7 +1,7 @@
-"""One text to tokens: added tokens first, then basic.py's words, then wordpiece.py's pieces.
+"""From one text to its tokens: added tokens first, then the words of basic.py, then the pieces of wordpiece.py.
 
-``detail`` is the pipeline as it is meant to be read, with offsets and word numbers.  ``ids`` gives only its ids,
-through fast.py.  Both are bounded in memory and may be called from many threads.
+``TextEncoder.with_offsets`` is the pipeline to read, with offsets and word ids.  ``ids`` gives the same ids through
+fast.py.  The caches of both are bounded, and both may be called from many threads.
 """
 
 import copy
@@ -14,12 +14,12 @@ from minibert.tokenizer import unicode_tables
 from minibert.tokenizer.added_tokens import AddedToken, Finder
 from minibert.tokenizer.basic import AlignedText, BasicTokenizer, Span, split_words
 from minibert.tokenizer.characters import character_class
-from minibert.tokenizer.fast import MAX_REMEMBERED_LENGTH, FastEncoder
-from minibert.tokenizer.request import Text
+from minibert.tokenizer.fast import MAX_CACHED_LENGTH, FastEncoder
+from minibert.tokenizer.request import TextOrWords
 from minibert.tokenizer.vocabulary import Vocabulary
 from minibert.tokenizer.wordpiece import WordPiece
 
-MAX_REMEMBERED_DETAILS = 1 << 14  # stretches with their offsets take more room than bare ids
+MAX_CACHED_STRETCHES = 1 << 14  # with their offsets these need more memory than the ids in fast.py
 
 _STRETCH = re.compile(f"[^{character_class(unicode_tables.WHITESPACE)[1:]}+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -28,16 +28,16 @@ Token = tuple[int, Span]
 
 
 @dataclass(slots=True)
-class Detail:
-    """The tokens of a text, one entry a token; ``offsets`` count characters of the text as it was given."""
+class TokenizedText:
+    """The tokens of a text, one entry per token in each list; ``offsets`` count characters of the text as given."""
 
     ids: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     offsets: list[Span] = field(default_factory=list)
     word_ids: list[int] = field(default_factory=list)
 
-    def extend(self, other: "Detail", word_id: int) -> None:
-        """Append ``other`` as the single word number ``word_id``; its offsets stay relative to that word."""
+    def extend(self, other: "TokenizedText", word_id: int) -> None:
+        """Append ``other`` as one word with the index ``word_id``; its offsets remain relative to that word."""
         self.ids += other.ids
         self.tokens += other.tokens
         self.offsets += other.offsets
@@ -52,17 +52,17 @@ class TextEncoder:
         self._wordpiece = wordpiece
         self._vocabulary = vocabulary
         self._fast = FastEncoder(basic, wordpiece)
-        self._details: dict[str, list[list[Token]]] = {}
+        self._stretches: dict[str, list[list[Token]]] = {}
         self.find(vocabulary)
 
     def after_adding(self, vocabulary: Vocabulary) -> "TextEncoder":
-        """An encoder that finds the tokens which ``vocabulary`` has now; rows that hold this one keep its ways."""
+        """An encoder that finds the present added tokens of ``vocabulary``; rows made before keep this one."""
         twin = copy.copy(self)
         twin.find(vocabulary)
         return twin
 
     def find(self, vocabulary: Vocabulary) -> None:
-        """Set which added tokens are looked for, and in what form."""
+        """Set which added tokens are searched for, as written or in the normalized text."""
         added = vocabulary.added.values()
         special = frozenset(vocabulary.special)
         self._as_written = Finder((token for token in added if not token.normalized), special)
@@ -74,14 +74,14 @@ class TextEncoder:
     def _normalize(self, text: str) -> str:
         return self._basic.normalize(AlignedText.of(text)).text
 
-    def ids(self, text: Text, split_special_tokens: bool = False) -> list[int]:
-        """The ids of a text, or of a list of words one after the other, special tokens around it not included."""
+    def ids(self, text: TextOrWords, split_special_tokens: bool = False) -> list[int]:
+        """The ids of a text, or of a list of words in order, without [CLS] and [SEP]."""
         if not isinstance(text, str):
             return [token_id for word in text for token_id in self.ids(word, split_special_tokens)]
         if not text.isascii():
             refuse_surrogates(text)
         if self._has_normalized:
-            return self.detail(text, split_special_tokens).ids
+            return self.with_offsets(text, split_special_tokens).ids
         if not self._as_written.may_find(text):
             return self._fast.encode(text)
         ids: list[int] = []
@@ -89,42 +89,42 @@ class TextEncoder:
             ids += self._fast.encode(text[start:end]) if token is None else [self._id(token)]
         return ids
 
-    def detail(self, text: Text, split_special_tokens: bool = False) -> Detail:
-        """The tokens of a text, or of words, with their offsets and the number of the word they belong to."""
-        detail = Detail()
+    def with_offsets(self, text: TextOrWords, split_special_tokens: bool = False) -> TokenizedText:
+        """The tokens of a text, or of words, with their offsets and the index of the word that each belongs to."""
+        tokenized = TokenizedText()
         if not isinstance(text, str):
-            for word_id, one in enumerate(text):
-                detail.extend(self.detail(one, split_special_tokens), word_id)
-            return detail
+            for word_id, word in enumerate(text):
+                tokenized.extend(self.with_offsets(word, split_special_tokens), word_id)
+            return tokenized
         refuse_surrogates(text)
         word_id = 0
         for added, words in self._parts(text, split_special_tokens):
-            for word in words:
-                for token_id, span in word:
-                    detail.ids.append(token_id)
-                    detail.tokens.append(added or self._vocabulary.piece(token_id))
-                    detail.offsets.append(span)
-                    detail.word_ids.append(word_id)
+            for pieces in words:
+                for token_id, span in pieces:
+                    tokenized.ids.append(token_id)
+                    tokenized.tokens.append(added or self._vocabulary.piece(token_id))
+                    tokenized.offsets.append(span)
+                    tokenized.word_ids.append(word_id)
                 word_id += 1
-        return detail
+        return tokenized
 
     def _parts(self, text: str, split_special: bool) -> Iterator[tuple[str | None, list[list[Token]]]]:
-        """(matched text of an added token or None, the words of the part as lists of tokens)."""
+        """Per part, the matched text if it is an added token, else None; and its words as lists of tokens."""
         for token, start, end in self._as_written.split(text, split_special):
             if token is not None:
                 yield text[start:end], [[(self._id(token), (start, end))]]
             elif not self._has_normalized:
-                yield None, self._remembered_words(text, start, end)
+                yield None, self._words(text, start, end)
             else:
                 aligned = self._basic.normalize(AlignedText.of(text[start:end], start))
-                for found, begin, stop in self._normalized.split(aligned.text, split_special):
+                for normalized, begin, stop in self._normalized.split(aligned.text, split_special):
                     part = aligned[begin:stop]
-                    if found is not None:
-                        yield part.text, [[(self._id(found), part.span())]]
+                    if normalized is not None:
+                        yield part.text, [[(self._id(normalized), part.span())]]
                     else:
                         yield None, [self._pieces(word) for word in split_words(part)]
 
-    def _remembered_words(self, text: str, start: int, end: int) -> list[list[Token]]:
+    def _words(self, text: str, start: int, end: int) -> list[list[Token]]:
         words = []
         for match in _STRETCH.finditer(text, start, end):
             at = match.start()
@@ -133,14 +133,14 @@ class TextEncoder:
         return words
 
     def _words_of_stretch(self, stretch: str) -> list[list[Token]]:
-        """basic.py and wordpiece.py on text without whitespace: no rule looks across it."""
-        words = self._details.get(stretch)
+        """basic.py and wordpiece.py on text without whitespace; no rule looks across whitespace."""
+        words = self._stretches.get(stretch)
         if words is None:
             words = [self._pieces(word) for word in self._basic.words(stretch)]
-            if len(stretch) <= MAX_REMEMBERED_LENGTH:
-                if len(self._details) >= MAX_REMEMBERED_DETAILS:
-                    self._details.clear()
-                self._details[stretch] = words
+            if len(stretch) <= MAX_CACHED_LENGTH:
+                if len(self._stretches) >= MAX_CACHED_STRETCHES:
+                    self._stretches.clear()
+                self._stretches[stretch] = words
         return words
 
     def _pieces(self, word: AlignedText) -> list[Token]:
@@ -148,15 +148,15 @@ class TextEncoder:
 
     def _id(self, token: AddedToken) -> int:
         token_id = self._vocabulary.token_to_id(token.content)
-        assert token_id is not None  # every added token was given an id when it was added
+        assert token_id is not None  # every added token has an id
         return token_id
 
 
 def refuse_surrogates(text: str) -> None:
-    """TokenizerError that names the first lone surrogate: half a character, which no file or model ever holds."""
-    if found := _SURROGATE.search(text):
+    """TokenizerError if ``text`` holds a lone surrogate: half of a character, which UTF-8 cannot encode."""
+    if match := _SURROGATE.search(text):
         raise TokenizerError(
-            f"The text holds the lone surrogate U+{ord(found.group()):04X} at position {found.start()} of {len(text)}: "
+            f"The text holds the lone surrogate U+{ord(match.group()):04X} at position {match.start()} of {len(text)}: "
             "half of a character, left by a broken decoding. Decode the source again, or drop it with "
             "text.encode('utf-8', 'ignore').decode('utf-8')."
         )

@@ -1,9 +1,9 @@
-"""Rows: from examples to [CLS] first [SEP] second [SEP], cut and padded.  In two ways: with everything, or ids only.
+"""From examples to rows: [CLS] first [SEP] second [SEP], truncated and padded.
 
-An ``Encoding`` is one row and all that can be asked about it.  It stores only which window of which text it shows and
-how much padding stands beside it; ids, segment ids, masks, offsets and word numbers are all read off that one layout,
-so they cannot disagree.  ``Plan.rows`` makes them; read it first, then ``Encoding._lay_out``.  ``Plan.token_rows`` and
-``Plan.columns`` make the same rows as bare ids, several times faster, for the calls that most programs make.
+An ``Encoding`` is one row with its offsets and words.  It stores only its texts, the window of each that it shows, and
+its padding; ids, segment ids, masks, offsets and word ids all follow from that one layout, so they cannot disagree.
+Start with ``RowBuilder.rows``, which makes them, then read ``Encoding._lay_out``.  ``RowBuilder.token_rows`` and
+``columns`` make the same rows as plain ids, several times faster; most calls need no more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,24 +14,30 @@ from typing import Any, TypeVar
 
 from minibert.errors import TokenizerError
 from minibert.tokenizer.basic import Span
-from minibert.tokenizer.encoder import Detail, TextEncoder
-from minibert.tokenizer.request import Example, Request, Text
+from minibert.tokenizer.encoder import TextEncoder, TokenizedText
+from minibert.tokenizer.request import Example, Request, TextOrWords
 from minibert.tokenizer.windows import FILLS, Frame, TokenRow, Window, fill_up, lay_out, limits, special_count, windows
 
 T = TypeVar("T")
 
-SIMPLE_COLUMNS = frozenset({"token_type_ids", "attention_mask"})
+SIMPLE_COLUMNS = frozenset({"token_type_ids", "attention_mask"})  # these need no offsets
+COLUMNS = {  # fields of a batch, and the attributes of an Encoding that they hold
+    "token_type_ids": "type_ids",
+    "attention_mask": "attention_mask",
+    "special_tokens_mask": "special_tokens_mask",
+    "offset_mapping": "offsets",
+}
 
 
 class TokenSequence:
-    """The tokens of one text, ids at once and the rest on demand."""
+    """The tokens of one text; the ids now, the rest on demand."""
 
-    __slots__ = ("_compute", "_detail", "_ids")
+    __slots__ = ("_ids", "_tokenize", "_tokenized")
 
-    def __init__(self, ids: list[int], detail: Callable[[], Detail]) -> None:
+    def __init__(self, ids: list[int], tokenize: Callable[[], TokenizedText]) -> None:
         self._ids = ids
-        self._compute: Callable[[], Detail] | None = detail
-        self._detail: Detail | None = None
+        self._tokenize: Callable[[], TokenizedText] | None = tokenize
+        self._tokenized: TokenizedText | None = None
 
     @property
     def ids(self) -> list[int]:
@@ -39,22 +45,22 @@ class TokenSequence:
         return self._ids
 
     @property
-    def detail(self) -> Detail:
-        """Tokens, offsets and word numbers; worked out once."""
-        if self._detail is None:
-            assert self._compute is not None
-            self._detail = self._compute()
-        return self._detail
+    def tokenized(self) -> TokenizedText:
+        """Tokens, offsets and word ids; computed once."""
+        if self._tokenized is None:
+            assert self._tokenize is not None
+            self._tokenized = self._tokenize()
+        return self._tokenized
 
-    def __getstate__(self) -> Detail:
-        return self.detail  # a process that receives a batch needs its offsets, not the whole tokenizer
+    def __getstate__(self) -> TokenizedText:
+        return self.tokenized  # a process that receives a batch needs its offsets, not the whole tokenizer
 
-    def __setstate__(self, detail: Detail) -> None:
-        self._compute, self._detail, self._ids = None, detail, detail.ids
+    def __setstate__(self, tokenized: TokenizedText) -> None:
+        self._tokenize, self._tokenized, self._ids = None, tokenized, tokenized.ids
 
 
 class Encoding:
-    """One row, with the attributes of the ``tokenizers`` library's Encoding; every list has one entry a token."""
+    """One row, with the attributes of the ``tokenizers`` library's Encoding; every list has one entry per token."""
 
     __slots__ = ("_add_special", "_frame", "_left", "_right", "_sequences", "_windows", "overflowing")
 
@@ -69,7 +75,7 @@ class Encoding:
         self.overflowing: list[Encoding] = []
 
     def pad(self, length: int, side: str) -> None:
-        """Pad this row and its overflow to ``length`` tokens; longer rows stay as they are."""
+        """Pad this row and its overflow to ``length`` tokens; longer rows are left as they are."""
         for row in (self, *self.overflowing):
             missing = max(0, length - len(row))
             if side == "right":
@@ -78,13 +84,13 @@ class Encoding:
                 row._left += missing
 
     def _lay_out(self, cls: T, seps: Sequence[T], pad: T, texts: Sequence[list[T]]) -> list[T]:
-        """Values of one kind, one a token: padding, [CLS], each text with its [SEP], padding."""
+        """One value per token: padding, [CLS], each text with its [SEP], padding."""
         first, second = texts[0], texts[1] if len(texts) > 1 else None
         row = lay_out(cls, first, seps[0], second, seps[-1]) if self._add_special else first + (second or [])
         return [pad] * self._left + row + [pad] * self._right if self._left or self._right else row
 
-    def _shown(self, values: Callable[[TokenSequence], list[T]]) -> list[list[T]]:
-        """Of each text, the values inside its window."""
+    def _visible(self, values: Callable[[TokenSequence], list[T]]) -> list[list[T]]:
+        """For each text, the values inside its window."""
         return [values(s)[a:b] for s, (a, b) in zip(self._sequences, self._windows, strict=True)]
 
     def _filled(self, cls: T, first: T, second: T, seps: Sequence[T], pad: T) -> list[T]:
@@ -102,13 +108,13 @@ class Encoding:
     def ids(self) -> list[int]:
         """Token ids, ``input_ids``."""
         cls, sep, pad = self._frame.cls[0], self._frame.sep[0], self._frame.pad[0]
-        return self._lay_out(cls, (sep, sep), pad, self._shown(lambda s: s.ids))
+        return self._lay_out(cls, (sep, sep), pad, self._visible(lambda s: s.ids))
 
     @property
     def tokens(self) -> list[str]:
         """Token texts."""
         cls, sep, pad = self._frame.cls[1], self._frame.sep[1], self._frame.pad[1]
-        return self._lay_out(cls, (sep, sep), pad, self._shown(lambda s: s.detail.tokens))
+        return self._lay_out(cls, (sep, sep), pad, self._visible(lambda s: s.tokenized.tokens))
 
     @property
     def type_ids(self) -> list[int]:
@@ -122,23 +128,23 @@ class Encoding:
 
     @property
     def special_tokens_mask(self) -> list[int]:
-        """1 for [CLS], [SEP] and padding that were put around the texts; 0 for what was written in a text."""
+        """1 for the [CLS], [SEP] and padding of the layout; 0 for all tokens of the texts, special ones included."""
         return self._filled(1, 0, 0, (1, 1), 1)
 
     @property
     def sequence_ids(self) -> list[int | None]:
-        """0 or 1 for tokens of the first or second text, None for specials and padding."""
+        """0 or 1 for tokens of the first or second text, None for special tokens and padding."""
         return self._filled(None, 0, 1, (None, None), None)
 
     @property
     def offsets(self) -> list[Span]:
-        """(start, end) in characters of the text as given; (0, 0) for specials and padding."""
-        return self._lay_out((0, 0), ((0, 0), (0, 0)), (0, 0), self._shown(lambda s: s.detail.offsets))
+        """(start, end) in characters of the text as given; (0, 0) for special tokens and padding."""
+        return self._lay_out((0, 0), ((0, 0), (0, 0)), (0, 0), self._visible(lambda s: s.tokenized.offsets))
 
     @property
     def word_ids(self) -> list[int | None]:
-        """Number of the word in its text, None for specials and padding."""
-        texts: list[list[int | None]] = [list(words) for words in self._shown(lambda s: s.detail.word_ids)]
+        """Index of the word in its text, None for special tokens and padding."""
+        texts: list[list[int | None]] = [list(words) for words in self._visible(lambda s: s.tokenized.word_ids)]
         return self._lay_out(None, (None, None), None, texts)
 
     words = word_ids
@@ -149,7 +155,7 @@ class Encoding:
         return len(self._sequences)
 
     def _range(self, sequence_index: int) -> range:
-        """The positions that the text number ``sequence_index`` takes in the row."""
+        """The positions of the text ``sequence_index`` in the row."""
         if sequence_index >= self.n_sequences:
             return range(len(self))
         start = self._left + self._add_special
@@ -160,7 +166,7 @@ class Encoding:
         return range(start, start + b - a)
 
     def token_to_sequence(self, token_index: int) -> int | None:
-        """0 or 1: the text that the token comes from; None for specials and padding."""
+        """0 or 1, the text that the token comes from; None for special tokens and padding."""
         return next((k for k in range(self.n_sequences) if token_index in self._range(k)), None)
 
     def token_to_chars(self, token_index: int) -> Span | None:
@@ -168,7 +174,7 @@ class Encoding:
         return None if self.token_to_sequence(token_index) is None else self.offsets[token_index]
 
     def token_to_word(self, token_index: int) -> int | None:
-        """The number of the token's word."""
+        """The index of the token's word."""
         return None if self.token_to_sequence(token_index) is None else self.word_ids[token_index]
 
     def char_to_token(self, char_index: int, sequence_index: int = 0) -> int | None:
@@ -178,7 +184,7 @@ class Encoding:
         return next(covers, None)
 
     def char_to_word(self, char_index: int, sequence_index: int = 0) -> int | None:
-        """The number of the word that covers the character."""
+        """The index of the word that covers the character."""
         token_index = self.char_to_token(char_index, sequence_index)
         return None if token_index is None else self.token_to_word(token_index)
 
@@ -198,8 +204,8 @@ class Encoding:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """All that decides what an example becomes; one call of the tokenizer makes one."""
+class RowBuilder:
+    """Makes rows from examples; holds everything that one call of the tokenizer decides."""
 
     encoder: TextEncoder
     frame: Frame
@@ -211,7 +217,7 @@ class Plan:
     padding_side: str
 
     def check(self) -> None:
-        """TokenizerError for a stride that no text could be cut with."""
+        """TokenizerError for a stride that is too large for any text."""
         room = (self.request.max_length or 0) - special_count(is_pair=False)
         if self.request.truncation != "do_not_truncate" and 0 <= room < self.stride:
             raise TokenizerError(
@@ -220,12 +226,12 @@ class Plan:
             )
 
     def rows(self, examples: Sequence[Example]) -> list[Encoding]:
-        """One row for each example, its overflow attached, padded as asked."""
+        """One row per example with its overflow, padded as requested."""
         rows = []
         for first, second in examples:
             sequences = [self._sequence(text) for text in (first, second) if text is not None]
-            shown = combinations(self._views([len(sequence.ids) for sequence in sequences]))
-            row, *overflow = (Encoding(sequences, windows, self.frame, self.add_special) for windows in shown)
+            views = combinations(self._windows([len(sequence.ids) for sequence in sequences]))
+            row, *overflow = (Encoding(sequences, view, self.frame, self.add_special) for view in views)
             row.overflowing = overflow
             rows.append(row)
         if self.request.padding != "do_not_pad":
@@ -234,19 +240,19 @@ class Plan:
                 row.pad(length, self.padding_side)
         return rows
 
-    def _sequence(self, text: Text) -> TokenSequence:
+    def _sequence(self, text: TextOrWords) -> TokenSequence:
         encoder, split = self.encoder, self.split_special_tokens
-        return TokenSequence(encoder.ids(text, split), partial(encoder.detail, text, split))
+        return TokenSequence(encoder.ids(text, split), partial(encoder.with_offsets, text, split))
 
     def _room(self, is_pair: bool) -> int | None:
-        """How many tokens of text fit; None when nothing is cut, which is so too when not even the specials fit."""
+        """How many tokens of text fit; None if nothing is truncated, also where not even the special tokens fit."""
         if self.request.truncation == "do_not_truncate" or self.request.max_length is None:
             return None
         room = self.request.max_length - (special_count(is_pair) if self.add_special else 0)
         return room if room >= 0 else None
 
-    def _views(self, sizes: Sequence[int]) -> list[list[Window]]:
-        """For each text its windows: what the row shows, then the overflow."""
+    def _windows(self, sizes: Sequence[int]) -> list[list[Window]]:
+        """For each text its windows: the first is the row's, the others are overflow."""
         room = self._room(len(sizes) == 2)
         if room is None or sum(sizes) <= room:
             return [[(0, size)] for size in sizes]
@@ -258,9 +264,10 @@ class Plan:
     def token_rows(
         self, examples: Sequence[Example], overflows: bool = False
     ) -> Iterator[tuple[TokenRow, list[TokenRow] | None]]:
-        """Each example's row without padding; and None, or where it is cut the rows of the rest, with ``overflows``.
+        """For each example its row without padding; and None, or for a truncated example a list of its overflow.
 
-        A tokenizer's hottest loop: what ``Frame.row`` does is spelled out for rows that are not cut.
+        The list is empty without ``overflows``.  This is the hottest loop of the tokenizer: for rows that are not
+        truncated, ``Frame.row`` is written out.
         """
         ids_of, split, add_special = self.encoder.ids, self.split_special_tokens, self.add_special
         cls, sep = self.frame.cls[0], self.frame.sep[0]
@@ -275,20 +282,20 @@ class Plan:
                 else:
                     yield TokenRow(a if b is None else a + b, len(a)), None
                 continue
-            shown = combinations(self._views([len(a)] if b is None else [len(a), len(b)]))
+            views = combinations(self._windows([len(a)] if b is None else [len(a), len(b)]))
             rows = []
-            for (start, end), *others in islice(shown, None if overflows else 1):
+            for (start, end), *others in islice(views, None if overflows else 1):
                 part = None if b is None else b[slice(*others[0])]
                 rows.append(self.frame.row(a[start:end], part, add_special))
             yield rows[0], rows[1:]
 
-    def columns(self, examples: Sequence[Example], wanted: set[str]) -> dict[str, Any]:
-        """The ids of each row, and of ``SIMPLE_COLUMNS`` those that are wanted."""
+    def columns(self, examples: Sequence[Example], fields: set[str]) -> dict[str, Any]:
+        """``input_ids`` and the requested ``fields``, which are among ``SIMPLE_COLUMNS``; padded as requested."""
         rows = [row for row, _ in self.token_rows(examples)]
         columns: dict[str, list[list[int]]] = {"input_ids": [row.ids for row in rows]}
-        if "token_type_ids" in wanted:
+        if "token_type_ids" in fields:
             columns["token_type_ids"] = [row.segments for row in rows]
-        if "attention_mask" in wanted:
+        if "attention_mask" in fields:
             columns["attention_mask"] = [[1] * len(row.ids) for row in rows]
         if self.request.padding != "do_not_pad":
             lengths = list(map(len, columns["input_ids"]))
@@ -299,34 +306,30 @@ class Plan:
         return columns
 
 
-def combinations(views: list[list[Window]]) -> Iterator[list[Window]]:
-    """What each row shows of each text: the first windows, then the overflow in the library's order.
+def combinations(windows_of_texts: list[list[Window]]) -> Iterator[list[Window]]:
+    """The windows that each row shows, one per text: the first of each text, then the overflow in the library's order.
 
-    That is every other combination, the second text varying within the first; one at a time, as they may be very many.
+    The overflow is every other combination, the second text varying fastest.  There may be very many, so this is a
+    generator.
     """
-    if len(views) == 1:
-        yield from ([window] for window in views[0])
+    if len(windows_of_texts) == 1:
+        yield from ([window] for window in windows_of_texts[0])
         return
-    first, second = views
+    first, second = windows_of_texts
     yield [first[0], second[0]]
     yield from ([a, b] for a in first[1:] for b in second)
     yield from ([first[0], b] for b in second[1:])
 
 
-def columns_of(rows: Sequence[Encoding], wanted: set[str]) -> tuple[dict[str, Any], list[Encoding]]:
-    """The rows as columns, and the rows in that order; overflow follows its row when it is wanted."""
-    overflows = "overflow_to_sample_mapping" in wanted
+def columns_of(rows: Sequence[Encoding], fields: set[str]) -> tuple[dict[str, Any], list[Encoding]]:
+    """The rows as columns, and the rows in that order; overflow follows its row if its mapping is requested."""
+    overflows = "overflow_to_sample_mapping" in fields
     flat = [part for row in rows for part in (row, *row.overflowing)] if overflows else list(rows)
     data: dict[str, Any] = {"input_ids": [row.ids for row in flat]}
-    if "token_type_ids" in wanted:
-        data["token_type_ids"] = [row.type_ids for row in flat]
-    if "attention_mask" in wanted:
-        data["attention_mask"] = [row.attention_mask for row in flat]
-    if "special_tokens_mask" in wanted:
-        data["special_tokens_mask"] = [row.special_tokens_mask for row in flat]
-    if "offset_mapping" in wanted:
-        data["offset_mapping"] = [row.offsets for row in flat]
-    if "length" in wanted:
+    for name, attribute in COLUMNS.items():
+        if name in fields:
+            data[name] = [getattr(row, attribute) for row in flat]
+    if "length" in fields:
         data["length"] = [len(row) for row in flat]
     if overflows:
         data["overflow_to_sample_mapping"] = [i for i, row in enumerate(rows) for _ in range(1 + len(row.overflowing))]

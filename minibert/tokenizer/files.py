@@ -1,9 +1,9 @@
-"""The files of a tokenizer, in and out: vocab.txt, tokenizer.json, tokenizer_config.json and their older companions.
+"""Reading and writing the files of a tokenizer: vocab.txt, tokenizer.json, tokenizer_config.json, and two older ones.
 
-Google shipped vocab.txt, one token a line, the line number its id.  Others added tokenizer_config.json (settings),
-special_tokens_map.json and added_tokens.json, then tokenizer.json (everything).  Who wins where they disagree is
-transformers' order: explicit arguments, tokenizer_config.json, special_tokens_map.json, tokenizer.json, defaults;
-and tokenizer.json's vocabulary over vocab.txt.  Look first at ``load_settings``.
+Google shipped vocab.txt: one token per line, its id the number of the line.  Others added tokenizer_config.json
+(settings), special_tokens_map.json and added_tokens.json, then tokenizer.json (everything).  Where they disagree, the
+order of precedence is transformers': explicit arguments, tokenizer_config.json, special_tokens_map.json,
+tokenizer.json, defaults; and the vocabulary of tokenizer.json before vocab.txt.  Start with ``load_settings``.
 """
 
 import codecs
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
-# Rust's line.trim_end(), which the library reads vocab.txt with.
+# The library reads vocab.txt with Rust's line.trim_end().
 _WHITE_SPACE = "".join(filter(is_white_space, map(chr, range(0x3001))))
 _TRAILING_SPACE = re.compile(f"[{_WHITE_SPACE.replace(chr(10), '')}]$", re.MULTILINE)
 
@@ -60,7 +60,7 @@ def _is_token(value: Any) -> bool:
 
 
 def _is_id(key: Any) -> bool:
-    """Files write ids as text, since they are keys; Python programs write numbers."""
+    """Ids are text where they are keys of JSON, and numbers in Python."""
     if isinstance(key, str) and re.fullmatch(r"0|[1-9][0-9]{0,8}", key):
         key = int(key)
     return COUNT.holds(key)
@@ -76,7 +76,7 @@ ADDED = Kind(
 LIMIT = Kind(lambda x: is_real(x) and x >= 1, "a number of tokens, at least 1")
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's name and the older one
 SIDE = one_of("left", "right")
-# The arguments of BertTokenizer that files may give; other keys are other programs' business.
+# The arguments of BertTokenizer that files may hold; other keys are ignored.
 SETTINGS: dict[str, Kind] = {
     **dict.fromkeys(SPECIAL_TOKEN_NAMES, optional(TOKEN)),
     **dict.fromkeys(EXTRA, TOKENS),
@@ -119,7 +119,7 @@ PART_SCHEMA = {"direction": one_of("Left", "Right")}  # of truncation and paddin
 
 @dataclass
 class TokenizerFiles:
-    """What was found: the vocabulary and the raw content of each settings file, empty where there is none."""
+    """The vocabulary and the content of each settings file, empty where there is no such file."""
 
     origin: str
     vocab: dict[str, int]
@@ -144,8 +144,8 @@ def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
     tokenizer_file, vocab_file = checkpoint.find(TOKENIZER_FILE), checkpoint.find(VOCAB_FILE)
 
     def content_of(name: str, schema: Mapping[str, Kind]) -> dict[str, Any]:
-        found = checkpoint.find(name)
-        return _read(found, schema) if found else {}
+        path = checkpoint.find(name)
+        return _read(path, schema) if path else {}
 
     files = TokenizerFiles(
         origin=str(tokenizer_file or vocab_file or checkpoint),
@@ -175,25 +175,24 @@ def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
 
 
 def _read(path: Path, schema: Mapping[str, Kind], largest: int = LARGEST_SETTINGS) -> dict[str, Any]:
-    """The object in ``path``, its values checked against ``schema``."""
+    """The JSON object in ``path``, its values checked against ``schema``."""
     content: dict[str, Any] = read_json(path, largest=largest)
     check_settings(content, schema, path, TokenizerError)
     return content
 
 
 def read_vocab(path: Source) -> dict[str, int]:
-    """vocab.txt: one token a line, its id the line's number from 0; if a token comes twice, the last line counts."""
+    """The vocabulary of a vocab.txt: one token per line, its id the line number from 0; of equal lines the last."""
     try:
-        is_file(Path(path))  # refuses pipes and devices, which may never end
-        read = Path(path).read_bytes()
-        content = read.decode("utf-8")
+        is_file(Path(path))  # refuses pipes and devices, which may be endless
+        content = Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise TokenizerError(
             f"{os.fspath(path)} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}. "
             "A BERT vocabulary is UTF-8 text; this may be another file, or one saved in another encoding"
             f"{' (UTF-16, as Windows calls Unicode)' if error.object[:2] in _UTF_16 else ''}. Save it as UTF-8."
         ) from error
-    except (OSError, ValueError) as error:  # ValueError: what no path may hold, a NUL or half a character
+    except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the path
         reason = getattr(error, "strerror", None) or error
         raise TokenizerError(f"The vocabulary {os.fspath(path)!r} cannot be read: {reason}.") from error
     if content[:1] == "\ufeff":
@@ -213,28 +212,29 @@ def read_vocab(path: Source) -> dict[str, int]:
         lines = [line.rstrip(_WHITE_SPACE) for line in lines]
     vocab = dict(zip(lines, range(len(lines)), strict=True))
     if len(vocab) < len(lines):
-        twice = next((i, line) for i, line in enumerate(lines) if vocab[line] != i)
+        number, token = next((i, line) for i, line in enumerate(lines) if vocab[line] != i)
         logger.warning(
             "%s: %d of %d lines hold a token that comes again further down, first line %d: %r. The last line counts; "
             "the ids of the others stand for nothing.",
             path,
             len(lines) - len(vocab),
             len(lines),
-            twice[0] + 1,
-            twice[1],
+            number + 1,
+            token,
         )
     return vocab
 
 
 def _vocab_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """The vocabulary of a tokenizer.json, after making sure that it describes BERT's pipeline and no other."""
+    """The vocabulary of a tokenizer.json; TokenizerError if it does not describe BERT's pipeline."""
     model = content.get("model") or {}
     check_settings(model, MODEL_SCHEMA, f"{path}: model", TokenizerError)
     for part in ("truncation", "padding"):
         check_settings(content.get(part) or {}, PART_SCHEMA, f"{path}: {part}", TokenizerError)
     vocab = model.get("vocab")
-    kind = model.get("type", "WordPiece" if isinstance(vocab, dict) and "merges" not in model else None)
-    _expect(kind == "WordPiece" and isinstance(vocab, dict), path, "model", kind, "WordPiece with a vocabulary")
+    model_type = model.get("type", "WordPiece" if isinstance(vocab, dict) and "merges" not in model else None)
+    is_wordpiece = model_type == "WordPiece" and isinstance(vocab, dict)
+    _expect(is_wordpiece, path, "model", model_type, "WordPiece with a vocabulary")
     prefix = model.get("continuing_subword_prefix", CONTINUATION)
     _expect(prefix == CONTINUATION, path, "continuing_subword_prefix", prefix, CONTINUATION)
     longest = model.get("max_input_chars_per_word", MAX_CHARACTERS_PER_WORD)
@@ -242,21 +242,22 @@ def _vocab_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
     check_settings(content.get("normalizer") or {}, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
     normalizer = _normalizer(content)
     check_settings(normalizer, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
-    named = normalizer.get("type")
-    _expect(named == "BertNormalizer", path, "normalizer", named, "BertNormalizer")
+    normalizer_type = normalizer.get("type")
+    _expect(normalizer_type == "BertNormalizer", path, "normalizer", normalizer_type, "BertNormalizer")
     _expect(normalizer.get("clean_text", True) is True, path, "normalizer's clean_text", False, "true")
     splitter = (content.get("pre_tokenizer") or {}).get("type")
     _expect(splitter == "BertPreTokenizer", path, "pre_tokenizer", splitter, "BertPreTokenizer")
-    frame = content.get("post_processor") or {"type": "BertProcessing"}
-    _expect(_is_bert_frame(frame), path, "post_processor", frame.get("type"), "[CLS] A [SEP] B [SEP], segments 0 and 1")
+    post_processor = content.get("post_processor") or {"type": "BertProcessing"}
+    layout = "[CLS] A [SEP] B [SEP], segments 0 and 1"
+    _expect(_is_bert_layout(post_processor), path, "post_processor", post_processor.get("type"), layout)
     assert isinstance(vocab, dict)
     return vocab
 
 
-def _expect(holds: bool, path: Path, part: str, found: object, wanted: object) -> None:
+def _expect(holds: bool, path: Path, part: str, value: object, expected: object) -> None:
     if not holds:
         raise TokenizerError(
-            f"{path} is not a BERT tokenizer: its {part} is {found!r}, expected {wanted}. "
+            f"{path} is not a BERT tokenizer: its {part} is {value!r}, expected {expected}. "
             "minibert reads BERT's own pipeline only; load this one with the library that made it."
         )
 
@@ -267,7 +268,7 @@ def _normalizer(content: Mapping[str, Any]) -> dict[str, Any]:
     return steps[0] if normalizer.get("type") == "Sequence" and len(steps) == 1 else normalizer
 
 
-def _is_bert_frame(post_processor: Mapping[str, Any]) -> bool:
+def _is_bert_layout(post_processor: Mapping[str, Any]) -> bool:
     if post_processor.get("type") == "BertProcessing":
         return True
     pair = post_processor.get("pair")
@@ -281,9 +282,9 @@ def _is_bert_frame(post_processor: Mapping[str, Any]) -> bool:
 
 
 def load_settings(files: TokenizerFiles, explicit: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for ``BertTokenizer`` from its files, ``explicit`` ones first.
+    """Arguments for ``BertTokenizer`` from its files; ``explicit`` ones take precedence.
 
-    Truncation and padding that a tokenizer.json stores are left out: rows are cut and filled when a call asks for it.
+    Stored truncation and padding of a tokenizer.json are ignored: rows are truncated and padded when a call asks.
     """
     check_settings(explicit, SETTINGS, "from_pretrained", TokenizerError)
     settings = {name: value for name, value in files.config.items() if name in SETTINGS}
@@ -315,10 +316,10 @@ def load_settings(files: TokenizerFiles, explicit: Mapping[str, Any]) -> dict[st
 
 
 def _take_from_tokenizer_json(settings: dict[str, Any], content: Mapping[str, Any]) -> None:
-    """What only tokenizer.json says.
+    """Add the settings that only tokenizer.json holds.
 
-    Its normalizer counts when tokenizer_config.json is silent about all three switches.  transformers'
-    BertTokenizer would then lower-case even a cased vocabulary; its AutoTokenizer and this follow the file.
+    Its normalizer counts if tokenizer_config.json has none of the three switches.  transformers' BertTokenizer would
+    then lower-case even with a cased vocabulary; its AutoTokenizer and minibert follow the file.
     """
     normalizer = _normalizer(content)
     switches = {"do_lower_case": "lowercase", "strip_accents": "strip_accents"}
@@ -354,7 +355,7 @@ def _only_one(present: AddedToken | None, token: AddedToken, token_id: int) -> A
 
 
 def write_files(folder: Source, contents: Mapping[str, str]) -> tuple[str, ...]:
-    """Write ``contents`` by file name into ``folder``; each file appears whole or not at all."""
+    """Write ``contents`` (text by file name) into ``folder``; each file is written whole or not at all."""
     if not isinstance(folder, str | os.PathLike) or isinstance(os.fspath(folder), bytes):
         raise TokenizerError(f"{folder!r:.80} is no folder to write {', '.join(contents)} into; give its path.")
     root = as_path(folder)
@@ -366,7 +367,7 @@ def write_files(folder: Source, contents: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def vocab_text(vocab: Mapping[str, int]) -> str:
-    """vocab.txt of ``vocab``.  A free id takes the text of the last token: read back, the last line counts."""
+    """``vocab`` as vocab.txt.  A free id has the text of the last token: of equal lines the last counts."""
     tokens = {token_id: token for token, token_id in vocab.items()}
     last = max(tokens)
     if last > 2 * len(tokens) + 1000:

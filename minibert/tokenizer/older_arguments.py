@@ -1,7 +1,7 @@
-"""What tutorials for transformers 2.x to 4.x call and its BertTokenizer of today lacks: two methods, and arguments.
+"""Arguments and two methods that tutorials for transformers 2.x to 4.x use, and its present BertTokenizer lacks.
 
-All of it stands here and nowhere else.  Where the meaning of an argument is one of ours, it is taken; where it is none,
-a sentence says why not.  Look first at ``RENAMED``.  Other methods that have gone there are not here, either.
+All of them are in this file.  An older argument with the meaning of a present one is accepted; any other is refused
+with the reason.  Start with ``RENAMED``.  Other methods that transformers has dropped are not here either.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -12,7 +12,7 @@ from minibert.errors import TokenizerError
 from minibert.tokenizer.batch_encoding import BatchEncoding
 from minibert.tokenizer.request import check_switch
 
-# Of a call: the older name, and the argument of today that takes its value.
+# Arguments of a call: the older name, and the present one that takes its value.
 RENAMED = {
     "is_pretokenized": "is_split_into_words",
     "truncation_strategy": "truncation",
@@ -44,13 +44,13 @@ REFUSED = {
     "push_to_hub": "minibert writes to no hub",
     "legacy_format": "one format is written, which old and new releases read",
 }
-# Without effect on what a tokenizer gives, also in transformers: passed over.
+# These do not change the result, in transformers either, and are ignored.
 WITHOUT_EFFECT = frozenset({"use_fast", "verbose", "tokenizer_type", "_from_auto", "backend", "files_loaded"})
 WITHOUT_EFFECT |= {"use_source_tokenizer", "clean_text", "special_tokens_map_file", "processor_class", "config"}
 
 
 def refuse(method: str, unknown: Mapping[str, Any], known: Collection[str]) -> None:
-    """TokenizerError for the first of ``unknown`` that has an effect: why it is not taken, or what may be meant."""
+    """TokenizerError for the first of ``unknown`` that has an effect: why it is refused, or what may be meant."""
     for name, value in unknown.items():
         if name in WITHOUT_EFFECT and (name != "clean_text" or value is True):
             continue
@@ -62,17 +62,17 @@ def refuse(method: str, unknown: Mapping[str, Any], known: Collection[str]) -> N
 
 
 def renamed(older: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
-    """The arguments ``call`` with those of ``older`` in their place; TokenizerError for what means nothing here.
+    """The arguments ``call`` with the values of ``older`` ones; TokenizerError for those that are refused.
 
-    ``pad_to_max_length=True`` with a ``max_length`` has always cut there, too.
+    ``pad_to_max_length=True`` with a ``max_length`` has always truncated, too.
     """
     if check_switch("pad_to_max_length", older.pop("pad_to_max_length", False)) and call["padding"] is False:
         if call["max_length"] is not None and call["truncation"] is None and "truncation_strategy" not in older:
             call["truncation"] = True
         call["padding"] = "max_length"
-    for name, today in RENAMED.items():
+    for name, present in RENAMED.items():
         if name in older:
-            call[today] = older.pop(name)
+            call[present] = older.pop(name)
     refuse("A call of the tokenizer", older, call)
     return call
 

@@ -1,7 +1,7 @@
-"""What a call asks for: the many spellings of ``padding=`` and ``truncation=``, and the many shapes of texts.
+"""The arguments of a call, resolved: the spellings of ``padding=`` and ``truncation=``, and the forms of texts.
 
-The ecosystem's arguments grew over years; here they become two small plain objects before any work starts.
-Look first at ``Request.of``, the table of spellings, and at ``examples``, the table of shapes.
+These arguments grew over years.  Here they become plain values before any work starts.  Start with ``Request.of``, the
+table of spellings, and ``as_examples``, the table of forms.
 """
 
 import operator
@@ -15,24 +15,24 @@ from minibert.schema import Kind, check_settings, is_real, optional, shown
 from minibert.tokenizer.windows import STRATEGIES
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
-NO_LIMIT = int(1e30)  # model_max_length of a tokenizer that was told of none
-_LARGEST_LIMIT = int(1e20)  # a model_max_length above this is no limit
+NO_LIMIT = int(1e30)  # model_max_length of a tokenizer without a limit
+_LARGEST_LIMIT = int(1e20)  # a larger model_max_length means no limit
 
-LONGEST_PADDED = 1 << 24  # tokens of one padded row; no model reads a thousandth of it
+LONGEST_PADDED = 1 << 24  # tokens of one padded row, a thousand times what any model reads
 
 
 def is_switch(value: Any) -> bool:
-    """True and False, 0 and 1, NumPy's too; text such as "false" is none, although Python takes it for true."""
+    """Whether ``value`` is True, False, 0 or 1, of Python or NumPy; never for text: bool("false") is True."""
     if value is True or value is False:
         return True
     return type(value).__name__ in ("bool", "bool_") or (is_whole(value) and operator.index(value) in (0, 1))
 
 
 def is_whole(value: Any) -> bool:
-    """Whether ``value`` is an integer of Python, NumPy or torch, and no bool."""
+    """Whether ``value`` is an integer of Python, NumPy or torch, and not a bool."""
     if type(value) is int:
         return True
-    if isinstance(value, bool) or getattr(value, "ndim", 0) != 0:  # a tensor of one number counts as that number, too
+    if isinstance(value, bool) or getattr(value, "ndim", 0) != 0:  # operator.index also accepts a tensor of one number
         return False
     try:
         operator.index(value)
@@ -46,8 +46,10 @@ WHOLE = Kind(is_whole, "a whole number")
 SOME = Kind(lambda x: is_whole(x) and x >= 0, "a whole number of at least 0")
 ANY = Kind(lambda x: True, "anything")  # an error message of its own says what is wrong
 NUMBERS = {"stride": SOME, "max_length": optional(WHOLE), "pad_to_multiple_of": optional(WHOLE)}
-SWITCHES = ("is_split_into_words", "verbose", "split_special_tokens", "return_token_type_ids", "return_attention_mask")
-SWITCHES += ("return_overflowing_tokens", "return_special_tokens_mask", "return_offsets_mapping", "return_length")
+SWITCHES = (
+    *("is_split_into_words", "verbose", "split_special_tokens", "return_token_type_ids", "return_attention_mask"),
+    *("return_overflowing_tokens", "return_special_tokens_mask", "return_offsets_mapping", "return_length"),
+)
 # The arguments of a call, texts apart.
 CALL: dict[str, Kind] = {
     "add_special_tokens": SWITCH,
@@ -64,14 +66,13 @@ def check_call(call: Mapping[str, Any]) -> None:
     check_settings(call, NUMBERS if is_usual else CALL, "The tokenizer", TokenizerError)
 
 
-Words = Sequence[str]
-Text = str | Words
-Example = tuple[Text, Text | None]
+TextOrWords = str | Sequence[str]
+Example = tuple[TextOrWords, TextOrWords | None]  # a text and its pair
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """How rows are cut and filled: one of ``PADDINGS``, one of ``truncation.STRATEGIES``, and their length."""
+    """How rows are truncated and padded: one of ``PADDINGS``, one of ``STRATEGIES``, and their length."""
 
     padding: str
     truncation: str
@@ -88,7 +89,7 @@ class Request:
         model_max_length: int,
         verbose: bool = True,
     ) -> "Request":
-        """Resolve True, False, None and names; TokenizerError for anything else or for lengths that cannot agree."""
+        """Resolve True, False, None and names; TokenizerError for other values, or contradictory lengths."""
         if not is_real(model_max_length):
             raise TokenizerError(
                 f"tokenizer.model_max_length is {model_max_length!r:.80}; expected a number of tokens."
@@ -96,33 +97,34 @@ class Request:
         if max_length is not None and max_length < 0:
             raise TokenizerError(f"max_length={max_length} is negative; give the number of tokens a row may hold.")
         if truncation is None and max_length is not None and padding is False:
-            truncation = True  # a bare max_length has always meant "cut there"
-        pads = _named("padding", padding, PADDINGS, {True: "longest", False: "do_not_pad"})
-        cuts = _named(
+            truncation = True  # max_length alone has always meant truncation
+        padding_strategy = _named("padding", padding, PADDINGS, {True: "longest", False: "do_not_pad"})
+        truncation_strategy = _named(
             "truncation",
             truncation,
             STRATEGIES,
             {True: "longest_first", False: "do_not_truncate", None: "do_not_truncate"},
         )
-        if verbose and padding is True and max_length is not None and cuts == "do_not_truncate":
+        if verbose and padding is True and max_length is not None and truncation_strategy == "do_not_truncate":
             warnings.warn(
                 f"max_length={max_length} has no effect: padding=True pads to the longest row, nothing is truncated. "
                 "Use padding='max_length' to pad to it, truncation=True to cut at it.",
                 stacklevel=4,
             )
-        if max_length is None and (pads == "max_length" or cuts != "do_not_truncate"):
+        if max_length is None and (padding_strategy == "max_length" or truncation_strategy != "do_not_truncate"):
             if model_max_length > _LARGEST_LIMIT:
-                pads = "do_not_pad" if pads == "max_length" else pads
-                cuts = "do_not_truncate"
+                padding_strategy = "do_not_pad" if padding_strategy == "max_length" else padding_strategy
+                truncation_strategy = "do_not_truncate"
             else:
                 max_length = int(model_max_length)
         multiple = pad_to_multiple_of
-        if cuts != "do_not_truncate" and pads != "do_not_pad" and multiple and max_length and max_length % multiple:
+        is_cut_and_padded = truncation_strategy != "do_not_truncate" and padding_strategy != "do_not_pad"
+        if is_cut_and_padded and multiple and max_length and max_length % multiple:
             raise TokenizerError(
                 f"max_length={max_length} is not a multiple of pad_to_multiple_of={multiple}, so a row that is cut and "
                 f"padded cannot satisfy both; use max_length={max_length - max_length % multiple or multiple}."
             )
-        return cls(pads, cuts, max_length, multiple)
+        return cls(padding_strategy, truncation_strategy, max_length, multiple)
 
     def padded_length(self, longest: int) -> int:
         """The length of padded rows when the longest row has ``longest`` tokens."""
@@ -163,7 +165,7 @@ def check_switch(argument: str, value: Any) -> bool:
 
 
 def as_id(value: Any) -> int:
-    """A token id as a Python integer; TokenizerError for what is none."""
+    """A token id as a Python integer; TokenizerError for anything else."""
     if not is_whole(value) or (token_id := operator.index(value)) < 0:
         raise TokenizerError(
             f"{value!r:.80} is no token id: ids are whole numbers from 0 up (a label of -100 is not a token)."
@@ -180,7 +182,7 @@ def as_ids(values: Any) -> list[int]:
 
 
 def as_lists(values: Any) -> Any:
-    """Tensors, arrays, tuples, ranges, and lists of them, as plain lists; of a mapping its ``input_ids``."""
+    """Tensors, arrays, tuples, ranges, and lists of them, as plain lists; for a mapping, its ``input_ids``."""
     if isinstance(values, Mapping):
         if "input_ids" not in values:
             raise TokenizerError(f"There are no input_ids among {', '.join(map(str, values)) or 'no fields'}.")
@@ -193,7 +195,7 @@ def as_lists(values: Any) -> Any:
 
 
 def as_texts(method: str, values: Any) -> list[str]:
-    """A list of texts; TokenizerError for one text, whose characters would be taken for tokens, and anything else."""
+    """A list of texts; TokenizerError for anything else, also for a single text, which is a sequence of characters."""
     values = values.tolist() if hasattr(values, "tolist") else values
     is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
     texts: list[Any] = list(values) if is_list else [None]
@@ -202,11 +204,11 @@ def as_texts(method: str, values: Any) -> list[str]:
     return texts
 
 
-def examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Example], bool]:
-    """The examples of a call, each a text and its pair or None, and whether the call was a batch.
+def as_examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Example], bool]:
+    """The examples of a call, and whether it was a batch.
 
-    Accepted: a text; a list of texts, pairs or both; two lists; and the same with lists of words for texts.
-    An empty ``text_pair`` of a single text is no pair.
+    Accepted: a text; a list of texts, of pairs or of both; two lists; and each of these with lists of words for texts.
+    An empty ``text_pair`` of a single text counts as none.
     """
     if is_split_into_words:
         is_batch = isinstance(text, list | tuple) and bool(text) and isinstance(text[0], list | tuple)
@@ -219,7 +221,7 @@ def examples(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list
         raise TokenizerError("The batch is empty: there is no text to tokenize.")
     if text_pair is None:
         split = is_split_into_words
-        # Most entries are plain texts, and there may be a million.
+        # Fast for plain texts: most entries are, and there may be millions.
         return [(x, None) if type(x) is str and not split else _example(x, i, split) for i, x in enumerate(text)], True
     if not isinstance(text_pair, list | tuple):
         raise TokenizerError(f"text is a batch of {len(text)}, so text_pair must be a list, not one text.")
@@ -235,8 +237,8 @@ def _example(item: Any, index: int | None, split: bool) -> Example:
     if isinstance(item, list | tuple) and len(item) == 2 and _is_text(item[0], split) and _is_text(item[1], split):
         return item[0], item[1]
     where = "The text" if index is None else f"Entry {index} of the batch"
-    wanted = "a list of words (is_split_into_words=True)" if split else "text (str)"
-    raise TokenizerError(f"{where} is {_described(item)}; expected {wanted}, or a pair of them.")
+    expected = "a list of words (is_split_into_words=True)" if split else "text (str)"
+    raise TokenizerError(f"{where} is {_described(item)}; expected {expected}, or a pair of them.")
 
 
 def _is_text(item: Any, split: bool) -> bool:
@@ -247,6 +249,6 @@ def _is_text(item: Any, split: bool) -> bool:
 
 def _described(item: Any) -> str:
     if isinstance(item, list | tuple):
-        kinds = ", ".join(sorted({type(part).__name__ for part in item})) or "nothing"
-        return f"a {type(item).__name__} of {len(item)} holding {kinds}"
+        types = ", ".join(sorted({type(part).__name__ for part in item})) or "nothing"
+        return f"a {type(item).__name__} of {len(item)} holding {types}"
     return f"{item!r:.40}, a {type(item).__name__}"

@@ -16,10 +16,10 @@ from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import agreement, older_arguments
 from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
-from minibert.tokenizer.batch_encoding import BatchEncoding, Filler, pad_rows
+from minibert.tokenizer.batch_encoding import BatchEncoding, pad_rows
 from minibert.tokenizer.decoding import clean_up, join_tokens
-from minibert.tokenizer.encoder import Detail, TextEncoder
-from minibert.tokenizer.encoding import SIMPLE_COLUMNS, Plan, columns_of
+from minibert.tokenizer.encoder import TextEncoder, TokenizedText
+from minibert.tokenizer.encoding import SIMPLE_COLUMNS, RowBuilder, columns_of
 from minibert.tokenizer.files import (
     CONFIG_SCHEMA,
     EXTRA,
@@ -37,6 +37,7 @@ from minibert.tokenizer.request import (
     CALL,
     NO_LIMIT,
     Request,
+    as_examples,
     as_id,
     as_ids,
     as_lists,
@@ -44,12 +45,12 @@ from minibert.tokenizer.request import (
     check_call,
     check_side,
     check_switch,
-    examples,
 )
 from minibert.tokenizer.vocabulary import SPECIAL_TOKEN_NAMES, SpecialTokens, Vocabulary
 from minibert.tokenizer.windows import Frame, TokenRow, lay_out, special_count
 from minibert.tokenizer.wordpiece import WordPiece
 
+CLASS_NAMES = ("BertTokenizer", "BertTokenizerFast")
 DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
 PREFIX = optional(Kind(lambda x: isinstance(x, str) and "/" not in x, "a text without '/'"))
 logger = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class BertTokenizer:
         **older: Any,
     ) -> None:
         settings = {name: value for name, value in locals().items() if name in SETTINGS}
-        if do_lower_case is None:  # not given: True, as in transformers, with a look at the vocabulary below
+        if do_lower_case is None:  # not given: True, as in transformers; checked against the vocabulary below
             settings["do_lower_case"] = True
         check_settings({**settings, "max_len": max_len}, CONFIG_SCHEMA, type(self).__name__, TokenizerError)
         if not do_basic_tokenize:
@@ -170,7 +171,7 @@ class BertTokenizer:
             agreement.check_rules(vocab, self._basic, frozenset(), origin)
 
     def _keep_whole(self, never_split: Sequence[str]) -> None:
-        """The slow tokenizers' ``never_split``: words that are neither lower-cased nor cut at punctuation."""
+        """``never_split`` of the slow tokenizers: words that are neither lower-cased nor split at punctuation."""
         for token in never_split:
             if self._vocabulary.token_to_id(token) is None:
                 raise TokenizerError(
@@ -181,7 +182,7 @@ class BertTokenizer:
             self.add_tokens([AddedToken(token, single_word=True, normalized=False) for token in never_split])
 
     def _build(self) -> None:
-        """The encoder of the present rules and tokens."""
+        """Make the encoder for the present rules and tokens."""
         basic = BasicTokenizer(self.do_lower_case, self.strip_accents, self.tokenize_chinese_chars)
         self._basic = basic
         wordpiece = WordPiece(self._vocabulary.base, self._vocabulary.unk_id)
@@ -191,16 +192,16 @@ class BertTokenizer:
     def from_pretrained(cls, source: Source, **settings: Any) -> "BertTokenizer":
         """Load from ``source``: a folder with vocab.txt or tokenizer.json, such a file, or a name on the hub.
 
-        ``settings`` are arguments of the class, which win over what the files say, and those of
+        ``settings`` are arguments of the class, which take precedence over the files, and those of
         ``minibert.source.Where`` (``revision`` …).  Raises TokenizerError for a vocabulary that cannot be used,
         CheckpointError for a source that does not exist.
         """
         checkpoint = Checkpoint.open(source, **take_where(settings))
-        named = settings.pop("tokenizer_class", None)
-        if named is not None and not (isinstance(named, str) and named in ("BertTokenizer", "BertTokenizerFast")):
-            raise TokenizerError(f"tokenizer_class={named!r:.80} is not known; this is 'BertTokenizer'.")
+        class_name = settings.pop("tokenizer_class", None)
+        if class_name is not None and not (isinstance(class_name, str) and class_name in CLASS_NAMES):
+            raise TokenizerError(f"tokenizer_class={class_name!r:.80} is not known; this is 'BertTokenizer'.")
         files = open_tokenizer_files(checkpoint)
-        if named is None:
+        if class_name is None:
             agreement.check_class(files.config, files.model_config, files.origin)
         agreement.check_older_settings(files.config, settings.keys(), files.origin)
         arguments = load_settings(files, settings)
@@ -213,7 +214,7 @@ class BertTokenizer:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_encoder"]  # it holds what the words of earlier texts became; another process fills its own
+        del state["_encoder"]  # it holds caches; another process fills its own
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -221,7 +222,7 @@ class BertTokenizer:
         self._build()
 
     def __copy__(self) -> "BertTokenizer":
-        return copy.deepcopy(self)  # a copy that shared the vocabulary would see the tokens that the other one adds
+        return copy.deepcopy(self)  # if it shared the vocabulary, tokens added to one would change the other
 
     def __repr__(self) -> str:
         limit = "none" if self.model_max_length >= NO_LIMIT else self.model_max_length
@@ -261,10 +262,10 @@ class BertTokenizer:
         """Tokenize a text, a pair, or a batch of either, into lists or (B, T) int64 tensors.
 
         ``padding``: False, True or "longest", "max_length".  ``truncation``: False, True or "longest_first",
-        "only_first", "only_second"; to ``max_length`` or the model's.  ``return_overflowing_tokens``
-        returns what was cut as further rows, which share ``stride`` tokens.  ``is_split_into_words``: texts are
-        lists of words.  Offsets count characters of the text as given.  ``older``: arguments of earlier
-        releases (``pad_to_max_length=True``), see older_arguments.py.  Raises TokenizerError.
+        "only_first", "only_second"; to ``max_length`` or the model's.  ``return_overflowing_tokens`` returns the
+        truncated tokens in further rows, which share ``stride`` tokens.  ``is_split_into_words``: texts are lists of
+        words.  Offsets count characters of the text as given.  ``older``: arguments of older releases
+        (``pad_to_max_length=True``), see older_arguments.py.  Raises TokenizerError.
         """
         call = locals()
         if older:
@@ -273,9 +274,9 @@ class BertTokenizer:
         check_call(call)
         if text is None and text_target is None:
             raise TokenizerError("There is nothing to tokenize: give text, or text_target for labels.")
-        fields = {
-            "token_type_ids": self._wanted("token_type_ids", return_token_type_ids),
-            "attention_mask": self._wanted("attention_mask", return_attention_mask),
+        requested = {
+            "token_type_ids": self._returns("token_type_ids", return_token_type_ids),
+            "attention_mask": self._returns("attention_mask", return_attention_mask),
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
             "length": return_length,
@@ -284,16 +285,16 @@ class BertTokenizer:
         request = Request.of(padding, truncation, max_length, pad_to_multiple_of, self.model_max_length, verbose)
         if text is None:
             text, text_pair, text_target = text_target, text_pair_target, None
-        given, is_batch = examples(text, text_pair, is_split_into_words)
+        examples, is_batch = as_examples(text, text_pair, is_split_into_words)
         if request.padding != "do_not_pad":
-            self._pad_id()  # refuses when there is no padding token
+            self._pad_id()  # raises if there is no padding token
         side = check_side("padding_side", self.padding_side if padding_side is None else padding_side)
-        plan = self._plan(request, stride, add_special_tokens, split_special_tokens, side)
-        wanted = {name for name, is_wanted in fields.items() if is_wanted}
-        if wanted <= SIMPLE_COLUMNS:
-            batch = BatchEncoding(plan.columns(given, wanted), lambda: plan.rows(given))
+        builder = self._row_builder(request, stride, add_special_tokens, split_special_tokens, side)
+        fields = {name for name, is_requested in requested.items() if is_requested}
+        if fields <= SIMPLE_COLUMNS:
+            batch = BatchEncoding(builder.columns(examples, fields), lambda: builder.rows(examples))
         else:
-            batch = BatchEncoding(*columns_of(plan.rows(given), wanted))
+            batch = BatchEncoding(*columns_of(builder.rows(examples), fields))
         if verbose and request.max_length is None:
             self._warn_about_length(batch.data["input_ids"])
         batch.convert_to_tensors(return_tensors)
@@ -308,43 +309,43 @@ class BertTokenizer:
     def token_rows(
         self, texts: Sequence[Any], max_length: int, stride: int | None = None
     ) -> tuple[list[TokenRow], list[int], int]:
-        """Texts, or pairs of them, as rows of at most ``max_length`` tokens without padding; minibert's own.
+        """Texts, or pairs of them, as rows of at most ``max_length`` tokens without padding; not in transformers.
 
-        Longer ones are cut as ``truncation=True`` cuts them; or with a ``stride`` read in windows that share so many
-        tokens, as with ``return_overflowing_tokens=True``.  Returns the rows, for each the number of its text, and how
-        many texts were cut.  Raises TokenizerError.
+        Longer texts are truncated as with ``truncation=True``.  With a ``stride`` they are read in windows that share
+        so many tokens, as with ``return_overflowing_tokens=True``.  Returns the rows, for each row the index of its
+        text, and how many texts were truncated.  Raises TokenizerError.
         """
         check_call({"max_length": max_length, "stride": 0 if stride is None else stride})
         request = Request.of(False, True, max_length, None, self.model_max_length)
-        given, _ = examples(list(texts) if isinstance(texts, tuple) else texts, None, False)
+        examples, _ = as_examples(list(texts) if isinstance(texts, tuple) else texts, None, False)
         rows: list[TokenRow] = []
         owners: list[int] = []
         cut = 0
-        plan = self._plan(request, stride or 0)
-        for number, (row, rest) in enumerate(plan.token_rows(given, overflows=stride is not None)):
+        builder = self._row_builder(request, stride or 0)
+        for number, (row, rest) in enumerate(builder.token_rows(examples, overflows=stride is not None)):
             rows += [row, *(rest or ())]
             owners += [number] * (len(rows) - len(owners))
             cut += stride is None and rest is not None
         return rows, owners, cut
 
-    def detail(self, text: str) -> Detail:
-        """The tokens of a text alone: ids, offsets in characters, the number of each token's word; minibert's own.
+    def tokens_with_offsets(self, text: str) -> TokenizedText:
+        """The tokens of a text without [CLS] and [SEP]: ids, tokens, offsets, word ids; not in transformers.
 
-        Raises TokenizerError for what is no text.
+        Raises TokenizerError if ``text`` is not a str.
         """
         if not isinstance(text, str):
             raise TokenizerError(f"{text!r:.80} is no text; expected a str.")
-        return self._encoder.detail(text, self.split_special_tokens)
+        return self._encoder.with_offsets(text, self.split_special_tokens)
 
-    def _plan(
+    def _row_builder(
         self,
         request: Request,
         stride: int,
         add_special: bool = True,
         split_special_tokens: bool | None = None,
         padding_side: str = "right",
-    ) -> Plan:
-        plan = Plan(
+    ) -> RowBuilder:
+        builder = RowBuilder(
             encoder=self._encoder,
             frame=self.frame,
             request=request,
@@ -354,11 +355,11 @@ class BertTokenizer:
             truncation_side=check_side("truncation_side", self.truncation_side),
             padding_side=padding_side,
         )
-        plan.check()
-        return plan
+        builder.check()
+        return builder
 
-    def _wanted(self, name: str, asked: bool | None) -> bool:
-        return name in self.model_input_names if asked is None else asked
+    def _returns(self, name: str, requested: bool | None) -> bool:
+        return name in self.model_input_names if requested is None else requested
 
     def _pad_id(self) -> int:
         pad_id: int | None = self.pad_token_id
@@ -378,7 +379,7 @@ class BertTokenizer:
             )
 
     def encode(self, text: Any, text_pair: Any = None, add_special_tokens: bool = True, **arguments: Any) -> Any:
-        """Only the ids of ``self(text, …)``."""
+        """The ids of ``self(text, …)``."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **arguments)["input_ids"]
 
     def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **arguments: Any) -> list[str]:
@@ -401,18 +402,23 @@ class BertTokenizer:
         return_tensors: str | None = None,
         verbose: bool = True,
     ) -> BatchEncoding:
-        """Pad rows that were tokenized before, as a data collator does; unknown fields pass through unchanged."""
+        """Pad rows that are already tokenized, as a data collator does; unknown fields pass through unchanged."""
         side = check_side("padding_side", self.padding_side if padding_side is None else padding_side)
         lengths = {"max_length": max_length, "pad_to_multiple_of": pad_to_multiple_of}
         check_call({**lengths, "return_attention_mask": return_attention_mask, "verbose": verbose})
         request = Request.of(padding, None, max_length, pad_to_multiple_of, self.model_max_length, verbose)
-        filler = Filler(
-            self._pad_id(), side, self._wanted("attention_mask", return_attention_mask), return_attention_mask is True
+        return pad_rows(
+            encoded_inputs,
+            request,
+            self._pad_id(),
+            side,
+            return_attention_mask=return_attention_mask,
+            mask_by_default="attention_mask" in self.model_input_names,
+            return_tensors=return_tensors,
         )
-        return pad_rows(encoded_inputs, request, filler, return_tensors)
 
     def __len__(self) -> int:
-        """The number of tokens, added ones included: the rows an embedding table needs."""
+        """The number of tokens, added ones included; the embedding table needs as many rows."""
         return len(self._vocabulary)
 
     def __bool__(self) -> bool:
@@ -442,7 +448,7 @@ class BertTokenizer:
 
     @property
     def extra_special_tokens(self) -> list[str]:
-        """Special tokens that have no name."""
+        """Special tokens without a name."""
         return list(map(str, self._special.extra))
 
     @property
@@ -463,18 +469,18 @@ class BertTokenizer:
 
     @property
     def max_len_single_sentence(self) -> int:
-        """How many tokens of one text fit beside [CLS] and [SEP]."""
+        """How many tokens of a single text fit, with [CLS] and [SEP]."""
         return self.model_max_length - self.num_special_tokens_to_add()
 
     @property
     def max_len_sentences_pair(self) -> int:
-        """How many tokens of two texts together fit beside [CLS] and two [SEP]."""
+        """How many tokens of two texts together fit, with [CLS] and two [SEP]."""
         return self.model_max_length - self.num_special_tokens_to_add(pair=True)
 
     def add_tokens(self, new_tokens: TokenOrTokens, special_tokens: bool = False) -> int:
-        """Set tokens apart, with new ids at the end where the vocabulary lacks them; returns how many are new.
+        """Keep tokens whole, with new ids at the end if the vocabulary lacks them; returns how many are new.
 
-        The model then needs a row for each: call ``model.resize_token_embeddings(len(tokenizer))``.
+        The model needs a row for each new id: call ``model.resize_token_embeddings(len(tokenizer))``.
         """
         tokens = (
             [new_tokens] if isinstance(new_tokens, str | AddedToken) or hasattr(new_tokens, "content") else new_tokens
@@ -501,9 +507,9 @@ class BertTokenizer:
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_extra_special_tokens: bool = True
     ) -> int:
-        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds what is missing.
+        """Name special tokens: ``{"mask_token": "<mask>", "extra_special_tokens": ["<e>"]}``; adds missing ones.
 
-        Where a token is new, call ``model.resize_token_embeddings(len(tokenizer))`` afterwards.
+        Returns how many are new; if there are any, call ``model.resize_token_embeddings(len(tokenizer))``.
         """
         if not isinstance(special_tokens_dict, Mapping):
             raise TokenizerError(f"{special_tokens_dict!r:.80} is no dictionary; expected {{'mask_token': '<mask>'}}.")
@@ -518,13 +524,13 @@ class BertTokenizer:
         return self.add_tokens(tokens, special_tokens=True)
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or of each of several; [UNK]'s where the vocabulary has none."""
+        """The id of a token, or of each of several; the id of [UNK] for tokens outside the vocabulary."""
         if isinstance(tokens, str):
             return self._special.id_or_unknown(tokens)
         return [self._special.id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or of each of several; None for an id the vocabulary does not have."""
+        """The token of an id, or of each of several; None for ids outside the vocabulary."""
         ids = as_lists(ids)
         if not isinstance(ids, list):
             return self._token(ids)
@@ -535,7 +541,7 @@ class BertTokenizer:
         return self._vocabulary.id_to_token(as_id(token_id))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Tokens joined to text, "##" pieces without a space."""
+        """The text of tokens; pieces with "##" are joined without a space."""
         return join_tokens(as_texts("convert_tokens_to_string", tokens))
 
     def decode(
@@ -545,7 +551,7 @@ class BertTokenizer:
         clean_up_tokenization_spaces: bool | None = None,
         **older: Any,
     ) -> Any:
-        """The text of a sequence of ids, or a list of texts for a batch of them; lists and tensors alike."""
+        """The text of a sequence of ids, or a list of texts for a batch of them; lists or tensors."""
         older_arguments.refuse("decode", older, DECODING)
         skips = check_switch("skip_special_tokens", skip_special_tokens)
         cleans = check_switch("clean_up_tokenization_spaces", clean_up_tokenization_spaces)
@@ -577,7 +583,7 @@ class BertTokenizer:
 
     @property
     def frame(self) -> Frame:
-        """What stands around the texts of a row; ``frame.row(ids)`` lays one out."""
+        """The special tokens of a row's layout; ``frame.row(ids)`` lays out a row."""
         return self._special.frame()
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
@@ -590,7 +596,7 @@ class BertTokenizer:
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for special tokens: found by id in a finished row, by place in the row that the two texts would make."""
+        """1 for special tokens, else 0: by id in a finished row, or by position in the row that texts would make."""
         if not check_switch("already_has_special_tokens", already_has_special_tokens):
             second = None if token_ids_1 is None else [0] * len(as_ids(token_ids_1))
             return lay_out(1, [0] * len(as_ids(token_ids_0)), 1, second, 1)
@@ -612,7 +618,7 @@ class BertTokenizer:
     def save_pretrained(self, save_directory: Source, **older: Any) -> tuple[str, ...]:
         """Write vocab.txt, tokenizer_config.json and tokenizer.json; returns their paths.
 
-        The ``tokenizers`` and transformers libraries load them to the identical tokenizer; so does ``from_pretrained``.
+        The ``tokenizers`` library, transformers and ``from_pretrained`` load the identical tokenizer from them.
         """
         older_arguments.refuse("save_pretrained", older, ["save_directory"])
         config = {

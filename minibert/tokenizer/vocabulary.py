@@ -1,7 +1,7 @@
-"""Tokens and their ids: those of the vocabulary file, those added or set apart later, and special tokens by name.
+"""Tokens and their ids: those of the vocabulary file, added tokens, and special tokens by name.
 
-Follows the ``tokenizers`` library's AddedVocabulary, because ids must come out the same: an added token that the
-vocabulary already holds keeps its id and is only set apart; a new one gets the next free id at the end.
+Ids are given as in the ``tokenizers`` library's AddedVocabulary: an added token that the vocabulary already holds keeps
+its id and is only kept whole; a new one gets the next free id at the end.
 """
 
 import logging
@@ -47,7 +47,7 @@ class Vocabulary:
         return self._base_tokens.get(token_id) if written is None else written
 
     def piece(self, token_id: int) -> str:
-        """The text of ``token_id`` as WordPiece found it; an added token with its id may be written otherwise."""
+        """The text of ``token_id`` in the base vocabulary; an added token with the same id may have another text."""
         return self._base_tokens[token_id]
 
     @cached_property
@@ -63,7 +63,7 @@ class Vocabulary:
         self._written = {i: normalize(t.content) if t.normalized else t.content for i, t in self.added.items()}
 
     def add(self, tokens: Iterable[AddedToken]) -> int:
-        """Set ``tokens`` apart; returns how many were not set apart in the same way before."""
+        """Keep ``tokens`` whole; returns how many were not kept whole in the same way before."""
         changed = 0
         for token in tokens:
             if not token.content:
@@ -81,7 +81,7 @@ class Vocabulary:
         return changed
 
     def add_stored(self, stored: Mapping[int, AddedToken], special: "SpecialTokens", origin: str) -> None:
-        """Set apart what the files list, in the order of ids, then the ``special`` tokens that are not among these."""
+        """Add the tokens that the files list, in the order of their ids, then the ``special`` ones that are missing."""
         names = set(special.by_name.values())
         tokens = [stored[token_id] for token_id in sorted(stored)]
         known = {token.content for token in tokens}
@@ -118,7 +118,7 @@ class Vocabulary:
 
 
 class SpecialTokens:
-    """Special tokens by name (``special["cls_token"]``), and ``extra`` ones that have none."""
+    """Special tokens by name (``special["cls_token"]``), and ``extra`` ones without a name."""
 
     def __init__(
         self, vocabulary: Vocabulary, named: Mapping[str, str | AddedToken | None], extra: Iterable[AddedToken]
@@ -177,7 +177,7 @@ class SpecialTokens:
         return tokens
 
     def frame(self) -> Frame:
-        """What stands around the texts of a row."""
+        """The special tokens of a row's layout."""
         cls_id, sep_id, pad_id = self.id("cls_token"), self.id("sep_token"), self.id("pad_token")
         return Frame(  # 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP]
             cls=(2 if cls_id is None else cls_id, str(self["cls_token"])),

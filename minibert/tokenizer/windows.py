@@ -18,16 +18,20 @@ T = TypeVar("T")
 Window = tuple[int, int]  # half-open range of a text's tokens
 
 STRATEGIES = ("longest_first", "only_first", "only_second", "do_not_truncate")
-FILLS = {"token_type_ids": 0, "attention_mask": 0, "special_tokens_mask": 1}  # what pads each field but the ids
+FILLS = {
+    "token_type_ids": 0,
+    "attention_mask": 0,
+    "special_tokens_mask": 1,
+}  # padding of the fields besides input_ids
 
 
 def special_count(is_pair: bool) -> int:
-    """How many tokens stand beside the texts: 2, or 3 with a second text."""
+    """The number of special tokens in a row: 2, or 3 with a second text."""
     return 3 if is_pair else 2
 
 
 def lay_out(cls: T, first: Sequence[T], sep: T, second: Sequence[T] | None, last: T) -> list[T]:
-    """The row of one text, or of two; any values, one per token, ``sep`` and ``last`` being those of the [SEP]s."""
+    """The row of one text, or of two: any values, one per token; ``sep`` and ``last`` are the values of the [SEP]s."""
     row = [cls, *first, sep]
     if second is not None:
         row += second
@@ -35,12 +39,12 @@ def lay_out(cls: T, first: Sequence[T], sep: T, second: Sequence[T] | None, last
     return row
 
 
-@dataclass(slots=True)  # not frozen: that takes twice as long to make, and a tokenizer makes one for each text
+@dataclass(slots=True)  # not frozen, which would take twice as long to create; the tokenizer creates one per text
 class TokenRow:
-    """A text, a pair, or a window of one, as the model reads it, without padding."""
+    """One row of ids as the model reads it, without padding: a text, a pair, or a window of one."""
 
     ids: list[int]  # [CLS] … [SEP]
-    second: int  # where segment B begins; the row's length where there is none
+    second: int  # where segment B begins; the length of the row if there is none
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,14 +58,14 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around the texts: id and text of [CLS], [SEP] and [PAD]."""
+    """The special tokens of a row's layout: id and text of [CLS], [SEP] and [PAD]."""
 
     cls: tuple[int, str]
     sep: tuple[int, str]
     pad: tuple[int, str]
 
     def row(self, first: Sequence[int], second: Sequence[int] | None = None, add_special: bool = True) -> TokenRow:
-        """The row of one text's ids, or of two; nothing around them without ``add_special``."""
+        """The row of one or two texts, given as ids; without [CLS] and [SEP] if not ``add_special``."""
         if not add_special:
             return TokenRow([*first, *(second or ())], len(first))
         sep = self.sep[0]
@@ -69,10 +73,10 @@ class Frame:
 
 
 def fill_up(rows: list[list[T]], fill: T, missing: Sequence[int], side: str) -> None:
-    """Put as many of ``fill`` as are ``missing`` on the padding ``side`` of each row, in place; below 0 is none."""
+    """Pad each row in place: as many ``fill`` as it is ``missing`` (none if negative), at its ``side``."""
     for row, count in zip(rows, missing, strict=True):
         if count > 0 and side == "right":
-            row += [fill] * count
+            row.extend([fill] * count)
         elif count > 0:
             row[:0] = [fill] * count
 
@@ -80,12 +84,12 @@ def fill_up(rows: list[list[T]], fill: T, missing: Sequence[int], side: str) -> 
 def windows(length: int, limit: int, stride: int, side: str) -> list[Window]:
     """Half-open windows of at most ``limit`` tokens, each sharing ``stride`` tokens with the one before.
 
-    ``side`` is where tokens are cut off: "right" begins at the start of the text, "left" at its end.
+    ``side`` is the side that is truncated: "right" begins at the start of the text, "left" at its end.
     """
     if limit >= length:
         return [(0, length)]
     if limit == 0:
-        return [(0, 0), (0, length)]  # nothing stays, and all of it is overflow
+        return [(0, 0), (0, length)]  # nothing is kept, everything is overflow
     if stride >= limit:
         raise TokenizerError(
             f"stride={stride} must be less than the {limit} tokens of this text that fit into max_length beside the "
@@ -98,7 +102,7 @@ def windows(length: int, limit: int, stride: int, side: str) -> list[Window]:
 
 
 def limits(first: int, second: int | None, room: int, strategy: str) -> tuple[int, int]:
-    """How many tokens of each text stay when ``room`` are free; ``second`` is None for a single text."""
+    """How many tokens of each text to keep if ``room`` tokens fit; ``second`` is None for a single text."""
     total = first + (second or 0)
     if room == 0 and strategy != "do_not_truncate":
         return 0, 0
@@ -119,7 +123,7 @@ def limits(first: int, second: int | None, room: int, strategy: str) -> tuple[in
 
 
 def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """Cut the longer text down to the shorter, then share what is left; an odd token goes to the longer."""
+    """Truncate the longer text to the length of the shorter, then both; an odd token goes to the longer."""
     short, long = sorted((first, second))
     long = short if short > room else max(short, room - short)
     if short + long > room:
@@ -131,10 +135,10 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 def window_rows(
     frame: Frame, ids: Sequence[int], max_length: int, stride: int, before: Sequence[int] | None = None
 ) -> tuple[list[TokenRow], list[Window]]:
-    """One text, laid out in rows of at most ``max_length`` tokens, and the window of ``ids`` that each shows.
+    """One text in rows of at most ``max_length`` tokens, and the window of ``ids`` that each row shows.
 
-    Two windows share ``stride`` tokens, which is less than fit into one.  ``before``: ids that every row has as its
-    first text, a question; then the windows are the second.
+    Two windows share ``stride`` tokens, which must be fewer than fit into a window.  ``before``: ids that are the first
+    text of every row, such as a question; the windows are then the second text.
     """
     room = max_length - special_count(before is not None) - len(before or ())
     view = windows(len(ids), room, stride, "right")

@@ -1,20 +1,20 @@
-"""WordPiece: a word becomes the longest vocabulary entries that fit, from left to right.
+"""WordPiece: a word is split into the longest vocabulary entries that match, from left to right.
 
-From Schuster & Nakajima 2012 and Wu et al. 2016 (section 4.1), as ``WordpieceTokenizer`` of google-research/bert
-tokenization.py runs it: greedy, longest match first, pieces inside a word are written with "##" in front.
-One piece that cannot be found makes the whole word [UNK], never only that piece.
+From Schuster & Nakajima 2012 and Wu et al. 2016 (section 4.1), as in ``WordpieceTokenizer`` of google-research/bert
+tokenization.py: greedy, longest match first; pieces inside a word begin with "##".  If one piece cannot be found, the
+whole word becomes [UNK].
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CONTINUATION = "##"
-MAX_CHARACTERS_PER_WORD = 100  # characters, not bytes; Google's file now says 200, the ecosystem stayed at 100
+MAX_CHARACTERS_PER_WORD = 100  # not bytes; Google's file now says 200, the ecosystem stayed at 100
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One token of a word: its id, and which characters of the word it covers."""
+    """One token of a word: its id, and its half-open range of characters in the word."""
 
     id: int
     start: int
@@ -23,11 +23,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class WordPiece:
-    """The vocabulary and the greedy search over it.  ``vocab`` maps a token, "##" included, to its id."""
+    """The greedy search over a vocabulary; ``vocab`` maps tokens, with their "##", to ids."""
 
     vocab: Mapping[str, int]
     unk_id: int
-    longest_entry: int = field(init=False)  # no longer slice of a word can match, so none is tried
+    longest_entry: int = field(init=False)  # characters; longer slices of a word cannot match
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "longest_entry", max(map(len, self.vocab), default=0))

@@ -103,7 +103,7 @@ def differences(ours: BertTokenizer, oracle: Tokenizer, texts: list[str]) -> Ite
         row = batch[i]
         pairs = {
             "fast ids": (batch["input_ids"][i], theirs.ids),
-            "readable ids": ([ours.cls_token_id, *row._sequences[0].detail.ids, ours.sep_token_id], theirs.ids),
+            "readable ids": ([ours.cls_token_id, *row._sequences[0].tokenized.ids, ours.sep_token_id], theirs.ids),
             "offsets": (batch["offset_mapping"][i], theirs.offsets),
             "words": (row.word_ids, theirs.word_ids),
             "tokens": (row.tokens, theirs.tokens),

@@ -239,7 +239,7 @@ VALID: dict[str, dict[str, Any]] = {
     "get_special_tokens_mask": {"token_ids_0": [1]},
     "num_special_tokens_to_add": {},
     "token_rows": {"texts": ["a b", ("a", "b c")], "max_length": 5},
-    "detail": {"text": "a b"},
+    "tokens_with_offsets": {"text": "a b"},
     "save_pretrained": {},
     "save_vocabulary": {},
 }

@@ -193,8 +193,8 @@ def test_copies(toy):
 
 
 def test_many_threads_agree(toy, monkeypatch):
-    monkeypatch.setattr("minibert.tokenizer.fast.MAX_REMEMBERED", 50)  # the memory is thrown away all the time
-    monkeypatch.setattr("minibert.tokenizer.encoder.MAX_REMEMBERED_DETAILS", 50)
+    monkeypatch.setattr("minibert.tokenizer.fast.MAX_CACHED", 50)  # the memory is thrown away all the time
+    monkeypatch.setattr("minibert.tokenizer.encoder.MAX_CACHED_STRETCHES", 50)
     texts = [f"un{i} wanted{i % 7}, a{i} é{i % 11} [MASK]" for i in range(400)]
     expected = [dict(toy(text, return_offsets_mapping=True)) for text in texts]
     with ThreadPoolExecutor(8) as pool:
@@ -203,7 +203,7 @@ def test_many_threads_agree(toy, monkeypatch):
 
 
 def test_memory_is_bounded(toy, monkeypatch):
-    monkeypatch.setattr("minibert.tokenizer.fast.MAX_REMEMBERED", 100)
+    monkeypatch.setattr("minibert.tokenizer.fast.MAX_CACHED", 100)
     for i in range(1000):
         toy(f"w{i} {'x' * 200}{i}")
     assert len(toy._encoder._fast._stretches) <= 100
