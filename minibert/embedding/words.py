@@ -24,7 +24,7 @@ from minibert.embedding.places import find_places
 from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.errors import InputError
 from minibert.tokenizer.basic import Span
-from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.encoder import TokenizedText
 from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, word_ranges
 
 PIECE_POOLINGS = ("mean", "first", "last")
@@ -198,7 +198,7 @@ def read_pieces(
     embedder.truncated = 0
     for start in range(0, len(texts), TEXTS_PER_BLOCK):
         block = texts[start : start + TEXTS_PER_BLOCK]
-        details = [embedder.tokenizer.detail(text) for text in block]
+        details = [embedder.tokenizer.tokens_with_offsets(text) for text in block]
         laid_out = [rows_of(embedder, detail.ids, long, stride) for detail in details]
         vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid_out for row in rows], chosen))
         for text, detail, (_, view) in zip(block, details, laid_out, strict=True):
@@ -231,7 +231,7 @@ def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> l
     return [vectors[number] for number in range(len(rows))]
 
 
-def merge(text: str, detail: Detail, view: list[Window], parts: list[Tensor]) -> Pieces:
+def merge(text: str, detail: TokenizedText, view: list[Window], parts: list[Tensor]) -> Pieces:
     """The pieces of a text from its windows, whose vectors are ``parts``, each (pieces, W)."""
     word_ids = detail.word_ids
     seen = max(end for _, end in view)

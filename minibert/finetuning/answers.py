@@ -35,7 +35,7 @@ from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
-from minibert.tokenizer.encoder import Detail
+from minibert.tokenizer.encoder import TokenizedText
 from minibert.tokenizer.windows import TokenRow, special_count, window_rows
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
@@ -178,17 +178,19 @@ class Answers(Task[Question, AnswerExamples]):
         """The windows of each question and context, and how many questions had to be cut."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length, self.usual_length)
         found, cut = [], 0
-        remembered: dict[str, Detail] = {}  # SQuAD asks several questions of a text
+        remembered: dict[str, TokenizedText] = {}  # SQuAD asks several questions of a text
         most = (longest - special_count(is_pair=True)) // 2
         for question, context in progress(pairs, "tokenizing", " questions"):
-            asked = tokenizer.detail(question).ids
+            asked = tokenizer.tokens_with_offsets(question).ids
             cut += len(asked) > most
             if context not in remembered:
-                remembered = {context: tokenizer.detail(context)}
+                remembered = {context: tokenizer.tokens_with_offsets(context)}
             found.append(self.windows_of(tokenizer, asked[:most], remembered[context], longest))
         return found, cut
 
-    def windows_of(self, tokenizer: BertTokenizer, asked: list[int], context: Detail, longest: int) -> list[Window]:
+    def windows_of(
+        self, tokenizer: BertTokenizer, asked: list[int], context: TokenizedText, longest: int
+    ) -> list[Window]:
         """The windows of one question and context."""
         room = longest - special_count(is_pair=True) - len(asked)
         rows, view = window_rows(tokenizer.frame, context.ids, longest, min(self.stride, room // 2), before=asked)

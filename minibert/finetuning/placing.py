@@ -62,7 +62,7 @@ class Placer:
         if self.by_character:
             spans = [(number, number + 1) for number in range(len(text))]
             return self.characters(text, spans), spans
-        detail = self.tokenizer.detail(text)
+        detail = self.tokenizer.tokens_with_offsets(text)
         ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
         words = word_ranges(owners)
         spans = [(offsets[word.start][0], offsets[word.stop - 1][1]) for word in words]
@@ -70,7 +70,7 @@ class Placer:
 
     def characters(self, text: str, spans: Sequence[Span]) -> Placed:
         """A text whose units are ``spans``, one after the other."""
-        detail = self.tokenizer.detail(text)
+        detail = self.tokenizer.tokens_with_offsets(text)
         ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
         found: list[int | None] = []
         piece = 0
