@@ -61,3 +61,9 @@ def list_in(cells: Cells, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise Unreadable(f"has {shortened(value)} in {name!r}, expected a list")
     return value
+
+
+def where_it_stands(part: str, text: str) -> str:
+    """A hint for the message that ``part`` is not where a row says it is."""
+    place = text.find(part)
+    return f"it stands at {place}" if place >= 0 else "it stands nowhere in the text"

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from minibert.data.cells import Cells, id_in, text_in
@@ -11,60 +10,67 @@ from minibert.data.rows import BadRow, RowFile, TextLines, names_of
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that is needed, by what it holds."""
+
+    holds: str  # for messages: "the texts"
+    option: str  # of the command line
+    usual: tuple[str, ...] = ()  # names it often has, the likeliest first
+    optional: bool = False
+
+
 # Names that a column of texts often has, the likeliest first.
 TEXTS = (
     "text", "sentence", "document", "review", "sentence1", "text1", "premise", "question1", "comment", "content",
     "body", "texts", "paragraph", "passage", "abstract",
 )  # fmt: skip
+TEXT = Column("the texts", "--column", TEXTS)
+ID = Column("the ids", "--id-column")
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column that a task needs, by what it holds."""
+def choose_columns(file: RowFile, columns: Mapping[str, Column], names: Mapping[str, str | None]) -> dict[str, str]:
+    """The name in the file of each of ``columns``.  The file will read no others; optional ones may be missing.
 
-    holds: str  # for sentences: "the texts"
-    option: str  # of the command line
-    name: str | None  # where the user says it
-    usual: tuple[str, ...]  # names it often has, the likeliest first
-    optional: bool = False
-
-
-def choose_columns(file: RowFile, columns: Mapping[str, Column]) -> dict[str, str]:
-    """The name of each of these columns in the file, which will read no others; optional ones may be missing.
-
-    Raises InputError, listing what there is, when one cannot be told.
+    ``names``: those that the user named.  Raises InputError, listing the columns of the file, when one is not there.
     """
     if isinstance(file, TextLines):
         raise InputError(f"{file.path} has no columns, only lines; give a .csv, .tsv, .jsonl or .parquet file.")
-    names = names_of(file)
-    if not names:
+    if not names_of(file):
         raise InputError(f"{file.path} is empty; there is nothing to learn from.")
-    chosen = {}
-    for role, column in columns.items():
-        name = choose(file.path, names, column)
-        if name is not None:
-            chosen[role] = name
-    file.selected = list(dict.fromkeys(chosen.values()))
-    return chosen
+    chosen = {role: choose(file, column, names.get(role)) for role, column in columns.items()}
+    present = {role: name for role, name in chosen.items() if name is not None}
+    file.selected = list(dict.fromkeys(present.values()))
+    return present
 
 
-def choose(path: Path, names: Sequence[str], column: Column) -> str | None:
-    """The name of one column among ``names``."""
+def choose(file: RowFile, column: Column, name: str | None) -> str | None:
+    """The name of one column: the one the user gave, else a usual one; None where an optional one is missing."""
+    names = names_of(file)
     listed = f"; it has {', '.join(names)}" if names else ""
-    if column.name is not None:
-        if names.count(column.name) == 1:
-            return column.name
-        like = [name for name in names if name.strip() == column.name.strip()]  # "text, label" has spaces in its names
+    if name is not None:
+        if names.count(name) == 1:
+            return name
+        like = [one for one in names if one.strip() == name.strip()]  # "text, label" has spaces in its names
         if len(like) == 1:
             return like[0]
-        count = "two columns" if column.name in names else "no column"
-        raise InputError(f"{path} has {count} called {column.name!r} for {column.holds}{listed}.")
+        count = "two columns" if name in names else "no column"
+        raise InputError(f"{file.path} has {count} called {name!r} for {column.holds}{listed}.")
     usual = usual_name(names, column.usual)
     if usual is None and not column.optional:
-        raise InputError(f"Say which column of {path} holds {column.holds} ({column.option} NAME){listed}.")
+        raise InputError(f"Say which column of {file.path} holds {column.holds} ({column.option} NAME){listed}.")
     if usual is not None and names.count(usual) > 1:
-        raise InputError(f"{path} has two columns called {usual!r}{listed}.")
+        raise InputError(f"{file.path} has two columns called {usual!r}{listed}.")
     return usual
+
+
+def find_column(file: RowFile, column: Column, name: str | None) -> str:
+    """The same for one column.  Where each row names its own columns, a row without this one will be a bad row."""
+    found = name if name is not None and file.names() is None else choose(file, column, name)
+    assert found is not None
+    return found
 
 
 def usual_name(names: Sequence[str], usual: Sequence[str] = TEXTS) -> str | None:
@@ -93,7 +99,7 @@ class TextColumn:
         Raises InputError when there is no such column.
         """
         self.file, self.path = file, file.path
-        self.named_column: str | None = None  # by this name the same column is read again; lines of text have none
+        self.named_column: str | None = None  # the name that selects the same column again; lines of text have none
         self.column, self.id_column = "text", id_column
         if isinstance(file, TextLines):
             if column is not None or id_column is not None:
@@ -101,26 +107,17 @@ class TextColumn:
                     f"{file.path} has no columns: every line is a text. Leave --column and --id-column out."
                 )
             return
-        self.column = self.named_column = find_column(file, Column("the texts", "--column", column, TEXTS))
+        self.column = self.named_column = find_column(file, TEXT, column)
         if column is None and len(names_of(file)) > 1:
             logger.info("%s: the texts are those of the column %r (--column NAME for another).", file.path, self.column)
         if id_column is not None:
-            self.id_column = find_column(file, Column("the ids", "--id-column", id_column, ()))
+            self.id_column = find_column(file, ID, id_column)
         file.selected = list(dict.fromkeys(name for name in (self.column, self.id_column) if name is not None))
 
     def __iter__(self) -> Iterator[TextRow | BadRow]:
         return self.file.rows(self.row)
 
     def row(self, number: int, line: int | None, cells: Cells) -> TextRow:
-        """The row of these cells; raises Unreadable."""
+        """The row with these cells; raises Unreadable."""
         text = text_in(cells, self.column)
         return TextRow(number, number if self.id_column is None else id_in(cells, self.id_column), text)
-
-
-def find_column(file: RowFile, column: Column) -> str:
-    """The name of a column.  Where each row names its own columns, a row without this one is a bad row."""
-    if column.name is not None and file.names() is None:
-        return column.name
-    name = choose(file.path, names_of(file), column)
-    assert name is not None
-    return name

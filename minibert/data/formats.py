@@ -10,8 +10,8 @@ ending                    pretrain                    embed, predict            
 .conll and others         as .txt                     –                          entities: a word and its label
 ========================  ==========================  =========================  ==================================
 
-Each but .parquet may be compressed: ``.txt.gz``.  What is certainly no such file is refused by its ending or by its
-first bytes (:func:`check_format`).
+Each but .parquet may be compressed: ``.txt.gz``.  :func:`check_format` refuses other files by their ending or by their
+first bytes.
 """
 
 import gzip
@@ -27,11 +27,11 @@ ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 class Use(NamedTuple):
-    """What a file of data is for."""
+    """What a file of data is read for."""
 
     endings: tuple[str, ...]
     listed: str  # in a message
-    any_text: bool = False  # a file with another ending is read as lines of text, too
+    any_text: bool = False  # whether a file with another ending is read as lines of text
     name: str = "an input"
 
 
@@ -70,7 +70,7 @@ REFUSED = {
     **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".mdb"), DATABASE),
     ".pdf": PDF,
 }
-# What a file begins with, whatever it is called.
+# The first bytes of a file, whatever its name is.
 BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"%PDF-", PDF),
     (b"PK\x03\x04", ("a zip archive, as .docx, .xlsx and .epub are", "Save its content as .txt or .csv.")),
@@ -89,12 +89,12 @@ BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
 )
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
 MARKUP_BEGINS = (b"<!doctype html", b"<html", b"<?xml")
-# What reading a file that is damaged, or compressed and damaged, raises.
+# The exceptions of reading a damaged file, compressed or not.
 READING_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 
 def data_path(source: Source, what: str = "the data") -> Path:
-    """``source`` as a path; raises InputError for what is none, such as a list of rows."""
+    """``source`` as a path; raises InputError for anything else, such as a list of rows."""
     if not is_path(source):
         kind = "None" if source is None else "an empty text" if source == "" else f"a {type(source).__name__}"
         raise InputError(
@@ -105,40 +105,40 @@ def data_path(source: Source, what: str = "the data") -> Path:
 
 
 def ending_of(path: Path) -> str:
-    """The ending that tells the format, in small letters: ``".csv"`` of "X.CSV" and of "x.csv.gz"."""
+    """The ending that tells the format, in lower case: ``".csv"`` of "X.CSV" and of "x.csv.gz"."""
     ending = path.suffix.lower()
     return path.with_suffix("").suffix.lower() if ending == ".gz" else ending
 
 
 def check_format(path: Path, use: str = "texts") -> str:
-    """The ending of a file that is read for ``use``, a key of ``USES``; ``""`` for text whose ending says nothing.
+    """The ending of a file that is read for ``use``, a key of ``USES``; ``""`` for text with any other ending.
 
-    Raises InputError, saying what the file is and what to do, when it is not read; when there is none; and when its
-    first bytes are those of something else.
+    Raises InputError, saying what the file is and what to do, for a file that is not read, for one that does not exist,
+    and for one whose first bytes are those of another format.
     """
-    wanted, ending = USES[use], ending_of(path)
+    purpose, ending = USES[use], ending_of(path)
     shown = path.suffix.lower()
     if ending in REFUSED or shown in REFUSED:
         what, advice = REFUSED.get(ending) or REFUSED[shown]
-        raise InputError(f"{path} is {what}; {wanted.name} is {wanted.listed}. {advice}")
-    if ending == ".json" and ".json" not in wanted.endings:
+        raise InputError(f"{path} is {what}; {purpose.name} is {purpose.listed}. {advice}")
+    if ending == ".json" and ".json" not in purpose.endings:
         raise InputError(
-            f"{path} ends in '.json', one value for the whole file; {wanted.name} is {wanted.listed}. Rows of JSON, "
+            f"{path} ends in '.json', one value for the whole file; {purpose.name} is {purpose.listed}. Rows of JSON, "
             "one object a line, end in .jsonl."
         )
     if ending == ".parquet" and shown == ".gz":
         raise InputError(f"{path} is a .parquet inside a .gz; it is compressed already. Decompress it: gunzip FILE.")
-    is_text = wanted.any_text and not (use == "words" and ending == ".csv")
-    if ending not in wanted.endings and not is_text:
-        raise InputError(f"{path} ends in {path.suffix!r}; {wanted.name} is {wanted.listed}.")
+    is_text = purpose.any_text and not (use == "words" and ending == ".csv")
+    if ending not in purpose.endings and not is_text:
+        raise InputError(f"{path} ends in {path.suffix!r}; {purpose.name} is {purpose.listed}.")
     if not is_file(path):
         raise InputError(f"{path} does not exist.")
     check_beginning(path, ending)
-    return ending if ending in wanted.endings else ""
+    return ending if ending in purpose.endings else ""
 
 
 def check_beginning(path: Path, ending: str) -> None:
-    """Raise InputError when the first bytes of a file are not those of text, or of what its ending says."""
+    """Raise InputError when the first bytes of a file are not those of text, or of the format that its ending names."""
     try:
         with path.open("rb") as file:
             raw = file.read(16)

@@ -1,4 +1,4 @@
-"""Labels in data: one cell to a label's name, all labels in order, and warnings about labels that are no classes."""
+"""Labels as data has them: read from a cell, sorted, and checked for being classes at all."""
 
 import ast
 import json
@@ -18,14 +18,13 @@ from minibert.errors import InputError
 logger = logging.getLogger("minibert.data")
 SHOWN = 8  # names in a sentence
 SEPARATORS = ("|", ";", ",")
-UNEVEN = 10  # the largest class has so many times the rows of the smallest: then a warning says so
+UNEVEN = 10  # a warning is given when the largest class has at least so many times the rows of the smallest
 
 
 def label_in(cells: Cells, name: str, known: Sequence[str] | None) -> str:
     """The label in a column as a name: ``1``, ``1.0``, ``"1"`` and ``" 1"`` are the same.
 
-    Raises Unreadable for what is none (NaN is how tables write a missing one), and for one that is not among the
-    ``known``.
+    Raises Unreadable for a missing label (tables write NaN) and for one that is not ``known``.
     """
     value = value_in(cells, name)
     if isinstance(value, float) and not math.isfinite(value):
@@ -45,21 +44,21 @@ def label_in(cells: Cells, name: str, known: Sequence[str] | None) -> str:
 
 
 def split_labels(text: str, name: str, separator: str) -> list[Any]:
-    """The labels in a text: with ``separator`` between, or a list as JSON or Python writes it; raises Unreadable."""
+    """The labels in a text: separated by ``separator``, or a list in JSON or Python; raises Unreadable."""
     if not (text.startswith("[") and text.endswith("]")):
         return [part.strip() for part in text.split(separator) if part.strip()]
     for read in (json.loads, ast.literal_eval):
         try:
-            found = read(text)
+            labels = read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(found, list):
-            return found
+        if isinstance(labels, list):
+            return labels
     raise Unreadable(f"has {shortened(text)} in {name!r}, which is no list of labels, as JSON writes one")
 
 
 def sorted_labels(labels: Iterable[str]) -> list[str]:
-    """Each label once, in order: numbers by their size, names by their letters."""
+    """Each label once, in order: numbers by size, names alphabetically."""
     names = sorted(set(labels))
     try:
         return sorted(names, key=float)
@@ -68,13 +67,13 @@ def sorted_labels(labels: Iterable[str]) -> list[str]:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names, for a sentence."""
+    """The first names, for a message."""
     shown = ", ".join(map(shortened, names[:SHOWN]))
     return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown
 
 
 def check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
-    """Raise InputError when the labels of all rows are one class, or none."""
+    """Raise InputError when all rows have one class, or nearly each its own."""
     names = sorted_labels(labels)
     if len(names) == 1:
         raise InputError(
@@ -88,13 +87,13 @@ def check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
         )
 
 
-def say_joined(path: Path, column: str, labels: Sequence[str]) -> None:
-    """Say when labels look like several with a separator between: ``fun|long`` would be a class of its own."""
+def warn_of_joined(path: Path, column: str, labels: Sequence[str]) -> None:
+    """Warn when labels look like several with a separator between: ``fun|long`` would be a class of its own."""
     counts = Counter(labels)
     for separator in SEPARATORS:
         joined = {name: name.split(separator) for name in counts if separator in name.strip(separator)}
         parts = Counter(part.strip() for some in joined.values() for part in some)
-        # A comma may belong to a name: then its halves stand nowhere else.
+        # A comma may be part of a name: then its halves are no labels elsewhere.
         known = all(part in counts or parts[part] > 1 for part in parts)
         if joined and (separator == "|" or known):
             logger.warning(
@@ -106,8 +105,8 @@ def say_joined(path: Path, column: str, labels: Sequence[str]) -> None:
             return
 
 
-def say_imbalance(path: Path, column: str, labels: Sequence[str]) -> None:
-    """Say when one class has many times as many rows as another."""
+def warn_of_imbalance(path: Path, column: str, labels: Sequence[str]) -> None:
+    """Warn when one class has many times as many rows as another."""
     ordered = Counter(labels).most_common()
     (most, many), (least, few) = ordered[0], ordered[-1]
     if many >= UNEVEN * few:

@@ -1,4 +1,4 @@
-"""Opening a file of rows: its ending chooses the reader.  :func:`open_rows` comes first."""
+"""Opening a file of rows: its ending selects the reader.  Start with :func:`open_rows`."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ READERS: dict[str, type[RowFile]] = {
 
 
 def open_rows(source: Source, columns: Sequence[str | None] = (), use: str = "texts") -> RowFile:
-    """The rows of a file, for ``use`` (:data:`minibert.data.formats.USES`).
+    """The rows of a file that is read for ``use``, a key of :data:`minibert.data.formats.USES`.
 
-    ``columns``: those that the user names.  A table whose columns are called by their numbers has no line of names,
-    unless a number is one of its names.  Raises InputError for what is no such file.
+    ``columns``: those that the user named.  If one is a number, and not a name in the first line, the table has no line
+    of names.  Raises InputError for what is no such file.
     """
     path = data_path(source)
     file = READERS[check_format(path, use)](path)

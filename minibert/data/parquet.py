@@ -1,6 +1,6 @@
 """Reading .parquet, with the extra of that name.
 
-Read by batches, so that memory does not grow with the file (it does with the file's row groups).
+The file is read in batches: memory grows with the size of its row groups, not of the file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,12 +25,11 @@ class ParquetRows(RowFile):
     """.parquet, of which only the selected columns are read."""
 
     def columns(self) -> list[str]:
-        """The names of the schema's columns."""
         names: list[str] = need_pyarrow().parquet.read_schema(self.path).names
         return names
 
     def records(self) -> Iterator[tuple[None, dict[str, Any]]]:
-        """The cells of each row, not yet converted: one that is not UTF-8 makes its own row a bad one, and no other."""
+        """The cells of each row, not yet converted: then one that is not UTF-8 makes only its own row a bad one."""
         with need_pyarrow().parquet.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS_PER_BATCH, columns=self.selected):
                 for cells in zip(*batch.columns, strict=True):

@@ -98,35 +98,30 @@ class RowFile(ABC):
 
 
 class TextLines(RowFile):
-    """.txt: one text a line."""
+    """.txt: one text per line, empty ones included."""
 
     def columns(self) -> list[str]:
-        """One column, which the file does not name."""
         return ["text"]
 
     def records(self) -> Iterator[tuple[int, bytes]]:
-        """Every line, empty ones too."""
         yield from lines(self.path)
 
-    def parse(self, record: bytes) -> dict[str, str]:
-        """The line is the text."""
+    def parse(self, record: bytes) -> dict[str, Any]:
         return {"text": decoded(record)}
 
 
 class LineStream(TextLines):
-    """Lines of text that can be read once, such as standard input: a text, or two with a tab between."""
+    """A stream of lines, such as standard input, which can be read once: each a text, or two separated by a tab."""
 
     def __init__(self, stream: BinaryIO, pairs: bool) -> None:
         super().__init__(Path("standard input"))
         self.stream, self.pairs = stream, pairs
 
     def records(self) -> Iterator[tuple[int, bytes]]:
-        """Every line, empty ones too."""
         for number, line in enumerate(self.stream, start=1):
             yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
 
     def parse(self, record: bytes) -> dict[str, Any]:
-        """The line as ``text``: a text, or a pair of texts."""
         text = checked_text(decoded(record))
         if not self.pairs:
             return {"text": text}
@@ -137,17 +132,15 @@ class LineStream(TextLines):
 
 
 class JsonLines(RowFile):
-    """.jsonl: one JSON object a line."""
+    """.jsonl: one JSON object per line; blank lines are no rows."""
 
     def columns(self) -> None:
-        """Each object names its own."""
+        return None
 
     def records(self) -> Iterator[tuple[int, bytes]]:
-        """Every line that is not blank."""
         return ((number, line) for number, line in lines(self.path) if line.strip())
 
     def parse(self, record: bytes) -> dict[str, Any]:
-        """The object of a line."""
         try:
             content = json.loads(decoded(record))
         except (ValueError, RecursionError) as error:
@@ -166,7 +159,7 @@ class Table(RowFile):
     has_names = True
 
     def has_tabs(self) -> bool:
-        """Whether tabs stand between the fields; a .csv has them when its first line has more tabs than commas."""
+        """Whether tabs separate the fields.  In a .csv they do when its first line has more tabs than commas."""
         if ending_of(self.path) == ".tsv":
             return True
         with opened(self.path) as file:
@@ -183,9 +176,9 @@ class Table(RowFile):
         raise InputError(f"{self.path} is empty; its first line must name the columns.")
 
     def fields(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """The fields of every record that is not blank, the header's first, or what is wrong with them."""
+        """The fields of every record that is not blank, the first line's included, or what is wrong with them."""
         csv.field_size_limit(LONGEST_FIELD)
-        # Bytes that are not UTF-8 come through as lone surrogates: they spoil their own record and no other.
+        # Bytes that are not UTF-8 become lone surrogates: then only their own record is bad.
         with (
             opened(self.path) as binary,
             io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
@@ -201,14 +194,13 @@ class Table(RowFile):
                 except StopIteration:
                     return
                 except csv.Error as error:
-                    upto = f", up to line {reader.line_num}" if reader.line_num > line else ""
-                    yield line, csv.Error(f"{error}{upto}")
+                    last = f", up to line {reader.line_num}" if reader.line_num > line else ""
+                    yield line, csv.Error(f"{error}{last}")
                 else:
                     if fields:
                         yield line, fields
 
     def records(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """Every record, without the line of names where there is one."""
         records = self.fields()
         if self.has_names:
             next(records, None)

@@ -1,66 +1,53 @@
 """Sentences whose words are labelled: two columns (CoNLL), or lists or spans in .jsonl and .parquet.
 
-CoNLL: a word a line, its label in the last column, a blank line between sentences; tabs or spaces between columns.
-Labels are BIO (Ramshaw and Marcus 1995, as CoNLL-2003 and later: IOB2): B-X begins an entity of kind X, I-X goes on
-with it, O is outside.  Some data, such as KLUE's, labels every character, spaces among them.  Start with
-:func:`read_sentences`.
+In CoNLL's format each line holds a word and, in the last column, its label; a blank line ends a sentence; tabs or
+spaces separate the columns.  Labels are BIO (Ramshaw and Marcus 1995; here IOB2, as in most data since CoNLL-2003): B-X
+begins an entity of kind X, I-X continues it, O is outside.  Some data, such as KLUE's, labels every character, spaces
+included.  Start with :func:`read_sentences`.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.data.cells import Cells, list_in, text_in, value_in
-from minibert.data.columns import TEXTS, Column, choose_columns, logger, usual_name
+from minibert.data.cells import Cells, list_in, text_in
+from minibert.data.columns import TEXT, Column, choose_columns, logger, usual_name
 from minibert.data.formats import check_format, data_path
 from minibert.data.labels import listed
 from minibert.data.opening import open_rows, read_all
-from minibert.data.rows import RowFile, Unreadable, decoded, lines, names_of
-from minibert.data.spans import SPANS, has_spans, labels_of_characters, spans_in
+from minibert.data.rows import RowFile, Unreadable, checked_text, decoded, lines, names_of
+from minibert.data.spans import SPAN_LISTS, has_spans, labels_of_characters, spans_in
 from minibert.errors import InputError
 from minibert.source import Source
 
-WORDS = ("words", "tokens")
-LABELS = ("labels", "ner_tags", "tags", "ner")
+WORDS = Column("the words", "--words-column", ("words", "tokens"))
+LABELS = Column("their labels", "--labels-column", ("labels", "ner_tags", "tags", "ner"))
+SPANS = Column("the spans of their entities", "--spans-column", SPAN_LISTS)
 BIO = re.compile(r"O|[BI]-\S(?:.*\S)?")
 Numbered = tuple[int, bytes]
 
 
 class Sentence(NamedTuple):
-    """Words and their labels, and the line where it begins."""
+    """Words with their labels."""
 
     words: list[str]
     labels: list[str]
-    line: int | None
+    line: int | None  # where it begins
     by_character: bool = False  # whether the "words" are known to be characters
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How a file is to be read."""
-
-    words_column: str | None
-    labels_column: str | None
-    names: Sequence[str] | None  # of labels that are numbers
-    known: Sequence[str] | None  # labels that there may be; None: any
-    skip_bad: bool
-    text_column: str | None = None  # of texts with spans
-    spans_column: str | None = None
 
 
 class Conll(RowFile):
     """Lines of columns; a sentence is a row."""
 
     def columns(self) -> list[str]:
-        """The first and the last column are all that is read."""
+        """The first and the last column of a line."""
         return ["words", "labels"]
 
     def records(self) -> Iterator[tuple[int, list[Numbered]]]:
-        """The lines of each sentence."""
+        """The numbered lines of each sentence."""
         sentence: list[Numbered] = []
         for number, line in lines(self.path):
             if line.strip():
@@ -73,24 +60,23 @@ class Conll(RowFile):
             yield sentence[0][0], sentence
 
     def parse(self, record: list[Numbered]) -> dict[str, list[Any]]:
-        """The words and labels of these lines, and their numbers."""
-        words, labels, numbers = [], [], []
+        """The words and labels of these lines, and the numbers of the lines."""
+        cells: dict[str, list[Any]] = {"words": [], "labels": [], "lines": []}
         for number, line in record:
             try:
-                found = columns_of(decoded(line))
+                fields = columns_of(decoded(line))
             except Unreadable as error:
                 raise Unreadable(str(error), number) from error
-            if found is not None:
-                words.append(found[0])
-                labels.append(found[1])
-                numbers.append(number)
-        return {"words": words, "labels": labels, "lines": numbers}
+            if fields is not None:
+                for name, value in zip(cells, (*fields, number), strict=True):
+                    cells[name].append(value)
+        return cells
 
 
 def columns_of(line: str) -> tuple[str, str] | None:
-    """The first and the last column of a line, None for a comment; raises Unreadable when it has one column.
+    """The first and the last column of a line, None for a comment; raises Unreadable when there is one column.
 
-    With tabs a word may be a space, as in KLUE.  A comment begins with #, like a hashtag; but a hashtag has no spaces.
+    Between tabs a word may be a space, as in KLUE.  A comment begins with #; a hashtag does so too, but has no spaces.
     """
     fields = line.split("\t") if "\t" in line else line.split()
     if line.startswith("#") and (" " in fields[0] or (" " in line and not BIO.fullmatch(fields[-1].strip()))):
@@ -103,73 +89,87 @@ def columns_of(line: str) -> tuple[str, str] | None:
     return word, label
 
 
-def read_sentences(source: Source, choices: Choices) -> list[Sentence]:
-    """All sentences of a file that have words; raises InputError for bad ones, naming the line."""
+def read_sentences(
+    source: Source,
+    names: Mapping[str, str | None],
+    *,
+    label_names: Sequence[str] | None = None,
+    known: Sequence[str] | None = None,
+    skip_bad: bool = False,
+) -> list[Sentence]:
+    """All sentences of a file that have words.
+
+    Args:
+        source: the file.
+        names: of the columns "words" and "labels", or "text" and "spans", as far as the user named them.
+        label_names: of labels that are numbers.
+        known: the labels that there may be; None: any.
+        skip_bad: whether bad rows are left out.
+
+    Raises InputError for bad rows, naming the line, and for a file without words.
+    """
     file = open_sentences(source)
+    columns = {"words": "words", "labels": "labels"}
     if isinstance(file, Conll):
-        if choices.spans_column is not None:
+        if names["spans"] is not None:
             raise InputError(
                 f"{file.path} has a word and its label a line, and no spans; these are in .jsonl or .parquet."
             )
-        words, labels = "words", "labels"
-    elif wants_spans(file, choices):
-        return read_spans(file, choices)
+    elif wants_spans(file, names):
+        return read_spans(file, names, label_names, known, skip_bad)
     else:
-        columns = {
-            "words": Column("the words", "--words-column", choices.words_column, WORDS),
-            "labels": Column("their labels", "--labels-column", choices.labels_column, LABELS),
-        }
-        words, labels = choose_columns(file, columns).values()
-
-    known = None if choices.known is None else frozenset(choices.known)
+        columns = choose_columns(file, {"words": WORDS, "labels": LABELS}, names)
+    allowed = None if known is None else frozenset(known)
 
     def sentence(number: int, line: int | None, cells: Cells) -> Sentence:
-        found = Sentence(words_in(cells, words), labels_in(cells, labels, choices.names), line)
-        check_sentence(found, cells["lines"] if isinstance(file, Conll) else None, known)
-        return found
+        words, labels = words_in(cells, columns["words"]), labels_in(cells, columns["labels"], label_names)
+        check_sentence(words, labels, cells["lines"] if isinstance(file, Conll) else None, allowed)
+        return Sentence(words, labels, line)
 
-    found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
-    if not found:
+    sentences = [one for one in read_all(file, sentence, skip_bad) if one.words]
+    if not sentences:
         raise InputError(f"{file.path} has no words; there is nothing to learn from.")
-    return in_iob2(file.path, found)
+    return in_iob2(file.path, sentences)
 
 
-def wants_spans(file: RowFile, choices: Choices) -> bool:
-    """Whether a file of rows is read as texts with spans: as asked, else by the names of its columns."""
-    if choices.spans_column is not None or choices.words_column is not None or choices.labels_column is not None:
-        return choices.spans_column is not None
-    names = names_of(file)
-    has_words = usual_name(names, WORDS) is not None and usual_name(names, LABELS) is not None
-    return has_spans(names) and not has_words
+def wants_spans(file: RowFile, names: Mapping[str, str | None]) -> bool:
+    """Whether a file of rows is read as texts with spans: as the user says, else by the names of its columns."""
+    if any(names[role] is not None for role in ("spans", "words", "labels")):
+        return names["spans"] is not None
+    there = names_of(file)
+    has_words = usual_name(there, WORDS.usual) is not None and usual_name(there, LABELS.usual) is not None
+    return has_spans(there) and not has_words
 
 
-def read_spans(file: RowFile, choices: Choices) -> list[Sentence]:
-    """All texts of a file with their entities as labels of characters; raises InputError for bad ones."""
-    columns = {
-        "text": Column("the texts", "--column", choices.text_column, TEXTS),
-        "spans": Column("the spans of their entities", "--spans-column", choices.spans_column, SPANS),
-    }
-    text_name, name = choose_columns(file, columns).values()
-    known = None if choices.known is None else {label[2:] for label in choices.known if label != "O"}
+def read_spans(
+    file: RowFile,
+    names: Mapping[str, str | None],
+    label_names: Sequence[str] | None,
+    known: Sequence[str] | None,
+    skip_bad: bool,
+) -> list[Sentence]:
+    """All texts of a file with their entities as labels of characters; raises InputError for bad rows."""
+    columns = choose_columns(file, {"text": TEXT, "spans": SPANS}, names)
+    kinds = None if known is None else {label[2:] for label in known if label != "O"}
     with_spaces = 0
 
     def sentence(number: int, line: int | None, cells: Cells) -> Sentence:
         nonlocal with_spaces
-        text = text_in(cells, text_name)
-        spans, spaced = spans_in(cells, name, text, choices.names, known)
+        text = text_in(cells, columns["text"])
+        spans, spaced = spans_in(cells, columns["spans"], text, label_names, kinds)
         with_spaces += spaced
         return Sentence(list(text), labels_of_characters(text, spans), line, by_character=True)
 
-    found = [row for row in read_all(file, sentence, choices.skip_bad) if row.words]
-    if not found:
+    sentences = [one for one in read_all(file, sentence, skip_bad) if one.words]
+    if not sentences:
         raise InputError(f"{file.path} has no text; there is nothing to learn from.")
     if with_spaces:
         logger.warning("%s: %d entities begin or end with white space, which is left out.", file.path, with_spaces)
-    return found
+    return sentences
 
 
 def open_sentences(source: Source) -> RowFile:
-    """The file, as columns unless its ending says lists.  Raises InputError when there is none."""
+    """The file: rows where its ending says so, else CoNLL's columns.  Raises InputError when there is none."""
     path = data_path(source)
     return open_rows(path, use="words") if check_format(path, "words") else Conll(path)
 
@@ -180,7 +180,7 @@ def words_in(cells: Cells, name: str) -> list[str]:
     for word in words:
         if not isinstance(word, str):
             raise Unreadable(f"has {shortened(word)} among its {name!r}, expected text")
-        value_in({name: word}, name)  # half a surrogate pair, NUL
+        checked_text(word)
     return words
 
 
@@ -195,35 +195,35 @@ def labels_in(cells: Cells, name: str, names: Sequence[str] | None) -> list[str]
                 raise Unreadable(f"has the label {label} in {name!r}; there are names for 0 to {len(names) - 1}")
             labels.append(names[label])
         elif isinstance(label, str):
-            labels.append(value_in({name: label}, name).strip())
+            labels.append(checked_text(label).strip())
         else:
             raise Unreadable(f"has {shortened(label)} among its {name!r}, expected a label")
     return labels
 
 
-def check_sentence(sentence: Sentence, places: Sequence[int] | None, known: Collection[str] | None) -> None:
+def check_sentence(
+    words: Sequence[str], labels: Sequence[str], line_numbers: Sequence[int] | None, known: Collection[str] | None
+) -> None:
     """Raise Unreadable for a label that is not BIO or not known, or when there are not as many as words.
 
-    ``places``: the lines of the words, where each has its own.
+    ``line_numbers``: of the words, where each has its own.
     """
-    if len(sentence.words) != len(sentence.labels):
-        raise Unreadable(f"has {len(sentence.words)} words and {len(sentence.labels)} labels; expected one for each")
-    for number, label in enumerate(sentence.labels):
+    if len(words) != len(labels):
+        raise Unreadable(f"has {len(words)} words and {len(labels)} labels; expected one for each")
+    for number, label in enumerate(labels):
         if BIO.fullmatch(label) and (known is None or label in known):
             continue
         expected = "the training data has " + listed(sorted(known or ()))
         if not BIO.fullmatch(label):
             expected = "expected O, B-… where an entity begins, I-… inside it"
-        word = shortened(sentence.words[number])
-        raise Unreadable(
-            f"has the label {shortened(label)} at the word {word}; {expected}", places[number] if places else None
-        )
+        why = f"has the label {shortened(label)} at the word {shortened(words[number])}; {expected}"
+        raise Unreadable(why, line_numbers[number] if line_numbers else None)
 
 
 def in_iob2(path: Path, sentences: list[Sentence]) -> list[Sentence]:
-    """The sentences; where most entities begin with I-X instead of B-X (IOB1, as in CoNLL-2003), with B-X there.
+    """The sentences with B-X where an entity begins, also where most begin with I-X (IOB1, as in CoNLL-2003).
 
-    A few labels I-X that follow neither B-X nor I-X are mistakes: they stay, and are said.
+    A few labels I-X that follow neither B-X nor I-X are mistakes: they stay, and a warning counts them.
     """
     strays = [(one.labels[place], one.line) for one in sentences for place in strays_in(one.labels)]
     begins = sum(label.startswith("B-") for one in sentences for label in one.labels)
@@ -242,7 +242,7 @@ def in_iob2(path: Path, sentences: list[Sentence]) -> list[Sentence]:
 
 
 def strays_in(labels: Sequence[str]) -> list[int]:
-    """Where labels I-X are that follow neither B-X nor I-X."""
+    """The places of labels I-X that follow neither B-X nor I-X."""
     pairs = enumerate(pairwise(["O", *labels]))
     return [place for place, (before, label) in pairs if label.startswith("I-") and before[2:] != label[2:]]
 
@@ -259,15 +259,15 @@ def is_by_character(sentences: Iterable[Sentence]) -> bool:
 
 
 def entities_of(labels: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The entities that BIO labels mean, each (kind, first, one after the last), in strict reading."""
-    found: list[tuple[str, int, int]] = []
+    """The entities that BIO labels mean, each (kind, first, one after the last).  A stray I-X begins none."""
+    entities: list[tuple[str, int, int]] = []
     open_kind: str | None = None
     for number, label in enumerate(labels):
         if label.startswith("B-"):
             open_kind = label[2:]
-            found.append((open_kind, number, number + 1))
+            entities.append((open_kind, number, number + 1))
         elif label.startswith("I-") and label[2:] == open_kind:
-            found[-1] = (open_kind, found[-1][1], number + 1)
+            entities[-1] = (open_kind, entities[-1][1], number + 1)
         else:
             open_kind = None
-    return found
+    return entities

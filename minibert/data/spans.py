@@ -1,8 +1,9 @@
 """Entities as spans of a text: ``{"text": "Kim in Seoul", "entities": [{"start": 0, "end": 3, "label": "PER"}]}``.
 
-spaCy, Prodigy (``spans``), doccano (``label``; also ``[[0, 3, "PER"]]`` and ``start_offset``) and Label Studio write
-so.  ``start`` and ``end`` count characters (code points) of the text; ``end`` is the first behind the entity.  Such a
-text is learned by character, as KLUE's are: an entity may end inside a word, as 서울 does in 서울에서.
+This is the format of spaCy, Prodigy (``spans``), doccano (``label``; also ``[[0, 3, "PER"]]`` and ``start_offset``) and
+Label Studio.  ``start`` and ``end`` count characters (code points) of the text; ``end`` is exclusive.  Such a text is
+labelled by character, as KLUE's are: an entity may end inside a word, as 서울 does in 서울에서.  Start with
+:func:`spans_in`.
 """
 
 import math
@@ -11,16 +12,16 @@ from itertools import pairwise
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
-from minibert.data.cells import Cells, value_in
+from minibert.data.cells import Cells, value_in, where_it_stands
 from minibert.data.columns import TEXTS, usual_name
 from minibert.data.labels import listed
-from minibert.data.rows import Unreadable
+from minibert.data.rows import Unreadable, checked_text
 
-SPANS = ("entities", "spans", "label", "labels")
+SPAN_LISTS = ("entities", "spans", "label", "labels")
 STARTS = ("start", "start_offset", "start_char", "begin")
 ENDS = ("end", "end_offset", "end_char")
 KINDS = ("label", "labels", "type", "tag", "entity_group", "entity", "category")
-CONTENTS = ("text", "word")  # what stands there, where a span says it
+CONTENTS = ("text", "word")  # the text of the entity, where a span repeats it
 
 
 class Span(NamedTuple):
@@ -33,43 +34,42 @@ class Span(NamedTuple):
 
 def has_spans(names: Sequence[str]) -> bool:
     """Whether columns of these names hold texts and spans."""
-    return usual_name(names, TEXTS) is not None and usual_name(names, SPANS) is not None
+    return usual_name(names, TEXTS) is not None and usual_name(names, SPAN_LISTS) is not None
 
 
 def spans_in(
     cells: Cells, name: str, text: str, names: Sequence[str] | None, known: Collection[str] | None
 ) -> tuple[list[Span], int]:
-    """The entities in a column, in the order of the text, and how many had spaces around them, which are left out.
+    """The entities in a column, in the order of the text, and how many had white space at an end, which is left out.
 
-    ``names``: of kinds that are numbers; ``known``: kinds that there may be.  Raises Unreadable for spans that are
-    none, outside of the text, empty, or over each other.
+    ``names``: of kinds that are numbers; ``known``: kinds that there may be.  Raises Unreadable for what is no span,
+    and for spans that are outside of the text, empty, or overlap.
     """
-    found = cells.get(name)
-    if isinstance(found, Mapping):  # {"start": [0], "end": [3], "label": ["PER"]}
-        found = rows_of(found, name)
-    if not isinstance(found, list | tuple):
+    value = cells.get(name)
+    if isinstance(value, Mapping):  # {"start": [0], "end": [3], "label": ["PER"]}
+        value = rows_of(value, name)
+    if not isinstance(value, list | tuple):
         value_in(cells, name)
-        raise Unreadable(f"has {shortened(found)} in {name!r}, expected a list of spans: start, end, label")
-    given = [span_of(one, name, text, names) for one in found]
-    if known is not None:
-        for span in given:
-            if span.kind not in known:
-                kinds = listed(sorted(known))
-                raise Unreadable(f"has an entity {shortened(span.kind)} in {name!r}; the training data has {kinds}")
-    spans = sorted(dict.fromkeys(trimmed(span, text) for span in given))
+        raise Unreadable(f"has {shortened(value)} in {name!r}, expected a list of spans: start, end, label")
+    untrimmed = [span_of(one, name, text, names) for one in value]
+    for span in untrimmed:
+        if known is not None and span.kind not in known:
+            kinds = listed(sorted(known))
+            raise Unreadable(f"has an entity {shortened(span.kind)} in {name!r}; the training data has {kinds}")
+    spans = sorted(dict.fromkeys(trimmed(span, text) for span in untrimmed))
     for before, after in pairwise(spans):
         if after.start < before.end:
             one, other = (f"{shortened(text[x.start : x.end])} ({x.kind}, {x.start}–{x.end})" for x in (before, after))
             raise Unreadable(f"has entities in {name!r} that overlap: {one} and {other}; a character has one label")
-    return spans, sum(trimmed(span, text) != span for span in given)
+    return spans, sum(trimmed(span, text) != span for span in untrimmed)
 
 
-def rows_of(found: Mapping[str, Any], name: str) -> list[Any]:
+def rows_of(columns: Mapping[str, Any], name: str) -> list[Any]:
     """The spans of an object of lists."""
-    lists = [value for value in found.values() if isinstance(value, list)]
-    if len(lists) != len(found) or len({len(one) for one in lists}) != 1:
-        raise Unreadable(f"has {shortened(dict(found))} in {name!r}, expected as many starts as ends and labels")
-    return [dict(zip(found, one, strict=True)) for one in zip(*lists, strict=True)]
+    lists = [value for value in columns.values() if isinstance(value, list)]
+    if len(lists) != len(columns) or len({len(one) for one in lists}) != 1:
+        raise Unreadable(f"has {shortened(dict(columns))} in {name!r}, expected as many starts as ends and labels")
+    return [dict(zip(columns, one, strict=True)) for one in zip(*lists, strict=True)]
 
 
 def span_of(one: Any, name: str, text: str, names: Sequence[str] | None) -> Span:
@@ -86,13 +86,11 @@ def span_of(one: Any, name: str, text: str, names: Sequence[str] | None) -> Span
     content = text[start:end]
     if not content.strip():
         raise Unreadable(f"has an entity from {start} to {end} in {name!r} that is empty ({shortened(content)})")
-    said = [one[key] for key in CONTENTS if isinstance(one.get(key), str)] if isinstance(one, Mapping) else []
-    if said and said[0].strip() != content.strip():
-        place = text.find(said[0])
-        hint = f"it stands at {place}" if place >= 0 else "it stands nowhere in the text"
-        there = shortened(content)
+    repeated = [one[key] for key in CONTENTS if isinstance(one.get(key), str)] if isinstance(one, Mapping) else []
+    if repeated and repeated[0].strip() != content.strip():
         raise Unreadable(
-            f"has the entity {shortened(said[0])} from {start} to {end}, where its text has {there}; {hint}"
+            f"has the entity {shortened(repeated[0])} from {start} to {end}, where its text has {shortened(content)}; "
+            f"{where_it_stands(repeated[0], text)}"
         )
     return Span(start, end, kind_in(parts[2], name, names))
 
@@ -118,7 +116,7 @@ def kind_in(part: Any, name: str, names: Sequence[str] | None) -> str:
         part = names[part]
     if not isinstance(part, str) or not part.strip():
         raise Unreadable(f"has the label {shortened(part)} in {name!r}, expected the kind of an entity, such as PER")
-    kind = str(value_in({name: part}, name)).strip()
+    kind = checked_text(part).strip()
     if kind[:2] in ("B-", "I-") or "\n" in kind:
         raise Unreadable(f"has the label {shortened(kind)} in {name!r}; a span has the kind alone, such as PER")
     return kind

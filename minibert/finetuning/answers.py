@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.data.questions import Answer, AnswerColumns, Question, open_questions, pair_in, read_questions
+from minibert.data.questions import Answer, Question, open_questions, pair_in, read_questions
 from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
@@ -142,9 +142,12 @@ class Answers(Task[Question, AnswerExamples]):
     longest_answer: int = 30  # pieces
     masks_padding: bool = True  # in the loss; False: as transformers has it
 
-    def columns(self) -> AnswerColumns:
+    def columns(self) -> dict[str, str | None]:
         """The names that the user gave."""
-        return AnswerColumns(self.question_column, self.context_column, self.answer_column, self.start_column)
+        return {
+            "question": self.question_column, "context": self.context_column, "answer": self.answer_column,
+            "start": self.start_column,
+        }  # fmt: skip
 
     def read(self, source: Source, config: BertConfig | None = None) -> list[Question]:
         """All questions of a file."""
@@ -215,7 +218,7 @@ class Answers(Task[Question, AnswerExamples]):
 
     def open(self, source: Source) -> tuple[RowFile, Make[tuple[str, str]]]:
         """A file with columns of questions and contexts."""
-        file, chosen = open_questions(source, self.columns(), answered=False)
+        file, chosen = open_questions(source, self.columns())
         return file, lambda number, line, cells: pair_in(cells, chosen)
 
     def is_item(self, item: Any) -> bool:

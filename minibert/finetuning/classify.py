@@ -23,7 +23,15 @@ import torch
 
 from minibert.config import MOST_LABELS, BertConfig
 from minibert.data.cells import Cells, value_in
-from minibert.data.labels import check_classes, label_in, listed, say_imbalance, say_joined, sorted_labels, split_labels
+from minibert.data.labels import (
+    check_classes,
+    label_in,
+    listed,
+    sorted_labels,
+    split_labels,
+    warn_of_imbalance,
+    warn_of_joined,
+)
 from minibert.data.rows import Unreadable
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
@@ -88,9 +96,9 @@ class Classify(TextTask):
         """Raise InputError when there is nothing to tell apart; say what may not be as it looks."""
         labels = [row.label for row in rows]
         check_classes(path, column, labels)
-        say_joined(path, column, labels)
+        warn_of_joined(path, column, labels)
         if self.class_weights is None:
-            say_imbalance(path, column, labels)
+            warn_of_imbalance(path, column, labels)
 
     def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
         """A name for each class."""

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.data.cells import text_in
-from minibert.data.columns import TEXTS, Column, choose_columns
+from minibert.data.columns import TEXT, choose_columns
 from minibert.data.labels import listed, sorted_labels
 from minibert.data.opening import open_rows
 from minibert.data.rows import Make, RowFile, TextLines
 from minibert.data.sentences import (
     BIO,
-    Choices,
     Sentence,
     entities_of,
     is_by_character,
@@ -116,11 +115,10 @@ class Entities(Task[Sentence, EntityExamples]):
     def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
         """All sentences of a file; of dev data with the ``config``, whose labels it must have."""
         known = None if config is None else label_names(config)
-        choices = Choices(
-            self.words_column, self.labels_column, self.label_names, known, self.skip_bad, self.column,
-            self.spans_column,
-        )  # fmt: skip
-        sentences = read_sentences(source, choices)
+        names = {
+            "words": self.words_column, "labels": self.labels_column, "text": self.column, "spans": self.spans_column,
+        }  # fmt: skip
+        sentences = read_sentences(source, names, label_names=self.label_names, known=known, skip_bad=self.skip_bad)
         if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
             raise InputError(f"{source}: every word has the label O; there is no entity to learn from.")
         if config is not None and is_by_character(sentences) != by_character(config):
@@ -175,7 +173,7 @@ class Entities(Task[Sentence, EntityExamples]):
         file = open_rows(source, (self.column,))
         name = "text"
         if not isinstance(file, TextLines):
-            name = choose_columns(file, {"text": Column("the texts", "--column", self.column, TEXTS)})["text"]
+            name = choose_columns(file, {"text": TEXT}, {"text": self.column})["text"]
         return file, lambda number, line, cells: text_in(cells, name)
 
     def is_item(self, item: Any) -> bool:

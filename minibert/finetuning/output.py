@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from minibert.data.cells import Cells, id_in
-from minibert.data.columns import Column, find_column
+from minibert.data.columns import ID, find_column
 from minibert.data.questions import Squad
 from minibert.data.rows import BadRow, JsonLines, Make, RowFile, Table, TextLines
 from minibert.errors import InputError
@@ -33,7 +33,7 @@ def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numb
     """``make`` with the number of the row, its id, and the columns that it makes no use of."""
     used = {"text"} if isinstance(file, TextLines) else set(file.selected or ("question", "context"))
     if id_column is not None:
-        id_column = find_column(file, Column("the ids", "--id-column", id_column, ()))
+        id_column = find_column(file, ID, id_column)
         used.add(id_column)
     if not (isinstance(file, Table) and not file.has_names):  # which reads by number, as far as is selected
         file.selected = None

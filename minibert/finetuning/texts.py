@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.data.cells import Cells, text_in
-from minibert.data.columns import TEXTS, Column, choose_columns
+from minibert.data.columns import TEXT, Column, choose_columns
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import Make, RowFile, TextLines
 from minibert.finetuning.examples import (
@@ -128,13 +128,11 @@ class TextTask(Task[LabelledText, TextExamples]):
         Where no column is named, a file with a sentence1 and a sentence2 is about pairs.
         """
         pairs = tuple(PAIRS.values()) if self.column is None else ()
-        columns = {
-            "text": Column("the texts", "--column", self.column, TEXTS),
-            "pair": Column("the second texts", "--pair-column", self.pair_column, pairs, optional=True),
-        }
+        columns = {"text": TEXT, "pair": Column("the second texts", "--pair-column", pairs, optional=True)}
         if labelled:
-            columns["label"] = Column("the labels", "--label-column", self.label_column, self.usual_labels)
-        chosen = choose_columns(file, columns)
+            columns["label"] = Column("the labels", "--label-column", self.usual_labels)
+        names = {"text": self.column, "pair": self.pair_column, "label": self.label_column}
+        chosen = choose_columns(file, columns, names)
         belongs = PAIRS.get(chosen["text"].casefold()) == chosen.get("pair", "").casefold()
         return {role: name for role, name in chosen.items() if role != "pair" or belongs or self.pair_column}
 
