@@ -1,8 +1,8 @@
-"""Answers: where in a text the answer to a question starts and ends (paper, section 4.2; Google's run_squad.py).
+"""Answers: the start and end in a context of the answer to a question (paper, section 4.2; Google's run_squad.py).
 
-[CLS] question [SEP] context [SEP].  A context longer than the row is read in overlapping windows; in those that do not
-hold the answer, it is [CLS].  The answer to a question is the likeliest span of all its windows: of the 20 best starts
-and ends, those that make a span of at most 30 pieces, by the sum of their two scores.
+A row is [CLS] question [SEP] context [SEP].  A context longer than the row is read in overlapping windows; the target
+of a window without the answer is [CLS].  The predicted answer is the best span of all windows, by the sum of its start
+and end scores, among the spans of at most 30 pieces between the 20 best starts and the 20 best ends.
 """
 
 import logging
@@ -41,13 +41,13 @@ from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
 logger = logging.getLogger("minibert.finetuning")
-LONGEST = 384  # tokens of a row, Google's
-UNANSWERED = "has_unanswerable"  # the config's own key: whether "no answer" is one
+LONGEST = 384  # tokens per row, as in Google's script
+UNANSWERED = "has_unanswerable"  # key of the config: whether the training data has questions without an answer
 
 
 @dataclass(frozen=True)
 class Window:
-    """A row, and what the tokens of its context are."""
+    """A row, and the places of its context's tokens."""
 
     row: TokenRow
     first: int  # position of the context's first token in the row
@@ -55,9 +55,9 @@ class Window:
 
 
 class AnswerPrediction(NamedTuple):
-    """The likeliest answer and where it stands: characters (code points) of the context.
+    """The likeliest answer and its place, counted in characters (code points) of the context.
 
-    Without text where the likeliest is that there is none; a model trained on answers alone always gives one.
+    The text is empty when "no answer" is likelier; a model trained only on questions with answers always gives one.
     """
 
     text: str
@@ -75,14 +75,14 @@ class Candidate(NamedTuple):
 
 
 class AnswerExamples(TaskExamples):
-    """Windows with the first and last position of the answer; and the questions, for scores."""
+    """Windows with the first and last position of the answer, and the questions, for scores."""
 
-    def __init__(self, questions: Sequence[Question], found: Sequence[Sequence[Window]], *arguments: Any) -> None:
-        super().__init__([window.row for one in found for window in one], *arguments)
-        self.questions, self.windows = questions, found
+    def __init__(self, questions: Sequence[Question], windows: Sequence[Sequence[Window]], *arguments: Any) -> None:
+        super().__init__([window.row for one in windows for window in one], *arguments)
+        self.questions, self.windows = questions, windows
         self.positions = [
             positions_of(window, question.answers[0] if question.answers else None)
-            for question, one in zip(questions, found, strict=True)
+            for question, one in zip(questions, windows, strict=True)
             for window in one
         ]
 
@@ -93,10 +93,10 @@ class AnswerExamples(TaskExamples):
 
 
 class AnswerObjective(Objective):
-    """Cross-entropy of start and end over the positions of the row; the loss is their mean.
+    """The mean of two cross-entropies, of start and end, over the positions of the row.
 
-    With ``masks_padding`` False padding is among these positions, as in transformers: then the loss of a row depends on
-    how long the other rows of its batch are, and parts of a batch do not add up to the whole.
+    With ``masks_padding`` False these include the padding, as in transformers: then the loss of a row depends on the
+    length of the other rows of its batch, and the micro-batches of a step do not add up to the whole.
     """
 
     def __init__(self, model: BertPreTrainedModel, masks_padding: bool = True) -> None:
@@ -104,27 +104,27 @@ class AnswerObjective(Objective):
         self.masks_padding = masks_padding
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """As many terms as windows."""
+        """The number of windows."""
         return {"start": len(batch["start_positions"]), "end": len(batch["end_positions"])}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The sums over the batch, each halved, so that they add up to the mean of the two."""
+        """The sums over the batch, each halved, so that together they are the mean of the two."""
         output = self.model(**{name: batch[name] for name in INPUTS})
-        start, end = (self.seen(scores, batch["attention_mask"]) for scores in (output.start_logits, output.end_logits))
+        start, end = (self.masked(x, batch["attention_mask"]) for x in (output.start_logits, output.end_logits))
         return {
             "start": F.cross_entropy(start, batch["start_positions"], reduction="sum") / 2,
             "end": F.cross_entropy(end, batch["end_positions"], reduction="sum") / 2,
         }
 
-    def seen(self, scores: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, T) scores, without a chance for padding."""
-        scores = at_least_float32(scores)
-        return scores.masked_fill(attention_mask == 0, -math.inf) if self.masks_padding else scores
+    def masked(self, logits: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, T) logits, with -inf at padding."""
+        logits = at_least_float32(logits)
+        return logits.masked_fill(attention_mask == 0, -math.inf) if self.masks_padding else logits
 
 
 @dataclass(frozen=True)
 class Answers(Task[Question, AnswerExamples]):
-    """Questions whose answers stand in a text."""
+    """Questions whose answers stand in a context."""
 
     name: ClassVar[str] = "answers"
     main_score: ClassVar[str] = "f1"
@@ -138,9 +138,9 @@ class Answers(Task[Question, AnswerExamples]):
     answer_column: str | None = None
     start_column: str | None = None
     stride: int = 128  # tokens that two windows of a context share
-    best: int = 20  # starts, and ends, that are looked at
+    best: int = 20  # how many starts and ends are candidates
     longest_answer: int = 30  # pieces
-    masks_padding: bool = True  # in the loss; False: as transformers has it
+    masks_padding: bool = True  # in the loss; False: as in transformers
 
     def columns(self) -> dict[str, str | None]:
         """The names that the user gave."""
@@ -150,14 +150,12 @@ class Answers(Task[Question, AnswerExamples]):
         }  # fmt: skip
 
     def read(self, source: Source, config: BertConfig | None = None) -> list[Question]:
-        """All questions of a file."""
         rows = read_questions(source, self.columns(), self.skip_bad)
         if config is None and not any(row.answers for row in rows):
             raise InputError(f"{source}: no question has an answer; there is nothing to learn.")
         return rows
 
     def settings(self, rows: Sequence[Question]) -> dict[str, Any]:
-        """Whether there are questions without an answer."""
         names = label_settings(["start", "end"])
         return {**names, "problem_type": None, UNANSWERED: any(not row.answers for row in rows)}
 
@@ -169,80 +167,74 @@ class Answers(Task[Question, AnswerExamples]):
         batch_size: int = 32,
         seed: int = 0,
     ) -> AnswerExamples:
-        """The windows of all questions."""
-        found, cut = self.all_windows([(row.question, row.context) for row in rows], tokenizer, config)
+        windows, cut = self.all_windows([(row.question, row.context) for row in rows], tokenizer, config)
         if cut:
             logger.warning("%d of %d questions take more than half of a row, and are cut at the end.", cut, len(rows))
-        return AnswerExamples(rows, found, tokenizer.pad_token_id or 0, batch_size, seed)
+        return AnswerExamples(rows, windows, tokenizer.pad_token_id or 0, batch_size, seed)
 
     def all_windows(
         self, pairs: Sequence[tuple[str, str]], tokenizer: BertTokenizer, config: BertConfig
     ) -> tuple[list[list[Window]], int]:
-        """The windows of each question and context, and how many questions had to be cut."""
+        """The windows of each question and context, and how many questions were cut."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length, self.usual_length)
-        found, cut = [], 0
-        remembered: dict[str, TokenizedText] = {}  # SQuAD asks several questions of a text
+        windows, cut = [], 0
+        last: dict[str, TokenizedText] = {}  # SQuAD asks several questions in a row about one context
         most = (longest - special_count(is_pair=True)) // 2
-        for question, context in progress(pairs, "tokenizing", " questions"):
-            asked = tokenizer.tokens_with_offsets(question).ids
-            cut += len(asked) > most
-            if context not in remembered:
-                remembered = {context: tokenizer.tokens_with_offsets(context)}
-            found.append(self.windows_of(tokenizer, asked[:most], remembered[context], longest))
-        return found, cut
+        for text, context in progress(pairs, "tokenizing", " questions"):
+            question = tokenizer.tokens_with_offsets(text).ids
+            cut += len(question) > most
+            if context not in last:
+                last = {context: tokenizer.tokens_with_offsets(context)}
+            windows.append(self.windows_of(tokenizer, question[:most], last[context], longest))
+        return windows, cut
 
     def windows_of(
-        self, tokenizer: BertTokenizer, asked: list[int], context: TokenizedText, longest: int
+        self, tokenizer: BertTokenizer, question: list[int], context: TokenizedText, longest: int
     ) -> list[Window]:
         """The windows of one question and context."""
-        room = longest - special_count(is_pair=True) - len(asked)
-        rows, view = window_rows(tokenizer.frame, context.ids, longest, min(self.stride, room // 2), before=asked)
+        room = longest - special_count(is_pair=True) - len(question)
+        rows, view = window_rows(tokenizer.frame, context.ids, longest, min(self.stride, room // 2), before=question)
         return [
             Window(row, row.second, context.offsets[start:end]) for row, (start, end) in zip(rows, view, strict=True)
         ]
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
-        """The mean of two cross-entropies."""
         return AnswerObjective(model, self.masks_padding)
 
     def evaluate(self, model: BertPreTrainedModel, examples: AnswerExamples) -> dict[str, float]:
-        """F1 and exact match, as SQuAD, KorQuAD or MLQA count them: by the languages of the texts."""
+        """F1 and exact match as in SQuAD, KorQuAD or MLQA, depending on the languages of the contexts."""
         contexts = [question.context for question in examples.questions]
-        found = self.answer_all(model, contexts, examples.windows, examples.pad_id, "evaluating")
+        predicted = self.answer_all(model, contexts, examples.windows, examples.pad_id, "evaluating")
         gold = [[answer.text for answer in question.answers] for question in examples.questions]
-        return answer_scores(gold, [answer.text for answer in found], contexts)
+        return answer_scores(gold, [answer.text for answer in predicted], contexts)
 
     def metric(self, examples: AnswerExamples) -> str:
-        """F1 by word or by character."""
         return answer_metric([question.context for question in examples.questions])
 
     def open(self, source: Source) -> tuple[RowFile, Make[tuple[str, str]]]:
-        """A file with columns of questions and contexts."""
-        file, chosen = open_questions(source, self.columns())
-        return file, lambda number, line, cells: pair_in(cells, chosen)
+        file, columns = open_questions(source, self.columns())
+        return file, lambda number, line, cells: pair_in(cells, columns)
 
     def is_item(self, item: Any) -> bool:
-        """Whether ``item`` is a question and a context."""
         return is_pair(item)
 
     def predict(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[tuple[str, str]]
     ) -> Predictions:
-        """The answer to each (question, context)."""
-        found, cut = self.all_windows(items, tokenizer, model.config)
+        windows, cut = self.all_windows(items, tokenizer, model.config)
         contexts = [context for _, context in items]
-        return self.answer_all(model, contexts, found, tokenizer.pad_token_id or 0), cut
+        return self.answer_all(model, contexts, windows, tokenizer.pad_token_id or 0), cut
 
     def answer_all(
         self,
         model: BertPreTrainedModel,
         contexts: Sequence[str],
-        found: Sequence[Sequence[Window]],
+        windows: Sequence[Sequence[Window]],
         pad_id: int,
         name: str | None = None,
     ) -> list[AnswerPrediction]:
-        """The best answer of each question's windows."""
-        flat = [window for one in found for window in one]
+        """The best answer in each question's windows."""
+        flat = [window for one in windows for window in one]
         of_row = {id(window.row): window for window in flat}
 
         def read(output: Any, rows: list[TokenRow]) -> list[tuple[list[Candidate], float]]:
@@ -256,11 +248,11 @@ class Answers(Task[Question, AnswerExamples]):
         may_be_none = bool(getattr(model.config, UNANSWERED, False))
         return [
             best_answer(context, [next(results) for _ in one], self.best, may_be_none)
-            for context, one in zip(contexts, found, strict=True)
+            for context, one in zip(contexts, windows, strict=True)
         ]
 
     def candidates(self, window: Window, start: Tensor, end: Tensor) -> list[Candidate]:
-        """The best spans of a window; ``start`` and ``end``: (T,) scores of its positions."""
+        """The best spans of a window; ``start`` and ``end``: (T,) logits of its positions."""
         size = len(window.offsets)
         most = min(self.best, size)
         if not size:
@@ -270,33 +262,31 @@ class Answers(Task[Question, AnswerExamples]):
         lengths = ends.indices[None] - starts.indices[:, None] + 1  # (starts, ends)
         scores = starts.values[:, None] + ends.values[None]
         scores = scores.masked_fill((lengths < 1) | (lengths > self.longest_answer), -math.inf).flatten()
-        found = scores.topk(min(self.best, len(scores)))
+        best = scores.topk(min(self.best, len(scores)))
         return [
             Candidate(
                 score,
                 window.offsets[int(starts.indices[place // most])][0],
                 window.offsets[int(ends.indices[place % most])][1],
             )
-            for score, place in zip(found.values.tolist(), found.indices.tolist(), strict=True)
+            for score, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             if score > -math.inf
         ]
 
     def record(self, item: tuple[str, str], prediction: AnswerPrediction) -> dict[str, Any]:
-        """The question with its answer."""
-        found = prediction._asdict()
-        return {"question": item[0], "answer": found.pop("text"), **found}
+        text, *place = prediction
+        return dict(zip(self.fields(item), (item[0], text, *place), strict=True))
 
     def fields(self, item: tuple[str, str]) -> tuple[str, ...]:
-        """Question and answer."""
         return ("question", "answer", "start", "end", "probability")
 
     def keep_head(self, source: str, config: BertConfig, settings: dict[str, Any]) -> dict[str, Any]:
-        """Every head for answers is the same, whatever its two scores are called."""
+        """Every head for answers fits, whatever its two labels are called."""
         return settings
 
 
 def positions_of(window: Window, answer: Answer | None) -> tuple[int, int]:
-    """The positions of the answer's first and last piece in the row; (0, 0), [CLS], when it is not whole in there.
+    """The positions of the answer's first and last piece in the row; those of [CLS], (0, 0), unless all of it is there.
 
     As in transformers' run_qa.py: the last piece that starts no later than the answer, the first that ends no earlier.
     """
@@ -312,17 +302,17 @@ def positions_of(window: Window, answer: Answer | None) -> tuple[int, int]:
 
 
 def best_answer(
-    context: str, found: Sequence[tuple[list[Candidate], float]], most: int, may_be_none: bool
+    context: str, windows: Sequence[tuple[list[Candidate], float]], most: int, may_be_none: bool
 ) -> AnswerPrediction:
-    """The likeliest of the candidates of all windows; ``found``: those of each, and its score for no answer.
+    """The likeliest candidate of all windows; ``windows``: the candidates of each, and its score for "no answer".
 
-    That there is none is said when every window says so more than the best span says otherwise (SQuAD 2.0).
+    There is no answer when this score is, in every window, above that of the best candidate (SQuAD 2.0).
     """
-    candidates = sorted((one for some, _ in found for one in some), key=lambda one: -one.score)[:most]
-    nothing = min((none for _, none in found), default=0.0)
-    scores = [one.score for one in candidates] + ([nothing] if may_be_none or not candidates else [])
+    candidates = sorted((one for some, _ in windows for one in some), key=lambda one: -one.score)[:most]
+    no_answer = min((score for _, score in windows), default=0.0)
+    scores = [one.score for one in candidates] + ([no_answer] if may_be_none or not candidates else [])
     chances = torch.tensor(scores).softmax(dim=0).tolist()
-    if not candidates or (may_be_none and nothing > candidates[0].score):
+    if not candidates or (may_be_none and no_answer > candidates[0].score):
         return AnswerPrediction("", 0, 0, chances[-1])
     best = candidates[0]
     return AnswerPrediction(context[best.start : best.end], best.start, best.end, chances[0])

@@ -1,9 +1,9 @@
-"""What sentence-transformers does to the scores of a classification head, and to the texts before it: a cross-encoder.
+"""Cross-encoders: how sentence-transformers prepares the texts and activates the logits of a classification head.
 
-Its ``CrossEncoder`` passes the logits through an activation whose name stands in one of three places: in
+Its ``CrossEncoder`` passes the logits through an activation that is named in one of three places: in
 ``config_sentence_transformers.json`` (release 5.2 and later), in config.json as ``sentence_transformers.activation_fn``
-(4.0 and later), or there as ``sbert_ce_default_activation_function``.  Where none names it, one label is squashed by a
-sigmoid and several stay as they are.  Nothing that a file names is imported: activations.py has the table.
+(4.0 and later), or there as ``sbert_ce_default_activation_function``.  Where none names it, one label gets a sigmoid,
+and several labels none.  Nothing that a file names is imported: activations.py has the table.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from minibert.files import read_json
 from minibert.schema import FLAG, NAME, SIZE, TEXT, Kind, check_settings, object_of, optional, shown
 from minibert.source import Checkpoint
 
-PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities already
+PROBABILITIES = ("Sigmoid", "Softmax")  # activations whose values are probabilities
 NEW, OLD = "sentence_transformers", "sbert_ce_default_activation_function"  # keys of config.json
 MODEL_TYPE = "CrossEncoder"
 SETTINGS: dict[str, Kind] = {  # config_sentence_transformers.json
@@ -38,18 +38,18 @@ class CrossEncoder(NamedTuple):
     """How sentence-transformers reads a checkpoint with a classification head."""
 
     activation: str  # a name of ACTIVATIONS
-    prompt: str | None = None  # goes before the text, of a pair before the first
-    max_length: int | None = None  # tokens of a row, where the folder says it outside of its tokenizer
+    prompt: str | None = None  # put before the text, of a pair before the first
+    max_length: int | None = None  # tokens per row, where it is set outside of the tokenizer
     lower_case: bool = False  # whether texts are lower-cased, whatever the tokenizer does
 
     def choices(self) -> dict[str, Any]:
-        """The fields of a task that say so."""
-        found = {"activation": self.activation, "prompt": self.prompt, "max_length": self.max_length}
-        return {name: value for name, value in found.items() if value is not None}
+        """The same as fields of a task."""
+        fields = {"activation": self.activation, "prompt": self.prompt, "max_length": self.max_length}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 def activation_settings(name: str) -> dict[str, Any]:
-    """The fields of a config.json that tell sentence-transformers the activation, releases before 4.0 too."""
+    """The fields of a config.json that name the activation for sentence-transformers, also before release 4.0."""
     return {NEW: {"activation_fn": path_of(name)}, OLD: path_of(name)}
 
 
@@ -59,10 +59,10 @@ def without_activation(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def activation_in(config: BertConfig) -> str | None:
-    """The activation that a config asks for; None where it is no cross-encoder's, or is a cross-encoder's in no way.
+    """The activation that a config names or implies; None where the config is not a cross-encoder's.
 
-    One label and no word on what it is for is read as sentence-transformers and transformers' pipeline read it: a
-    sigmoid.  Where ``problem_type`` says regression, and no activation is named, the number is the logit.
+    For one label without a ``problem_type`` it is a sigmoid, as in sentence-transformers and transformers' pipeline.
+    For regression without a named activation it is None: the number is the logit.
     """
     new, old = getattr(config, NEW, None), getattr(config, OLD, None)
     check_settings({NEW: new}, {NEW: optional(Kind(lambda x: isinstance(x, dict), "an object"))}, "config.json")
@@ -80,12 +80,12 @@ def activation_in(config: BertConfig) -> str | None:
 
 
 def usual_activation(config: BertConfig) -> str:
-    """That of sentence-transformers where a checkpoint names none."""
+    """The activation that sentence-transformers uses where a checkpoint names none."""
     return "Sigmoid" if config.num_labels == 1 else "Identity"
 
 
 def activation_named(path: str, origin: str) -> str:
-    """The name in ACTIVATIONS that the path of a class means; CheckpointError for one that is not there."""
+    """The name in ACTIVATIONS for the path of a class; CheckpointError for a class that is not there."""
     name = name_in(path)
     if name is None:
         raise CheckpointError(
@@ -96,7 +96,7 @@ def activation_named(path: str, origin: str) -> str:
 
 
 def activate(name: str, logits: Tensor) -> Tensor:
-    """(texts, labels) scores of (texts, labels) logits; InputError for a name that is none."""
+    """Scores of logits, both (texts, labels); InputError for an unknown activation."""
     if name not in ACTIVATIONS:
         raise InputError(f"activation is {name!r}; expected one of {', '.join(ACTIVATIONS)}.")
     scores: Tensor = ACTIVATIONS[name]()(logits)
@@ -104,9 +104,9 @@ def activate(name: str, logits: Tensor) -> Tensor:
 
 
 def read_cross_encoder(checkpoint: Checkpoint, config: BertConfig) -> CrossEncoder | None:
-    """What sentence-transformers' own files in a folder say of its scores; None for a folder without such files.
+    """The settings in sentence-transformers' own files of a checkpoint; None for a checkpoint without such files.
 
-    Raises CheckpointError for steps and settings that are not here: other scores would come out.
+    Raises CheckpointError for steps and settings that are not implemented: the scores would be others.
     """
     listing = checkpoint.at("modules.json")
     path = None if listing is None else checkpoint.at("config_sentence_transformers.json")
@@ -138,7 +138,7 @@ def read_cross_encoder(checkpoint: Checkpoint, config: BertConfig) -> CrossEncod
 
 
 def read_transformer(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The settings in ``sentence_bert_config.json``; CheckpointError for one that minibert does not have."""
+    """The settings in ``sentence_bert_config.json``; CheckpointError for one that is not implemented."""
     path = checkpoint.find("sentence_bert_config.json")
     if path is None:
         return {}

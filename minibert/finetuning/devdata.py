@@ -1,6 +1,6 @@
-"""Dev rows that the training data has, too: scores on them say how well they were learned by heart.
+"""Dev rows that are in the training data too: scores on them measure memory, not what the model does on new texts.
 
-What counts is what the model reads (the text, the pair, the words, the question with its context), not the label.
+Rows are compared by what the model reads (the text, the pair, the words, the question with its context), not by label.
 Start with :func:`warn_of_overlap`.
 """
 
@@ -15,7 +15,7 @@ from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
 
 logger = logging.getLogger("minibert.finetuning")
-READ = ("text", "words", "question", "context")  # the fields of rows that a model reads
+READ_FIELDS = ("text", "words", "question", "context")  # the fields of rows that a model reads
 
 
 def check_dev_file(train_file: Source, dev_file: Source) -> None:
@@ -33,20 +33,20 @@ def check_dev_file(train_file: Source, dev_file: Source) -> None:
 
 
 def warn_of_overlap(rows: Sequence[Any], dev_rows: Sequence[Any]) -> None:
-    """Say how many dev rows are among the training rows."""
+    """Warn when dev rows are among the training rows."""
     known = set(map(read_of, rows))
-    found = sum(read_of(row) in known for row in dev_rows)
-    if found:
+    count = sum(read_of(row) in known for row in dev_rows)
+    if count:
         logger.warning(
             "%s of %s dev rows are in the training data, too; scores on them are too good.",
-            f"{found:,}", f"{len(dev_rows):,}",
+            f"{count:,}", f"{len(dev_rows):,}",
         )  # fmt: skip
 
 
 def read_of(row: Any) -> tuple[str, ...]:
-    """What a model reads of a row, whatever its white space."""
+    """What a model reads of a row, without its white space."""
     parts: list[str] = []
-    for name in READ:
+    for name in READ_FIELDS:
         value = getattr(row, name, ())
         parts += map(letters_of, (value,) if isinstance(value, str) else value)
     return tuple(parts)

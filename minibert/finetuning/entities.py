@@ -1,6 +1,6 @@
 """Entities: a label for every word, learned at its first piece, scored as whole entities (paper, section 5.3).
 
-What is read is in ``sentences.py``, where the words are among the pieces in ``placing.py``.
+``minibert/data/sentences.py`` reads the data; ``placing.py`` finds the words among the pieces.
 """
 
 import logging
@@ -27,7 +27,6 @@ from minibert.data.sentences import (
 )
 from minibert.errors import InputError
 from minibert.finetuning.examples import (
-    IGNORED,
     INPUTS,
     TaskExamples,
     at_least_float32,
@@ -40,6 +39,7 @@ from minibert.finetuning.placing import Placed, Placer, labels_of
 from minibert.finetuning.scores import entity_scores
 from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForTokenClassification
+from minibert.losses import IGNORE_INDEX
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
@@ -53,17 +53,17 @@ UNITS = "label_units"  # the config's own key: "characters" where the training d
 
 
 class Entity(NamedTuple):
-    """An entity, and where it stands: ``start`` and ``end`` count characters (code points) of the text."""
+    """An entity with its place: ``start`` and ``end`` count characters (code points) of the text."""
 
     label: str
     text: str
     start: int
     end: int
-    probability: float  # the mean of its words'
+    probability: float  # the mean over its words
 
 
 class EntityExamples(TaskExamples):
-    """Rows with a label for the first piece of each word; and the sentences, for scores."""
+    """Rows with a label for the first piece of each word, and the sentences, for scores."""
 
     def __init__(
         self, sentences: Sequence[Sentence], placed: Sequence[Placed], label2id: dict[str, int], *arguments: Any
@@ -77,21 +77,21 @@ class EntityExamples(TaskExamples):
         ]
 
     def targets(self, numbers: Sequence[int], T: int) -> Batch:
-        """``labels`` (B, T) int64, -100 where no word begins."""
-        return {"labels": padded([self.labels[number] for number in numbers], IGNORED)}
+        """``labels``: (B, T) int64, IGNORE_INDEX where no word begins."""
+        return {"labels": padded([self.labels[number] for number in numbers], IGNORE_INDEX)}
 
 
 class EntityObjective(Objective):
-    """Cross-entropy: a term a word."""
+    """Cross-entropy, with one term per word."""
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """As many terms as words."""
-        return {"label": int((batch["labels"] != IGNORED).sum())}
+        """The number of words."""
+        return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over the words of the batch."""
         logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, T, labels)
-        loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum")
+        loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum")
         return {"label": loss}
 
 
@@ -113,7 +113,6 @@ class Entities(Task[Sentence, EntityExamples]):
     spans_column: str | None = None  # of lists of spans in .jsonl and .parquet: start, end, label
 
     def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
-        """All sentences of a file; of dev data with the ``config``, whose labels it must have."""
         known = None if config is None else label_names(config)
         names = {
             "words": self.words_column, "labels": self.labels_column, "text": self.column, "spans": self.spans_column,
@@ -122,12 +121,12 @@ class Entities(Task[Sentence, EntityExamples]):
         if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
             raise InputError(f"{source}: every word has the label O; there is no entity to learn from.")
         if config is not None and is_by_character(sentences) != by_character(config):
-            found, expected = ("characters", "words") if is_by_character(sentences) else ("words", "characters")
-            raise InputError(f"{source} labels {found}, and the training data {expected}; they must be alike.")
+            units, expected = ("characters", "words") if is_by_character(sentences) else ("words", "characters")
+            raise InputError(f"{source} labels {units}, and the training data {expected}; they must be alike.")
         return sentences
 
     def settings(self, rows: Sequence[Sentence]) -> dict[str, Any]:
-        """A name for each label, and what is labelled."""
+        """The labels, and whether words or characters have them."""
         labels = {label for sentence in rows for label in sentence.labels}
         if any(
             sentence.by_character for sentence in rows
@@ -141,7 +140,7 @@ class Entities(Task[Sentence, EntityExamples]):
         }
 
     def placer(self, tokenizer: BertTokenizer, config: BertConfig) -> Placer:
-        """How sentences become rows."""
+        """What turns sentences into rows."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
         return Placer(tokenizer, longest, self.stride, by_character(config))
 
@@ -153,14 +152,12 @@ class Entities(Task[Sentence, EntityExamples]):
         batch_size: int = 32,
         seed: int = 0,
     ) -> EntityExamples:
-        """The sentences as token rows with labels."""
         placer = self.placer(tokenizer, config)
         placed = [placer.sentence(sentence.words) for sentence in progress(rows, "tokenizing", " sentences")]
-        say_what_is_special(rows, placed, placer)
+        warn_of_losses(rows, placed, placer)
         return EntityExamples(rows, placed, label_numbers(config), tokenizer.pad_token_id or 0, batch_size, seed)
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
-        """Cross-entropy."""
         return EntityObjective(model)
 
     def evaluate(self, model: BertPreTrainedModel, examples: EntityExamples) -> dict[str, float]:
@@ -169,7 +166,7 @@ class Entities(Task[Sentence, EntityExamples]):
         return entity_scores([sentence.labels for sentence in examples.sentences], labels)
 
     def open(self, source: Source) -> tuple[RowFile, Make[str]]:
-        """A file with a column of texts; or a .txt, a text a line."""
+        """A file with a column of texts; or a .txt with a text per line."""
         file = open_rows(source, (self.column,))
         name = "text"
         if not isinstance(file, TextLines):
@@ -177,13 +174,12 @@ class Entities(Task[Sentence, EntityExamples]):
         return file, lambda number, line, cells: text_in(cells, name)
 
     def is_item(self, item: Any) -> bool:
-        """Whether ``item`` is a text or a list of words."""
         return isinstance(item, str) or (isinstance(item, list) and all(isinstance(word, str) for word in item))
 
     def predict(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[str | Sequence[str]]
     ) -> Predictions:
-        """The entities of each text; of a list of words, in the text that they make with a space between."""
+        """The entities of each text; those of a list of words, in the words joined by spaces."""
         placer = self.placer(tokenizer, model.config)
         placed, spans, texts = [], [], []
         for item in items:
@@ -196,21 +192,19 @@ class Entities(Task[Sentence, EntityExamples]):
             placed.append(one)
             spans.append(where)
             texts.append(text)
-        found = label_all(model, placed, tokenizer.pad_token_id or 0)
+        labelled = label_all(model, placed, tokenizer.pad_token_id or 0)
         if not hasattr(model.config, UNITS):  # trained elsewhere, perhaps on IOB1, where most entities begin with I-X
-            found = [(with_beginnings(labels), chances) for labels, chances in found]
-        return [entities_in(*one) for one in zip(texts, spans, found, strict=True)], 0
+            labelled = [(with_beginnings(labels), chances) for labels, chances in labelled]
+        return [entities_in(*one) for one in zip(texts, spans, labelled, strict=True)], 0
 
     def record(self, item: Any, prediction: list[Entity]) -> dict[str, Any]:
-        """The text with its entities."""
         return {"text": item, "entities": [entity._asdict() for entity in prediction]}
 
     def lines(self, item: Any, prediction: list[Entity]) -> list[dict[str, Any]]:
-        """A line an entity."""
+        """One line per entity."""
         return [entity._asdict() for entity in prediction]
 
     def fields(self, item: Any) -> tuple[str, ...]:
-        """Those of an entity."""
         return Entity._fields
 
 
@@ -220,7 +214,7 @@ def by_character(config: BertConfig) -> bool:
 
 
 def check_bio(config: BertConfig) -> None:
-    """Raise InputError for a model whose labels are no entities'."""
+    """Raise InputError for a model whose labels are not those of entities."""
     names = label_names(config)
     odd = [label for label in names if not BIO.fullmatch(label)]
     if odd:
@@ -231,16 +225,16 @@ def check_bio(config: BertConfig) -> None:
 
 
 def labels_of_rows(placed: Placed, labels: Sequence[int]) -> list[list[int]]:
-    """The labels of each row's tokens, -100 where no word begins."""
-    rows = [[IGNORED] * len(row.ids) for row in placed.rows]
+    """The labels of each row's tokens, IGNORE_INDEX where no word begins."""
+    rows = [[IGNORE_INDEX] * len(row.ids) for row in placed.rows]
     for place, is_first, label in zip(placed.places, placed.first, labels, strict=True):
         if place is not None and is_first:
             rows[place[0]][place[1]] = label
     return rows
 
 
-def say_what_is_special(sentences: Sequence[Sentence], placed: Sequence[Placed], placer: Placer) -> None:
-    """Say what is read in windows, what the tokenizer does not read, and which entities no model could find with it."""
+def warn_of_losses(sentences: Sequence[Sentence], placed: Sequence[Placed], placer: Placer) -> None:
+    """Warn of sentences read in windows, of words without a token, and of entities that end inside a token."""
     long = sum(len(one.rows) > 1 for one in placed)
     if long:
         logger.warning(
@@ -268,7 +262,7 @@ def say_what_is_special(sentences: Sequence[Sentence], placed: Sequence[Placed],
 
 
 def entities_lost(sentence: Sentence, placed: Placed) -> int:
-    """How many entities would be missed if every piece had the label it is to have."""
+    """How many entities would be missed even if every piece had its right label."""
     right = {
         place: label
         for place, is_first, label in zip(placed.places, placed.first, sentence.labels, strict=True)
@@ -281,7 +275,7 @@ def entities_lost(sentence: Sentence, placed: Placed) -> int:
 def label_all(
     model: BertPreTrainedModel, placed: Sequence[Placed], pad_id: int, name: str | None = None
 ) -> list[tuple[list[str], list[float | None]]]:
-    """For each sentence the labels of its units, and their probabilities where they have a piece of their own."""
+    """For each sentence the labels of its units, and the probabilities of those with a piece of their own."""
     names = label_names(model.config)
 
     def read(output: Any, rows: list[TokenRow]) -> list[list[tuple[str, float]]]:
@@ -292,15 +286,13 @@ def label_all(
             for labels, chances, row in pairs
         ]
 
-    found = run_rows(model, [row for one in placed for row in one.rows], pad_id, read, name)
+    per_row = iter(run_rows(model, [row for one in placed for row in one.rows], pad_id, read, name))
     result = []
-    start = 0
     for one in placed:
-        mine = found[start : start + len(one.rows)]
-        start += len(one.rows)
-        labels = labels_of(one, lambda row, position, mine=mine: mine[row][position][0])  # type: ignore[misc]
+        pieces = [next(per_row) for _ in one.rows]
+        labels = labels_of(one, lambda row, position, pieces=pieces: pieces[row][position][0])  # type: ignore[misc]
         chances = [
-            mine[place[0]][place[1]][1] if place is not None and is_first else None
+            pieces[place[0]][place[1]][1] if place is not None and is_first else None
             for place, is_first in zip(one.places, one.first, strict=True)
         ]
         result.append((labels, chances))
@@ -308,10 +300,10 @@ def label_all(
 
 
 def entities_in(
-    text: str, spans: Sequence[tuple[int, int]], found: tuple[list[str], list[float | None]]
+    text: str, spans: Sequence[tuple[int, int]], labelled: tuple[list[str], list[float | None]]
 ) -> list[Entity]:
-    """The entities that the labels of the units ``spans`` mean."""
-    labels, chances = found
+    """The entities of a text whose units, at ``spans``, have these labels and probabilities."""
+    labels, chances = labelled
     entities = []
     for kind, first, last in entities_of(labels):
         start, end = spans[first][0], spans[last - 1][1]
@@ -321,7 +313,7 @@ def entities_in(
 
 
 def spans_of(words: Sequence[str], gap: int) -> list[tuple[int, int]]:
-    """Where words are in the text that they make with ``gap`` spaces between."""
+    """The places of words in the text that joins them with ``gap`` spaces."""
     spans = []
     start = 0
     for word in words:

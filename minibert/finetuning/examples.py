@@ -1,8 +1,8 @@
-"""What fine-tuning learns from: rows of token ids, padded to the longest of a batch, and what stands beside them.
+"""Training examples: rows of token ids with their targets, padded to the longest row of a batch.
 
-A batch has the names that the heads' ``forward`` has (``input_ids``, ``labels``, ``start_positions`` …), here and in
-transformers: ``model(**batch)`` gives the mean loss.  Start with :class:`TaskExamples`; :func:`run_rows` runs a model
-over rows for scores and predictions.
+The keys of a batch are arguments of the heads' ``forward`` (``input_ids``, ``labels``, ``start_positions`` …), here and
+in transformers: ``model(**batch)`` gives the mean loss.  Start with :class:`TaskExamples`; :func:`run_rows` runs a
+model over rows for scores and predictions.
 """
 
 from abc import ABC, abstractmethod
@@ -21,15 +21,14 @@ from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch, example_steps, generator, padded_batches
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 Item = TypeVar("Item")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-IGNORED = -100  # the label of tokens that do not count: torch's cross-entropy leaves them out
-TOKENS_TOGETHER = 4096  # of a batch without gradients; on an accelerator eight times as many
+TOKENS_PER_BATCH = 4096  # without gradients; on an accelerator eight times as many
 
 
 class TaskExamples(ABC):
-    """Examples as the loop wants them: shuffled each epoch, ``batch_size`` of them a step."""
+    """The examples of a training run: shuffled each epoch, ``batch_size`` of them per step."""
 
     def __init__(self, rows: Sequence[TokenRow], pad_id: int, batch_size: int = 32, seed: int = 0) -> None:
         self.rows, self.pad_id, self.batch_size, self.seed = rows, pad_id, batch_size, seed
@@ -39,21 +38,21 @@ class TaskExamples(ABC):
         return len(self.rows)
 
     def steps(self, epoch: int) -> list[list[int]]:
-        """The epoch's steps, each the numbers of its examples."""
+        """The steps of an epoch, each the numbers of its examples."""
         return example_steps(len(self.rows), self.batch_size, generator(self.seed, epoch))
 
     def collate(self, numbers: Sequence[int], epoch: int = 0) -> Batch:
-        """The inputs (B, T) of these examples, padded to the longest of them, with the labels of the task."""
+        """The inputs of these examples, (B, T) int64, padded to the longest, with the targets of the task."""
         batch = collate([self.rows[number] for number in numbers], self.pad_id)
         return {**batch, **self.targets(numbers, batch["input_ids"].shape[1])}
 
     @abstractmethod
     def targets(self, numbers: Sequence[int], T: int) -> Batch:
-        """The labels of these examples, in a batch that is ``T`` tokens wide."""
+        """The targets of these examples by their names, in a batch that is ``T`` tokens wide."""
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Scores as losses and probabilities want them: bfloat16 would round them to three digits."""
+    """Logits in the precision for losses and probabilities: bfloat16 would round them to three digits."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -61,39 +60,39 @@ def run_rows(
     model: BertPreTrainedModel,
     rows: Sequence[TokenRow],
     pad_id: int,
-    read: Callable[[Any, list[TokenRow]], Sequence[Found]],
+    read: Callable[[Any, list[TokenRow]], Sequence[Value]],
     name: str | None = None,
-) -> list[Found]:
-    """What ``read`` finds for each row in the outputs of its batch; in the order of ``rows``.
+) -> list[Value]:
+    """One value per row, in the order of ``rows``: ``read(output, rows)`` of each batch, joined.
 
-    Rows of like length run together, so there is next to no padding.  The model is in eval mode meanwhile.  ``name``:
-    of a progress bar, if there is to be one.
+    Rows of similar length form a batch, so there is little padding.  The model is in eval mode meanwhile.  ``name``: of
+    a progress bar; None: no bar.
     """
     lengths = [len(row) for row in rows]
     order = sorted(range(len(rows)), key=lengths.__getitem__)
-    together = TOKENS_TOGETHER * (1 if model.device.type == "cpu" else 8)
-    found: dict[int, Found] = {}
+    tokens = TOKENS_PER_BATCH * (1 if model.device.type == "cpu" else 8)
+    values: dict[int, Value] = {}
     bar = tqdm(total=len(rows), desc=name, unit=" rows", leave=False, disable=None if name else True)
     with bar, evaluating(model):
-        for numbers in padded_batches(order, lengths, together):
+        for numbers in padded_batches(order, lengths, tokens):
             chosen = [rows[number] for number in numbers]
             batch = {key: tensor.to(model.device) for key, tensor in collate(chosen, pad_id).items()}
-            found.update(zip(numbers, read(model(**batch), chosen), strict=True))
+            values.update(zip(numbers, read(model(**batch), chosen), strict=True))
             bar.update(len(numbers))
-    return [found[number] for number in range(len(rows))]
+    return [values[number] for number in range(len(rows))]
 
 
 def progress(items: Sequence[Item], name: str, unit: str, many: int = 2000) -> Iterable[Item]:
-    """The items, with a bar where there are ``many`` of them: fewer take no time."""
+    """The items, with a progress bar where there are more than ``many`` of them."""
     bar: Iterable[Item] = tqdm(items, desc=name, unit=unit, leave=False, disable=None if len(items) > many else True)
     return bar
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; afterwards every module is in the mode it was in.
+    """Eval mode without gradients; afterwards every module is in its previous mode.
 
-    Not torch.inference_mode: weights that FSDP fetches meanwhile could not be trained with afterwards.
+    Not torch.inference_mode: weights that FSDP gathers meanwhile could not be trained afterwards.
     """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -105,13 +104,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def longest_row(tokenizer: BertTokenizer, positions: int, asked: int | None, usual: int | None = None) -> int:
-    """How many tokens a row may have: as asked, else as usual for the task, else what tokenizer and model allow.
+def longest_row(tokenizer: BertTokenizer, positions: int, max_length: int | None, usual: int | None = None) -> int:
+    """The most tokens of a row: ``max_length``, else the task's ``usual``, as far as tokenizer and model allow.
 
-    Raises InputError for more than the model reads.
+    Raises InputError for a ``max_length`` that the model cannot read.
     """
-    if asked is None:
+    if max_length is None:
         return min(positions, tokenizer.model_max_length, usual or positions)
-    if not 8 <= asked <= positions:
-        raise InputError(f"max_length is {asked}; this model reads rows of 8 to {positions} tokens.")
-    return asked
+    if not 8 <= max_length <= positions:
+        raise InputError(f"max_length is {max_length}; this model reads rows of 8 to {positions} tokens.")
+    return max_length

@@ -1,7 +1,7 @@
-"""Labels: found in the data, numbered, and kept in the config, where transformers looks for them too.
+"""The labels of a head: in the training data, numbered, and kept in the config, as in transformers.
 
-``id2label`` and ``label2id`` say what the numbers of a head mean; everything after the first reading of the training
-data (dev data, scores, predictions) takes the names from there.  Start with :func:`label_settings`.
+``id2label`` and ``label2id`` name the rows of a head.  Dev data, scores and predictions take the labels from there.
+Start with :func:`label_settings`.
 """
 
 import logging
@@ -26,7 +26,7 @@ def label_settings(names: Sequence[str]) -> dict[str, Any]:
 
 
 def label_names(config: BertConfig) -> list[str]:
-    """The names of a head's labels in the order of its rows; InputError where config.json leaves one out."""
+    """The names of a head's labels in the order of its rows; InputError where config.json lacks one."""
     numbers = sorted(config.id2label)
     if numbers != list(range(len(numbers))):
         raise InputError(
@@ -38,7 +38,7 @@ def label_names(config: BertConfig) -> list[str]:
 
 
 def label_numbers(config: BertConfig) -> dict[str, int]:
-    """The row of each label in a head.  By ``id2label``, which predictions go by, here and in transformers.
+    """The row of each label in a head, by ``id2label``, which predictions use here and in transformers.
 
     Raises InputError for gaps, and where two labels have one name.
     """
@@ -53,31 +53,29 @@ def label_numbers(config: BertConfig) -> dict[str, int]:
 
 
 def check_labels(config: BertConfig) -> None:
-    """Raise InputError for labels that cannot be told apart; say when ``label2id`` contradicts ``id2label``."""
+    """Raise InputError for labels that cannot be told apart; warn when ``label2id`` contradicts ``id2label``."""
     numbers = label_numbers(config)
-    said = {name: number for name, number in config.label2id.items() if name in numbers and numbers[name] != number}
-    if said:
-        name, number = next(iter(said.items()))
+    contrary = {name: number for name, number in config.label2id.items() if numbers.get(name, number) != number}
+    if contrary:
+        name, number = next(iter(contrary.items()))
         logger.warning(
             "In config.json label2id says that %r is %s, and id2label that it is %s; predictions go by id2label.",
             name, number, numbers[name],
         )  # fmt: skip
 
 
-def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The labels to train the head with that a fine-tuned checkpoint brings: its own.
+def check_head(source: str, config: BertConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """``settings``, which the data asks for, with the labels of a fine-tuned checkpoint's head, in its order.
 
-    Its names and their order hold; data that lacks some of them is no reason for a new head.  Raises InputError when
-    the data has labels that the head does not.
+    The data may lack some of the labels.  Raises InputError when it has labels that the head does not.
     """
     own = label_names(config)
-    names = list(wanted["id2label"].values())
-    kind, asked = config.problem_type or SINGLE, wanted.get("problem_type") or SINGLE
+    names = list(settings["id2label"].values())
+    problem, asked = config.problem_type or SINGLE, settings.get("problem_type") or SINGLE
     if asked == "regression" and len(own) == 1 and config.problem_type in (None, "regression"):
-        return {**wanted, **label_settings([own[0]])}
-    unknown = [name for name in names if name not in own]
-    if unknown or kind != asked:
-        has = HEADS.get(kind, "for {count} labels").format(count=len(own))
+        return {**settings, **label_settings([own[0]])}
+    if problem != asked or not set(names) <= set(own):
+        has = HEADS.get(problem, "for {count} labels").format(count=len(own))
         asks = ASKED.get(asked, "{count} ({names})").format(count=len(names), names=listed(names))
         raise InputError(
             f"{source} has a head {has} ({listed(own)}), but the data asks for {asks}. To put a new head in its place, "
@@ -88,4 +86,4 @@ def check_head(source: str, config: BertConfig, wanted: dict[str, Any]) -> dict[
             "%s knows %d labels and keeps them; the training data has %d of these (%s).",
             source, len(own), len(names), listed(names),
         )  # fmt: skip
-    return {**wanted, **label_settings(own)}
+    return {**settings, **label_settings(own)}

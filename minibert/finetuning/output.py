@@ -1,12 +1,13 @@
-"""A file of predictions: each row of the input with its number and its own columns, and what the model says of it.
+"""A file of predictions: each row of the input with its number, its own columns and its prediction.
 
-.jsonl has an object a row, .csv and .tsv a line (for entities, a line an entity).  A column of the input that is called
-as a part of the prediction is (``label`` in data that has labels already) becomes ``input_label``.
+A .jsonl has one object per row, a .csv or .tsv one line (for entities, one line per entity).  A column of the input
+with the name of a part of the prediction is renamed: ``label``, in data that has labels, becomes ``input_label``.
 """
 
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -21,21 +22,21 @@ FORMATS = (".jsonl", ".csv", ".tsv")
 
 
 class Numbered(NamedTuple):
-    """A row of a file."""
+    """A row of the input."""
 
     number: int
     id: Any  # of the id column; None without one
-    others: dict[str, Any]  # the columns that are no part of the item
+    others: dict[str, Any]  # the cells that are no part of the item
     item: Any
 
 
 def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numbered]:
-    """``make`` with the number of the row, its id, and the columns that it makes no use of."""
+    """``make`` with the number of the row, its id, and the cells that ``make`` does not use."""
     used = {"text"} if isinstance(file, TextLines) else set(file.selected or ("question", "context"))
     if id_column is not None:
         id_column = find_column(file, ID, id_column)
         used.add(id_column)
-    if not (isinstance(file, Table) and not file.has_names):  # which reads by number, as far as is selected
+    if not (isinstance(file, Table) and not file.has_names):  # whose rows may lack columns that are not selected
         file.selected = None
 
     def row(number: int, line: int | None, cells: Cells) -> Numbered:
@@ -47,19 +48,15 @@ def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numb
 
 
 def other_names(file: RowFile, make: Make[Numbered]) -> list[str]:
-    """The names of all columns that stand beside the items; a file whose rows name their own is read for them once."""
-    if isinstance(file, JsonLines | Squad):
-        found: dict[str, None] = {}
-        for row in file.rows(make):
-            if not isinstance(row, BadRow):
-                found |= dict.fromkeys(row.others)
-        return list(found)
-    first = next((row for row in file.rows(make) if not isinstance(row, BadRow)), None)
-    return [] if first is None or isinstance(file, TextLines) else list(first.others)
+    """The names of the columns that are no part of the items; where each row names its own, of all rows."""
+    rows = (row for row in file.rows(make) if not isinstance(row, BadRow))
+    if not isinstance(file, JsonLines | Squad):
+        rows = islice(rows, 1)  # type: ignore[assignment]
+    return list(dict.fromkeys(name for row in rows for name in row.others))
 
 
 def check_output(output: Path, input: Path) -> None:
-    """Raise InputError for a place where predictions are not written: another format, or the input itself."""
+    """Raise InputError when the output has another format, or is the input itself."""
     if output.suffix.lower() not in FORMATS:
         raise InputError(f"{output} ends in {output.suffix!r}; predictions are written as {', '.join(FORMATS)}.")
     if output.exists() and input.exists() and output.samefile(input):
@@ -67,17 +64,17 @@ def check_output(output: Path, input: Path) -> None:
 
 
 class Writer:
-    """Lines of JSON, or of a table."""
+    """Writes predictions as lines of JSON or of a table."""
 
     def __init__(self, file: TextIO, path: Path, has_ids: bool, others: Sequence[str]) -> None:
-        """``others``: the columns of the input that a table has, too."""
+        """``others``: the columns of the input that a table keeps."""
         self.file, self.path, self.has_ids, self.others = file, path, has_ids, others
         self.ending = path.suffix.lower()
         self.table: Any = None
         self.header: list[str] = []
 
     def write(self, task: Task[Any, Any], row: Numbered, prediction: Any) -> None:
-        """The prediction for one row."""
+        """Write the prediction for one row."""
         known = {"row": row.number, **({"id": row.id} if self.has_ids else {})}
         if self.ending == ".jsonl":
             record = task.record(row.item, prediction)
@@ -97,7 +94,7 @@ class Writer:
             self.line([in_a_cell(full.get(name)) for name in self.header], row.number)
 
     def line(self, cells: Iterable[Any], number: int) -> None:
-        """A line of the table; InputError for what no .tsv can hold."""
+        """Write a line of the table; InputError for what no .tsv can hold."""
         content = list(cells)
         if self.ending == ".tsv":
             for name, cell in zip(self.header, content, strict=True):
@@ -110,7 +107,7 @@ class Writer:
 
 
 def renamed(columns: Mapping[str, Any], taken: set[str]) -> dict[str, Any]:
-    """The columns of an input under names that are not ``taken`` by the prediction."""
+    """The columns of an input under names that the prediction has not ``taken``."""
     result: dict[str, Any] = {}
     for name, content in columns.items():
         free = name
@@ -121,5 +118,5 @@ def renamed(columns: Mapping[str, Any], taken: set[str]) -> dict[str, Any]:
 
 
 def in_a_cell(value: Any) -> Any:
-    """A value as a table holds it: lists and objects as JSON."""
+    """A value for a cell of a table: lists and objects as JSON."""
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value

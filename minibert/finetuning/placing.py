@@ -1,13 +1,13 @@
-"""Where the words of a sentence are among the pieces that a model reads.
+"""The places of a sentence's words among the tokens of its rows.
 
-The label of a word is read off its first piece (paper, section 5.3).  A sentence longer than the model reads comes in
-overlapping windows, and each word counts in the one where it has most context, so that none is lost.  Where characters
-are labelled, several share a piece: the piece has the label of its first character.  Start with :class:`Placed`.
+The label of a word is that of its first piece (paper, section 5.3).  A sentence longer than the model reads becomes
+overlapping windows, and each word counts in the window where it has the most context.  Where characters are labelled,
+several may share a piece: the piece has the label of its first character.  Start with :class:`Placed`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
@@ -18,28 +18,26 @@ Place = tuple[int, int]  # row, position in it
 
 @dataclass(frozen=True)
 class Placed:
-    """A sentence as the model reads it, and where each of its units (words or characters) is."""
+    """The rows of a sentence, and the places in them of its units (words or characters)."""
 
-    rows: list[TokenRow]  # one; more for a sentence longer than the model reads
-    places: list[Place | None]  # of the units; None: the tokenizer reads nothing of it, such as a space
+    rows: list[TokenRow]  # more than one for a sentence longer than the model reads
+    places: list[Place | None]  # of the units; None: one without a token, such as a space
     first: list[bool]  # whether a unit is the first of its piece
 
 
 @dataclass(frozen=True)
 class Placer:
-    """How sentences become rows."""
+    """Turns sentences into rows."""
 
     tokenizer: BertTokenizer
-    longest: int  # tokens of a row
+    longest: int  # tokens per row
     stride: int  # tokens that two windows share
     by_character: bool
 
     def sentence(self, units: Sequence[str]) -> Placed:
-        """Units that are given: words; or characters, spaces among them."""
+        """The places of given units: words; or characters, spaces included."""
         if self.by_character:
-            ends = [0]
-            for unit in units:
-                ends.append(ends[-1] + len(unit))
+            ends = accumulate(map(len, units), initial=0)
             return self.characters("".join(units), list(pairwise(ends)))
         pieces = self.tokenizer(
             list(units),
@@ -49,42 +47,37 @@ class Placer:
             verbose=False,
         )["input_ids"]
         ids = [piece for word in pieces for piece in word]
-        owners = [number for number, word in enumerate(pieces) for _ in word]
-        firsts: list[int | None] = []
-        start = 0
-        for word in pieces:
-            firsts.append(start if word else None)
-            start += len(word)
-        return self.place(ids, owners, firsts)
+        word_ids = [number for number, word in enumerate(pieces) for _ in word]
+        starts = accumulate((len(word) for word in pieces), initial=0)
+        return self.place(ids, word_ids, [start if word else None for word, start in zip(pieces, starts, strict=False)])
 
     def text(self, text: str) -> tuple[Placed, list[Span]]:
         """The units of a text, each with its span: the tokenizer's words, or single characters."""
         if self.by_character:
             spans = [(number, number + 1) for number in range(len(text))]
             return self.characters(text, spans), spans
-        detail = self.tokenizer.tokens_with_offsets(text)
-        ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
-        words = word_ranges(owners)
-        spans = [(offsets[word.start][0], offsets[word.stop - 1][1]) for word in words]
-        return self.place(ids, owners, [word.start for word in words]), spans
+        tokens = self.tokenizer.tokens_with_offsets(text)
+        words = word_ranges(tokens.word_ids)
+        spans = [(tokens.offsets[word.start][0], tokens.offsets[word.stop - 1][1]) for word in words]
+        return self.place(tokens.ids, tokens.word_ids, [word.start for word in words]), spans
 
     def characters(self, text: str, spans: Sequence[Span]) -> Placed:
-        """A text whose units are ``spans``, one after the other."""
-        detail = self.tokenizer.tokens_with_offsets(text)
-        ids, offsets, owners = detail.ids, detail.offsets, detail.word_ids
-        found: list[int | None] = []
+        """The places of the units of a text at ``spans``, one after the other."""
+        tokens = self.tokenizer.tokens_with_offsets(text)
+        offsets = tokens.offsets
+        pieces: list[int | None] = []
         piece = 0
         for start, end in spans:
             while piece < len(offsets) and offsets[piece][1] <= start:
                 piece += 1
-            found.append(piece if piece < len(offsets) and offsets[piece][0] < end else None)
-        return self.place(ids, owners, found)
+            pieces.append(piece if piece < len(offsets) and offsets[piece][0] < end else None)
+        return self.place(tokens.ids, tokens.word_ids, pieces)
 
-    def place(self, ids: Sequence[int], owners: list[int], pieces: Sequence[int | None]) -> Placed:
-        """The rows of these ids, and for each unit the place of its piece; ``owners``: the word of each piece."""
+    def place(self, ids: Sequence[int], word_ids: list[int], pieces: Sequence[int | None]) -> Placed:
+        """The rows of the tokens ``ids`` of the words ``word_ids``; ``pieces``: the first token of each unit."""
         room = self.longest - special_count(is_pair=False)
         rows, view = window_rows(self.tokenizer.frame, ids, self.longest, min(self.stride, room // 2))
-        chosen = best_windows(owners, view) if len(view) > 1 else [0] * len(ids)
+        chosen = best_windows(word_ids, view) if len(view) > 1 else [0] * len(ids)
         places: list[Place | None] = []
         first = []
         before = None
@@ -96,10 +89,10 @@ class Placer:
 
 
 def labels_of(placed: Placed, label_at: Callable[[int, int], str]) -> list[str]:
-    """The label of each unit, given those of the pieces by row and position.
+    """The label of each unit; ``label_at(row, position)`` is that of a token.
 
-    Units that share a piece with one before go on with its entity.  One without a piece, such as a space, is inside an
-    entity when that goes on behind it, and else outside.
+    A unit that shares a token with the one before continues its entity.  One without a token, such as a space, is
+    inside an entity that continues after it, else outside.
     """
     labels: list[str | None] = []
     for place, is_first in zip(placed.places, placed.first, strict=True):
@@ -112,15 +105,15 @@ def labels_of(placed: Placed, label_at: Callable[[int, int], str]) -> list[str]:
 
 
 def filled(labels: Sequence[str | None]) -> list[str]:
-    """Labels for the units that have none."""
+    """The labels, with one for each unit that has none."""
     result: list[str] = []
     following = "O"
-    behind = []  # of each unit: the next label that there is
+    next_labels = []  # for each unit, the next label after it
     for label in reversed(labels):
-        behind.append(following)
+        next_labels.append(following)
         following = following if label is None else label
-    for label, after in zip(labels, reversed(behind), strict=True):
+    for label, after in zip(labels, reversed(next_labels), strict=True):
         before = result[-1] if result else "O"
-        goes_on = after.startswith("I-") and before[2:] == after[2:]
-        result.append(label if label is not None else after if goes_on else "O")
+        continues = after.startswith("I-") and before[2:] == after[2:]
+        result.append(label if label is not None else after if continues else "O")
     return result

@@ -1,7 +1,7 @@
-"""What a fine-tuned model says of new texts: a few, or a whole file of them.
+"""Predictions of a fine-tuned model for a few texts or for a whole file.
 
-The folder says everything: the task is read off its config, labels and all.  A file of any length streams through, and
-what comes out is there whole or not at all.  Start with :class:`Predictor`.
+The checkpoint's config names the task and its labels.  A file of any length is streamed, and its output is written
+whole or not at all.  Start with :class:`Predictor`.
 """
 
 import logging
@@ -30,18 +30,18 @@ from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger("minibert.finetuning")
-ROWS_TOGETHER = 1024  # sorted by length together
+ROWS_PER_BLOCK = 1024  # sorted by length within a block
 KINDS = {"id_column": optional(NAME), "skip_bad": FLAG}
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of a file."""
+    """What was done with a file."""
 
     output: str
     rows: int  # with a prediction
-    skipped: int  # that could not be read
-    truncated: int  # that were too long and were cut
+    skipped: int  # rows that could not be read
+    truncated: int  # rows that were too long and were cut
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""
@@ -62,7 +62,7 @@ class Predictor:
     def __init__(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, task: Task[Any, Any] | None = None
     ) -> None:
-        """``task``: where the model's config does not tell, or with choices of its own (``max_length=`` …)."""
+        """``task``: with choices of its own (``max_length=`` …), or where the model's config does not name it."""
         self.model, self.tokenizer = model.eval(), tokenizer
         self.task = task or task_of(
             BertConfig.from_dict({**vars(model.config), "architectures": [type(model).__name__]})
@@ -71,54 +71,54 @@ class Predictor:
 
     @classmethod
     def from_pretrained(cls, source: Source, *, device: str | None = None, **choices: Any) -> Self:
-        """The model of a fine-tuned checkpoint, for the task that it was fine-tuned for.
+        """The model of a fine-tuned checkpoint, with the task that it was fine-tuned for.
 
         ``device``: "cuda", "mps", "auto" …; default the CPU.  ``choices``: fields of the task (``max_length=``,
-        ``column=`` …) and where on the hub (``revision=`` …).  Raises InputError for a checkpoint that is for no task.
+        ``column=`` …), and ``revision=`` and the like for the hub.  Raises InputError for a checkpoint without a task.
         """
         checkpoint = Checkpoint.open(source, **take_where(choices))
         config, weights = BertConfig.from_pretrained(checkpoint), open_weights(checkpoint)
         task = task_of(BertConfig.from_dict({**vars(config), "architectures": [architecture_of(config, weights)]}))
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
-        if isinstance(task, TextTask) and (found := read_cross_encoder(checkpoint, config)):
-            if found.lower_case and not lower_cases(tokenizer):
+        if isinstance(task, TextTask) and (settings := read_cross_encoder(checkpoint, config)):
+            if settings.lower_case and not lower_cases(tokenizer):
                 raise CheckpointError(
                     f"{source}: sentence_bert_config.json says do_lower_case, and the tokenizer's own settings do not; "
                     "minibert reads it from tokenizer_config.json. Say it there."
                 )
-            choices = {**found.choices(), **choices}
+            choices = {**settings.choices(), **choices}
         task = with_choices(task, choices)
         model = task.model_class.from_pretrained(checkpoint, config=config, state_dict=weights)
         return cls(model.to(find_device(device)), tokenizer, task)
 
     def __call__(self, items: Any) -> Any:
-        """What the model says: one prediction an item, in a list; of a single item that alone.
+        """One prediction per item, in a list; for a single item the prediction itself.
 
-        An item is a text; for ``classify`` and ``score`` a pair (text, text) too; for ``entities`` a list of words too;
-        for ``answers`` always a pair (question, context).  Several items come in a list, a pair is a tuple.
+        An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``entities`` also a list of
+        words; for ``answers`` always a pair (question, context).  Several items come in a list; a pair is a tuple.
         """
         single = isinstance(items, str | tuple)
         if not isinstance(items, Iterable) or isinstance(items, Mapping | bytes):
             raise InputError(f"The items are {shown(items)}; expected {self.task.items}, or a list of such.")
-        given = [items] if single else list(items)
-        for number, item in enumerate(given):
+        batch = [items] if single else list(items)
+        for number, item in enumerate(batch):
             if not self.task.is_item(item):
                 raise InputError(f"Item {number} is {item!r:.60}; expected {self.task.items}.")
-        found, self.truncated = self.task.predict(self.model, self.tokenizer, given)
-        return found[0] if single else found
+        predictions, self.truncated = self.task.predict(self.model, self.tokenizer, batch)
+        return predictions[0] if single else predictions
 
     def predict_file(
         self, input: Source, output: Source, *, id_column: str | None = None, skip_bad: bool = False, **choices: Any
     ) -> FileReport:
-        """The predictions for a file, as .jsonl (a row a line), .csv or .tsv (for entities, an entity a line).
+        """The predictions for a file, as .jsonl (one row per line), .csv or .tsv (for entities, one entity per line).
 
         Args:
-            input: .txt (one text a line), .csv, .tsv, .jsonl or .parquet; for ``answers`` SQuAD's .json too.
+            input: .txt (one text per line), .csv, .tsv, .jsonl or .parquet; for ``answers`` also SQuAD's .json.
             output: is written whole or not at all.  Each line has the number of its row, from 1, and the columns of
-                the input (``input_label`` for one called ``label``, as a prediction is).
-            id_column: whose content is called ``id``.
+                the input (``label`` becomes ``input_label``, since the prediction has a ``label``).
+            id_column: the column that is called ``id`` in the output.
             skip_bad: leave rows out that cannot be read, and count them, instead of refusing the file.
-            choices: which columns (``column=``, ``pair_column=``, ``question_column=`` …), as in the task.
+            choices: the columns (``column=``, ``pair_column=``, ``question_column=`` …), as in the task.
 
         Raises InputError for a file that cannot be read, CheckpointError for one that cannot be written.
         """
@@ -130,9 +130,9 @@ class Predictor:
     def predict_lines(
         self, stream: BinaryIO, output: Source, *, pairs: bool = False, skip_bad: bool = False
     ) -> FileReport:
-        """The predictions for lines of text, such as standard input's, as in :meth:`predict_file`.
+        """The predictions for lines of text, such as those of standard input, as in :meth:`predict_file`.
 
-        ``pairs``: each line has two texts with a tab between.
+        ``pairs``: each line holds two texts separated by a tab.
         """
         file = LineStream(stream, pairs)
         make = numbered(file, lambda number, line, cells: cells["text"], None)
@@ -146,13 +146,13 @@ class Predictor:
         others = [] if path.suffix.lower() == ".jsonl" or isinstance(file, TextLines) else other_names(file, make)
         rows = GoodRows(file, make, skip_bad)
         self.truncated = 0
-        how: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
-        with written_whole(path) as temporary, temporary.open("w", **how) as target:
+        mode: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
+        with written_whole(path) as temporary, temporary.open("w", **mode) as target:
             writer = Writer(target, path, has_ids, others)
-            while block := list(islice(rows, ROWS_TOGETHER)):
-                found, cut = task.predict(self.model, self.tokenizer, [row.item for row in block])
+            while block := list(islice(rows, ROWS_PER_BLOCK)):
+                predictions, cut = task.predict(self.model, self.tokenizer, [row.item for row in block])
                 self.truncated += cut
-                for row, prediction in zip(block, found, strict=True):
+                for row, prediction in zip(block, predictions, strict=True):
                     writer.write(task, row, prediction)
             if not rows.read:
                 raise InputError(f"{file.path} has no rows; there is nothing to predict.")
@@ -160,13 +160,13 @@ class Predictor:
 
 
 def lower_cases(tokenizer: BertTokenizer) -> bool:
-    """Whether the tokenizer reads the words of its vocabulary in capitals, too."""
+    """Whether the tokenizer also finds the words of its vocabulary when they are in capitals."""
     words = " ".join(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and word.islower())
     return tokenizer.tokenize(words.upper()) == tokenizer.tokenize(words)
 
 
 def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any]:
-    """The task with some of its fields changed; InputError for what is none."""
+    """The task with some of its fields changed; InputError for an unknown field."""
     try:
         return replace(task, **choices) if choices else task
     except TypeError as error:

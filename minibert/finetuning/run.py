@@ -1,7 +1,7 @@
-"""From a checkpoint and labelled data to a fine-tuned folder, which this project and transformers load.
+"""From a checkpoint and labelled data to a fine-tuned checkpoint, which minibert and transformers load.
 
-The paper's recipe (appendix A.3): 3 epochs, a rate of 5e-5, 32 examples a step.  With dev data the weights that score
-best on it are kept.  Read :func:`finetune` from top to bottom; :func:`prepare_model` decides about the head.
+The paper's recipe (appendix A.3): 3 epochs, a learning rate of 5e-5, 32 examples per step.  With dev data the weights
+that score best on it are kept.  Read :func:`finetune` from top to bottom; :func:`prepare_model` decides about the head.
 """
 
 import dataclasses
@@ -56,18 +56,18 @@ class Finetuned:
     folder: str
     task: str
     labels: tuple[str, ...]  # of the head
-    examples: int  # windows of long texts counted one by one
-    fresh: tuple[str, ...]  # parameters that began at random
+    examples: int  # each window of a long text counts
+    fresh: tuple[str, ...]  # parameters that were initialised at random
     steps: int
-    total: int  # more than ``steps`` when it was interrupted, or stopped on purpose
+    total: int  # more than ``steps`` when the run was interrupted, or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # on the dev data, of the weights that were kept
-    metric: str = ""  # what the first of the scores counts, in words; by it the weights were kept
-    kept_step: int = 0  # whose weights were kept
+    metric: str = ""  # what the first of the scores measures, in words; it selects the weights
+    kept_step: int = 0  # the step whose weights were kept
     stopped: bool = False  # at ``stop_after``
 
     @property
     def interrupted(self) -> bool:
-        """Whether steps are left that nobody wanted to leave; the same call goes on with them."""
+        """Whether steps remain that were to be done; the same call continues with them."""
         return self.steps < self.total and not self.stopped
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,41 +102,41 @@ def finetune(
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Finetuned:
-    """Fine-tune a checkpoint for a task; called again after an interruption with the same arguments, go on.
+    """Fine-tune a checkpoint for a task.  After an interruption, the same call continues the run.
 
     Args:
-        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, or such a task with choices of its own:
+        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, or a task with choices of its own:
             ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``.
         model: the checkpoint to begin with: a folder, or a name on the hub.
-        train_file: what to learn from.  Its labels are those of the model.
-        output: a folder: of an earlier call with the same arguments, or new.
-        dev_file: what the scores are measured on, after each epoch; the best weights are kept.
-        batch_size: examples a step.
-        fresh_head: train a new head, also where the checkpoint was fine-tuned for this task already.
-        from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training brings.
+        train_file: the training data.  Its labels become those of the model.
+        output: a folder: new, or of an earlier call with the same arguments.
+        dev_file: the data to measure scores on after each epoch; the best weights are kept.
+        batch_size: examples per step.
+        fresh_head: train a new head even where the checkpoint was fine-tuned for this task already.
+        from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training gains.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
         settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
             ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
 
-    Raises InputError for data that cannot be learned from or does not fit the checkpoint, before anything is written;
+    Raises InputError, before anything is written, for data that cannot be learned from or does not fit the checkpoint;
     and what :func:`minibert.training.loop.train` raises.
     """
     chosen, where = choose_task(task), take_where(settings)
     check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
     with quiet(not processes.is_main):
-        how = make_settings(chosen, settings, with_scores=dev_file is not None)
-        check_arguments(how, model, train_file, dev_file)
+        run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
+        check_arguments(run_settings, model, train_file, dev_file)
         checkpoint = Checkpoint.open(model, **where)
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
         fix_length(chosen, tokenizer, BertConfig.from_pretrained(checkpoint))  # refuses one that is too long
         rows = chosen.read(train_file)
-        found, chosen = chosen.settings(rows), chosen.fitted(rows)
-        ready = prepare_model(chosen, checkpoint, found, fresh_head=fresh_head, scratch=from_scratch, seed=how.seed)
+        label_fields, chosen, seed = chosen.settings(rows), chosen.fitted(rows), run_settings.seed
+        ready = prepare_model(chosen, checkpoint, label_fields, fresh_head=fresh_head, scratch=from_scratch, seed=seed)
         dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
         if dev_rows is not None:
             warn_of_overlap(rows, dev_rows)
         chosen = fix_length(chosen, tokenizer, ready.config)
-        examples = chosen.examples(rows, tokenizer, ready.config, batch_size, how.seed)
+        examples = chosen.examples(rows, tokenizer, ready.config, batch_size, seed)
         evaluate, metric = None, ""
         if dev_rows is not None:
             dev = chosen.examples(dev_rows, tokenizer, ready.config)
@@ -152,7 +152,7 @@ def finetune(
         "from_scratch": from_scratch,
     }
     result = train(
-        chosen.objective(ready), examples, how, output,
+        chosen.objective(ready), examples, run_settings, output,
         evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
     )  # fmt: skip
     if not result.interrupted:
@@ -175,8 +175,8 @@ def finetune(
     )
 
 
-def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: Source | None) -> None:
-    """Raise what is wrong with the arguments and can be known before the data is read."""
+def check_arguments(settings: Settings, model: Source, train_file: Source, dev_file: Source | None) -> None:
+    """Raise InputError for arguments that are known to be wrong before the data is read."""
     if isinstance(model, BertPreTrainedModel):
         raise InputError(
             f"model is a {type(model).__name__} in memory; give the folder that it was saved to, with its tokenizer "
@@ -187,13 +187,13 @@ def check_arguments(how: Settings, model: Source, train_file: Source, dev_file: 
     data_path(train_file, "the training data")
     if dev_file is not None:
         check_dev_file(train_file, dev_file)
-    if how.tensorboard:
+    if settings.tensorboard:
         need_tensorboard()
-    how.warn()
+    settings.warn()
 
 
 def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
-    """The task of that name, with its usual choices."""
+    """The task of that name, with its default choices."""
     if isinstance(task, Task):
         return task
     if not isinstance(task, str) or task not in TASKS:
@@ -201,20 +201,19 @@ def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
     return TASKS[task]()
 
 
-def make_settings(task: Task[Any, Any], given: dict[str, Any], with_scores: bool) -> Settings:
-    """The settings of the run: the recipe, and what the user says otherwise."""
+def make_settings(task: Task[Any, Any], chosen: dict[str, Any], with_scores: bool) -> Settings:
+    """The settings of the run: the recipe, changed by the ``chosen`` ones."""
     known = {field.name for field in dataclasses.fields(Settings)}
-    if unknown := sorted(set(given) - known - set(ARGUMENTS["minibert.training.settings.Settings.__init__"])):
+    if unknown := sorted(set(chosen) - known - set(ARGUMENTS["minibert.training.settings.Settings.__init__"])):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
-    usual = {**RECIPE, "keep_best": task.main_score if with_scores else None}
     if with_scores:
         for library in task.libraries:
             need(*library)  # now, not after the first epoch
-    return Settings(**{**usual, **given})
+    return Settings(**{**RECIPE, "keep_best": task.main_score if with_scores else None, **chosen})
 
 
 def fix_length(task: Task[Any, Any], tokenizer: BertTokenizer, config: BertConfig) -> Task[Any, Any]:
-    """The task with its length as a number, which the saved tokenizer has too: predictions cut where training did."""
+    """The task with its length as a number, which the saved tokenizer gets too: predictions cut where training did."""
     longest = longest_row(tokenizer, config.max_position_embeddings, task.max_length, task.usual_length)
     tokenizer.model_max_length = longest
     return dataclasses.replace(task, max_length=longest)
@@ -229,15 +228,16 @@ def prepare_model(
     scratch: bool = False,
     seed: int = 0,
 ) -> BertPreTrainedModel:
-    """The checkpoint with a head for the task: its own where it was fine-tuned for it, else a new one, which is said.
+    """The checkpoint with a head for the task: its own if it was fine-tuned for it, else a new one, with a warning.
 
-    ``settings``: what the data asks of the config.  Raises InputError when the checkpoint's head does not fit them.
+    ``settings``: fields of the config that the data determines.  Raises InputError when the checkpoint's own head does
+    not fit them.
     """
     checkpoint = Checkpoint.open(source)
     config = BertConfig.from_pretrained(checkpoint)
     weights = None if scratch else open_weights(checkpoint)
-    wanted = task.model_class.__name__
-    has_head = weights is not None and not fresh_head and architecture_of(config, weights) == wanted
+    name = task.model_class.__name__
+    has_head = weights is not None and not fresh_head and architecture_of(config, weights) == name
     if has_head:
         settings = task.keep_head(str(source), config, settings)
     config = BertConfig.from_dict({**without_activation(vars(config)), **settings})
@@ -257,7 +257,7 @@ def prepare_model(
 
 @contextmanager
 def drawn_from(seed: int) -> Iterator[None]:
-    """Random numbers from this seed; afterwards those of the process go on as if nothing had been drawn."""
+    """Random numbers from this seed; the state of the process's own generator is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed))
         yield
@@ -265,7 +265,7 @@ def drawn_from(seed: int) -> Iterator[None]:
 
 @contextmanager
 def quiet(silenced: bool) -> Iterator[None]:
-    """No warnings about the data, as in all processes but the first."""
+    """Silence warnings about the data, as in all processes but the first."""
     loggers = logger, logging.getLogger("minibert.data")
     before = [one.disabled for one in loggers]
     for one in loggers:
@@ -278,7 +278,7 @@ def quiet(silenced: bool) -> Iterator[None]:
 
 
 def task_of(config: BertConfig) -> Task[Any, Any]:
-    """The task that a fine-tuned checkpoint is for; InputError when it is for none."""
+    """The task that a checkpoint was fine-tuned for; InputError when it was for none."""
     name = named_architecture(config)
     fitting = [task for task in TASKS.values() if task.model_class.__name__ == name]
     if name == "BertForSequenceClassification":

@@ -1,4 +1,4 @@
-"""A number for each text or pair of texts: how alike two sentences are, how many stars."""
+"""A number for each text or pair of texts, such as the similarity of two sentences or the stars of a review."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from minibert.finetuning.crossencoder import activate, activation_settings
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.scores import number_scores
 from minibert.finetuning.task import Predictions
-from minibert.finetuning.texts import LabelledText, Text, TextExamples, TextTask, logits_of
+from minibert.finetuning.texts import LabelledText, TextExamples, TextOrPair, TextTask, logits_of
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -27,40 +27,36 @@ class ScorePrediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Score(TextTask):
-    """Texts or pairs of texts, each with a number: how alike two sentences are, how many stars."""
+    """Texts or pairs of texts, each with a number."""
 
     name: ClassVar[str] = "score"
     main_score: ClassVar[str] = "pearson"
     libraries: ClassVar[tuple[tuple[str, str], ...]] = (("scipy.stats", "scipy"),)
     usual_labels: ClassVar[tuple[str, ...]] = NUMBERS
-    found: ClassVar[tuple[str, ...]] = ("score",)
+    predicted: ClassVar[tuple[str, ...]] = ("score",)
 
     def label(self, cells: Cells, name: str, known: Sequence[str] | None) -> float:
-        """A number."""
         return number_in(cells, name)
 
     def check(self, rows: Sequence[LabelledText], path: Path, column: str) -> None:
-        """Raise InputError when all numbers are the same."""
         if len({row.label for row in rows}) == 1:
             raise InputError(
                 f"{path}: all {len(rows):,} rows have {rows[0].label} in {column!r}; there is nothing to learn."
             )
 
     def settings(self, rows: Sequence[LabelledText]) -> dict[str, Any]:
-        """One label, whose score is the number: sentence-transformers is told not to squash it."""
+        """One label, whose logit is the number; sentence-transformers is told to apply no activation."""
         return {"problem_type": "regression", **label_settings(["score"]), **activation_settings("Identity")}
 
     def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[float]:
-        """The numbers."""
         return [float(row.label) for row in rows]
 
     def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """The correlations of what is predicted with what is true."""
+        """Pearson's and Spearman's correlation of the predicted numbers with the true ones."""
         logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
         return number_scores(list(examples.labels), logits.squeeze(-1).tolist())
 
-    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Text]) -> Predictions:
-        """The number of each text or pair."""
+    def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[TextOrPair]) -> Predictions:
         logits, cut = self.logits_for(model, tokenizer, items)
         scores = activate(self.activation or "Identity", logits)
         return [ScorePrediction(score) for score in scores.squeeze(-1).tolist()], cut

@@ -46,7 +46,7 @@ def need(name: str, package: str) -> Any:
 
 
 def class_scores(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, float]:
-    """Accuracy, and F1 of each class averaged (classes that are in neither do not count)."""
+    """Accuracy, and macro F1: the mean over the classes that are in either list."""
     metrics = need("sklearn.metrics", "scikit-learn")
     return {
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
@@ -55,40 +55,40 @@ def class_scores(gold: Sequence[int], predicted: Sequence[int]) -> dict[str, flo
 
 
 def label_scores(gold: Tensor, predicted: Tensor) -> dict[str, float]:
-    """Of (texts, labels) 0 or 1: F1 over all labels, F1 of each label averaged, and texts whose labels are all right.
+    """F1 over all labels, the mean F1 of the labels that occur, and the share of texts whose labels are all right.
 
-    Labels that are in neither do not count in the average.
+    ``gold`` and ``predicted``: (texts, labels), 0 or 1.
     """
     metrics = need("sklearn.metrics", "scikit-learn")
-    there = [int(number) for number in (gold + predicted).sum(dim=0).nonzero()]
-    right, found = gold.numpy(), predicted.numpy()
-    micro = metrics.f1_score(right, found, average="micro", zero_division=0)
-    macro = metrics.f1_score(right, found, average="macro", zero_division=0, labels=there) if there else 0.0
+    occurring = [int(number) for number in (gold + predicted).sum(dim=0).nonzero()]
+    pair = gold.numpy(), predicted.numpy()
+    micro = metrics.f1_score(*pair, average="micro", zero_division=0)
+    macro = metrics.f1_score(*pair, average="macro", zero_division=0, labels=occurring) if occurring else 0.0
     exact = (gold == predicted).all(dim=1).double().mean()
     return {"micro_f1": float(micro), "macro_f1": float(macro), "exact_match": float(exact)}
 
 
 def number_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str, float]:
-    """Correlation of the numbers (Pearson) and of their ranks (Spearman).
+    """The correlation of the numbers (Pearson) and of their ranks (Spearman).
 
-    0 where there is none: one row, or a model that says the same of all.
+    Both are 0 where they are undefined: for one row, or when all predictions are equal.
     """
     stats = need("scipy.stats", "scipy")
     if len(gold) < 2:
         return {"pearson": 0.0, "spearman": 0.0}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a constant has no correlation
-        found = {
+        warnings.simplefilter("ignore")  # a constant has no correlation
+        correlations = {
             "pearson": float(stats.pearsonr(gold, predicted).statistic),
             "spearman": float(stats.spearmanr(gold, predicted).statistic),
         }
-    return {name: value if math.isfinite(value) else 0.0 for name, value in found.items()}
+    return {name: value if math.isfinite(value) else 0.0 for name, value in correlations.items()}
 
 
 def entity_scores(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> dict[str, float]:
     """F1, precision and recall of whole entities with their kinds: seqeval's strict mode, IOB2.
 
-    An I-X that does not follow B-X or I-X begins no entity, in the data or in what is predicted.
+    An I-X that follows neither B-X nor I-X begins no entity, in gold or predicted labels.
     """
     strict = need("seqeval.metrics.v1", "seqeval")  # what mode="strict" is in seqeval.metrics
     scheme = need("seqeval.scheme", "seqeval").IOB2
@@ -101,44 +101,44 @@ def entity_scores(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> 
 def answer_scores(
     gold: Sequence[Sequence[str]], predicted: Sequence[str], contexts: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """F1 of what answer and true answer share, and exact match, without case and punctuation.
+    """F1 of the overlap of predicted and true answers, and exact match, without case and punctuation.
 
-    By word, as SQuAD counts (articles do not); by character where a text's language asks for it (``overlap.py``), told
-    by its context, or without ``contexts`` by any letter of the answers.  Of several true answers the best counts; no
-    answer at all is the empty text.
+    Words are compared as in SQuAD (without articles), or characters where the language requires it.  The context shows
+    the language; without ``contexts``, the letters of the answers do.  Of several true answers the closest counts; the
+    empty text means that there is no answer.
     """
     if contexts is None:
         units = [unit_of(" ".join([*texts, answer]), share=0) for texts, answer in zip(gold, predicted, strict=True)]
     else:
         units = [unit_of(context) for context in contexts]
-    found = []
+    by_character: list[tuple[float, float]] = []
     by_word: list[tuple[Sequence[str], str]] = []
     for texts, answer, unit in zip(gold, predicted, units, strict=True):
         if unit == "word":
             by_word.append((texts, answer))
         else:
-            found.append(overlap(texts, answer, unit))
+            by_character.append(overlap(texts, answer, unit))
     f1, exact = squad_scores(by_word) if by_word else (0.0, 0.0)
     count = max(1, len(gold))
     return {
-        "f1": (math.fsum(one for one, _ in found) + f1 * len(by_word)) / count,
-        "exact_match": (math.fsum(one for _, one in found) + exact * len(by_word)) / count,
+        "f1": (math.fsum(one for one, _ in by_character) + f1 * len(by_word)) / count,
+        "exact_match": (math.fsum(one for _, one in by_character) + exact * len(by_word)) / count,
     }
 
 
 def squad_scores(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[float, float]:
-    """SQuAD's F1 and exact match, of true answers with the predicted one."""
+    """SQuAD's F1 and exact match; ``pairs``: the true answers to a question, and the predicted one."""
     squad = need("torchmetrics.functional.text", "torchmetrics").squad
     answers = [
         {"id": str(number), "answers": {"text": list(texts) or [""], "answer_start": [0] * max(1, len(texts))}}
         for number, (texts, _) in enumerate(pairs)
     ]
-    found = squad([{"id": str(number), "prediction_text": text} for number, (_, text) in enumerate(pairs)], answers)
-    return float(found["f1"]) / 100, float(found["exact_match"]) / 100
+    scores = squad([{"id": str(number), "prediction_text": text} for number, (_, text) in enumerate(pairs)], answers)
+    return float(scores["f1"]) / 100, float(scores["exact_match"]) / 100
 
 
 def answer_metric(contexts: Sequence[str]) -> str:
-    """What the F1 of questions about these texts counts: "f1 by word", "f1 by character", or both with their shares."""
+    """What the F1 of questions about these texts counts: "f1 by word", "f1 by character", or both."""
     by_character = sum(unit_of(context) != "word" for context in contexts)
     if by_character in (0, len(contexts)):
         return f"f1 by {'character' if by_character else 'word'}"
@@ -146,9 +146,9 @@ def answer_metric(contexts: Sequence[str]) -> str:
 
 
 def unit_of(text: str, share: float = 0.5) -> str:
-    """What answers in this text are compared by: "character", "mixed" (MLQA's) or "word".
+    """The unit in which answers in this text are compared: "character", "mixed" (MLQA's) or "word".
 
-    Told by the script of its letters: more than this ``share`` of them has to be of such a script.
+    It depends on the script of the letters: more than this ``share`` of them must be Hangul or of an unspaced script.
     """
     enough = len(LETTER.findall(text)) * share
     hangul, unspaced = len(OF_HANGUL.findall(text)), len(OF_UNSPACED.findall(text))
@@ -163,20 +163,20 @@ def units(text: str, unit: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """What stands between spaces, in lower case and without punctuation (Unicode's and ASCII's)."""
+    """The words of a text, in lower case and without punctuation (Unicode's and ASCII's)."""
     plain = unicodedata.normalize("NFC", text).lower()
     kept = (x for x in plain if x not in string.punctuation and not unicodedata.category(x).startswith("P"))
     return "".join(kept).split()
 
 
 def overlap(gold: Sequence[str], predicted: str, unit: str) -> tuple[float, float]:
-    """F1 and exact match of an answer, against the true one that it fits best; the empty text is no answer."""
-    found = units(predicted, unit)
+    """F1 and exact match of an answer with the closest true one; the empty text means that there is no answer."""
+    parts = units(predicted, unit)
     scores = []
     for text in gold or [""]:
         right = units(text, unit)
-        common = sum((Counter(right) & Counter(found)).values())
-        f1 = 2 * common / (len(right) + len(found)) if right and found else float(right == found)
-        same = words(text) == words(predicted) if unit == "character" else right == found  # KorQuAD: spaces, too
+        common = sum((Counter(right) & Counter(parts)).values())
+        f1 = 2 * common / (len(right) + len(parts)) if right and parts else float(right == parts)
+        same = words(text) == words(predicted) if unit == "character" else right == parts  # KorQuAD: also spaces
         scores.append((f1, float(same)))
     return max(f1 for f1, _ in scores), max(exact for _, exact in scores)

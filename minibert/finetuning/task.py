@@ -1,8 +1,8 @@
-"""What a task is: how its data reads, what of it is learned, how well, and what a trained model says of new texts.
+"""What a task is: how its data is read, what the model learns from it, its scores, and its predictions.
 
-A task is a frozen record of choices (columns, lengths) with methods; what is found in the training data (labels above
-all) goes into the model's config, and dev data, scores and predictions take it from there.  So a folder with a
-fine-tuned model is all that a prediction needs.  ``texts.py`` is the simplest task.
+A task is a frozen record of choices (columns, lengths) with methods.  What is found in the training data, above all the
+labels, goes into the model's config; dev data, scores and predictions take it from there.  So a folder with a
+fine-tuned model is all that a prediction needs.  ``score.py`` is the simplest task.
 """
 
 from abc import ABC, abstractmethod
@@ -42,15 +42,15 @@ CHOICES: dict[str, Kind] = {  # the fields of all tasks
     "prompt": optional(TEXT),
 }
 
-Row = TypeVar("Row")
-Made = TypeVar("Made", bound=TaskExamples)
-Item = Any  # what is predicted for: a text, a pair of texts, a list of words; each task says which
-Predictions = tuple[list[Any], int]  # one an item; how many items were too long and were cut
+Row = TypeVar("Row")  # of the training data
+Examples = TypeVar("Examples", bound=TaskExamples)
+Item = Any  # what a prediction is for: a text, a pair of texts, a list of words; each task says which
+Predictions = tuple[list[Any], int]  # one per item; how many items were too long and were cut
 
 
 @dataclass(frozen=True)
-class Task(ABC, Generic[Row, Made]):
-    """The part every task shares: what it is called, and the choices all of them have."""
+class Task(ABC, Generic[Row, Examples]):
+    """What every task has: a name, its scores, and the choices that all tasks share."""
 
     name: ClassVar[str]
     main_score: ClassVar[str]  # by which the best weights are kept; higher is better
@@ -58,51 +58,51 @@ class Task(ABC, Generic[Row, Made]):
 
     libraries: ClassVar[tuple[tuple[str, str], ...]]  # modules and packages that the scores come from
     items: ClassVar[str]  # what predictions are for, in words
-    usual_length: ClassVar[int | None] = None  # of a row, where max_length says nothing
+    usual_length: ClassVar[int | None] = None  # tokens per row where max_length is None
 
-    max_length: int | None = None  # tokens of a row; default what model and tokenizer allow
-    skip_bad: bool = False  # leave bad rows out, and say how many, instead of refusing them
+    max_length: int | None = None  # tokens per row; default what model and tokenizer allow
+    skip_bad: bool = False  # leave bad rows out, with a warning, instead of refusing them
 
     def __post_init__(self) -> None:
-        """Raise InputError for a choice of a wrong kind."""
+        """Raise InputError for a choice of the wrong type."""
         check_settings(vars(self), CHOICES, type(self).__name__, InputError)
 
     @abstractmethod
     def read(self, source: Source, config: BertConfig | None = None) -> list[Row]:
-        """All rows of a file.  Dev data comes with the ``config``, and must not have labels that are not in it.
+        """All rows of a file.  Dev data is read with the model's ``config``, which must name all of its labels.
 
-        Raises InputError for what cannot be learned from, naming the file and the line.
+        Raises InputError, naming the file and the line, for data that cannot be learned from.
         """
 
     @abstractmethod
     def settings(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """The fields of a config that the training data decides: the labels, the kind of problem."""
+        """The fields of a config that the training data determines: the labels, the problem type."""
 
     def fitted(self, rows: Sequence[Row]) -> Self:
-        """The task with the choices that the training data decides, such as weights of classes."""
+        """The task with the choices that the training data determines, such as class weights."""
         return self
 
     @abstractmethod
     def examples(
         self, rows: Sequence[Row], tokenizer: BertTokenizer, config: BertConfig, batch_size: int = 32, seed: int = 0
-    ) -> Made:
-        """The rows as the model reads them."""
+    ) -> Examples:
+        """The rows as token ids with their targets."""
 
     @abstractmethod
     def objective(self, model: BertPreTrainedModel) -> Objective:
-        """The loss: as sums whose means are those of transformers' heads."""
+        """The loss: sums whose means are the losses of transformers' heads."""
 
     @abstractmethod
-    def evaluate(self, model: BertPreTrainedModel, examples: Made) -> dict[str, float]:
+    def evaluate(self, model: BertPreTrainedModel, examples: Examples) -> dict[str, float]:
         """Scores by name, the ``main_score`` first; all but errors between 0 and 1.  Needs the extra "train"."""
 
-    def metric(self, examples: Made) -> str:
-        """The name of the ``main_score`` on these examples, in words."""
+    def metric(self, examples: Examples) -> str:
+        """What the ``main_score`` measures on these examples, in words."""
         return self.main_score.replace("_", " ")
 
     @abstractmethod
     def open(self, source: Source) -> tuple[RowFile, Make[Item]]:
-        """A file of texts without labels, and what makes an item of a row."""
+        """A file of texts without labels, and a function from a row to an item."""
 
     @abstractmethod
     def is_item(self, item: Item) -> bool:
@@ -110,22 +110,22 @@ class Task(ABC, Generic[Row, Made]):
 
     @abstractmethod
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[Item]) -> Predictions:
-        """What the model says of each item."""
+        """The model's prediction for each item, and how many items were cut."""
 
     @abstractmethod
     def record(self, item: Item, prediction: Any) -> dict[str, Any]:
         """Item and prediction as plain values, for a line of JSON."""
 
     def lines(self, item: Item, prediction: Any) -> list[dict[str, Any]]:
-        """The same as flat lines of a table, with the columns of :meth:`fields`."""
+        """The same as lines of a table, with the columns of :meth:`fields`."""
         return [self.record(item, prediction)]
 
     @abstractmethod
     def fields(self, item: Item) -> tuple[str, ...]:
-        """The columns of such a table, whose first item is ``item``."""
+        """The columns of a table whose first item is ``item``."""
 
     def keep_head(self, source: str, config: BertConfig, settings: dict[str, Any]) -> dict[str, Any]:
-        """``settings``, as they are when the head of a checkpoint fine-tuned for this task is trained further.
+        """``settings`` with the labels of the head that a checkpoint fine-tuned for this task has already.
 
         Raises InputError when that head does not fit the data.
         """

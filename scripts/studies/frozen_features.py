@@ -20,9 +20,10 @@ from tqdm import tqdm
 
 from minibert import BertModel
 from minibert.finetuning.entities import EntityExamples
-from minibert.finetuning.examples import IGNORED, run_rows
+from minibert.finetuning.examples import run_rows
 from minibert.finetuning.placing import labels_of
 from minibert.finetuning.scores import entity_scores
+from minibert.losses import IGNORE_INDEX
 from minibert.tokenizer.windows import TokenRow
 from minibert.training.optimizer import scheduled_learning_rate
 from minibert.training.settings import Settings
@@ -100,7 +101,7 @@ class WordStates:
     def of(cls, model: BertModel, examples: EntityExamples, name: str) -> "WordStates":
         """Run the frozen model once."""
         positions = {
-            id(row): [place for place, label in enumerate(labels) if label != IGNORED]
+            id(row): [place for place, label in enumerate(labels) if label != IGNORE_INDEX]
             for row, labels in zip(examples.rows, examples.labels, strict=True)
         }
 
@@ -116,7 +117,7 @@ class WordStates:
     def batch(self, numbers: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """States (B, L + 1, T, H) float32, lengths (B,) and labels (B, T) of some rows, padded to the longest."""
         padded = pad_sequence([self.states[number].transpose(0, 1) for number in numbers], batch_first=True)
-        labels = pad_sequence([self.labels[number] for number in numbers], batch_first=True, padding_value=IGNORED)
+        labels = pad_sequence([self.labels[number] for number in numbers], batch_first=True, padding_value=IGNORE_INDEX)
         lengths = torch.tensor([len(self.labels[number]) for number in numbers])
         return padded.transpose(1, 2).to(device).float(), lengths, labels.to(device)
 
@@ -187,7 +188,7 @@ def fit_tagger(
 
     def loss(numbers: list[int]) -> Tensor:
         states, lengths, labels = training.batch(numbers, device)
-        return F.cross_entropy(tagger(states, lengths).flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+        return F.cross_entropy(tagger(states, lengths).flatten(0, 1), labels.flatten(), ignore_index=IGNORE_INDEX)
 
     best = fit(tagger, len(training.states), loss, lambda: dev.score(tagger, names), settings, batch_size)
     with torch.no_grad():

@@ -197,7 +197,9 @@ def test_micro_batches_of_the_loop_add_up_with_weights(toy, tmp_path) -> None:
 
 
 def test_balanced_weights_and_wrong_ones() -> None:
-    assert class_weights("balanced", {"a": 6, "b": 2}) == {"a": 8 / 12, "b": 8 / 4}
+    rows = [LabelledText("x", label) for label in "aaaaaabb"]
+    assert Classify(class_weights="balanced").fitted(rows).class_weights == {"a": 8 / 12, "b": 8 / 4}
+    assert class_weights("balanced", {"b": 2.0, "a": 0.5}) == {"a": 0.5, "b": 2.0}
     assert class_weights((2, 1), {"b": 6, "a": 2}) == {"a": 2.0, "b": 1.0}
     assert class_weights({"b": 2}, {"b": 6, "a": 2}) == {"a": 1.0, "b": 2.0}
     assert class_weights(None, {"a": 1}) is None

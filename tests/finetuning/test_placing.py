@@ -15,6 +15,7 @@ from minibert.finetuning.entities import (
 )
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.placing import Placer, filled, labels_of
+from minibert.losses import IGNORE_INDEX
 from tests.support.toy_tasks import TINY
 
 TOKENIZER = BertTokenizer.from_pretrained(TINY, do_lower_case=False)  # Hangul composed, as in its vocabulary
@@ -35,7 +36,9 @@ def test_a_word_is_where_its_first_piece_is() -> None:
     assert row.second == 9
     assert placed.places == [(0, 1), (0, 2), (0, 3), None, (0, 5), (0, 7)]
     assert placed.first == [True, True, True, False, True, True]
-    assert labels_of_rows(placed, [1, 2, 3, 4, 5, 6]) == [[-100, 1, 2, 3, -100, 5, -100, 6, -100]]
+    assert labels_of_rows(placed, [1, 2, 3, 4, 5, 6]) == [
+        [IGNORE_INDEX, 1, 2, 3, IGNORE_INDEX, 5, IGNORE_INDEX, 6, IGNORE_INDEX]
+    ]
 
 
 def test_rows_are_what_the_tokenizer_makes_of_words() -> None:
@@ -53,7 +56,7 @@ def test_of_a_long_sentence_every_word_counts_once() -> None:
     assert len(placed.rows) == 7
     assert all(len(row.ids) <= 16 for row in placed.rows)
     labels = labels_of_rows(placed, list(range(36)))
-    assert sorted(label for row in labels for label in row if label != -100) == list(range(36))
+    assert sorted(label for row in labels for label in row if label != IGNORE_INDEX) == list(range(36))
     for word, place in zip(words, placed.places, strict=True):
         assert tokens(placed.rows[place[0]].ids)[place[1]] == {"the": "the", "trees": "tree", "배를": "배"}[word]
     # None stands at the edge of a window that has a neighbour.
