@@ -32,7 +32,7 @@ class AddedToken:
     def __post_init__(self) -> None:
         flags = (self.single_word, self.lstrip, self.rstrip, self.special)
         if not isinstance(self.content, str) or not all(isinstance(flag, bool) for flag in flags):
-            raise TokenizerError(f"{self!r:.200} is no token: its content must be text, its flags True or False.")
+            raise TokenizerError(f"{self!r:.200} is not a token: its content must be text, its flags True or False.")
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
 
@@ -57,7 +57,7 @@ class AddedToken:
         if hasattr(value, "content"):
             value = {name: getattr(value, name, None) for name in cls.__dataclass_fields__}
         if not isinstance(value, dict) or "content" not in value:
-            raise TokenizerError(f"{value!r:.80} is no token; expected its text or an AddedToken.")
+            raise TokenizerError(f"{value!r:.80} is not a token; expected its text or an AddedToken.")
         known = {name: value[name] for name in cls.__dataclass_fields__ if value.get(name) is not None}
         return cls(**{"special": special, **known})
 

@@ -61,13 +61,13 @@ def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], orig
 
     Raises TokenizerError for a class that splits words by other rules, and warns of an unknown one.
     """
-    settles = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
+    advice = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
     words, pieces = config.get("word_tokenizer_type"), config.get("subword_tokenizer_type")
     if words not in (None, "basic") or pieces not in (None, "wordpiece"):
         raise TokenizerError(
             f"{origin}: tokenizer_config.json cuts words with {words or 'basic'!r} and spells them with "
             f"{pieces or 'wordpiece'!r}; minibert has BERT's own rules ('basic', 'wordpiece') only. Tokenize with the "
-            f"library that made it and give the model its ids, or, {settles}"
+            f"library that made it and give the model its ids, or, {advice}"
         )
     class_name = config.get("tokenizer_class") or model_config.get("tokenizer_class")
     if class_name is None or (class_name == "BertJapaneseTokenizer" and words == "basic"):
@@ -77,14 +77,14 @@ def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], orig
         raise TokenizerError(
             f"{origin}: the tokenizer's class is {class_name}; {OTHER_CLASSES[name]}, so plain BERT rules would give "
             "other ids than it was trained with. Tokenize with the library that made it and give the model its ids, "
-            f"or, {settles}"
+            f"or, {advice}"
         )
     if name not in SAME_CLASSES:
         logger.warning(
             "%s: the tokenizer's class is %s, which minibert does not know and reads as BERT's; %s",
             origin,
             class_name,
-            settles,
+            advice,
         )
 
 
@@ -191,7 +191,7 @@ def _accents(vocab: Mapping[str, int], strips: bool) -> Finding:
         share, example = _lost(vocab, _without_accents)
         if share > UNREACHABLE:
             reason = f"about {share:.0%} of its pieces hold accents or Hangul syllables, such as {example!r}"
-            return "strip_accents", True, f"{reason}, and text is taken apart and stripped of accents"
+            return "strip_accents", True, f"{reason}, and text is decomposed and stripped of accents"
     elif "ᄀ" in vocab and CONTINUATION + "ᅡ" in vocab and "가" not in vocab:
         return (
             "strip_accents",

@@ -189,7 +189,7 @@ class BatchEncoding(UserDict[str, Any]):
 
 def _position(value: Any) -> int:
     if not is_whole(value):
-        raise TokenizerError(f"{value!r:.80} is no position: rows, tokens, words and characters are counted from 0.")
+        raise TokenizerError(f"{value!r:.80} is not a position: rows, tokens, words and characters are counted from 0.")
     return operator.index(value)
 
 
@@ -241,7 +241,7 @@ def pad_rows(
     """Pad one row (a mapping of lists), or a batch (a mapping of lists of lists, or a list of mappings).
 
     Known fields are filled on ``side``, rows that are longer stay as they are, and other fields (labels) pass through.
-    With an attention mask, one is made where there is none; without, one that is there is not filled.
+    If an attention mask is returned, a missing one is added; otherwise a present one is left unpadded.
     """
     fields = _fields_of(encoded)
     main = fields[MAIN_INPUT]

@@ -72,10 +72,10 @@ class _Lengths(dict[str, tuple[int, ...]]):
         super().__init__()
         self._entries = entries
         self._by_prefix: dict[str, list[int]] = defaultdict(list)
-        cut, by_prefix = self.PREFIX, self._by_prefix
+        size, by_prefix = self.PREFIX, self._by_prefix
         for entry, length in zip(entries, map(len, entries), strict=True):
-            if length > cut:  # shorter ones are looked up on demand
-                by_prefix[entry[:cut]].append(length)
+            if length > size:  # shorter ones are looked up on demand
+                by_prefix[entry[:size]].append(length)
 
     def __missing__(self, prefix: str) -> tuple[int, ...]:
         shorter = (n for n in range(1, len(prefix) + 1) if prefix[:n] in self._entries)
@@ -95,9 +95,9 @@ class FastEncoder:
         self._replacements = _Replacements(basic)
         self._stretches = _Cache(self._stretch_ids)
         self._words = _Cache(self._word_ids)
-        cut = len(CONTINUATION)
         self._starts = wordpiece.vocab  # with "##ing", but no word begins so: "#" is a word of its own
-        self._continuations = {t[cut:]: i for t, i in wordpiece.vocab.items() if t[:cut] == CONTINUATION}
+        size = len(CONTINUATION)
+        self._continuations = {t[size:]: i for t, i in wordpiece.vocab.items() if t[:size] == CONTINUATION}
         self._start_lengths = _Lengths(self._starts)
         self._continuation_lengths = _Lengths(self._continuations)
 

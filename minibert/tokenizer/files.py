@@ -215,7 +215,7 @@ def read_vocab(path: Source) -> dict[str, int]:
         number, token = next((i, line) for i, line in enumerate(lines) if vocab[line] != i)
         logger.warning(
             "%s: %d of %d lines hold a token that comes again further down, first line %d: %r. The last line counts; "
-            "the ids of the others stand for nothing.",
+            "the ids of the others are not used.",
             path,
             len(lines) - len(vocab),
             len(lines),
@@ -357,7 +357,7 @@ def _only_one(present: AddedToken | None, token: AddedToken, token_id: int) -> A
 def write_files(folder: Source, contents: Mapping[str, str]) -> tuple[str, ...]:
     """Write ``contents`` (text by file name) into ``folder``; each file is written whole or not at all."""
     if not isinstance(folder, str | os.PathLike) or isinstance(os.fspath(folder), bytes):
-        raise TokenizerError(f"{folder!r:.80} is no folder to write {', '.join(contents)} into; give its path.")
+        raise TokenizerError(f"{folder!r:.80} is not a folder to write {', '.join(contents)} into; give its path.")
     root = as_path(folder)
     if root.is_file():
         raise TokenizerError(f"{root} is a file; save_pretrained needs a folder to write {', '.join(contents)} into.")

@@ -168,7 +168,7 @@ def as_id(value: Any) -> int:
     """A token id as a Python integer; TokenizerError for anything else."""
     if not is_whole(value) or (token_id := operator.index(value)) < 0:
         raise TokenizerError(
-            f"{value!r:.80} is no token id: ids are whole numbers from 0 up (a label of -100 is not a token)."
+            f"{value!r:.80} is not a token id: ids are whole numbers from 0 up (a label of -100 is not a token)."
         )
     return token_id
 
@@ -177,7 +177,7 @@ def as_ids(values: Any) -> list[int]:
     """A list, tuple or tensor of ids as a list."""
     row = as_lists(values)
     if not isinstance(row, list):
-        raise TokenizerError(f"{values!r:.80} is no row of token ids; expected a list of whole numbers.")
+        raise TokenizerError(f"{values!r:.80} is not a row of token ids; expected a list of whole numbers.")
     return [as_id(value) for value in row]
 
 

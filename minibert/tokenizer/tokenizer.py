@@ -1,7 +1,7 @@
 """BertTokenizer: the arguments and results of transformers' BertTokenizer, name for name.
 
-A text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), cut in windows.py and laid out in
-encoding.py; ids and special tokens stand in vocabulary.py.  Look first at ``__call__``.
+A text is encoded in encoder.py (read basic.py and wordpiece.py for the rules), truncated in windows.py and laid out in
+encoding.py; vocabulary.py holds the ids and the special tokens.  Start with ``__call__``.
 """
 
 import copy
@@ -320,13 +320,13 @@ class BertTokenizer:
         examples, _ = as_examples(list(texts) if isinstance(texts, tuple) else texts, None, False)
         rows: list[TokenRow] = []
         owners: list[int] = []
-        cut = 0
+        truncated = 0
         builder = self._row_builder(request, stride or 0)
-        for number, (row, rest) in enumerate(builder.token_rows(examples, overflows=stride is not None)):
-            rows += [row, *(rest or ())]
-            owners += [number] * (len(rows) - len(owners))
-            cut += stride is None and rest is not None
-        return rows, owners, cut
+        for index, (row, overflow) in enumerate(builder.token_rows(examples, overflows=stride is not None)):
+            rows += [row, *(overflow or ())]
+            owners += [index] * (len(rows) - len(owners))
+            truncated += stride is None and overflow is not None
+        return rows, owners, truncated
 
     def tokens_with_offsets(self, text: str) -> TokenizedText:
         """The tokens of a text without [CLS] and [SEP]: ids, tokens, offsets, word ids; not in transformers.
@@ -334,7 +334,7 @@ class BertTokenizer:
         Raises TokenizerError if ``text`` is not a str.
         """
         if not isinstance(text, str):
-            raise TokenizerError(f"{text!r:.80} is no text; expected a str.")
+            raise TokenizerError(f"{text!r:.80} is not text; expected a str.")
         return self._encoder.with_offsets(text, self.split_special_tokens)
 
     def _row_builder(
@@ -486,7 +486,7 @@ class BertTokenizer:
             [new_tokens] if isinstance(new_tokens, str | AddedToken) or hasattr(new_tokens, "content") else new_tokens
         )
         if tokens is not None and not isinstance(tokens, list | tuple | set | frozenset | Mapping):
-            raise TokenizerError(f"{tokens!r:.80} are no tokens; expected a text, an AddedToken, or a list of them.")
+            raise TokenizerError(f"{tokens!r:.80} are not tokens; expected a text, an AddedToken, or a list of them.")
         is_special = check_switch("special_tokens", special_tokens)
         added = [AddedToken.of(token, special=is_special) for token in tokens or ()]
         if is_special:
@@ -512,7 +512,9 @@ class BertTokenizer:
         Returns how many are new; if there are any, call ``model.resize_token_embeddings(len(tokenizer))``.
         """
         if not isinstance(special_tokens_dict, Mapping):
-            raise TokenizerError(f"{special_tokens_dict!r:.80} is no dictionary; expected {{'mask_token': '<mask>'}}.")
+            raise TokenizerError(
+                f"{special_tokens_dict!r:.80} is not a dictionary; expected {{'mask_token': '<mask>'}}."
+            )
         kinds = dict.fromkeys(SPECIAL_TOKEN_NAMES, TOKEN) | dict.fromkeys(EXTRA, list_of(TOKEN))
         check_settings(special_tokens_dict, kinds, "add_special_tokens", TokenizerError)
         replaces = check_switch("replace_extra_special_tokens", replace_extra_special_tokens)

@@ -195,7 +195,7 @@ class SpecialTokens:
 def check_vocab(vocab: Mapping[str, int], unk_token: str, origin: str) -> None:
     """TokenizerError when ``vocab`` is empty, holds anything but text and ids, or lacks ``unk_token``."""
     if not vocab:
-        raise TokenizerError(f"{origin} is empty; expected a WordPiece vocabulary, one token a line.")
+        raise TokenizerError(f"{origin} is empty; expected a WordPiece vocabulary, one token per line.")
     if set(map(type, vocab)) != {str} or set(map(type, vocab.values())) != {int} or min(vocab.values()) < 0:
         wrong = next((t, i) for t, i in vocab.items() if type(t) is not str or type(i) is not int or i < 0)
         raise TokenizerError(

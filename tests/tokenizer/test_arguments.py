@@ -104,16 +104,16 @@ def test_numbers_of_numpy_and_torch(toy):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda t: t.decode("a"), "'a' is no token id"),
-        (lambda t: t.decode([1.5]), "1.5 is no token id"),
-        (lambda t: t.decode([True]), "True is no token id"),
-        (lambda t: t.decode([-100]), "-100 is no token id.*a label of -100"),
-        (lambda t: t.decode(None), "None is no token id"),
+        (lambda t: t.decode("a"), "'a' is not a token id"),
+        (lambda t: t.decode([1.5]), "1.5 is not a token id"),
+        (lambda t: t.decode([True]), "True is not a token id"),
+        (lambda t: t.decode([-100]), "-100 is not a token id.*a label of -100"),
+        (lambda t: t.decode(None), "None is not a token id"),
         (lambda t: t.decode({"ids": [1]}), "no input_ids among ids"),
         (lambda t: t.convert_tokens_to_ids(None), "takes a list of tokens, each a text; it got None"),
         (lambda t: t.convert_tokens_to_ids([5]), "a list of 1 holding int"),
         (lambda t: t.convert_tokens_to_string("a b"), "it got 'a b', a str"),
-        (lambda t: t.convert_ids_to_tokens(["a"]), "'a' is no token id"),
+        (lambda t: t.convert_ids_to_tokens(["a"]), "'a' is not a token id"),
         (lambda t: t.tokenize(["a", "b"]), "tokenize takes one text, and got a list of 2"),
         (lambda t: t.batch_encode_plus("a b"), "takes a list of texts or of pairs, and got 'a b'"),
         (lambda t: t.batch_encode_plus(None), "and got None"),
@@ -124,23 +124,23 @@ def test_numbers_of_numpy_and_torch(toy):
             lambda t: t.pad({"input_ids": [1], "attention_mask": 1}, padding="max_length", max_length=3),
             "attention_mask",
         ),
-        (lambda t: t.add_tokens(5), "5 are no tokens"),
-        (lambda t: t.add_tokens([5]), "5 is no token; expected its text or an AddedToken"),
-        (lambda t: t.add_special_tokens(["<e>"]), "is no dictionary"),
+        (lambda t: t.add_tokens(5), "5 are not tokens"),
+        (lambda t: t.add_tokens([5]), "5 is not a token; expected its text or an AddedToken"),
+        (lambda t: t.add_special_tokens(["<e>"]), "is not a dictionary"),
         (lambda t: t.add_special_tokens({"cls_token": 5}), "cls_token is 5"),
         (lambda t: t.add_special_tokens({"extra_special_tokens": "<e>"}), "extra_special_tokens is"),
-        (lambda t: t.save_pretrained(5), "5 is no folder"),
+        (lambda t: t.save_pretrained(5), "5 is not a folder"),
         (lambda t: t.save_pretrained("x", push_to_hub=True), "takes no push_to_hub=: minibert writes to no hub"),
         (lambda t: t.save_vocabulary("x", "../y"), "filename_prefix is"),
-        (lambda t: setattr(t, "cls_token_id", "x"), "'x' is no token id"),
+        (lambda t: setattr(t, "cls_token_id", "x"), "'x' is not a token id"),
         (lambda t: setattr(t, "cls_token", 5), "cls_token must be text"),
-        (lambda t: AddedToken(5), "is no token"),  # type: ignore[arg-type]
+        (lambda t: AddedToken(5), "is not a token"),  # type: ignore[arg-type]
         (lambda t: AddedToken("x", lstrip="yes"), "flags True or False"),  # type: ignore[arg-type]
         (lambda t: BertTokenizer(5), "needs a vocabulary, and got 5"),  # type: ignore[arg-type]
         (lambda t: BertTokenizer(["a"]), "needs a vocabulary, and got"),  # type: ignore[arg-type]
         (lambda t: BertTokenizer(b"vocab.txt"), "needs a vocabulary, and got"),  # type: ignore[arg-type]
-        (lambda t: t("a").char_to_token("0"), "is no position"),
-        (lambda t: t("a").tokens(None), "is no position"),
+        (lambda t: t("a").char_to_token("0"), "is not a position"),
+        (lambda t: t("a").tokens(None), "is not a position"),
     ],
 )
 def test_wrong_values(toy, call, sentence):
