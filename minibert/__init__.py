@@ -1,7 +1,7 @@
 """minibert: BERT that a person can read in an afternoon, trust to the last bit, and use on real text.
 
-Every public name can be imported from here; each is fetched from its room when it is first used, so that
-``import minibert`` costs nothing and the tokenizer alone does not load torch.  Read ``model.py`` first.
+Every public name can be imported from here.  Each is loaded from its room on first use, so that ``import minibert`` is
+fast and the tokenizer alone does not load torch.  Read ``model.py`` first.
 """
 
 import gc
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert._version import __version__
 
-# torch says this on stderr when it is imported where there is no NumPy, and nothing here needs it.
+# torch warns on import without NumPy, which minibert does not need.
 warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
 
 _ROOMS = {
@@ -93,7 +93,7 @@ _ROOMS = {
     "minibert.source": ("Checkpoint",),
     "minibert.tokenizer": ("BatchEncoding", "BertTokenizer"),
 }
-# Names that tutorials use for the same things: here there is one model family, and one tokenizer.
+# Names in tutorials for the same classes: here there is one model family and one tokenizer.
 _ALIASES = {
     "AutoConfig": "BertConfig",
     "AutoModel": "BertModel",
@@ -113,7 +113,7 @@ __all__ = ["__version__", *_ROOM_OF, *_ALIASES]
 
 
 def __getattr__(name: str) -> Any:
-    """Fetch a public name from its room (PEP 562)."""
+    """Load a public name from its room (PEP 562)."""
     own = _ALIASES.get(name, name)
     if own not in _ROOM_OF and not name.startswith("_"):
         from minibert.renamed import older_name
@@ -132,8 +132,8 @@ def __getattr__(name: str) -> Any:
 def _without_collector() -> Iterator[None]:
     """Pause Python's garbage collector.
 
-    The first room that needs torch imports it: a million objects that all stay.  The collector would look through them
-    again and again for nothing, which takes an eighth of the time.
+    The first room that needs torch imports it, which makes a million permanent objects.  Scanning them again and again
+    takes the collector an eighth of the import time.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -148,7 +148,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-if TYPE_CHECKING:  # the same names in the form that editors and type checkers read
+if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.checkpoint import LoadReport as LoadReport
     from minibert.checkpoint import TensorRecord as TensorRecord
     from minibert.checkpoint import open_weights as open_weights

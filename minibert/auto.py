@@ -1,7 +1,8 @@
-"""Which class a checkpoint is for: decided here, once, for every verb.
+"""Which class a checkpoint is for.
 
-What config.json names counts where the weights hold that head; else what their tensors can only be for.  A choice that
-neither settles is a guess, which is said and never written down.  Start with :func:`architecture_of`.
+It is the class that config.json names, if the weights have that head; else the class that the tensors allow.  Where
+several remain, one is chosen with a warning, and the choice is never written to a file.  Start with
+:func:`architecture_of`.
 """
 
 import re
@@ -20,7 +21,7 @@ from minibert.switches import take_source
 
 PREDICTIONS, RELATIONSHIP = "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"
 CLASSIFIER, POOLER = "classifier.weight", "bert.pooler.dense.weight"
-# The classes, and the tensors of a head without which there is none.
+# The classes, and the tensors that their heads need.
 HEADS = {
     "BertModel": (),
     "BertForPreTraining": (PREDICTIONS, RELATIONSHIP),
@@ -37,16 +38,18 @@ BIO = re.compile(r"[BI]-.+")
 def load_architecture(
     source: Source | None = None, *, architecture: str | None = None, **settings: Any
 ) -> BertPreTrainedModel:
-    """A model of the class ``architecture``, by default the one that the checkpoint is for, with its weights.
+    """A model of the class ``architecture``, by default the checkpoint's, with its weights.
 
-    Raises ConfigError for a class that is not here, and whatever :func:`load_pretrained` raises.
+    Raises ConfigError for an unknown class, and whatever :func:`load_pretrained` raises.
     """
     source = take_source(source, settings)
     checkpoint = Checkpoint.open(source, **take_where(settings))
     config = BertConfig.from_pretrained(checkpoint)
     state = settings.pop("state_dict", None)
-    how = settings.get("use_safetensors")
-    weights = open_weights(checkpoint, use_safetensors=how) if state is None else as_weights(state)
+    if state is None:
+        weights = open_weights(checkpoint, use_safetensors=settings.get("use_safetensors"))
+    else:
+        weights = as_weights(state)
     name = architecture or architecture_of(config, weights)
     if name not in HEADS:
         raise ConfigError(f"{name} is no model here; there are {', '.join(HEADS)}.")
@@ -55,7 +58,7 @@ def load_architecture(
 
 
 def architecture_of(config: BertConfig, weights: Weights) -> str:
-    """The class that a checkpoint is for.  Warns where config.json contradicts the weights, or nothing settles it."""
+    """The class that a checkpoint is for.  Warns if config.json contradicts the weights, or if several classes fit."""
     named, fitting = named_architecture(config), fitting_architectures(config, weights)
     if named is not None and set(HEADS[named]) <= our_names(weights):
         return named
@@ -71,13 +74,13 @@ def architecture_of(config: BertConfig, weights: Weights) -> str:
 
 
 def named_architecture(config: BertConfig) -> str | None:
-    """The first of the config's ``architectures`` that is here; ``TF`` and ``Flax`` in front do not count."""
+    """The first known class in the config's ``architectures``, without a prefix ``TF`` or ``Flax``; None if none is."""
     named = (str(name).removeprefix("TF").removeprefix("Flax") for name in getattr(config, "architectures", None) or ())
     return next((name for name in named if name in HEADS), None)
 
 
 def fitting_architectures(config: BertConfig, weights: Weights) -> list[str]:
-    """The classes that use the most of a checkpoint's tensors: one, or those between which only a config can tell."""
+    """The classes that use most of a checkpoint's tensors: one, or several that only a config can tell apart."""
     names = our_names(weights)
     if "qa_outputs.weight" in names:
         return ["BertForQuestionAnswering"]
@@ -92,5 +95,5 @@ def fitting_architectures(config: BertConfig, weights: Weights) -> list[str]:
 
 
 def our_names(weights: Weights) -> set[str]:
-    """The tensors of a checkpoint, by our names."""
+    """Our names of a checkpoint's tensors."""
     return {reading.ours for reading in read_names(weights.names()).values()}

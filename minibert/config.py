@@ -1,9 +1,8 @@
-"""BertConfig: every number that decides the shape and the arithmetic of a BERT, in one flat dataclass.
+"""BertConfig: every setting of the shape and the arithmetic of a BERT, in one flat dataclass.
 
-The keys are those of a ``config.json`` (google-research/bert's ``bert_config.json``, as transformers
-extended it), so a checkpoint's own file is read and written back unchanged: keys this class does not know
-(``directionality``, ``pooler_fc_size``, …) are kept, saved and printed like any other.
-Start with the fields; a reason stands beside each one that has cost somebody a day.
+The keys are those of a ``config.json`` (google-research/bert's ``bert_config.json``, as transformers extended it), so a
+checkpoint's file is read and written back unchanged: unknown keys (``directionality``, ``pooler_fc_size``, …) are kept,
+saved and printed like any other.  Start with the fields; those that are easy to get wrong have the reason beside them.
 """
 
 import copy
@@ -25,16 +24,16 @@ from minibert.switches import take_source, take_switches
 logger = logging.getLogger(__name__)
 
 CONFIG_FILES = ("config.json", "bert_config.json")  # the second is Google's own
-MOST_LABELS = 100_000  # more cannot be meant, and a name for each of a billion would fill the memory
-LABELS = ("id2label", "label2id")  # null in some files, which says nothing
-NOT_SAVED = {"attn_implementation"}  # how to compute, not what: a property of the run, not of the checkpoint
+MOST_LABELS = 100_000  # a mistaken billion would fill the memory with names
+LABELS = ("id2label", "label2id")  # null in some files, which means the default
+NOT_SAVED = {"attn_implementation"}  # a property of the run, not of the checkpoint
 
 
 @dataclass(init=False, repr=False)
 class BertConfig:
-    """The settings of a BERT.  ``BertConfig(hidden_size=128, …)``; whatever is not given has BERT-base's value.
+    """The settings of a BERT: ``BertConfig(hidden_size=128, …)``.  The defaults are BERT-base's.
 
-    Assignment works (``config.num_labels = 3``); a model checks the whole when it is built (:meth:`validate`).
+    Fields can be assigned (``config.num_labels = 3``); a model checks all of them when it is built (:meth:`validate`).
     """
 
     vocab_size: int = 30522
@@ -51,7 +50,7 @@ class BertConfig:
     layer_norm_eps: float = 1e-12  # Google trained with 1e-12; torch's default of 1e-5 shows up in the MLM logits
     pad_token_id: int | None = 0  # its embedding gets no gradient (nn.Embedding's padding_idx)
     classifier_dropout: float | None = None  # None: hidden_dropout_prob
-    chunk_size_feed_forward: int = 0  # tokens a chunk: less memory, same values; 0 is all at once
+    chunk_size_feed_forward: int = 0  # tokens per chunk: less memory, same values; 0 is all at once
     tie_word_embeddings: bool = True  # the MLM decoder is the word embedding, transposed (paper, appendix A.2)
 
     position_embedding_type: str = "absolute"  # the paper's; the relative variants are other models
@@ -69,7 +68,7 @@ class BertConfig:
 
     model_type = "bert"
 
-    def __init__(self, /, **settings: Any) -> None:  # "/": a file may have a key "self", too
+    def __init__(self, /, **settings: Any) -> None:  # "/": a file may have a key "self"
         """Every field by keyword.  Unknown keys become attributes too; ``num_labels=n`` names n labels."""
         num_labels = settings.pop("num_labels", None)
         settings.pop("model_type", None)
@@ -112,8 +111,8 @@ class BertConfig:
     def from_pretrained(cls, source: Source | None = None, **overrides: Any) -> Self:
         """The config of a checkpoint (folder or config file) or of a known architecture (``"bert-tiny"``).
 
-        ``overrides`` win over the file; ``revision=`` and the like say where on the hub.  Raises CheckpointError when
-        there is no such source, ConfigError when the file describes another kind of model, one that cannot be, or two.
+        ``overrides`` replace settings of the file; ``revision=`` and its like are for the hub.  Raises CheckpointError
+        when there is no such source, ConfigError when the file describes another or an impossible model, or two models.
         """
         source = take_source(source, overrides)
         path = find_config(Checkpoint.open(source, **take_where(overrides)))
@@ -121,7 +120,7 @@ class BertConfig:
         settings = read_json(path, largest=LARGEST_SETTINGS)
         check_file(settings, path)
         try:
-            config = cls(**{**settings, **overrides})  # nobody else has these settings: no copy needed
+            config = cls(**{**settings, **overrides})  # this dict is not shared, so no copy is needed
             config.validate()
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
@@ -142,7 +141,7 @@ class BertConfig:
         return cls.from_dict(settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything a config.json holds, unknown keys included."""
+        """The content of a config.json, with unknown keys."""
         settings = {name: value for name, value in vars(self).items() if name not in NOT_SAVED}
         return {"model_type": self.model_type, **copy.deepcopy(settings)}
 
@@ -151,7 +150,7 @@ class BertConfig:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
     def save_pretrained(self, folder: Source) -> None:
-        """Write ``config.json`` into ``folder``, which is made if it is not there."""
+        """Write ``config.json`` into ``folder``, which is made if it does not exist."""
         write_text(as_path(folder) / "config.json", self.to_json_string())
 
     def __repr__(self) -> str:
@@ -204,7 +203,7 @@ SCHEMA: dict[str, Kind] = {
 }
 
 
-# What only files have, beside the fields: said about the checkpoint, not about the arithmetic.
+# Keys of files that are no fields: they describe the checkpoint, not the arithmetic.
 FILE_SCHEMA: dict[str, Kind] = {
     "architectures": optional(list_of(NAME)),
     "tokenizer_class": optional(NAME),
@@ -216,7 +215,7 @@ FILE_SCHEMA: dict[str, Kind] = {
 def check_file(settings: dict[str, Any], path: Path) -> None:
     """Raise ConfigError when the content of a config.json describes another model than BERT, or contradicts itself.
 
-    What contradicts itself and is commonly read past gets a warning.
+    Contradictions that other libraries ignore are logged as a warning.
     """
     model_type = settings.get("model_type", "bert")  # Google's bert_config.json names none
     if model_type != "bert":
@@ -256,7 +255,7 @@ def check_file(settings: dict[str, Any], path: Path) -> None:
 
 @cache
 def warn_once(sentence: str) -> None:
-    """A warning, which one load may come to several times."""
+    """Log a warning, once even if a load meets it several times."""
     logger.warning("%s", sentence)
 
 
@@ -268,8 +267,8 @@ def find_config(checkpoint: Checkpoint) -> Path:
     if checkpoint.folder is None and os.fspath(checkpoint) in known:
         return known[os.fspath(checkpoint)]
     for name in CONFIG_FILES:
-        if found := checkpoint.find(name):
-            return found
+        if path := checkpoint.find(name):
+            return path
     raise CheckpointError(
         f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
         f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(checkpoint)}"

@@ -1,7 +1,6 @@
-"""Any source in, a modern folder out: config.json, model.safetensors, and the tokenizer's files when there are some.
+"""Convert any checkpoint to a modern folder: config.json, model.safetensors, and the tokenizer's files if any.
 
-Nothing is written down that the source does not say, or its tensors show: a guess, once it stands in a file, is a fact
-for everybody who reads it.
+Only what the source says or its tensors show is written: a guess that stands in a file would be read as a fact.
 """
 
 import json
@@ -27,15 +26,15 @@ TOKENIZER_FILES = (*VOCABULARY, SETTINGS, "special_tokens_map.json", "added_toke
 def convert(
     source: Source, folder: Source, head: str | None = None, *, lower_case: bool | None = None
 ) -> tuple[LoadReport, list[str]]:
-    """Write ``source`` into ``folder``; returns what became of every tensor, and the names of the files written.
+    """Write ``source`` into ``folder``; returns what became of every tensor, and the names of the written files.
 
     Args:
         source: a folder, a weight file, or a hub name.
         folder: which must hold no checkpoint yet.
-        head: the class to convert as, by default the one that uses the most of the file's tensors.
+        head: the class to convert to, by default the one that uses most of the file's tensors.
         lower_case: whether the vocabulary is of lower-cased text, for a source that does not say.
 
-    Raises CheckpointError when the folder holds a checkpoint already, InputError when ``head`` or ``lower_case`` is
+    Raises CheckpointError when the folder already holds a checkpoint, InputError when ``head`` or ``lower_case`` is
     needed, or contradicts the source.
     """
     folder = as_path(folder)
@@ -48,7 +47,7 @@ def convert(
     head = head or surely_fitting(config, weights)
     model = load_architecture(checkpoint, architecture=head, state_dict=weights)
     save_pretrained(model, folder)
-    for name, path in files.items():  # as they are: reading and writing them would fill in defaults
+    for name, path in files.items():  # copied: reading and writing them would fill in defaults
         with written_whole(folder / name) as temporary:
             shutil.copyfile(path, temporary)
     if settings is not None:
@@ -58,7 +57,7 @@ def convert(
 
 
 def surely_fitting(config: BertConfig, weights: Weights) -> str:
-    """The class that uses the most of the tensors; InputError where that may be several and config.json names none."""
+    """The class that uses most of the tensors; InputError if several do and config.json names none of them."""
     fitting, named = fitting_architectures(config, weights), named_architecture(config)
     if named in fitting:
         return named
@@ -70,32 +69,32 @@ def surely_fitting(config: BertConfig, weights: Weights) -> str:
     return fitting[0]
 
 
-def lower_casing(source: Checkpoint, files: dict[str, Path], asked: bool | None) -> dict[str, object] | None:
-    """The content of a tokenizer_config.json to write where ``asked`` settles what the files leave open, else None.
+def lower_casing(source: Checkpoint, files: dict[str, Path], lower_case: bool | None) -> dict[str, object] | None:
+    """The tokenizer_config.json to write if ``lower_case`` adds to what the files say, else None.
 
     Raises InputError when the files say the opposite.
     """
     if not any(name in files for name in VOCABULARY):
-        if asked is not None:
+        if lower_case is not None:
             raise InputError(f"{source} brings no vocabulary, so there is nothing to lower-case text for.")
         return None
     settings: dict[str, object] = read_json(files[SETTINGS]) if SETTINGS in files else {}
-    said = settings.get("do_lower_case")
-    if said is None and "tokenizer.json" in files:
+    stated = settings.get("do_lower_case")
+    if stated is None and "tokenizer.json" in files:
         normalizer = read_json(files["tokenizer.json"]).get("normalizer")
-        said = normalizer.get("lowercase") if isinstance(normalizer, dict) else None
-    if asked is None or said is asked:
+        stated = normalizer.get("lowercase") if isinstance(normalizer, dict) else None
+    if lower_case is None or stated is lower_case:
         return None
-    if said is not None:
+    if stated is not None:
         raise InputError(
-            f"{source} says do_lower_case {said}, and {asked} was asked for. Leave the choice out, or mend "
+            f"{source} says do_lower_case {stated}, and {lower_case} was asked for. Leave the choice out, or mend "
             "tokenizer_config.json."
         )
-    return {**settings, "do_lower_case": asked}
+    return {**settings, "do_lower_case": lower_case}
 
 
 def says_nothing_of_case(folder: Source) -> bool:
-    """Whether a converted folder has a vocabulary, and no file that says whether it is of lower-cased text."""
+    """Whether a converted folder has a vocabulary, but no file that says whether it is of lower-cased text."""
     path = as_path(folder)
     if (path / "tokenizer.json").is_file() or not (path / "vocab.txt").is_file():
         return False

@@ -1,8 +1,8 @@
-"""What is taken for a checkpoint of BERT and is none: models of other families, files of other formats.
+"""Checkpoints that minibert does not read: models of other families, files of other formats.
 
-Configs of other families are often labelled ``bert``, and many of their tensors even have BERT's names and shapes:
-:func:`family_of_tensors` and :func:`family_of_settings` tell them apart.  :func:`what_lies_in` is asked after nothing
-readable was found, so that the sentence which ends a load says what lies there instead.
+Configs of other families are often labelled ``bert``, and many of their tensors have BERT's names and shapes:
+:func:`family_of_tensors` and :func:`family_of_settings` recognise them.  :func:`what_lies_in` is called when a
+checkpoint has no readable file, so that the error message says what it has instead.
 """
 
 import json
@@ -16,7 +16,7 @@ from minibert.source import Checkpoint
 
 # ── other families ───────────────────────────────────────────────────────────────────────────────
 
-# Part of a tensor's name that only this family has.
+# Parts of tensors' names that only this family has.
 TENSORS = (
     (".q_lin.", "DistilBERT"),
     ("albert_layer_groups.", "ALBERT"),
@@ -38,11 +38,11 @@ TENSORS = (
     (".self_attn.q_proj.", "a decoder such as Llama, or BART"),
     ("patch_embeddings.", "a vision transformer"),
 )
-# Where such tensors lie; what a program of its own keeps beside a BERT says nothing about the BERT.
+# The first part of such names; tensors that a program stores beside a BERT say nothing about the BERT.
 PLACES = frozenset(
     {"bert", "decoder", "embeddings", "embeddings_project", "encoder", "h", "layers", "model", "transformer"}
 )
-# What stands before ``embeddings.…`` where BERT has ``bert.``
+# Prefixes of ``embeddings.…``, where BERT has ``bert.``
 PREFIXES = {
     "albert": "ALBERT",
     "camembert": "CamemBERT (RoBERTa)",
@@ -63,7 +63,7 @@ PREFIXES = {
     "splinter": "Splinter",
     "xlm_roberta": "XLM-RoBERTa (RoBERTa)",
 }
-# How the names of their classes begin in transformers.
+# Prefixes of their classes' names in transformers.
 CLASSES = (
     "Albert", "BartFor", "BartModel", "BigBird", "Camembert", "ConvBert", "Data2VecText", "Deberta", "DistilBert",
     "Electra", "Esm", "FNet", "Funnel", "GPT", "JinaBert", "LayoutLM", "Llama", "Longformer", "Luke", "MPNet",
@@ -73,8 +73,8 @@ CLASSES = (
 
 
 def family_of_tensors(names: Iterable[str], prefix: str) -> tuple[str, str] | None:
-    """A family and the name that gives it away, among ``names`` with the common ``prefix``; None for BERT's, and for
-    what is unknown.
+    """Another family and the tensor that shows it, among ``names`` with the common ``prefix``; None for BERT and for
+    unknown families.
     """
     last = prefix.rstrip("./").replace("/", ".").rpartition(".")[2].lower()
     for name in names:
@@ -89,12 +89,12 @@ def family_of_tensors(names: Iterable[str], prefix: str) -> tuple[str, str] | No
 
 
 def is_class_of_another_family(name: str) -> bool:
-    """Whether a class of transformers is another family's than BERT's; ``TF`` and ``Flax`` in front do not count."""
+    """Whether a class of transformers belongs to another family than BERT, also with a prefix ``TF`` or ``Flax``."""
     return name.removeprefix("TF").removeprefix("Flax").startswith(CLASSES)
 
 
 def family_of_settings(settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """A family and the settings that give it away, in a config.json that says ``bert``; None for nothing suspicious."""
+    """Another family and the settings that show it, in a config.json that says ``bert``; None for BERT."""
     sizes = [settings.get(name) for name in ("type_vocab_size", "pad_token_id", "max_position_embeddings")]
     if sizes[:2] == [1, 1] and isinstance(sizes[2], int) and sizes[2] % 8 == 2:  # 514: positions begin at 2 there
         return "RoBERTa", f"type_vocab_size 1, pad_token_id 1 and max_position_embeddings {sizes[2]}"
@@ -109,7 +109,7 @@ def family_of_settings(settings: Mapping[str, Any]) -> tuple[str, str] | None:
 # ── other formats ────────────────────────────────────────────────────────────────────────────────
 
 ADAPTER = "adapter_config.json"
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that are read, under any name
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that minibert reads
 ORIGINAL = "It was exported for running; use the checkpoint that it was made from"
 BY_TRANSFORMERS = (
     "transformers before version 5 converts it: BertForPreTraining.from_pretrained(FOLDER, {}=True)"
@@ -119,7 +119,7 @@ MERGE = (
     "Merge it into the model it belongs to: peft.AutoPeftModel….from_pretrained(FOLDER).merge_and_unload()"
     ".save_pretrained(NEW_FOLDER)."
 )
-# The ends of their names, what they are, what to do.
+# Suffixes, what such files are, what to do.
 FORMATS = (
     ((".h5", ".hdf5", ".keras"), "weights of Keras (TensorFlow 2)", BY_TRANSFORMERS.format("from_tf")),
     ((".msgpack",), "weights of Flax", BY_TRANSFORMERS.format("from_flax")),
@@ -132,7 +132,7 @@ FORMATS = (
     ((".distcp",), "a shard of a distributed torch checkpoint", "Join it: python -m torch.distributed.checkpoint."
      "format_utils dcp_to_torch FOLDER pytorch_model.bin"),
 )  # fmt: skip
-STARTS = (  # of files, whatever their name says
+STARTS = (  # the first bytes of files, under any name
     (b"\x89HDF", "weights of Keras (HDF5)", BY_TRANSFORMERS.format("from_tf")),
     (b"GGUF", "weights of llama.cpp (GGUF)", ORIGINAL),
     (b"<?xml", "XML", "It is no file of weights"),
@@ -142,9 +142,9 @@ STARTS = (  # of files, whatever their name says
 
 
 def what_lies_in(checkpoint: Checkpoint) -> str:
-    """Sentences about what a source holds instead of a checkpoint that is read; "" when it is nothing known.
+    """What a source contains instead of a readable checkpoint; "" when that is unknown.
 
-    They begin with a space, to stand after the sentence that says what is missing.
+    The text begins with a space, to follow the sentence that says what is missing.
     """
     folder = checkpoint.bert_folder
     if folder is None:
@@ -162,7 +162,7 @@ def what_lies_in(checkpoint: Checkpoint) -> str:
 
 
 def what_lies_on_hub(checkpoint: Checkpoint) -> str:
-    """The same of a hub repository, whose list of files is asked for; "" where it cannot be had."""
+    """The same for a hub repository, from its list of files; "" if there is no list."""
     from minibert.hub import hub_names
 
     where = checkpoint.where
@@ -170,13 +170,13 @@ def what_lies_on_hub(checkpoint: Checkpoint) -> str:
     if ADAPTER in names:
         return f" {checkpoint} is an adapter of PEFT ({ADAPTER}), not a whole model. {MERGE}"
     for name in names:
-        if told := what_is_by_name(Path(name)):
-            return f" It holds {name}: {told}"
+        if described := what_is_by_name(Path(name)):
+            return f" It holds {name}: {described}"
     return ""
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The files in ``folder`` and one folder down, at most a thousand; none where it cannot be listed."""
+    """The files in ``folder`` and its subfolders, at most a thousand; none if it cannot be listed."""
     try:
         inner = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")][:1000]
         deeper = [path for one in inner if is_kind(one, stat.S_ISDIR) for path in sorted(one.iterdir())[:100]]
@@ -186,7 +186,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def about_adapter(folder: Path) -> str:
-    """What to do with a folder of PEFT's."""
+    """What to do with an adapter of PEFT."""
     try:
         base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
         base = f" for {base}" if isinstance(base, str) else ""
@@ -196,24 +196,24 @@ def about_adapter(folder: Path) -> str:
 
 
 def what_is_by_name(path: Path) -> str:
-    """What the name of a file says that it is, and what to do; "" for a name that says nothing here."""
+    """What a file is by its name, and what to do; "" for an unknown name."""
     name = path.name.lower()
-    return next((as_told(kind, advice) for ends, kind, advice in FORMATS if name.endswith(ends)), "")
+    return next((not_read(what, advice) for suffixes, what, advice in FORMATS if name.endswith(suffixes)), "")
 
 
 def what_is(path: Path) -> str:
-    """What a file is, by its name or its first bytes, and what to do; "" when it is nothing known."""
+    """What a file is by its name or its first bytes, and what to do; "" when that is unknown."""
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError:
         start = b""
-    by_start = (as_told(kind, advice) for mark, kind, advice in STARTS if start.startswith(mark))
+    by_start = (not_read(what, advice) for mark, what, advice in STARTS if start.startswith(mark))
     return what_is_by_name(path) or next(by_start, "") or under_a_wrong_name(path, start)
 
 
 def under_a_wrong_name(path: Path, start: bytes) -> str:
-    """What to do with weights of a format that is read, under the name of another; "" for others."""
+    """What to do with weights of a readable format under the name of another; "" for others."""
     if start.startswith((b"PK\x03\x04", b"\x80\x02")) and path.suffix == ".safetensors":
         return "a file of torch.save under another name. Rename it to pytorch_model.bin."
     if start[8:10] == b'{"' and path.suffix != ".safetensors":
@@ -221,6 +221,6 @@ def under_a_wrong_name(path: Path, start: bytes) -> str:
     return ""
 
 
-def as_told(kind: str, advice: str) -> str:
+def not_read(what: str, advice: str) -> str:
     """The middle and the end of a sentence about a file."""
-    return f"{kind}, which minibert does not read. {advice}."
+    return f"{what}, which minibert does not read. {advice}."

@@ -1,12 +1,11 @@
-"""One file of a model hub repository as a path on this disk, through the hub's own client and its standard cache.
+"""Files of model hub repositories as paths on this disk, through the hub's own client and its standard cache.
 
-``hub_file`` is all there is to call.  Downloading, locking and the cache are ``huggingface_hub``'s work, so what
-other libraries fetched is found here and what is fetched here is found there, and ``HF_HOME``, ``HF_HUB_CACHE``,
-``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_TOKEN`` mean what they mean everywhere.  Three things are added: a file
-that a repository does not have is None (a loader asks for several names in turn), every failure is a sentence, and
-the bytes that arrive are compared with the checksum that the hub announced, which the client does not do.
+``huggingface_hub`` downloads, locks and caches, so the cache is shared with other libraries, and ``HF_HOME``,
+``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``, ``HF_ENDPOINT`` and ``HF_TOKEN`` have their usual meaning.  Three things are added
+here: a file that a repository does not have is None (a loader tries several names), every failure has a message, and
+a download is compared with the checksum that the hub announced, which the client does not do.
 
-Look at ``hub_file`` first; ``_sentence`` is the list of everything that can go wrong.
+Start with ``hub_file``; ``_sentence`` lists everything that can go wrong.
 """
 
 import errno
@@ -36,20 +35,19 @@ def hub_file(
 ) -> Path | None:
     """The path, in the cache, of the file ``name`` of the hub repository ``repo_id``; None when it has no such file.
 
-    ``name`` may lie in a folder (``"1_Pooling/config.json"``).  ``revision`` is a branch, a tag or a commit, by
-    default the main branch; a branch may move between two calls, so a loader that needs several files passes
-    :func:`commit_of` its first file as the revision of the others, as ``minibert.source.Checkpoint`` does.  Offline
-    (``local_files_only`` or ``HF_HUB_OFFLINE=1``) only the cache is asked.
+    ``name`` may include a folder (``"1_Pooling/config.json"``).  ``revision`` is a branch, a tag or a commit, by
+    default the main branch.  A branch can move between two calls, so a loader of several files passes :func:`commit_of`
+    the first file as the revision of the others, as ``minibert.source.Checkpoint`` does.  Offline
+    (``local_files_only`` or ``HF_HUB_OFFLINE=1``) only the cache is used.
 
-    A file that offline is not in the cache is None when the cache holds any other file of that revision, and an
-    error when it holds none.  Whether the hub has the file cannot be known then; but a checkpoint that loaded once
-    must load again offline, and the names which it lacks were perhaps never asked for by the program that filled the
-    cache.  A loader that ends without a file it needs should say that it looked offline.
+    Offline, a file that is not in the cache is None if the cache has any other file of that revision, else an error.
+    The hub may have the file; but a checkpoint that loaded once must load again offline, and the program that filled
+    the cache may never have asked for optional files.  A loader that lacks a file should say that it looked offline.
 
-    Raises CheckpointError, in a sentence, for everything but a missing file: no network, no such repository or
-    revision, no permission (the hub's or the disk's), a full disk, a download that broke off or arrived damaged.
+    Raises CheckpointError for everything but a missing file: no network, no such repository or revision, no
+    permission (on the hub or the disk), a full disk, a download that was interrupted or arrived damaged.
     """
-    # Imported here: a local folder never needs the client, and its import would slow down every start.
+    # Imported here: a local folder does not need the client, whose import is slow.
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -60,9 +58,9 @@ def hub_file(
     cache = Path(cache_dir if cache_dir is not None else constants.HF_HUB_CACHE).expanduser()
     try:
         cached = try_to_load_from_cache(repo_id, name, cache_dir=cache, revision=revision)
-        # Neither a path nor None: the cache remembers the hub saying that this commit has no such file.
+        # Neither a path nor None: the cache knows from the hub that this commit has no such file.
         known_missing = cached is not None and not isinstance(cached, str)
-        # A commit never changes, so what was true of it once needs no second question.
+        # A commit never changes, so it needs no second request.
         if known_missing and not force_download and (offline or COMMIT.fullmatch(revision or "")):
             return None
         path = Path(
@@ -88,15 +86,15 @@ def hub_file(
     except EntryNotFoundError:
         return None
     except Exception as error:
-        # Whatever else the client, its transport or the disk comes up with: the transport's exceptions have another
-        # family in every generation of the client, so they cannot be listed by name.
+        # Any other failure of the client, its transport or the disk.  Each generation of the client has other transport
+        # exceptions, so they cannot be listed by name.
         raise CheckpointError(_sentence(error, repo_id, revision, where, cache)) from error
 
 
 def hub_names(repo_id: str, revision: str | None, token: str | bool | None, local_files_only: bool) -> list[str]:
-    """The names of the files in a hub repository; none where the hub does not say, or is switched off.
+    """The names of the files in a hub repository; none if the hub does not answer, or offline.
 
-    For a sentence about what was not found: so nothing that goes wrong here is worth another.
+    Only for a message about a missing file, so every failure here is ignored.
     """
     from huggingface_hub import HfApi, constants
 
@@ -109,10 +107,10 @@ def hub_names(repo_id: str, revision: str | None, token: str | bool | None, loca
 
 
 def commit_of(path: Path) -> str | None:
-    """The commit that a path returned by :func:`hub_file` belongs to, None when the path is no such path.
+    """The commit of a path that :func:`hub_file` returned, None for any other path.
 
-    Given as ``revision``, it makes the other files of one load come from the same commit even when somebody pushes
-    meanwhile; and what is cached, or known to be missing, at a commit costs no request at all.
+    As the ``revision`` of later calls it makes all files of a load come from one commit, even if the repository
+    changes meanwhile.  Files that are cached, or known to be missing, at a commit need no request.
     """
     folders = path.parts
     if "snapshots" not in folders[:-2]:
@@ -134,15 +132,14 @@ def _revision_is_cached(cache: Path, repo_id: str, revision: str | None) -> bool
 
 
 def _check_arrived(path: Path, where: str) -> None:
-    """Compare a freshly downloaded file with the checksum it was announced with; remove it when they differ.
+    """Compare a new download with the checksum that the hub announced; remove it when they differ.
 
-    The cache names a file's content by what the hub announced: SHA-256 for large files, git's SHA-1 for small ones.
-    (Some mirrors announce the plain SHA-1 instead.)  Where the cache cannot make links that name is lost, and
-    with it this check.
+    The cache names a file's content by the announced checksum: SHA-256 for large files, git's SHA-1 for small ones.
+    (Some mirrors announce the plain SHA-1 instead.)  On a disk without links that name is lost, and there is no check.
     """
     if not path.is_symlink():
         return
-    blob = path.parent / path.readlink()  # one step only: a blob can itself be a link into a store with other names
+    blob = path.parent / path.readlink()  # one step only: a blob can be a link into a store with other names
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         digests = {_digest("sha256", blob)}
     elif COMMIT.fullmatch(blob.name):
@@ -150,7 +147,7 @@ def _check_arrived(path: Path, where: str) -> None:
     else:
         return
     if blob.name not in digests:
-        # Left in the cache it would be taken for whole by every later load, by every library.
+        # If it stayed in the cache, every library would later use it as if it were complete.
         path.unlink(missing_ok=True)
         blob.unlink(missing_ok=True)
         raise CheckpointError(
@@ -168,7 +165,7 @@ def _digest(algorithm: str, path: Path, prefix: bytes = b"") -> str:
 
 
 def _not_in_cache(error: Exception, where: str, cache: Path, offline: bool) -> str:
-    """The sentence for a file that is not in the cache while the hub could not, or must not, be asked."""
+    """The message for a file that is not in the cache when the hub cannot, or must not, be asked."""
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -188,7 +185,7 @@ def _not_in_cache(error: Exception, where: str, cache: Path, offline: bool) -> s
 
 
 def _sentence(error: Exception, repo_id: str, revision: str | None, where: str, cache: Path) -> str:
-    """What went wrong and what to do about it.  The order matters: a gated repository is also a not-found one."""
+    """What went wrong and what to do.  The order matters: GatedRepoError is a RepositoryNotFoundError."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -241,7 +238,7 @@ def _sentence(error: Exception, repo_id: str, revision: str | None, where: str, 
 
 
 def _unknown_repository(repo_id: str) -> str:
-    # The hub answers the same for a private repository and for none, so that nobody can find out which exist.
+    # The hub gives the same answer for a private repository as for none, to hide which exist.
     return (
         f"The hub knows no repository {repo_id!r}, or does not show it to you, and there is no folder of that name on "
         "this disk. Check the spelling; if the repository is private, set HF_TOKEN to a valid token that may read it."
@@ -261,6 +258,6 @@ def _refused(error: "HfHubHTTPError", where: str) -> str:
 
 
 def _why(error: BaseException | None) -> str:
-    """The kind of an error and the first line of its message: clients append paragraphs of advice of their own."""
+    """The class of an error and the first line of its message: clients append paragraphs of advice."""
     lines = str(error).strip().splitlines()
     return type(error).__name__ + (f": {lines[0].rstrip('.')}" if lines else "")

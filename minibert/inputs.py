@@ -49,11 +49,8 @@ class Model(Protocol):
     config: BertConfig
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Of the parameters."""
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The word embeddings."""
+    def dtype(self) -> torch.dtype: ...
+    def get_input_embeddings(self) -> nn.Module: ...
 
 
 def refuse_unsupported(arguments: dict[str, Any], **flags: Any) -> None:

@@ -1,8 +1,9 @@
-"""The colours of every map: the page, the pictures of ``--png`` and the terminal draw with these and no others.
+"""The colour scales of all heat maps: on the page, in the pictures of ``--png`` and in the terminal.
 
-A scale is a line through a few colours in OKLab (Björn Ottosson, 2020), lightness first, so that equal steps look
-equal and the scale can be read in grey and by colour-blind readers.  Its low end, or the middle of a signed scale, is
-close to the paper: white by day, near-black by night.  The page's script gets the same stops (explorer/content.py).
+A scale interpolates a few colours in OKLab (Björn Ottosson, 2020), mainly in lightness, so that equal steps look equal
+and the scale works in grey and for colour-blind readers.  Its low end, or the middle of a signed scale, is close to
+the background: white in the light theme, near-black in the dark one.  The page's script gets the same stops
+(explorer/content.py).
 """
 
 import math
@@ -11,7 +12,7 @@ from functools import cache
 Stop = tuple[float, float, float]  # OKLCh: lightness 0 to 1, chroma, hue in degrees
 Color = tuple[int, int, int]  # sRGB, 0 to 255
 
-# "amount" goes from 0 to the highest value, "sign" from −highest to highest with 0 in the middle.
+# "amount" goes from 0 to the maximum, "sign" from −maximum to maximum with 0 in the middle.
 SCALES: dict[str, dict[str, tuple[Stop, ...]]] = {
     "light": {
         "amount": ((0.985, 0.005, 210), (0.87, 0.075, 200), (0.68, 0.12, 215), (0.48, 0.13, 255), (0.28, 0.11, 285)),
@@ -29,19 +30,19 @@ SHADES = 256
 def shades(kind: str = "amount", theme: str = "light", count: int = SHADES) -> tuple[Color, ...]:
     """``count`` colours at equal steps of a scale, from its low end to its high end."""
     stops = [to_lab(stop) for stop in SCALES[theme][kind]]
-    found = []
+    colors = []
     for step in range(count):
         place = step / (count - 1) * (len(stops) - 1)
         first = min(len(stops) - 2, math.floor(place))
         part = place - first
         lightness, a, b = (x + part * (y - x) for x, y in zip(stops[first], stops[first + 1], strict=True))
-        found.append(to_color(lightness, a, b))
-    return tuple(found)
+        colors.append(to_color(lightness, a, b))
+    return tuple(colors)
 
 
 @cache
 def terminal_ramp(count: int) -> tuple[int, ...]:
-    """The dark scale in a terminal's 256 colours, by number: the nearest of the colour cube and the greys (16–255)."""
+    """The dark scale as numbers of a terminal's 256 colours: the nearest in the colour cube and the greys (16–255)."""
     known = [to_oklab(color) for color in TERMINAL]
     return tuple(
         16 + min(range(len(known)), key=lambda n: math.dist(known[n], to_oklab(color)))
@@ -63,7 +64,7 @@ def to_lab(stop: Stop) -> tuple[float, float, float]:
 
 
 def to_color(lightness: float, a: float, b: float) -> Color:
-    """OKLab to sRGB; what sRGB does not have becomes its nearest channel by channel."""
+    """OKLab to sRGB; a colour outside sRGB is clipped channel by channel."""
     l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3  # noqa: E741
     m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3
@@ -77,7 +78,7 @@ def to_color(lightness: float, a: float, b: float) -> Color:
 
 
 def to_channel(linear: float) -> int:
-    """Linear light, 0 to 1, to a channel of sRGB, 0 to 255; a half is rounded up, as JavaScript does."""
+    """Linear light, 0 to 1, to a channel of sRGB, 0 to 255; halves are rounded up, as in JavaScript."""
     encoded = 12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055
     return math.floor(255 * encoded + 0.5)
 

@@ -1,7 +1,4 @@
-"""What every picture that matplotlib draws here has in common: the file's kind, and that it is written whole.
-
-matplotlib comes with the extra ``plot``.
-"""
+"""Pictures with matplotlib: figures, file formats, and writing.  matplotlib comes with the extra ``plot``."""
 
 import io
 from functools import cache
@@ -25,13 +22,13 @@ def need_matplotlib() -> Any:
 
 
 def new_figure(size: tuple[float, float]) -> Any:
-    """An empty matplotlib figure of ``size`` inches, which a notebook shows with or without ``%matplotlib``."""
+    """An empty matplotlib figure of ``size`` inches; a notebook shows it with or without ``%matplotlib``."""
     return _figure_class()(figsize=size, layout="constrained")
 
 
 @cache
 def _figure_class() -> Any:
-    """The class Figure of matplotlib; pyplot, which usually shows one in a notebook, is neither needed nor loaded."""
+    """The class Figure of matplotlib, with a representation for notebooks, which otherwise needs pyplot."""
     base: Any = need_matplotlib().figure.Figure
 
     class Figure(base):  # type: ignore[misc]
@@ -44,7 +41,7 @@ def _figure_class() -> Any:
 
 
 def check_picture(path: str | Path) -> None:
-    """Raise InputError for a path that no picture can be written to."""
+    """Raise InputError for a path to which no picture can be written."""
     path = Path(path)
     if path.suffix.removeprefix(".").lower() not in FORMATS:
         raise InputError(f"{path} ends in {path.suffix or 'nothing'}; a picture ends in .png, .svg or .pdf.")
@@ -55,10 +52,10 @@ def check_picture(path: str | Path) -> None:
 def write_picture(figure: Any, path: str | Path) -> None:
     """Write a matplotlib figure; the same figure gives the same bytes.  Raises InputError when it cannot be written."""
     path = Path(path)
-    kind = path.suffix.removeprefix(".").lower()
-    picture = io.BytesIO()  # first in memory: an error leaves no half a file
+    extension = path.suffix.removeprefix(".").lower()
+    picture = io.BytesIO()  # in memory first: an error leaves no half a file
     with need_matplotlib().rc_context({"svg.hashsalt": "minibert"}):
-        figure.savefig(picture, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(picture, format=extension, dpi=200, metadata={"Date": None} if extension == "svg" else None)
     try:
         path.write_bytes(picture.getvalue())
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Files in, state dict out: where a checkpoint is, its format, its dialect, and what became of every tensor.
+"""Loading and saving checkpoints: formats, dialects, and a report on every tensor.
 
-``load.py`` tells the story; ``names.py`` is the table of dialects, ``weights.py`` the formats, ``report.py`` the
-account that a loaded model carries, ``save.py`` the way back.
+Start with ``load.py``.  ``names.py`` is the table of dialects, ``weights.py`` reads the formats, ``report.py`` is the
+report of a loaded model, ``save.py`` writes.
 """
 
 from minibert.checkpoint.load import load_pretrained

@@ -202,6 +202,7 @@ class _Plan:
     fresh: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.where = self.weights.where
         self.is_head = self.model.base_model is not self.model
         self.shapes = {name: tuple(p.shape) for name, p in self.model.state_dict().items()}
         self.tied = self.model.tied_names()
@@ -227,7 +228,7 @@ class _Plan:
             return
         if parameter in self.taken:
             raise CheckpointError(
-                f"{self.where()} has two tensors for {parameter}: {self.taken[parameter]} and {name}. "
+                f"{self.where} has two tensors for {parameter}: {self.taken[parameter]} and {name}. "
                 "Only one of them can be the model's."
             )
         self.taken[parameter] = name
@@ -255,10 +256,6 @@ class _Plan:
         """Whether a parameter of the model is the head's, not the encoder's."""
         return self.is_head and not parameter.startswith("bert.")
 
-    def where(self) -> str:
-        """The files, for messages."""
-        return self.weights.where
-
     def check(self) -> None:
         """Raise CheckpointError unless every parameter has its tensor, of the right shape, or a reason not to."""
         self.check_shapes()
@@ -280,7 +277,7 @@ class _Plan:
                 else "Are these the weights of another architecture?"
             )
             raise CheckpointError(
-                f"{self.where()} lacks {len(missing)} of the {len(self.shapes)} tensors that "
+                f"{self.where} lacks {len(missing)} of the {len(self.shapes)} tensors that "
                 f"{type(self.model).__name__} needs, first {missing[0]} {self.shapes[missing[0]]}. {advice}"
             )
 
@@ -294,7 +291,7 @@ class _Plan:
         for parameter, name in self.taken.items():
             shape, dtype = self.weights.describe(name)
             if dtype not in FLOATS:
-                raise CheckpointError(f"{self.where()}: {name} holds {dtype}, expected floating-point weights.")
+                raise CheckpointError(f"{self.where}: {name} holds {dtype}, expected floating-point weights.")
             if self.readings[name].transposed:
                 shape = shape[::-1]
             if shape != self.shapes[parameter] and not self.is_padded(parameter, shape):
@@ -304,7 +301,7 @@ class _Plan:
                     else "config.json and the weights do not belong together."
                 )
                 raise CheckpointError(
-                    f"{self.where()}: {name} has shape {shape}, but the config asks for {self.shapes[parameter]}. "
+                    f"{self.where}: {name} has shape {shape}, but the config asks for {self.shapes[parameter]}. "
                     f"{advice}"
                 )
 
@@ -318,7 +315,7 @@ class _Plan:
             tensor = tensor[: self.shapes[parameter][0]]
         converted = tensor if dtype is None else tensor.to(dtype)
         if not (self.weights.is_finite(name) if converted is tensor else all_finite(converted)):
-            raise CheckpointError(f"{self.where()}: {name} {self.not_finite(tensor, converted)}")
+            raise CheckpointError(f"{self.where}: {name} {self.not_finite(tensor, converted)}")
         return converted
 
     @staticmethod
@@ -380,16 +377,16 @@ class _Plan:
             if self.readings[name].ours == "bert.embeddings.position_ids":
                 dtype = self.weights.describe(name)[1]
                 if dtype not in ("int64", "int32", *FLOATS):
-                    raise CheckpointError(f"{self.where()}: {name} holds {dtype}, expected whole numbers.")
+                    raise CheckpointError(f"{self.where}: {name} holds {dtype}, expected whole numbers.")
                 positions = self.weights.tensor(name).reshape(-1)
                 if not torch.equal(positions, torch.arange(len(positions), dtype=positions.dtype)):
-                    raise CheckpointError(f"{self.where()}: {name} is not 0, 1, 2, …; minibert has no other positions.")
+                    raise CheckpointError(f"{self.where}: {name} is not 0, 1, 2, …; minibert has no other positions.")
 
     def check_tied(self, state: dict[str, Tensor]) -> None:
         """Raise CheckpointError when the file has both of a tied pair and they differ."""
         for name, source in self.tied.items():
             if name in state and source in state and not torch.equal(state[name], state[source]):
                 raise CheckpointError(
-                    f"{self.where()}: {self.taken[name]} and {self.taken[source]} differ, but config.json says they "
+                    f"{self.where}: {self.taken[name]} and {self.taken[source]} differ, but config.json says they "
                     "are one tensor. If they are meant to differ, set tie_word_embeddings to false in config.json."
                 )

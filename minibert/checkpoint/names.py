@@ -10,7 +10,7 @@ cannot, because what it drops is lost.  Sources: google-research/bert
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -146,26 +146,15 @@ def read_name(name: str) -> Reading:
     return Reading(name, tuple(dict.fromkeys(dialects)), transposed)
 
 
-@dataclass(frozen=True)
-class Names(Mapping[str, Reading]):
+class Names(dict[str, Reading]):
     """All names of a checkpoint, each with its reading, in the file's order."""
 
-    readings: dict[str, Reading]
-    prefixes: tuple[str, ...]  # before BERT's names in this file; several mean several models
+    prefixes: tuple[str, ...] = ()  # of BERT's names in this file; several mean several models
 
     @property
     def prefix(self) -> str:
         """The prefix that was removed from the names, such as ``"model."``; "" for none."""
         return self.prefixes[0] if len(self.prefixes) == 1 else ""
-
-    def __getitem__(self, name: str) -> Reading:
-        return self.readings[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.readings)
-
-    def __len__(self) -> int:
-        return len(self.readings)
 
 
 def read_names(names: Iterable[str]) -> Names:
@@ -174,7 +163,8 @@ def read_names(names: Iterable[str]) -> Names:
     prefixes = sorted({prefix for name in bare.values() if (prefix := prefix_of(name)) is not None})
     if "" in prefixes:  # a BERT under its own names; the other models in the file stand beside it
         prefixes = []
-    readings = {}
+    readings = Names()
+    readings.prefixes = tuple(prefixes)
     for name, own in bare.items():
         inner = own.removeprefix(prefixes[0]) if len(prefixes) == 1 else own
         reading = read_name(inner)
@@ -182,7 +172,7 @@ def read_names(names: Iterable[str]) -> Names:
         if own != name:
             dialects = (*dialects, "a wrapper of torch inside")
         readings[name] = Reading(reading.ours, dialects, reading.transposed)
-    return Names(readings, tuple(prefixes))
+    return readings
 
 
 def prefix_of(name: str) -> str | None:
