@@ -39,7 +39,7 @@ _ROOMS = {
         "TokenizerError",
     ),
     "minibert.explorer": ("explore",),
-    "minibert.fill_mask": ("fill_mask",),
+    "minibert.mask_filling": ("fill_mask",),
     "minibert.finetuning": ("Finetuned", "Predictor", "finetune"),
     "minibert.heads": (
         "BertForMaskedLM",
@@ -168,7 +168,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.embedding import word_similarity as word_similarity
     from minibert.errors import *
     from minibert.explorer import explore as explore
-    from minibert.fill_mask import fill_mask as fill_mask
     from minibert.finetuning import Finetuned as Finetuned
     from minibert.finetuning import Predictor as Predictor
     from minibert.finetuning import finetune as finetune
@@ -198,6 +197,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.lens import trace as trace
     from minibert.lens import walk as walk
     from minibert.lens import zero_head as zero_head
+    from minibert.mask_filling import fill_mask as fill_mask
     from minibert.model import *
     from minibert.model import BertModel as AutoModel
     from minibert.outputs import *

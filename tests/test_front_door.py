@@ -17,6 +17,12 @@ def test_every_public_name_can_be_imported() -> None:
         minibert.Bert  # noqa: B018
 
 
+def test_no_module_has_a_public_name() -> None:
+    """Importing such a module, ``minibert.fill_mask``, would put it in the place of the function."""
+    modules = {path.stem for path in Path(minibert.__file__).parent.iterdir()}
+    assert not modules & set(minibert.__all__)
+
+
 def test_auto_classes_are_berts() -> None:
     assert minibert.AutoModel is minibert.BertModel
     assert minibert.AutoTokenizer is minibert.BertTokenizer is minibert.BertTokenizerFast

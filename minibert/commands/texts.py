@@ -54,8 +54,8 @@ def fill(options: argparse.Namespace) -> int:
     """``minibert fill-mask``."""
     from dataclasses import asdict
 
-    from minibert.fill_mask import fill_mask, no_gap
     from minibert.heads import BertForMaskedLM
+    from minibert.mask_filling import fill_mask, no_gap
 
     checkpoint = Checkpoint.open(options.model)
     tokenizer = load_tokenizer(checkpoint)
