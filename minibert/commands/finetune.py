@@ -170,7 +170,7 @@ def predict(options: argparse.Namespace) -> int:
     from minibert.destination import check_file
     from minibert.files import is_file
     from minibert.finetuning import Predictor
-    from minibert.finetuning.output import check_output
+    from minibert.finetuning.predict import check_output
 
     is_stream = "-" in (options.input, *options.texts)
     if options.input == "-":

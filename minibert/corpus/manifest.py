@@ -1,8 +1,9 @@
-"""``manifest.json``: what a folder of vectors was made of, and what is in it.
+"""``manifest.json``: how the vectors of a folder were made, and which shards there are.
 
-Written twice.  First the plan, with ``"complete": false``: model, encoding, input, output, so that a run that goes on
-(or a second worker) cannot mix two kinds of vectors.  At the end the counts and the shards are added.  No date and no
-duration stands in it: a run that was killed a hundred times ends with the same bytes as one that was not.
+It is written twice.  First, with ``"complete": false``, it holds the plan: model, encoding, input and output, so that a
+run that continues (or a second worker) cannot mix vectors of two plans.  At the end it also holds the counts and the
+shards.  It holds no date and no duration: a run that was killed many times ends with the same bytes as one that was
+not.
 """
 
 import ctypes
@@ -30,28 +31,28 @@ from minibert.source import Checkpoint, is_demo
 
 logger = logging.getLogger("minibert.corpus")
 KIND, VERSION = "minibert corpus", 2
-UNSEALED = 1  # the version without checksums in manifest and records
+UNSEALED = 1  # the older version, without checksums in manifest and records
 FILE, SKIPPED = "manifest.json", "skipped.jsonl"
-# A killed writer's leftovers: written_whole's temporary names, of the files that are ours.
+# The temporary files of written_whole that a killed writer left, for the files that are ours.
 LEFTOVER = re.compile(r"\.(shard-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
 RECORD = re.compile(r"shard-\d{5,}\.json")
-NAMES = {"model.source", "model.revision", "input.file"}  # may differ: the checksums say whether the content does
+NAMES = {"model.source", "model.revision", "input.file"}  # may differ: checksums compare the content
 
-Plan = dict[str, Any]
+Manifest = dict[str, Any]  # the plan, and at the end the counts and shards too
 
 
 class InputCounts(NamedTuple):
-    """What one reading of the whole input tells, before anything is computed."""
+    """What reading the whole input once shows, before anything is computed."""
 
     rows: int
     bad: int
-    ids_are_numbers: bool  # all of them, of 64 bits; a column of a parquet file must know
+    ids_are_numbers: bool  # of 64 bits, all of them: the type of the column of ids in a parquet file
 
 
 def make_plan(
     embedder: Embedder, encoding: Mapping[str, Any], source: TextColumn, counts: InputCounts, output: Mapping[str, Any]
-) -> Plan:
-    """What decides every bit of the result, apart from the machine and its number of threads."""
+) -> Manifest:
+    """Everything that determines the bits of the result, apart from the machine and its number of threads."""
     plan = {
         "kind": KIND,
         "version": VERSION,
@@ -70,15 +71,15 @@ def make_plan(
         "output": {**output, "ids": "int64" if counts.ids_are_numbers else "string"},
         "complete": False,
     }
-    again: Plan = json.loads(json.dumps(plan))  # as it will be read: a tuple is a list
-    return again
+    as_read: Manifest = json.loads(json.dumps(plan))  # tuples become lists
+    return as_read
 
 
-def describe_model(embedder: Embedder) -> Plan:
-    """Which model this is: where it came from, and a checksum of what it computes with.
+def describe_model(embedder: Embedder) -> Manifest:
+    """The model: its source, and checksums of everything that it computes with.
 
-    ``steps_sha256``, ``include_prompt`` and ``query_prompt``, the prompt for what is looked for in the corpus, stand
-    there for a sentence-transformers model that has them.
+    ``steps_sha256``, ``include_prompt`` and ``query_prompt``, which a search in the corpus uses, are there only for a
+    sentence-transformers model that has them.
     """
     source, revision = origin_of(embedder.model)
     query_prompt = embedder.find_prompt(None, "query" if embedder.prompts["query"] else None)
@@ -117,7 +118,7 @@ def origin_of(model: BertModel) -> tuple[str | None, str | None]:
 
 
 def settings_of(model: BertModel) -> str:
-    """The settings that no parameter's shape tells."""
+    """The settings that the shapes of the parameters do not show."""
     config = model.config
     return repr((config.hidden_act, config.layer_norm_eps, config.num_attention_heads))
 
@@ -134,7 +135,7 @@ def weights_digest(module: nn.Module, settings: str) -> str:
 
 
 def tokenizer_digest(embedder: Embedder) -> str:
-    """The SHA-256 of the vocabulary and the settings that decide how a text becomes ids."""
+    """The SHA-256 of the vocabulary and of the settings that determine how a text becomes ids."""
     tokenizer = embedder.tokenizer
     added = {number: token.to_json() for number, token in tokenizer.added_tokens_decoder.items()}
     switches = (tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
@@ -143,8 +144,8 @@ def tokenizer_digest(embedder: Embedder) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def check_folder(folder: Path) -> None:
-    """Raise InputError for a folder that holds anything but a corpus: nothing of the user's is mixed with ours."""
+def check_is_corpus(folder: Path) -> None:
+    """Raise InputError for a folder that holds files and no corpus."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --output is a folder, which is made if it is not there.")
     if folder.is_dir():
@@ -156,11 +157,11 @@ def check_folder(folder: Path) -> None:
             )
 
 
-def begin(folder: Path, plan: Plan) -> Plan:
-    """Write the plan into a new folder, or compare it with the one that stands there, and return that.
+def begin(folder: Path, plan: Manifest) -> Manifest:
+    """Write the plan into a new folder; in an older one, compare it with the plan that is there, and return that.
 
-    A damaged one is written again where the shards' records say that they are of this plan.  Raises InputError when
-    the two differ, saying in what, CheckpointError for a damaged one that may have been another.
+    A damaged manifest is written again if the records of the shards are of this plan.  Raises InputError, naming the
+    difference, when the two plans differ, and CheckpointError for a damaged manifest that may have been of another.
     """
     if not is_file(folder / FILE):
         write_manifest(folder, plan)
@@ -191,7 +192,7 @@ def begin(folder: Path, plan: Plan) -> Plan:
 
 
 def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings inside each other as ``("model.sha256", …)``."""
+    """Nested settings by dotted names, such as ``"model.sha256"``."""
     for name, value in content.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{before}{name}.")
@@ -199,30 +200,30 @@ def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield before + name, value
 
 
-def plan_digest(plan: Plan) -> str | None:
-    """The SHA-256 of what may not differ, which the record of each shard has; None for a plan without checksums."""
+def plan_digest(plan: Manifest) -> str | None:
+    """The SHA-256 of what may not differ, which the record of each shard holds; None for a plan without checksums."""
     if plan["version"] == UNSEALED:
         return None
     return json_digest({name: value for name, value in flat(plan) if name not in NAMES and name != "complete"})
 
 
 def plans_of_records(folder: Path) -> set[str | None]:
-    """The digests of the plans that whole records in a folder are of."""
-    found: set[str | None] = set()
+    """The digests of the plans in the undamaged records of a folder."""
+    digests: set[str | None] = set()
     for path in folder.iterdir():
         if RECORD.fullmatch(path.name):
             with suppress(CheckpointError):
-                found.add(read_sealed(path)[0].get("plan"))
-    return found
+                digests.add(read_sealed(path)[0].get("plan"))
+    return digests
 
 
-def shard_count(plan: Plan) -> int:
-    """How many shards the input has; the last may be shorter."""
+def shard_count(plan: Manifest) -> int:
+    """The number of shards; the last may be shorter."""
     return -(-int(plan["input"]["rows"]) // int(plan["output"]["shard_rows"]))
 
 
-def finish(folder: Path, plan: Plan) -> Plan:
-    """The manifest with counts and shards; written as complete when every shard is there, whoever made it."""
+def finish(folder: Path, plan: Manifest) -> Manifest:
+    """The manifest with counts and shards; written as complete when every shard is there, made by any worker."""
     digest = plan_digest(plan)
 
     def records() -> Iterator[Record]:
@@ -240,7 +241,7 @@ def finish(folder: Path, plan: Plan) -> Plan:
     return manifest
 
 
-def write_manifest(folder: Path, manifest: Plan) -> None:
+def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``, whole or not at all."""
     if manifest["version"] == UNSEALED:
         write_text(folder / FILE, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
@@ -248,11 +249,11 @@ def write_manifest(folder: Path, manifest: Plan) -> None:
         write_sealed(folder / FILE, manifest)
 
 
-def read_manifest(folder: Path) -> Plan:
-    """The manifest of a folder; raises CheckpointError when there is none, a damaged one, or another program's."""
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a folder; CheckpointError when it is missing, damaged, or of another program."""
     if not is_file(folder / FILE):
         raise CheckpointError(f"{folder} holds no {FILE}. Make it: minibert embed --input FILE --output {folder}.")
-    manifest: Plan
+    manifest: Manifest
     manifest, sealed = read_sealed(folder / FILE)
     if (manifest.get("kind"), manifest.get("version")) != (KIND, VERSION if sealed else UNSEALED):
         raise CheckpointError(f"{folder / FILE} is not the manifest of a corpus (version {VERSION}) of minibert's.")

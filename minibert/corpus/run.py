@@ -1,8 +1,8 @@
-"""embed_corpus: the whole story.  Read the input once, write the plan, then shard after shard, then the manifest.
+"""embed_corpus: read the input once, write the plan, then the shards, then the manifest.
 
-A shard is a unit of work of its own: its batches come only from its rows, so its bits do not depend on who makes it,
-on what was made before, or on how often the run was killed.  Several workers take turns by the shard's number
-and share nothing but the folder; whoever finds all shards there writes the manifest.
+A shard is an independent unit of work: its batches hold only its own rows, so its bits do not depend on which worker
+makes it, on what was made before, or on how often the run was killed.  Several workers divide the shards by their
+numbers and share nothing but the folder; the worker that finishes last writes the manifest.
 """
 
 import copy
@@ -20,14 +20,13 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from minibert import destination
 from minibert.corpus.manifest import (
     LEFTOVER,
     SKIPPED,
     InputCounts,
-    Plan,
+    Manifest,
     begin,
-    check_folder,
+    check_is_corpus,
     finish,
     make_plan,
     plan_digest,
@@ -38,6 +37,7 @@ from minibert.data.columns import TextColumn, TextRow
 from minibert.data.opening import open_texts
 from minibert.data.parquet import need_pyarrow
 from minibert.data.rows import BadRow
+from minibert.destination import check_folder
 from minibert.embedding import Embedder
 from minibert.embedding.packed import Packed
 from minibert.errors import CheckpointError, InputError
@@ -49,7 +49,7 @@ ENCODING: dict[str, Any] = {
     "pooling": None, "layers": "last", "weights": None, "normalize": None, "include_special_tokens": True,
     "long": "truncate", "stride": 64, "prompt": None, "prompt_name": None, "truncate_dim": None,
 }  # fmt: skip
-SHARD_ROWS = 4096  # as many as encode sorts together; a killed run loses no more work than this
+SHARD_ROWS = 4096  # as many as encode sorts by length at once; a killed run loses no more work than this
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class CorpusReport:
     """What is in a folder after a run."""
 
     folder: str
-    complete: bool  # False while other workers are at it
+    complete: bool  # False while other workers still run
     rows: int  # of the input
     vectors: int
     width: int
     shards: int
     skipped: int  # rows that could not be read; skipped.jsonl lists them
-    truncated: int  # texts longer than the model reads, which were cut
-    tokens: int  # that the model read, [CLS] and [SEP] included
+    truncated: int  # texts that were longer than the model reads and were cut
+    tokens: int  # that the model read, including [CLS] and [SEP]
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""
@@ -98,17 +98,17 @@ def embed_corpus(
 ) -> CorpusReport:
     """Turn a file of texts into a folder of vectors, in input order; memory does not grow with the file.
 
-    Stopped at any moment and called again with the same arguments, it goes on where it was, and the folder ends with
-    the same bytes (on the same machine, with the same number of torch threads).
+    Stopped at any moment and called again with the same arguments, it continues where it stopped, and the folder ends
+    with the same bytes (on the same machine, with the same number of torch threads).
 
     Args:
-        embedder: the model, as :meth:`Embedder.from_pretrained` gives it.
-        input: a .txt (one text a line), .csv, .tsv, .jsonl or .parquet file, in UTF-8.
-        output: a folder, new or empty or of an earlier run with the same arguments.
-        column: which column holds the texts; a .txt has none.
-        id_column: which column holds the ids that are kept with the vectors; default: the number of the row, from 1.
+        embedder: the model.
+        input: a .txt (one text per line), .csv, .tsv, .jsonl or .parquet file, in UTF-8.
+        output: a folder: new, empty, or of an earlier run with the same arguments.
+        column: the column that holds the texts; a .txt has none.
+        id_column: the column that holds the ids to keep with the vectors; default: the number of the row, from 1.
         format: of the shards: ``"safetensors"``, ``"npy"``, or ``"parquet"`` (needs the extra).
-        shard_rows: how many rows of the input a shard has.
+        shard_rows: rows of the input per shard.
         keep_text: whether the texts are kept beside the vectors.
         skip_bad: whether rows that cannot be read are left out, counted and listed, instead of refused.
         worker: ``(1, 4)`` takes every fourth shard from shard 1; the others are for other processes.
@@ -116,23 +116,23 @@ def embed_corpus(
             ``prompt``, ``prompt_name``, ``truncate_dim`` of :meth:`Embedder.encode`; without a prompt, the model's
             ``document`` prompt, else its default one.
 
-    Raises InputError for arguments and rows that cannot be honoured, CheckpointError for a folder that cannot be
-    written, both in a sentence and without a loss of what is done.
+    Raises InputError for wrong arguments and for rows that cannot be read, CheckpointError for a folder that cannot be
+    written.  Shards that are complete are kept.
     """
     embedder = copy.copy(embedder)
     embedder.transposed = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
     settings = resolve(embedder, encoding)
     check_arguments(format, shard_rows, worker)
     source, folder = open_texts(input, column, id_column), as_path(output)
-    with saying_what_to_do(folder):
-        check_folder(folder)
-    destination.check_folder(folder)
-    width = int(embedder.encode([], **settings).shape[1])  # refuses choices that are none, before the input is read
+    with explained_write_errors(folder):
+        check_is_corpus(folder)
+    check_folder(folder)
+    width = int(embedder.encode([], **settings).shape[1])  # refuses wrong choices before the input is read
     before = state(source)
     counts = examine(source, skip_bad)
     shape = {"format": format, "dtype": "float32", "width": width, "shard_rows": shard_rows, "text": keep_text}
     plan = make_plan(embedder, settings, source, counts, shape)
-    with saying_what_to_do(folder), shared(folder):
+    with explained_write_errors(folder), shared(folder):
         plan = begin(folder, plan)
         make_shards(embedder, source, before, folder, plan, worker)
         manifest = finish(folder, plan)
@@ -147,7 +147,7 @@ def embed_corpus(
 
 
 def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for encode, with the embedder's own choices where there is none."""
+    """The arguments for encode, with the embedder's own defaults for those that are missing."""
     if unknown := sorted(set(encoding) - set(ENCODING)):
         raise InputError(f"embed_corpus has no argument {unknown[0]!r}; encode's are {', '.join(ENCODING)}.")
     settings = {**ENCODING, **encoding}
@@ -169,7 +169,7 @@ def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) -> None:
-    """Raise InputError for what is none."""
+    """Raise InputError for a wrong argument."""
     if file_format not in FORMATS:
         raise InputError(f"{file_format!r} is no format of shards; there are {', '.join(FORMATS)}.")
     if file_format == "parquet":
@@ -182,9 +182,9 @@ def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) 
 
 
 def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
-    """Read the whole input once.  It costs little beside the embedding, and finds a bad row before the work.
+    """Read the whole input once, which costs little beside the embedding, to find bad rows before the work starts.
 
-    Raises InputError for rows that cannot be read, unless they are to be skipped.
+    Raises InputError for rows that cannot be read, unless ``skip_bad``.
     """
     rows, bad, first_bad, ids_are_numbers = 0, 0, None, True
     progress = tqdm(source, desc=f"checking {source.path.name}", unit=" rows", leave=False, disable=None)
@@ -204,7 +204,7 @@ def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
 
 
 def state(source: TextColumn) -> tuple[int, int]:
-    """What changes when somebody writes to the input, or takes it away: its size and the time of the last change."""
+    """The size and modification time of the input, which change when somebody writes to it; (-1, -1) without a file."""
     try:
         status = source.path.stat()
     except OSError:
@@ -213,24 +213,29 @@ def state(source: TextColumn) -> tuple[int, int]:
 
 
 def make_shards(
-    embedder: Embedder, source: TextColumn, before: tuple[int, int], folder: Path, plan: Plan, worker: tuple[int, int]
+    embedder: Embedder,
+    source: TextColumn,
+    before: tuple[int, int],
+    folder: Path,
+    plan: Manifest,
+    worker: tuple[int, int],
 ) -> None:
-    """Make this worker's shards, those that are not there."""
+    """Make those of this worker's shards that are missing."""
     output = plan["output"]
-    mine = range(worker[0], shard_count(plan), worker[1])
-    looking = tqdm(mine, desc="checking what is there", unit=" shards", leave=False, disable=None)
+    numbers = range(worker[0], shard_count(plan), worker[1])
+    checking = tqdm(numbers, desc="checking what is there", unit=" shards", leave=False, disable=None)
     digest = plan_digest(plan)
-    pending = {number for number in looking if not is_there(folder, number, output["format"], digest)}
+    pending = {number for number in checking if not is_there(folder, number, output["format"], digest)}
     rows, size = plan["input"]["rows"], output["shard_rows"]
-    own = {number: min(size, rows - number * size) for number in mine}
-    done = sum(own.values()) - sum(own[number] for number in pending)
-    with Progress(embedder, sum(own.values()), done) as progress:
+    lengths = {number: min(size, rows - number * size) for number in numbers}
+    done = sum(lengths.values()) - sum(lengths[number] for number in pending)
+    with Progress(embedder, sum(lengths.values()), done) as progress:
         for number, block in blocks(source, size, pending):
             good = [row for row in block if isinstance(row, TextRow)]
             skipped = [bad_row(row) for row in block if isinstance(row, BadRow)]
             tokens, progress.left = progress.tokens, len(block)
             vectors = embedder.encode([row.text for row in good], **plan["encoding"])
-            if state(source) != before or len(block) != own[number]:
+            if state(source) != before or len(block) != lengths[number]:
                 raise InputError(
                     f"{source.path} was changed while it was read. Give it back its content, and run again."
                 )
@@ -247,7 +252,7 @@ def make_shards(
 
 
 def is_there(folder: Path, number: int, file_format: str, plan: str | None) -> bool:
-    """Whether a shard is whole and of this plan; says so where there is a record and it is not."""
+    """Whether a shard is whole and of this plan; a warning says when there is a record and it is not."""
     if read_record(folder, number, file_format, plan, checksums=True):
         return True
     if is_file(path := record_path(folder, number)):
@@ -256,16 +261,16 @@ def is_there(folder: Path, number: int, file_format: str, plan: str | None) -> b
 
 
 def blocks(
-    rows: Iterable[TextRow | BadRow], size: int, wanted: set[int]
+    rows: Iterable[TextRow | BadRow], size: int, numbers: set[int]
 ) -> Iterator[tuple[int, list[TextRow | BadRow]]]:
-    """The rows of each wanted shard, with its number."""
+    """The numbers of these shards with their rows."""
     stream = iter(rows)
-    for number in range(max(wanted, default=-1) + 1):
+    for number in range(max(numbers, default=-1) + 1):
         block = islice(stream, size)
-        if number in wanted:
+        if number in numbers:
             yield number, list(block)
         else:
-            deque(block, maxlen=0)  # read and forgotten
+            deque(block, maxlen=0)  # skips the rows
 
 
 def bad_row(row: BadRow) -> dict[str, Any]:
@@ -274,32 +279,32 @@ def bad_row(row: BadRow) -> dict[str, Any]:
 
 
 class Progress:
-    """A bar on stderr with texts and tokens a second and the time left; none where stderr is no terminal.
+    """A progress bar on stderr with texts and tokens per second and the time left; none where stderr is no terminal.
 
-    Both are counted as they enter the model, so the tokens are those it read.
+    Both are counted as they enter the model.
     """
 
     def __init__(self, embedder: Embedder, total: int, done: int) -> None:
         self.tokens = 0
-        self.left = 0  # rows of the shard at work that have not been counted
+        self.left = 0  # rows of the current shard that have not been counted
         self.began = time.monotonic()
-        # No smoothing: the short texts of a shard come first, so the last moment tells little of the next.
+        # No smoothing: the short texts of a shard come first, so the current speed does not predict the next.
         self.bar = tqdm(total=total, initial=done, desc="embedding", unit=" texts", smoothing=0, disable=None)
         self.embedder = embedder
-        embedder.on_batch = self.count  # not a hook on the model, which would then be called instead of run packed
-        # Its warning about long texts, once a shard, would break the bar; the report has the sum.
+        embedder.on_batch = self.count  # not a hook on the model, which would turn the packed path off
+        # Its warning about long texts, one per shard, would break the bar; the report has their number.
         self.logger = logging.getLogger("minibert.embedding")
         self.level = self.logger.level
         self.logger.setLevel(logging.ERROR)
 
     def count(self, packed: Packed) -> None:
-        """Called with every batch before it is run."""
+        """Count a batch; called before it is run."""
         self.tokens += sum(packed.lengths)
         self.bar.set_postfix_str(f"{self.tokens / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
         self.advance(len(packed.lengths))
 
     def advance(self, rows: int) -> None:
-        """So many rows more, as far as the shard has them."""
+        """Count so many more rows, at most those that are left of the shard."""
         rows = min(rows, self.left)
         self.left -= rows
         self.bar.update(rows)
@@ -316,8 +321,8 @@ class Progress:
 
 
 @contextmanager
-def saying_what_to_do(folder: Path) -> Iterator[None]:
-    """Add to the sentence of a disk that is full, or of a folder that cannot be written, that nothing is lost."""
+def explained_write_errors(folder: Path) -> Iterator[None]:
+    """Add to the error of a full disk, or of a folder that cannot be written, that nothing is lost and what to do."""
     try:
         yield
     except CheckpointError as error:
@@ -331,20 +336,20 @@ def saying_what_to_do(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def shared(folder: Path) -> Iterator[None]:
-    """Hold the folder together with other workers; whoever holds it alone sweeps up what killed ones left.
+    """Hold a shared lock on the folder; a worker that is alone removes the temporary files of killed ones.
 
-    The system lets go of a lock when its process ends, however it ends.
+    The system releases a lock when its process ends, even when it is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
-    except ImportError:  # no such locks on Windows: leftovers stay
+    except ImportError:  # no such locks on Windows: the temporary files stay
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
 
     def sweep_if_alone() -> None:
-        with suppress(OSError):  # somebody else is at work
+        with suppress(OSError):  # another worker is running
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for path in folder.iterdir():
                 if LEFTOVER.fullmatch(path.name):

@@ -1,6 +1,7 @@
-"""The texts of a corpus that are nearest to a query, by cosine: shard by shard, so that memory stays flat.
+"""The texts of a corpus nearest to a query, by cosine similarity.
 
-No index: every vector is looked at, so that nothing is missed.  Look first at :func:`best`.
+The search is exact: it compares the query with every vector, one shard after the other, so memory does not grow with
+the corpus.  Start with :func:`nearest_rows`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.checksum import file_digest
-from minibert.corpus.manifest import FILE, Plan, describe_model, read_manifest, shard_count
+from minibert.corpus.manifest import FILE, Manifest, describe_model, read_manifest, shard_count
 from minibert.corpus.shards import damaged, file_names, read_row, vector_blocks
 from minibert.embedding import Embedder
 from minibert.embedding.arguments import check_whole, described
@@ -24,9 +25,9 @@ from minibert.source import Source, as_path
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One row of a corpus, and how near it is."""
+    """One row of a corpus with its similarity to a query."""
 
-    score: float  # cosine, -1 to 1
+    score: float  # cosine similarity, -1 to 1
     row: int  # of the input, from 1
     id: str | int
     text: str | None  # None where the corpus was made without texts
@@ -48,17 +49,17 @@ def nearest(
     """The ``count`` rows of a corpus nearest to ``query``, nearest first; equal ones in input order.
 
     Args:
-        folder: what :func:`embed_corpus` wrote.
+        folder: a folder that :func:`embed_corpus` wrote.
         query: a text, or its vector, (W,) floating-point.
-        count: how many; fewer come where there are fewer.
-        model: embeds the query, in just the way the corpus was: an Embedder, or where it is loaded from.  Default: the
-            one that the manifest names.
-        prompt: put before a query that is a text.  Default: the one of ``prompt_name``, else the model's ``query``
-            prompt, else its default one, as the manifest has it.
+        count: how many rows; fewer are returned where the corpus has fewer.
+        model: the model that made the corpus, which embeds the query: an Embedder, or the source of one.  Default: the
+            source that the manifest names.
+        prompt: put before a query that is a text.  Default: that of ``prompt_name``, else the model's ``query`` prompt,
+            else its default one, as in the manifest.
         prompt_name: one of the model's prompts.
 
-    The files of the shards are compared with their checksums, once in a process.  Raises InputError for another model
-    or a vector of another width, CheckpointError for a damaged folder.
+    Each file of the shards is compared with its checksum once per process.  Raises InputError for another model or a
+    vector of another width, CheckpointError for a damaged folder.
     """
     place = as_path(folder)
     manifest = read_manifest(place)
@@ -68,107 +69,106 @@ def nearest(
     try:
         if isinstance(query, str):
             embedder = embedder_for(manifest, place, model)
-            chosen = manifest["model"].get("query_prompt", "")
+            before = manifest["model"].get("query_prompt", "")
             if prompt is not None or prompt_name is not None:
-                chosen = embedder.find_prompt(prompt, prompt_name)
-            vector: Any = embedder.encode(query, **{**manifest["encoding"], "prompt": chosen})
+                before = embedder.find_prompt(prompt, prompt_name)
+            vector: Any = embedder.encode(query, **{**manifest["encoding"], "prompt": before})
         elif prompt is not None or prompt_name is not None:
             raise InputError("A prompt goes before a text; the query is a vector.")
         else:
             vector = query
-        wanted = unit_vector(vector, manifest["output"]["width"], place)
-        found = best(place, manifest, wanted, count)
-        output = manifest["output"]
-        for shard in {shard for _, shard, _ in found}:
-            check_digests(place, manifest, shard, file_names(shard, output["format"])[1:])
-        return [Hit(score, **read_row(place, shard, output["format"], where)) for score, shard, where in found]
+        file_format = manifest["output"]["format"]
+        rows = nearest_rows(place, manifest, unit_vector(vector, manifest["output"]["width"], place), count)
+        for shard in {shard for _, shard, _ in rows}:
+            check_digests(place, manifest, shard, file_names(shard, file_format)[1:])
+        return [Hit(score, **read_row(place, shard, file_format, index)) for score, shard, index in rows]
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{place / FILE} is damaged ({error!r}). Embed the corpus anew.") from error
 
 
 def unit_vector(query: Any, width: int, place: Path) -> Tensor:
-    """A query's vector, (width,) of any floating point, as float64 of unit length; InputError for anything else."""
+    """A query's vector, (width,) of any floating dtype, as float64 of unit length; InputError for anything else."""
     if not isinstance(query, Tensor):
         raise InputError(f"The query is {described(query)}; expected a text (str) or its vector, a tensor.")
     if tuple(query.shape) != (width,) or not query.is_floating_point():
         raise InputError(
-            f"The query has the shape {tuple(query.shape)}, expected ({width},), a vector of {place}; its kind is "
-            f"{query.dtype}, expected floating point."
+            f"The query has the shape {tuple(query.shape)}, expected ({width},), a vector of {place}; its dtype is "
+            f"{query.dtype}, expected a floating one."
         )
     if not torch.isfinite(query).all():
         raise InputError("The query's vector holds NaN or infinity; nothing is near to it.")
     return F.normalize(query.detach().cpu().double(), dim=0)
 
 
-def check_digests(place: Path, manifest: Plan, number: int, names: Sequence[str]) -> None:
-    """Compare files of a shard with the manifest's checksums; CheckpointError for damaged and for exchanged ones."""
+def check_digests(place: Path, manifest: Manifest, number: int, names: Sequence[str]) -> None:
+    """Compare files of a shard with the manifest's checksums; CheckpointError for a damaged or replaced one."""
     for name in names:
         path = place / name
+        expected = manifest["shards"][number]["files"][name]["sha256"]
         try:
             status = path.stat()
-            if has_digest(
-                path, status.st_size, status.st_mtime_ns, manifest["shards"][number]["files"][name]["sha256"]
-            ):
-                continue
+            is_whole = has_digest(path, status.st_size, status.st_mtime_ns, expected)
         except OSError as error:
             raise damaged(path, error.strerror or error) from error
-        raise damaged(path, f"its SHA-256 is not the one in {FILE}")
+        if not is_whole:
+            raise damaged(path, f"its SHA-256 is not the one in {FILE}")
 
 
 @lru_cache(maxsize=1 << 16)
 def has_digest(path: Path, size: int, changed: int, digest: str) -> bool:
-    """Whether a file has that SHA-256; asked once for each state of the file, in a process."""
+    """Whether a file has that SHA-256; computed once per process for each state of the file."""
     return file_digest(path) == digest
 
 
-def embedder_for(manifest: Plan, place: Path, model: Source | Embedder | None) -> Embedder:
+def embedder_for(manifest: Manifest, place: Path, model: Source | Embedder | None) -> Embedder:
     """The embedder that made the corpus; raises InputError for any other."""
-    said = manifest["model"]
-    embedder = model if isinstance(model, Embedder) else load(said, place, model)
-    found = describe_model(embedder)
+    recorded = manifest["model"]
+    embedder = model if isinstance(model, Embedder) else load(recorded, place, model)
+    own = describe_model(embedder)
     decisive = ("sha256", "tokenizer_sha256", "dtype", "max_length", "steps_sha256", "include_prompt")
-    if differing := [name for name in decisive if found.get(name) != said.get(name)]:
-        listed = ", ".join(f"{name} {said.get(name)} there, {found.get(name)} here" for name in differing)
+    if differing := [name for name in decisive if own.get(name) != recorded.get(name)]:
+        listed = ", ".join(f"{name} {recorded.get(name)} there, {own.get(name)} here" for name in differing)
         raise InputError(
-            f"{place} was made by another model ({said['source']}): {listed}. Vectors of two models cannot be compared."
+            f"{place} was made by another model ({recorded['source']}): {listed}. Vectors of two models cannot be "
+            "compared."
         )
     return embedder
 
 
-def load(said: Plan, place: Path, model: Source | None) -> Embedder:
+def load(recorded: Manifest, place: Path, model: Source | None) -> Embedder:
     """The model that the manifest names, or ``model`` with the manifest's settings."""
-    settings = {"dtype": said["dtype"], "max_length": said["max_length"]}
+    settings = {"dtype": recorded["dtype"], "max_length": recorded["max_length"]}
     if model is not None:
         return Embedder.from_pretrained(model, **settings)
-    if said["source"] is None:
+    if recorded["source"] is None:
         raise InputError(f"{place / FILE} names no model: it was only in memory. Give it (--model).")
-    if said["revision"] is not None:
-        settings["revision"] = said["revision"]
+    if recorded["revision"] is not None:
+        settings["revision"] = recorded["revision"]
     try:
-        return Embedder.from_pretrained(said["source"], **settings)
+        return Embedder.from_pretrained(recorded["source"], **settings)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error} {place / FILE} names it; if it lies elsewhere now, give it (--model)."
         ) from error
 
 
-def best(place: Path, manifest: Plan, wanted: Tensor, count: int) -> list[tuple[float, int, int]]:
-    """Score, shard and place in it of the rows nearest to ``wanted``, (W,) float64."""
+def nearest_rows(place: Path, manifest: Manifest, query: Tensor, count: int) -> list[tuple[float, int, int]]:
+    """Score, shard and index in the shard of the rows nearest to ``query``, (W,) float64 of unit length."""
     output, shards = manifest["output"], manifest["shards"]
     if len(shards) != shard_count(manifest):
         raise CheckpointError(f"{place / FILE} is damaged: {len(shards)} shards, expected {shard_count(manifest)}.")
-    found: list[tuple[float, int, int]] = []
+    nearest: list[tuple[float, int, int]] = []
     for number, shard in enumerate(shards):
         start = 0
         name = file_names(number, output["format"])[0]
         check_digests(place, manifest, number, [name])
         for block in vector_blocks(place / name, shard["vectors"], output["width"]):
             wide = block.double()
-            # In float64 and then rounded: equal vectors score the same wherever they stand.
-            scores = (wide @ wanted / wide.norm(dim=1).clamp(min=1e-12)).float()
-            values, places = scores.sort(descending=True, stable=True)
-            top = zip(values[:count].tolist(), places[:count].tolist(), strict=True)
-            found += [(score, number, start + where) for score, where in top]
-            found = sorted(found, key=lambda hit: -hit[0])[:count]
+            # In float64 and then rounded: equal vectors get equal scores, wherever they are in the block.
+            scores = (wide @ query / wide.norm(dim=1).clamp(min=1e-12)).float()
+            values, indices = scores.sort(descending=True, stable=True)
+            top = zip(values[:count].tolist(), indices[:count].tolist(), strict=True)
+            nearest += [(score, number, start + index) for score, index in top]
+            nearest = sorted(nearest, key=lambda row: -row[0])[:count]
             start += len(block)
-    return found
+    return nearest

@@ -1,11 +1,12 @@
-"""The files of a shard, out and in.
+"""Writing and reading the files of a shard.
 
-Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, (rows, W) float32) or ``.npy``, with ``.jsonl`` beside
-it: on line n the row, id and text of vector n.  Or it is one ``.parquet`` with all of that.  ``shard-00003.json``,
-written last, is the record: how many, which rows could not be read, the size and checksum of each file, and of which
-plan the shard is.  A shard without a whole record that its files bear out is no shard: it is made again.
+Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, (rows, W) float32) or ``.npy``, with a ``.jsonl`` whose
+line n holds the row, id and text of vector n; or one ``.parquet`` with all of these.  ``shard-00003.json``, written
+last, is the record: the counts, the rows that could not be read, the size and checksum of each file, and the digest of
+the plan.  A shard whose record is missing, damaged, or does not match its files is made again.
 """
 
+import ctypes
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +20,14 @@ from torch import Tensor
 from minibert.checkpoint.save import write_numbers, write_safetensors
 from minibert.checkpoint.weights import SafetensorsWeights
 from minibert.checksum import file_digest, read_sealed, write_sealed
-from minibert.corpus import parquet
 from minibert.data.columns import TextRow
+from minibert.data.parquet import ROWS_PER_BATCH, need_pyarrow
 from minibert.errors import CheckpointError
 from minibert.files import written_whole
 
 FORMATS = ("safetensors", "npy", "parquet")
-ROWS_A_BLOCK = 8192  # looked at together by a reader
-# What str.splitlines takes for the end of a line, and JSON does not escape by itself.
+ROWS_PER_BLOCK = 8192  # that a reader holds at once
+# What str.splitlines takes for the end of a line, and JSON does not escape.
 LINE_ENDS = {letter: f"\\u{letter:04x}" for letter in (0x85, 0x2028, 0x2029)}
 NPY_MAGIC = b"\x93NUMPY\x01\x00"  # numpy.lib.format, version 1.0
 FIELDS = {"rows", "vectors", "skipped", "truncated", "tokens", "files"}
@@ -35,13 +36,13 @@ Record = dict[str, Any]
 
 
 def file_names(number: int, file_format: str) -> list[str]:
-    """The files of a shard, besides its record; the first holds the vectors."""
+    """The files of a shard without its record; the first holds the vectors."""
     name = f"shard-{number:05d}"
     return [f"{name}.{file_format}", *([] if file_format == "parquet" else [f"{name}.jsonl"])]
 
 
 def record_path(folder: Path, number: int) -> Path:
-    """Where the record of a shard is."""
+    """The path of a shard's record."""
     return folder / f"shard-{number:05d}.json"
 
 
@@ -51,14 +52,14 @@ def write_shard(
     """Write the files of a shard, and last its record.
 
     Args:
-        folder: where.
+        folder: of the corpus.
         number: of the shard, from 0.
         output: the manifest's ``output``.
         rows: those that were embedded.
         vectors: (len(rows), W) float32.
-        facts: what else the record says, the digest of the plan among it.
+        facts: what else the record holds, such as the digest of the plan.
 
-    Raises CheckpointError when the disk does not take them.
+    Raises CheckpointError when they cannot be written.
     """
     names = file_names(number, output["format"])
     path = folder / names[0]
@@ -70,7 +71,7 @@ def write_shard(
             write_numbers(file, [vectors])
     else:
         with written_whole(path) as temporary:
-            parquet.write_table(temporary, rows, vectors, output["text"], output["ids"] == "int64")
+            write_parquet(temporary, rows, vectors, output["text"], output["ids"] == "int64")
     for name in names[1:]:
         lines = ({"row": row.number, "id": row.id, "text": row.text} for row in rows)
         bare = ({"row": row.number, "id": row.id} for row in rows)
@@ -80,10 +81,10 @@ def write_shard(
 
 
 def read_record(folder: Path, number: int, file_format: str, plan: str | None, *, checksums: bool) -> Record | None:
-    """The record of a shard, None unless it is whole and its files have the sizes (and ``checksums``) that it says.
+    """The record of a shard; None unless it is whole and its files have the recorded sizes (and ``checksums``).
 
-    ``plan``: the digest of the plan that the shard is to be of; None in a folder of an earlier version, whose records
-    have neither that nor a checksum of their own.
+    ``plan``: the expected digest of the plan; None in a folder of the older version, whose records have neither that
+    nor a checksum of their own.
     """
     try:
         record: Record
@@ -91,8 +92,8 @@ def read_record(folder: Path, number: int, file_format: str, plan: str | None, *
         if not FIELDS <= record.keys() or (plan is not None and not (sealed and record.pop("plan", None) == plan)):
             return None
         for name in file_names(number, file_format):
-            said, path = record["files"][name], folder / name
-            if said["bytes"] != path.stat().st_size or (checksums and said["sha256"] != file_digest(path)):
+            expected, path = record["files"][name], folder / name
+            if expected["bytes"] != path.stat().st_size or (checksums and expected["sha256"] != file_digest(path)):
                 return None
     except (OSError, LookupError, TypeError):  # CheckpointError is an OSError
         return None
@@ -100,34 +101,34 @@ def read_record(folder: Path, number: int, file_format: str, plan: str | None, *
 
 
 def npy_header(rows: int, width: int) -> bytes:
-    """What stands before (rows, width) float32 in numpy's own format, which numpy can map into memory."""
+    """The header of (rows, width) float32 in NumPy's own format, which NumPy can map into memory."""
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
     text += " " * (-(len(NPY_MAGIC) + 2 + len(text) + 1) % 64) + "\n"
     return NPY_MAGIC + struct.pack("<H", len(text)) + text.encode()
 
 
 def vector_blocks(path: Path, rows: int, width: int) -> Iterator[Tensor]:
-    """The vectors of a shard, a block at a time, each (…, W) float32; raises CheckpointError for a damaged file."""
-    found = 0
+    """The vectors of a shard in blocks, each (…, W) float32; raises CheckpointError for a damaged file."""
+    count = 0
     try:
         for vectors in read_vectors(path, rows, width):
             if vectors.dtype != torch.float32 or vectors.ndim != 2 or vectors.shape[1] != width:
                 raise ValueError(f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {width} float32 a row")
-            for block in torch.split(vectors, ROWS_A_BLOCK):
+            for block in torch.split(vectors, ROWS_PER_BLOCK):
                 if not torch.isfinite(block).all():
                     raise ValueError("it holds NaN or infinity, which no vector has")
                 yield block
-            found += len(vectors)
-        if found != rows:
-            raise ValueError(f"it holds {found} vectors, expected {rows}")
+            count += len(vectors)
+        if count != rows:
+            raise ValueError(f"it holds {count} vectors, expected {rows}")
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
 
 
 def read_vectors(path: Path, rows: int, width: int) -> Iterator[Tensor]:
-    """The vectors of a shard, whole where they can be mapped into memory."""
+    """The vectors of a shard: in blocks of a .parquet, else all at once, mapped into memory."""
     if path.suffix == ".parquet":
-        yield from parquet.read_vectors(path)
+        yield from read_parquet_vectors(path)
     elif path.suffix == ".npy":
         header = npy_header(rows, width)
         size = len(header) + 4 * rows * width
@@ -143,22 +144,22 @@ def read_vectors(path: Path, rows: int, width: int) -> Iterator[Tensor]:
         yield weights.tensor("vectors")
 
 
-def read_row(folder: Path, number: int, file_format: str, place: int) -> Record:
-    """``row``, ``id`` and, where it was kept, ``text`` of the vector at ``place`` (from 0) of a shard."""
+def read_row(folder: Path, number: int, file_format: str, index: int) -> Record:
+    """``row``, ``id`` and, where it was kept, ``text`` of the vector at ``index`` (from 0) of a shard."""
     path = folder / file_names(number, file_format)[-1]
     try:
         if file_format == "parquet":
-            row: Record = next(islice(parquet.read_rows(path), place, None))
+            row: Record = next(islice(read_parquet_rows(path), index, None))
         else:
             with path.open("rb") as file:
-                row = json.loads(next(islice(file, place, None)))
+                row = json.loads(next(islice(file, index, None)))
         return {"row": int(row["row"]), "id": row["id"], "text": row.get("text")}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
-        raise damaged(path, f"it says nothing of vector {place + 1}") from error
+        raise damaged(path, f"it says nothing of vector {index + 1}") from error
 
 
 def damaged(path: Path, why: object) -> CheckpointError:
-    """The error for a file that is not what the manifest says."""
+    """The error for a file that does not match the manifest."""
     return CheckpointError(
         f"{path} is missing or damaged ({why}). Run the embed command of this folder again: it makes anew what is not "
         "whole."
@@ -166,7 +167,45 @@ def damaged(path: Path, why: object) -> CheckpointError:
 
 
 def write_lines(path: Path, contents: Iterable[Record]) -> None:
-    """Write a .jsonl, letters as they are; nothing within a line that any reader takes for its end."""
+    """Write a .jsonl without escapes, except of characters that some readers take for the end of a line."""
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for content in contents:
             file.write(json.dumps(content, ensure_ascii=False).translate(LINE_ENDS) + "\n")
+
+
+def write_parquet(path: Path, rows: Sequence[TextRow], vectors: Tensor, keep_text: bool, ids_are_numbers: bool) -> None:
+    """Write the columns ``row``, ``id``, ``text`` and ``vector``, W float32; ``vectors``: (len(rows), W) float32."""
+    pa = need_pyarrow()
+    flat = vectors.contiguous()
+    memory = (ctypes.c_char * (flat.numel() * 4)).from_address(flat.data_ptr()) if flat.numel() else b""
+    numbers = pa.Array.from_buffers(pa.float32(), flat.numel(), [None, pa.py_buffer(memory)])
+    columns = {
+        "row": pa.array([row.number for row in rows], pa.int64()),
+        "id": pa.array([row.id for row in rows], pa.int64())
+        if ids_are_numbers
+        else pa.array([str(row.id) for row in rows], pa.string()),
+        "text": pa.array([row.text for row in rows], pa.string()),
+        "vector": pa.FixedSizeListArray.from_arrays(numbers, vectors.shape[1]),
+    }
+    if not keep_text:
+        del columns["text"]
+    pa.parquet.write_table(pa.table(columns), path, use_dictionary=False)
+
+
+def read_parquet_vectors(path: Path) -> Iterator[Tensor]:
+    """The vectors of a .parquet in blocks, each (rows, W) float32."""
+    with need_pyarrow().parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(8 * ROWS_PER_BATCH, columns=["vector"]):
+            column = batch.column(0)
+            numbers = column.flatten()
+            start, count = numbers.offset * 4, len(numbers) * 4
+            memory = bytearray(memoryview(numbers.buffers()[1])[start : start + count])
+            yield torch.frombuffer(memory, dtype=torch.float32).view(len(column), -1)
+
+
+def read_parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """``row``, ``id`` and, where it was kept, ``text`` of each row of a .parquet."""
+    with need_pyarrow().parquet.ParquetFile(path) as file:
+        names = [name for name in file.schema_arrow.names if name != "vector"]
+        for batch in file.iter_batches(ROWS_PER_BATCH, columns=names):
+            yield from batch.to_pylist()

@@ -1,26 +1,32 @@
 """Predictions of a fine-tuned model for a few texts or for a whole file.
 
 The checkpoint's config names the task and its labels.  A file of any length is streamed, and its output is written
-whole or not at all.  Start with :class:`Predictor`.
+whole or not at all: a .jsonl has one object per row, a .csv or .tsv one line (for entities, one line per entity), with
+the number of the row, its own columns and its prediction.  A column of the input with the name of a part of the
+prediction is renamed: ``label``, in data that has labels, becomes ``input_label``.  Start with :class:`Predictor`.
 """
 
+import csv
+import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, NamedTuple, Self, TextIO
 
 from minibert.auto import architecture_of
 from minibert.checkpoint import open_weights
 from minibert.config import BertConfig
+from minibert.data.cells import Cells, id_in
+from minibert.data.columns import ID, find_column
 from minibert.data.opening import GoodRows
-from minibert.data.rows import LineStream, Make, RowFile, TextLines
+from minibert.data.questions import Squad
+from minibert.data.rows import BadRow, JsonLines, LineStream, Make, RowFile, Table, TextLines
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.files import written_whole
 from minibert.finetuning.crossencoder import read_cross_encoder
-from minibert.finetuning.output import Numbered, Writer, check_output, numbered, other_names
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
@@ -30,6 +36,7 @@ from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger("minibert.finetuning")
+FORMATS = (".jsonl", ".csv", ".tsv")  # of the output
 ROWS_PER_BLOCK = 1024  # sorted by length within a block
 KINDS = {"id_column": optional(NAME), "skip_bad": FLAG}
 
@@ -171,3 +178,104 @@ def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any
         return replace(task, **choices) if choices else task
     except TypeError as error:
         raise InputError(f"The task {task.name!r} has no such choice ({error}).") from error
+
+
+class Numbered(NamedTuple):
+    """A row of the input."""
+
+    number: int
+    id: Any  # of the id column; None without one
+    others: dict[str, Any]  # the cells that are no part of the item
+    item: Any
+
+
+def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numbered]:
+    """``make`` with the number of the row, its id, and the cells that ``make`` does not use."""
+    used = {"text"} if isinstance(file, TextLines) else set(file.selected or ("question", "context"))
+    if id_column is not None:
+        id_column = find_column(file, ID, id_column)
+        used.add(id_column)
+    if not (isinstance(file, Table) and not file.has_names):  # whose rows may lack columns that are not selected
+        file.selected = None
+
+    def row(number: int, line: int | None, cells: Cells) -> Numbered:
+        identity = None if id_column is None else id_in(cells, id_column)
+        others = {name: content for name, content in cells.items() if name not in used}
+        return Numbered(number, identity, others, make(number, line, cells))
+
+    return row
+
+
+def other_names(file: RowFile, make: Make[Numbered]) -> list[str]:
+    """The names of the columns that are no part of the items; where each row names its own, of all rows."""
+    rows = (row for row in file.rows(make) if not isinstance(row, BadRow))
+    if not isinstance(file, JsonLines | Squad):
+        rows = islice(rows, 1)  # type: ignore[assignment]
+    return list(dict.fromkeys(name for row in rows for name in row.others))
+
+
+def check_output(output: Path, input: Path) -> None:
+    """Raise InputError when the output has another format, or is the input itself."""
+    if output.suffix.lower() not in FORMATS:
+        raise InputError(f"{output} ends in {output.suffix!r}; predictions are written as {', '.join(FORMATS)}.")
+    if output.exists() and input.exists() and output.samefile(input):
+        raise InputError(f"{output} is the input itself, which would be lost. Write the predictions to another file.")
+
+
+class Writer:
+    """Writes predictions as lines of JSON or of a table."""
+
+    def __init__(self, file: TextIO, path: Path, has_ids: bool, others: Sequence[str]) -> None:
+        """``others``: the columns of the input that a table keeps."""
+        self.file, self.path, self.has_ids, self.others = file, path, has_ids, others
+        self.ending = path.suffix.lower()
+        self.table: Any = None
+        self.header: list[str] = []
+
+    def write(self, task: Task[Any, Any], row: Numbered, prediction: Any) -> None:
+        """Write the prediction for one row."""
+        known = {"row": row.number, **({"id": row.id} if self.has_ids else {})}
+        if self.ending == ".jsonl":
+            record = task.record(row.item, prediction)
+            others = renamed(row.others, {*known, *record})
+            self.file.write(json.dumps({**known, **others, **record}, ensure_ascii=False, default=str) + "\n")
+            return
+        fields = task.fields(row.item)
+        if self.table is None:
+            names = renamed(dict.fromkeys(self.others), {*known, *fields})
+            self.header = [*known, *names, *fields]
+            marks: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
+            self.table = csv.writer(self.file, lineterminator="\n", **(marks if self.ending == ".tsv" else {}))
+            self.line(self.header, row.number)
+        others = renamed({name: row.others.get(name) for name in self.others}, {*known, *fields})
+        for line in task.lines(row.item, prediction):
+            full = {**known, **others, **line}
+            self.line([in_a_cell(full.get(name)) for name in self.header], row.number)
+
+    def line(self, cells: Iterable[Any], number: int) -> None:
+        """Write a line of the table; InputError for what no .tsv can hold."""
+        content = list(cells)
+        if self.ending == ".tsv":
+            for name, cell in zip(self.header, content, strict=True):
+                if isinstance(cell, str) and any(mark in cell for mark in "\t\n\r"):
+                    raise InputError(
+                        f"{self.path}: row {number} has a tab or a line break in {name!r}, which no .tsv can hold. "
+                        "Write a .csv or .jsonl."
+                    )
+        self.table.writerow(content)
+
+
+def renamed(columns: Mapping[str, Any], taken: set[str]) -> dict[str, Any]:
+    """The columns of an input under names that the prediction has not ``taken``."""
+    result: dict[str, Any] = {}
+    for name, content in columns.items():
+        free = name
+        while free in taken or (free != name and free in columns):
+            free = f"input_{free}"
+        result[free] = content
+    return result
+
+
+def in_a_cell(value: Any) -> Any:
+    """A value for a cell of a table: lists and objects as JSON."""
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value

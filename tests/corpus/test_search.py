@@ -53,7 +53,7 @@ def corpora(source, embedder, tmp_path_factory) -> Callable[[str], Path]:
 @pytest.mark.parametrize("count", [1, 20, 1000])
 @pytest.mark.parametrize("file_format", ["safetensors", "npy", "parquet"])
 def test_equals_brute_force(corpora, embedder, count: int, file_format: str, monkeypatch) -> None:
-    monkeypatch.setattr("minibert.corpus.shards.ROWS_A_BLOCK", 7)
+    monkeypatch.setattr("minibert.corpus.shards.ROWS_PER_BLOCK", 7)
     vector = embedder.encode(QUERY, "max")
     cosines = torch.cosine_similarity(embedder.encode(TEXTS, "max").double(), vector[None].double()).tolist()
     places = {number + 1 + (number >= 100): number for number in range(len(TEXTS))}  # of each row
