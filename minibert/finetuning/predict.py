@@ -63,6 +63,15 @@ class FileReport:
         return sentence
 
 
+class Numbered(NamedTuple):
+    """A row of the input."""
+
+    number: int
+    id: Any  # of the id column; None without one
+    others: dict[str, Any]  # the cells that are no part of the item
+    item: Any
+
+
 class Predictor:
     """A fine-tuned model with its tokenizer: ``Predictor.from_pretrained(folder)(texts)``."""
 
@@ -178,15 +187,6 @@ def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any
         return replace(task, **choices) if choices else task
     except TypeError as error:
         raise InputError(f"The task {task.name!r} has no such choice ({error}).") from error
-
-
-class Numbered(NamedTuple):
-    """A row of the input."""
-
-    number: int
-    id: Any  # of the id column; None without one
-    others: dict[str, Any]  # the cells that are no part of the item
-    item: Any
 
 
 def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numbered]:
