@@ -121,17 +121,11 @@ def called_outputs(model: BertModel, packed: Packed) -> list[BertModelOutput]:
             module.training = False
         for start, count, length in packed.groups():
             here = slice(start, start + count * length)
-            inputs = (packed.input_ids, packed.token_type_ids, packed.position_ids)
-            input_ids, token_type_ids, position_ids = (ids[here].view(count, length) for ids in inputs)
-            outputs.append(
-                model(
-                    input_ids,
-                    token_type_ids=token_type_ids,
-                    position_ids=position_ids,
-                    output_hidden_states=True,
-                    return_dict=True,
-                )
-            )
+            inputs = {
+                name: getattr(packed, name)[here].view(count, length)
+                for name in ("input_ids", "token_type_ids", "position_ids")
+            }
+            outputs.append(model(**inputs, output_hidden_states=True, return_dict=True))
     finally:
         for module in training:
             module.training = True

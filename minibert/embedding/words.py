@@ -198,11 +198,11 @@ def read_pieces(
     embedder.truncated = 0
     for start in range(0, len(texts), TEXTS_PER_BLOCK):
         block = texts[start : start + TEXTS_PER_BLOCK]
-        details = [embedder.tokenizer.tokens_with_offsets(text) for text in block]
-        laid_out = [rows_of(embedder, detail.ids, long, stride) for detail in details]
+        tokenized = [embedder.tokenizer.tokens_with_offsets(text) for text in block]
+        laid_out = [rows_of(embedder, tokens.ids, long, stride) for tokens in tokenized]
         vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid_out for row in rows], chosen))
-        for text, detail, (_, view) in zip(block, details, laid_out, strict=True):
-            yield merge(text, detail, view, [next(vectors) for _ in view])
+        for text, tokens, (_, view) in zip(block, tokenized, laid_out, strict=True):
+            yield merge(text, tokens, view, [next(vectors) for _ in view])
     embedder.warn_if_truncated(len(texts))
 
 
@@ -231,9 +231,9 @@ def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> l
     return [vectors[number] for number in range(len(rows))]
 
 
-def merge(text: str, detail: TokenizedText, view: list[Window], parts: list[Tensor]) -> Pieces:
+def merge(text: str, tokenized: TokenizedText, view: list[Window], parts: list[Tensor]) -> Pieces:
     """The pieces of a text from its windows, whose vectors are ``parts``, each (pieces, W)."""
-    word_ids = detail.word_ids
+    word_ids = tokenized.word_ids
     seen = max(end for _, end in view)
     while 0 < seen < len(word_ids) and word_ids[seen - 1] == word_ids[seen]:
         seen -= 1  # the cut goes through this word
@@ -244,7 +244,7 @@ def merge(text: str, detail: TokenizedText, view: list[Window], parts: list[Tens
         chosen = best_windows(word_ids, view)
         position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
         vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
-    return Pieces(text, detail.tokens[:seen], detail.offsets[:seen], word_ids[:seen], position_ids, vectors)
+    return Pieces(text, tokenized.tokens[:seen], tokenized.offsets[:seen], word_ids[:seen], position_ids, vectors)
 
 
 def gather(
