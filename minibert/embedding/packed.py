@@ -121,11 +121,12 @@ def called_outputs(model: BertModel, packed: Packed) -> list[BertModelOutput]:
             module.training = False
         for start, count, length in packed.groups():
             here = slice(start, start + count * length)
-            inputs = {
-                name: getattr(packed, name)[here].view(count, length)
-                for name in ("input_ids", "token_type_ids", "position_ids")
-            }
-            outputs.append(model(**inputs, output_hidden_states=True, return_dict=True))
+            ids, segments, positions = (
+                values[here].view(count, length)
+                for values in (packed.input_ids, packed.token_type_ids, packed.position_ids)
+            )
+            inputs = {"token_type_ids": segments, "position_ids": positions}
+            outputs.append(model(ids, **inputs, output_hidden_states=True, return_dict=True))  # hooks see the ids
     finally:
         for module in training:
             module.training = True
