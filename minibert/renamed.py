@@ -1,9 +1,9 @@
 """Public names of version 0.1.0 that are now others: each still works, with a DeprecationWarning, until 0.3.
 
-The tables hold all of them.  A module or class takes its older names from ``NAMES``, a function its older arguments
-from ``ARGUMENTS``, an argument its older values from ``LITERALS``; keys are dotted names.  The command line takes its
-older verbs, options and values of options from ``VERBS``, ``OPTIONS`` and ``VALUES``, and says so on stderr, because
-Python hides a DeprecationWarning there.
+The tables hold all of them.  A module or class takes its older names from ``NAMES`` and ``MOVED``, a function its older
+arguments from ``ARGUMENTS``, an argument its older values from ``LITERALS``; keys are dotted names.  The command line
+takes its older verbs, options and values of options from ``VERBS``, ``OPTIONS`` and ``VALUES``, and says so on stderr,
+because Python hides a DeprecationWarning there.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -26,6 +27,11 @@ NAMES: dict[str, dict[str, str]] = {
     "minibert.lens": {"Readout": "LogitLens", "readout": "logit_lens"},
     "minibert.lens.noise.Sensitivity": {"deviation": "std"},
     "minibert.source.Checkpoint": {"found": "paths"},
+}
+
+# module: {name that was in it: the module that it is in today}
+MOVED: dict[str, dict[str, str]] = {
+    "minibert.checkpoint": {"load_architecture": "minibert.auto"},
 }
 
 # function, method or class that is called: {older argument: argument today}
@@ -80,6 +86,15 @@ def older_name(owner: str, name: str, stacklevel: int = 4) -> str | None:
     if newer is not None:
         warn(f"{owner}.{name}", newer, stacklevel=stacklevel)
     return newer
+
+
+def moved_name(owner: str, name: str) -> Any:
+    """What was ``name`` in the module ``owner``, with a warning; AttributeError for a name that never was there."""
+    module = MOVED[owner].get(name)
+    if module is None:
+        raise AttributeError(f"module {owner!r} has no attribute {name!r}")
+    warn(f"{owner}.{name}", f"{module}.{name}", stacklevel=4)
+    return getattr(import_module(module), name)
 
 
 def newer_value(owner: str, value: V, stacklevel: int = 4) -> V:

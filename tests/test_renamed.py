@@ -39,6 +39,15 @@ def test_names(owner, names):
         assert older not in fields
 
 
+@pytest.mark.parametrize(("owner", "names"), renamed.MOVED.items())
+def test_moved_names(owner, names):
+    for name, module in names.items():
+        with pytest.warns(DeprecationWarning, match=rf"{owner}\.{name} is now {module}\.{name}"):
+            assert getattr(owner_of(owner), name) is getattr(owner_of(module), name)
+    with pytest.raises(AttributeError):
+        owner_of(owner).nothing_of_the_kind  # noqa: B018
+
+
 @pytest.mark.parametrize(("function", "names"), renamed.ARGUMENTS.items())
 def test_arguments(function, names):
     known = inspect.signature(owner_of(function)).parameters
