@@ -87,12 +87,12 @@ def write(options: argparse.Namespace) -> int:
 
 def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: list[str]) -> None:
     """Tell which texts are longer than the model reads; the page says so, too."""
-    from minibert.explorer.text import read
+    from minibert.explorer.text import tokenize
 
     for number, text in enumerate(texts, start=1):
-        reading = read(model, tokenizer, text)
+        tokenized = tokenize(model, tokenizer, text)
         what = "the text" if len(texts) == 1 else f"text {number}"
-        say_cut(what, reading.whole_length, reading.length)
+        say_cut(what, tokenized.full_length, tokenized.length)
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -1,14 +1,14 @@
-"""The page a teacher opens in a browser: one walk of a text through BERT, every value of it to look at.
+"""The explorer: a page that shows every value of a run of BERT in a browser.
 
-``explore`` writes it as one file that needs no network, and a notebook shows it in a frame; ``serve`` (server.py) is
-the same page live, where noise and missing heads change everything that follows.  ``content.py`` says what the page
-knows, ``page.py`` makes the file, ``static/`` is the page itself.
+``explore`` writes it as one file that needs no network; a notebook shows it in a frame.  ``serve_page`` (server.py)
+serves it live, with noise and ablated heads.  ``content.py`` makes the page's data, ``page.py`` the file, and
+``static/`` holds its scripts and styles.
 """
 
 import html
 from pathlib import Path
 
-from minibert.explorer.content import LETTERS, STD, content_of
+from minibert.explorer.content import CHARACTERS, STD, content_of, name_of
 from minibert.explorer.page import page_html
 from minibert.files import write_text
 from minibert.pretrained import BertPreTrainedModel
@@ -25,10 +25,7 @@ FRAME = (
 
 
 class Page(str):
-    """The HTML of a page.  As the last value of a notebook's cell it shows itself, in a frame of its own.
-
-    Neither styles nor keys pass the frame in either direction; inside it the page is what its file is.
-    """
+    """The HTML of a page.  A notebook shows it in a frame, which isolates its styles and keys from the notebook's."""
 
     def _repr_html_(self) -> str:
         return FRAME.format(html.escape(self, quote=True))
@@ -48,27 +45,27 @@ def explore(
     name: str | None = None,
     samples: int | None = None,
     std: float = STD,
-    limit: int = LETTERS,
+    limit: int = CHARACTERS,
 ) -> Page:
-    """The page of one text, or of two to compare: HTML that opens offline; written to ``path`` where that is given.
+    """The page of one text, or of two texts to compare, as HTML that opens offline.
 
     Args:
-        model: any model of minibert, in eval mode.  With a head that predicts words the page shows what each layer
-            would predict.
+        model: any model of minibert, in eval mode.  With a masked-language-modelling head the page also shows the
+            predictions of each layer (logit lens).
         tokenizer: the model's.
-        text: shown token by token; one longer than the model reads is cut, and the page says so.
-        second: another text; the page then compares the words they share.
-        path: the file to write, whole or not at all.
+        text: a text longer than the model reads is cut, and the page says so.
+        second: another text; the page then compares the words that occur in both.
+        path: the file to write, atomically; default: no file.
         name: what the page calls the model; default the tokenizer's ``name_or_path``.
-        samples: draws of noise for each position of the sensitivity maps; 0 leaves them out.  Default 4, and 0 for
+        samples: noise samples for each position of the sensitivity maps; 0 leaves the maps out.  Default 4, or 0 for
             more than 128 tokens, where they would take minutes.
         std: the standard deviation of that noise.
-        limit: about how many letters the numbers may take.  Longer texts are shown in less detail; the page says what
-            is left out.
+        limit: about how many characters the numbers may take.  Longer texts are shown in less detail; the page says
+            what is left out.
 
-    Raises InputError for a text without anything in it and for a model in training mode.
+    Raises InputError for an empty text and for a model in training mode.
     """
-    called = name or Path(str(tokenizer.name_or_path or type(model).__name__)).name
+    called = name or name_of(model, tokenizer)
     texts = [text] if second is None else [text, second]
     content = content_of(model, tokenizer, texts, name=called, samples=samples, std=std, limit=limit)
     page = Page(page_html(content))

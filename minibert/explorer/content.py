@@ -1,51 +1,58 @@
-"""All that a page knows: the model, one or two walks, what they have in common.  JSON, made of what the lens found.
+"""The content of a page as JSON: the model, one or two runs, and their comparison.
 
-Start with :func:`content_of`; the live page gets the same, made anew for what is typed and edited (live.py).
+Start with :func:`content_of`; the live page (live.py) gets the same, for each new text and intervention.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError
-from minibert.explorer.packing import SENTENCE_LIMIT, Detail, choose_detail
+from minibert.explorer.packing import SENSITIVITY_LIMIT, DetailLevel, choose_detail
 from minibert.explorer.steps import describe_steps
-from minibert.explorer.text import Reading, read
-from minibert.explorer.values import Plane, Run, describe_model, encoder_of, run, tokens_of, walk_of
+from minibert.explorer.text import TokenizedText, tokenize
+from minibert.explorer.values import Projection, RunValues, describe_model, encoder_of, pack_run, run
 from minibert.explorer.views import compare, predictions, predictions_when_masked, sensitivity_maps
 from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
-LETTERS = 7_700_000  # of all tensors of a page, so that the file stays under 8 MB
-SAMPLES = 4  # draws of noise for each position of a sensitivity map
+CHARACTERS = 7_700_000  # of all tensors of a page, so that the file stays under 8 MB
+SAMPLES = 4  # noise samples for each position of a sensitivity map
 STD = 0.1
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One text with its run, unedited."""
+class TracedText:
+    """One text with its run, without interventions."""
 
-    reading: Reading
-    run: Run
-    detail: Detail
-    plane: Plane
+    text: TokenizedText
+    values: RunValues
+    detail: DetailLevel
+    projection: Projection
 
 
-def sample_of(
+def trace_text(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
     text: str,
-    limit: int = LETTERS,
+    limit: int = CHARACTERS,
     masked: tuple[int, ...] = (),
-) -> Sample:
-    """Tokenize and run ``text``, some positions masked; ``limit``: letters that its numbers may take in the page."""
+) -> TracedText:
+    """Tokenize and run ``text``, with some positions masked; ``limit``: characters for its numbers in the page."""
     if model.training:
         raise InputError("The model is in training mode, where dropout changes every value: call model.eval() first.")
-    reading = read(model, tokenizer, text, masked)
-    detail = choose_detail(model.config, reading.length, limit)
-    found = run(model, reading.inputs)
-    return Sample(reading, found, detail, Plane.of(found.hidden))
+    tokenized = tokenize(model, tokenizer, text, masked)
+    values = run(model, tokenized.inputs)
+    return TracedText(
+        tokenized, values, choose_detail(model.config, tokenized.length, limit), Projection.of(values.hidden)
+    )
+
+
+def name_of(model: BertPreTrainedModel, tokenizer: BertTokenizer) -> str:
+    """What a page calls the model by default: the last part of the checkpoint's name."""
+    return Path(str(tokenizer.name_or_path or type(model).__name__)).name
 
 
 def content_of(
@@ -56,64 +63,68 @@ def content_of(
     name: str,
     samples: int | None = None,
     std: float = STD,
-    limit: int = LETTERS,
+    limit: int = CHARACTERS,
 ) -> dict[str, Any]:
-    """What the page of one or two ``texts`` holds.
+    """The content of a page of one or two ``texts``.
 
-    ``samples``: draws of noise for each position of the sensitivity maps, 0 for none; default 4, for long texts 0.
+    ``samples``: noise samples for each position of the sensitivity maps, 0 for no maps; default 4, for long texts 0.
     """
-    found = [sample_of(model, tokenizer, text, limit // len(texts)) for text in texts]
-    content = content_of_samples(model, tokenizer, found, name=name)
-    for walk, sample in zip(content["walks"], found, strict=True):
-        walk["sensitivity"] = sensitivity_of(model, sample, samples, std)
-        walk["predictions_when_masked"] = masked_of(model, tokenizer, sample)
+    traced = [trace_text(model, tokenizer, text, limit // len(texts)) for text in texts]
+    content = content_of_traced(model, tokenizer, traced, name=name)
+    for described, one in zip(content["runs"], traced, strict=True):
+        described["sensitivity"] = _sensitivity(model, one, samples, std)
+        described["predictions_when_masked"] = (
+            predictions_when_masked(model, tokenizer, one.text, one.detail.tokens)
+            if one.text.length <= SENSITIVITY_LIMIT
+            else None
+        )
     return content
 
 
-def content_of_samples(
-    model: BertPreTrainedModel, tokenizer: BertTokenizer, found: Sequence[Sample], *, name: str, kind: str = "float16"
+def content_of_traced(
+    model: BertPreTrainedModel,
+    tokenizer: BertTokenizer,
+    traced: Sequence[TracedText],
+    *,
+    name: str,
+    dtype: str = "float16",
 ) -> dict[str, Any]:
-    """The content without sensitivity maps; ``kind`` is that of its large tensors."""
+    """The content without sensitivity maps; ``dtype`` is that of its large tensors."""
     return {
         "live": False,
         "palette": SCALES,
         "model": describe_model(model, name) | describe_steps(model),
-        "walks": [described_walk(model, tokenizer, sample, kind) for sample in found],
-        "comparison": comparison_of(model, found, kind),
+        "runs": [_described(model, tokenizer, one, dtype) for one in traced],
+        "comparison": _comparison(model, traced, dtype),
     }
 
 
-def described_walk(
-    model: BertPreTrainedModel, tokenizer: BertTokenizer, sample: Sample, kind: str = "float16"
-) -> dict[str, Any]:
-    """The text, its walk, and what each layer would predict."""
-    config, shown = encoder_of(model).config, sample.detail.tokens
-    walk = walk_of(sample.run, config, sample.detail, plane=sample.plane, kind=kind)
-    about = tokens_of(sample.reading, sample.detail, config)
-    return about | walk | {"predictions": predictions(model, tokenizer, sample.reading, shown, kind)}
+def _described(model: BertPreTrainedModel, tokenizer: BertTokenizer, one: TracedText, dtype: str) -> dict[str, Any]:
+    """The text, the values of its run, what is left out of them, and the predictions of each layer."""
+    config, text = encoder_of(model).config, one.text
+    omitted = one.detail.omissions(config, text.length)
+    if text.full_length > text.length:
+        cut = f"The text has {text.full_length} tokens; this model reads {text.length} at most, so it was cut."
+        omitted.insert(0, cut)
+    values = pack_run(one.values, config, one.detail, projection=one.projection, dtype=dtype)
+    predicted = predictions(model, tokenizer, text, one.detail.tokens, dtype)
+    return text.describe() | {"omitted": omitted} | values | {"predictions": predicted}
 
 
-def sensitivity_of(model: BertPreTrainedModel, sample: Sample, samples: int | None, std: float) -> dict[str, Any]:
-    """The maps, or why there are none."""
-    T, shown = sample.reading.length, sample.detail.tokens
+def _sensitivity(model: BertPreTrainedModel, one: TracedText, samples: int | None, std: float) -> dict[str, Any]:
+    """The sensitivity maps, or the reason why there are none."""
+    T = one.text.length
     if samples is None:
-        samples = SAMPLES if SENTENCE_LIMIT >= T else 0
+        samples = SAMPLES if T <= SENSITIVITY_LIMIT else 0
     if not samples:
         return {"reason": f"Sensitivity maps were not made for these {T} tokens; ask for them with --samples 4."}
-    return sensitivity_maps(model, sample.reading, shown, std, samples)
+    return sensitivity_maps(model, one.text, one.detail.tokens, std, samples)
 
 
-def masked_of(model: BertPreTrainedModel, tokenizer: BertTokenizer, sample: Sample) -> dict[str, Any] | None:
-    """What each layer would predict at each token if it alone were masked; None where that cannot be made."""
-    if sample.reading.length > SENTENCE_LIMIT:
+def _comparison(model: BertPreTrainedModel, traced: Sequence[TracedText], dtype: str) -> dict[str, Any] | None:
+    """The comparison of two texts; None for one."""
+    if len(traced) < 2:
         return None
-    return predictions_when_masked(model, tokenizer, sample.reading, sample.detail.tokens)
-
-
-def comparison_of(model: BertPreTrainedModel, found: Sequence[Sample], kind: str) -> dict[str, Any] | None:
-    """What two texts have in common; None for one."""
-    if len(found) < 2:
-        return None
-    first, second = found
-    readings, hidden = (first.reading, second.reading), (first.run.hidden, second.run.hidden)
-    return compare(model, readings, hidden, (first.detail.tokens, second.detail.tokens), kind)
+    first, second = traced
+    texts, hidden = (first.text, second.text), (first.values.hidden, second.values.hidden)
+    return compare(model, texts, hidden, (first.detail.tokens, second.detail.tokens), dtype)

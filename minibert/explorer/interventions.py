@@ -1,11 +1,11 @@
-"""What the live page asks to change, as edits of the model: heads that write nothing, noise at one token.
+"""The interventions of the live page, as edits of the model: ablated heads, and noise at one token.
 
-The noise is one draw, made of a seed, times the std: as the slider moves the disturbance grows in one direction,
-and what follows can be watched growing with it.
+The noise is one sample, determined by a seed, times the standard deviation: the slider scales the perturbation in a
+fixed direction.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ LARGEST_TEXT = 100_000  # positions; far above what any model reads
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of ``std`` on the vector of one token in hidden state ``depth``; 0: the embeddings."""
+    """Gaussian noise of ``std`` on the vector of one token in hidden state ``depth`` (0: the embeddings)."""
 
     std: float
     position: int
@@ -35,30 +35,32 @@ class Noise:
 
     @property
     def point(self) -> str:
-        """Where it is added."""
+        """The point it is added to."""
         return hidden_state_names(self.depth)[-1]
 
     def change(self, value: Tensor) -> Tensor:
         """``value`` (1, T, H) with the noise."""
-        drawn = torch.randn(value.shape[-1], generator=torch.Generator().manual_seed(self.seed))
+        sample = torch.randn(value.shape[-1], generator=torch.Generator().manual_seed(self.seed))
         noisy = value.clone()
-        noisy[0, self.position] += self.std * drawn.to(value)
+        noisy[0, self.position] += self.std * sample.to(value)
         return noisy
 
 
 @dataclass(frozen=True)
-class Edits:
-    """All that is changed at once."""
+class Interventions:
+    """All interventions of one run."""
 
-    heads: tuple[tuple[int, int], ...] = ()  # layer, head
+    heads: tuple[tuple[int, int], ...] = ()  # ablated: layer, head
     noise: Noise | None = None
 
     @contextmanager
     def on(self, model: BertPreTrainedModel) -> Iterator[None]:
-        """Within the block, runs of ``model`` are edited."""
-        with ExitStack() as stack:
-            if self.changes():
-                stack.enter_context(edit(encoder_of(model), self.changes()))
+        """Within the block, they act on the runs of ``model``."""
+        changes = self.changes()
+        if not changes:
+            yield
+            return
+        with edit(encoder_of(model), changes):
             yield
 
     def changes(self) -> dict[str, Change]:
@@ -66,40 +68,46 @@ class Edits:
         by_layer: dict[int, list[int]] = {}
         for layer, head in self.heads:
             by_layer.setdefault(layer, []).append(head)
-        found: dict[str, Change] = {
+        changes: dict[str, Change] = {
             f"encoder.layer.{layer}.attention.self.context_heads": zero_head(*heads)
             for layer, heads in by_layer.items()
         }
         if self.noise is not None:
-            found[self.noise.point] = self.noise.change
-        return found
+            changes[self.noise.point] = self.noise.change
+        return changes
 
 
 def parse_heads(config: BertConfig, heads: Any) -> tuple[tuple[int, int], ...]:
-    """``[[layer, head], …]`` of a question; InputError for heads that are not there."""
-    if not isinstance(heads, list) or len(heads) > config.num_hidden_layers * config.num_attention_heads:
+    """``[[layer, head], …]`` of a request; InputError for heads that the model does not have."""
+    if (
+        not isinstance(heads, list)
+        or len(heads) > config.num_hidden_layers * config.num_attention_heads
+        or not all(isinstance(pair, list) and len(pair) == 2 for pair in heads)
+    ):
         raise InputError("heads is a list of pairs, [layer, head].")
-    found = []
-    for pair in heads:
-        if not (isinstance(pair, list) and len(pair) == 2):
-            raise InputError("heads is a list of pairs, [layer, head].")
-        layer = whole_number("layer", pair[0], config.num_hidden_layers)
-        found.append((layer, whole_number("head", pair[1], config.num_attention_heads)))
-    return tuple(found)
+    return tuple(
+        (
+            index_below(config.num_hidden_layers, "layer", layer),
+            index_below(config.num_attention_heads, "head", head),
+        )
+        for layer, head in heads
+    )
 
 
 def parse_masked(masked: Any, texts: int) -> list[tuple[int, ...]]:
-    """``[[position, …], …]`` of a question, a list for each text; text.py checks the positions."""
-    if not (isinstance(masked, list) and len(masked) == texts and all(isinstance(each, list) for each in masked)):
+    """``[[position, …], …]`` of a request, a list for each text; whether a position can be masked, text.py checks."""
+    if not (
+        isinstance(masked, list)
+        and len(masked) == texts
+        and all(isinstance(each, list) and len(each) <= LARGEST_TEXT for each in masked)
+        and all(isinstance(p, int) and not isinstance(p, bool) for each in masked for p in each)
+    ):
         raise InputError("masked is a list of positions for each text.")
-    for each in masked:
-        if len(each) > LARGEST_TEXT or not all(isinstance(p, int) and not isinstance(p, bool) for p in each):
-            raise InputError("masked is a list of positions for each text.")
     return [tuple(sorted(set(each))) for each in masked]
 
 
 def parse_noise(config: BertConfig, noise: Any, length: int) -> Noise | None:
-    """The noise of a question, for a text of ``length`` tokens; None where its std is 0."""
+    """The noise of a request, for a text of ``length`` tokens; None if its std is 0."""
     if noise is None:
         return None
     if not isinstance(noise, Mapping):
@@ -112,14 +120,14 @@ def parse_noise(config: BertConfig, noise: Any, length: int) -> Noise | None:
         return None
     return Noise(
         float(std),
-        whole_number("position", noise.get("position", 0), length),
-        whole_number("depth", noise.get("depth", 0), config.num_hidden_layers + 1),
-        whole_number("seed", noise.get("seed", 0), LARGEST_SEED),
+        index_below(length, "position", noise.get("position", 0)),
+        index_below(config.num_hidden_layers + 1, "depth", noise.get("depth", 0)),
+        index_below(LARGEST_SEED, "seed", noise.get("seed", 0)),
     )
 
 
-def whole_number(what: str, value: Any, size: int) -> int:
-    """``value``, from 0 to below ``size``."""
+def index_below(size: int, what: str, value: Any) -> int:
+    """``value`` if it is an int from 0 to ``size`` − 1; InputError otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
         raise InputError(f"{what} is a whole number from 0 to {size - 1}.")
     return value

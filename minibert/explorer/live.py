@@ -1,8 +1,7 @@
-"""What the live page asks, and the answers: new texts, edits and what follows from them, sensitivity maps.
+"""The live page's answers: new texts, interventions and their effects, sensitivity maps.
 
-Questions are JSON objects from a browser, so each field is looked at before it is used.  Every answer has the form of
-the file's content (content.py), with float32 in place of float16: on one machine there is room for it.  One question
-is answered at a time; the machine has one model in memory and no more cores than it has.
+Requests are JSON objects from a browser, so every field is validated.  A response has the form of a page's content
+(content.py), with float32 in place of float16.  One request is answered at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,31 +9,25 @@ from threading import Lock
 from typing import Any
 
 from minibert.errors import InputError
-from minibert.explorer.content import (
-    SAMPLES,
-    STD,
-    Sample,
-    content_of_samples,
-    sample_of,
-)
-from minibert.explorer.interventions import Edits, parse_heads, parse_masked, parse_noise
-from minibert.explorer.packing import SENTENCE_LIMIT
+from minibert.explorer.content import SAMPLES, STD, TracedText, content_of_traced, trace_text
+from minibert.explorer.interventions import Interventions, parse_heads, parse_masked, parse_noise
+from minibert.explorer.packing import SENSITIVITY_LIMIT, pack
 from minibert.explorer.page import page_html
 from minibert.explorer.request_queue import Dropped
-from minibert.explorer.values import add_edit, encoder_of, run, walk_of
+from minibert.explorer.values import encoder_of, pack_run, relative_change, run
 from minibert.explorer.views import predictions, sensitivity_maps
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
 LONGEST_TEXT = 20_000  # characters
-LETTERS_LIVE = 24_000_000  # of all numbers of an answer
-REMEMBERED = 200_000_000  # bytes of runs that edits of several pages start from; 512 tokens of bert-base take 390 MB
+CHARACTERS_LIVE = 24_000_000  # of all numbers of a response
+CACHE_BYTES = 200_000_000  # of runs that edits start from; 512 tokens of bert-base take 390 MB
 
-Asked = tuple[str, tuple[int, ...]]  # a text, and which of its positions are masked
+Key = tuple[str, tuple[int, ...]]  # a text, and its masked positions
 
 
 class Live:
-    """One model with its tokenizer, and the page about it."""
+    """One model with its tokenizer, and the responses to a page about it."""
 
     def __init__(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, name: str, samples: int | None = None
@@ -42,105 +35,107 @@ class Live:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.samples = SAMPLES if samples is None else samples
         self._lock = Lock()
-        self._known: dict[Asked, Sample] = {}  # of the texts that are on the page
+        self._cache: dict[Key, TracedText] = {}  # of the texts on the page
         self.answers: dict[str, Callable[..., dict[str, Any]]] = {
-            "walks": self.walks,
+            "runs": self.runs,
             "edits": self.edits,
             "sensitivity": self.sensitivity,
         }
 
     def page(self, texts: Sequence[str]) -> str:
         """The page with its first texts."""
-        return page_html(self.walks({"texts": list(texts)}))
+        return page_html(self.runs({"texts": list(texts)}))
 
     def answer(
-        self, question: str, given: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True
+        self, name: str, request: Mapping[str, Any], is_wanted: Callable[[], bool] = lambda: True
     ) -> dict[str, Any]:
-        """The answer to one of :attr:`answers`; InputError for a question that is none.
+        """The response of one of :attr:`answers`; InputError for an invalid request.
 
-        ``wanted`` says whether somebody still waits; a question of many runs ends with Dropped when nobody does.
+        A long computation asks ``is_wanted`` whether a client still waits, and otherwise ends with Dropped.
         """
-        if question == "sensitivity":
-            return self.sensitivity(given, wanted)
-        return self.answers[question](given)
+        if name == "sensitivity":
+            return self.sensitivity(request, is_wanted)
+        return self.answers[name](request)
 
-    def walks(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"texts": […], "masked": [[position, …], …]}``: all about one or two texts, but for the sensitivity maps.
+    def runs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """``{"texts": […], "masked": [[position, …], …]}``: the page's content, without sensitivity maps.
 
-        ``masked``, here and below: for each text the positions where the mask token stands in place of the piece.
+        ``masked``, here and below: for each text the positions at which the mask token replaces the token.
         """
         with self._lock:
-            found = self._samples(given)
-            content = content_of_samples(self.model, self.tokenizer, found, name=self.name, kind="float32")
+            traced = self._trace(request)
+            content = content_of_traced(self.model, self.tokenizer, traced, name=self.name, dtype="float32")
             return content | {"live": True}
 
-    def edits(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"texts", "masked", "heads": [[layer, head], …], "noise": {…}, "walk"}``: the same runs, edited.
+    def edits(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """``{"texts", "masked", "heads": [[layer, head], …], "noise": {…}, "run"}``: the same runs, with interventions.
 
-        Heads are missing in the run of every text; the noise is in that of number ``walk``.
+        Heads are ablated in the runs of all texts; the noise is added in the run with number ``run``.
         """
         with self._lock:
-            return {"walks": [self._edited(given, *each) for each in enumerate(self._samples(given))]}
+            return {"runs": [self._edited(request, *each) for each in enumerate(self._trace(request))]}
 
-    def _edited(self, given: Mapping[str, Any], number: int, sample: Sample) -> dict[str, Any]:
-        config = encoder_of(self.model).config
-        noise = given.get("noise") if given.get("walk", 0) == number else None
-        edits = Edits(parse_heads(config, given.get("heads", [])), parse_noise(config, noise, sample.reading.length))
-        with edits.on(self.model):
-            found = run(self.model, sample.reading.inputs)
-            guesses = predictions(self.model, self.tokenizer, sample.reading, sample.detail.tokens, "float32")
-        walk = walk_of(found, config, sample.detail, plane=sample.plane, kind="float32")
-        return add_edit(walk, found, sample.run) | {"predictions": guesses}
+    def _edited(self, request: Mapping[str, Any], number: int, traced: TracedText) -> dict[str, Any]:
+        config, text, shown = encoder_of(self.model).config, traced.text, traced.detail.tokens
+        noise = request.get("noise") if request.get("run", 0) == number else None
+        heads = parse_heads(config, request.get("heads", []))
+        with Interventions(heads, parse_noise(config, noise, text.length)).on(self.model):
+            values = run(self.model, text.inputs)
+            predicted = predictions(self.model, self.tokenizer, text, shown, "float32")
+        packed = pack_run(values, config, traced.detail, projection=traced.projection, dtype="float32")
+        change = relative_change(values.hidden, traced.values.hidden)[:, :shown]
+        packed["tensors"]["relative_change"] = pack(change, "float32")
+        return packed | {"predictions": predicted}
 
-    def sensitivity(self, given: Mapping[str, Any], wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        """``{"text", "masked": [position, …], "heads"}``: the maps of one text, without the heads that are named."""
+    def sensitivity(self, request: Mapping[str, Any], is_wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
+        """``{"text", "masked": [position, …], "heads"}``: the maps of one text, with the given heads ablated."""
         with self._lock:
-            (sample,) = self._samples({"texts": [given.get("text")], "masked": [given.get("masked", [])]})
-            if not self.samples or sample.reading.length > SENTENCE_LIMIT:
+            (traced,) = self._trace({"texts": [request.get("text")], "masked": [request.get("masked", [])]})
+            if not self.samples or traced.text.length > SENSITIVITY_LIMIT:
                 return {
-                    "reason": f"Sensitivity maps are made for up to {SENTENCE_LIMIT} tokens here; this text has "
-                    f"{sample.reading.length}. minibert noise makes those of longer ones."
+                    "reason": f"Sensitivity maps are made for up to {SENSITIVITY_LIMIT} tokens here; this text has "
+                    f"{traced.text.length}. minibert noise makes those of longer ones."
                 }
-            edits = Edits(parse_heads(self.model.config, given.get("heads", [])))
+            interventions = Interventions(parse_heads(self.model.config, request.get("heads", [])))
 
             def stop_unless_wanted(_done: int, _total: int) -> None:
-                if not wanted():
+                if not is_wanted():
                     raise Dropped
 
-            with edits.on(self.model):
-                found = sensitivity_maps(
+            with interventions.on(self.model):
+                maps = sensitivity_maps(
                     self.model,
-                    sample.reading,
-                    sample.detail.tokens,
+                    traced.text,
+                    traced.detail.tokens,
                     STD,
                     self.samples,
-                    kind="float32",
+                    dtype="float32",
                     progress=stop_unless_wanted,
                 )
-            return found | {"heads": edits.heads}
+            return maps | {"heads": interventions.heads}
 
-    def _samples(self, given: Mapping[str, Any]) -> list[Sample]:
-        """The texts of a question, run; those that are on the page already are not run again."""
-        texts = given.get("texts")
+    def _trace(self, request: Mapping[str, Any]) -> list[TracedText]:
+        """The texts of a request with their runs, from the cache where possible."""
+        texts = request.get("texts")
         if not isinstance(texts, list) or not 1 <= len(texts) <= 2 or not all(isinstance(t, str) for t in texts):
             raise InputError("texts is a list of one or two texts.")
         for text in texts:
             if len(text) > LONGEST_TEXT:
                 raise InputError(f"A text has {len(text)} characters; the live page takes {LONGEST_TEXT} at most.")
-        limit = LETTERS_LIVE // len(texts)
-        asked = list(zip(texts, parse_masked(given.get("masked", [[]] * len(texts)), len(texts)), strict=True))
-        found = [
-            self._known.get((text, masked)) or sample_of(self.model, self.tokenizer, text, limit // 2, masked)
-            for text, masked in asked
+        limit = CHARACTERS_LIVE // len(texts) // 2
+        keys = list(zip(texts, parse_masked(request.get("masked", [[]] * len(texts)), len(texts)), strict=True))
+        traced = [
+            self._cache.get((text, masked)) or trace_text(self.model, self.tokenizer, text, limit, masked)
+            for text, masked in keys
         ]
-        self._remember(dict(zip(asked, found, strict=True)))
-        return found
+        self._remember(dict(zip(keys, traced, strict=True)))
+        return traced
 
-    def _remember(self, newest: dict[Asked, Sample]) -> None:
-        """Keep the newest runs, and of the others the latest as far as REMEMBERED goes."""
-        kept, size = dict(newest), sum(sample.run.bytes for sample in newest.values())
-        for asked, sample in reversed(self._known.items()):
-            size += sample.run.bytes
-            if asked not in kept and size <= REMEMBERED:
-                kept[asked] = sample
-        self._known = dict(reversed(kept.items()))
+    def _remember(self, newest: dict[Key, TracedText]) -> None:
+        """Keep the newest runs in the cache, and of the older ones the latest that fit into CACHE_BYTES."""
+        kept, size = dict(newest), sum(traced.values.nbytes for traced in newest.values())
+        for key, traced in reversed(self._cache.items()):
+            size += traced.values.nbytes
+            if key not in kept and size <= CACHE_BYTES:
+                kept[key] = traced
+        self._cache = dict(reversed(kept.items()))

@@ -1,8 +1,7 @@
-"""The page as one file: markup, style, scripts and numbers in one HTML text that loads nothing.
+"""The page as one HTML file: markup, styles, scripts and data, with nothing to load.
 
-A content-security-policy in its head allows exactly the style and the script that stand in it, by their hashes; so
-whatever a text holds, it can be shown but not run.  The numbers and texts stand in a block of JSON, which a browser
-does not run, with the letters that could end the block written as escapes.
+Its Content-Security-Policy allows only its own style and script, by their hashes, so no text shown in the page can run
+as a script.  Numbers and texts are a block of JSON in which the characters that could end the block are escaped.
 """
 
 import base64
@@ -29,11 +28,11 @@ def page_html(content: dict[str, Any]) -> str:
         "content": safe_json(content),
         "script": script(),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)  # in one pass: a text may hold {{script}}
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)  # once: a text may hold {{script}}
 
 
 def policy(live: bool) -> str:
-    """The content-security-policy: nothing but what stands in the page; live, also questions to where it came from."""
+    """The Content-Security-Policy: only what is in the page; live, also requests to its own server."""
     connect = "'self'" if live else "'none'"
     return "; ".join(
         (
@@ -48,7 +47,7 @@ def policy(live: bool) -> str:
 
 
 def fingerprint(text: str) -> str:
-    """The hash of an element's content, as a policy names it."""
+    """The hash of an element's content, as in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
@@ -56,9 +55,9 @@ ESCAPES = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 
 def safe_json(content: object) -> str:
-    """JSON that can stand inside a script element: no letter in it can end one, nor begin a comment."""
+    """JSON that is safe inside a script element: nothing in it can end the element or begin a comment."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)  # half a letter is no UTF-8
+    text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)  # lone surrogates are not UTF-8
     return text.translate(ESCAPES)
 
 
@@ -70,21 +69,20 @@ def style() -> str:
 
 @cache
 def script() -> str:
-    """The modules of static/ as one script: each after those it imports, the imports themselves taken out.
+    """The modules of static/ as one script, each after those it imports, without the import statements.
 
-    So the top-level names of all modules are names of one script; tests/explorer/test_page.py sees that none is there
-    twice.
+    The top-level names of all modules share one scope, so each may occur only once.
     """
     done: dict[str, str] = {}
 
     def add(name: str) -> None:
         if name in done:
             return
-        done[name] = ""  # a module that imports itself in a circle finds itself begun
+        done[name] = ""  # ends import circles
         text = (STATIC / name).read_text(encoding="utf-8")
         for other in IMPORT.findall(text):
             add(other)
-        del done[name]  # its place is after all that it imports
+        del done[name]  # it comes after all that it imports
         done[name] = EXPORT.sub("", IMPORT.sub("", text))
 
     add(ENTRY)

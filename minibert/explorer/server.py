@@ -1,33 +1,33 @@
-"""The live page's server: Starlette and uvicorn, on 127.0.0.1 and for one's own browser only.
+"""The live page's server: Starlette and uvicorn, on 127.0.0.1, for browsers on this machine only.
 
-A page of any site can send requests to this machine; so what comes with another site's Host (DNS rebinding) or Origin
-(cross-site requests) is refused, before it is read.  Questions are small JSON documents.  Start with :func:`make_app`.
+Any web page can send requests to this machine, so requests with another Host (DNS rebinding) or Origin (cross-site) are
+refused before they are read.  Start with :func:`make_app`.
 """
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from minibert.errors import CheckpointError, MinibertError, MissingExtraError
+from minibert.explorer.content import name_of
 from minibert.explorer.live import Live
 from minibert.explorer.page import policy
-from minibert.explorer.request_queue import WAITING, Busy, Dropped, Questions
+from minibert.explorer.request_queue import WAITING, Busy, Dropped, RequestQueue
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
 HOME = "127.0.0.1"
 PORT = 8080
-LARGEST_QUESTION = 256 << 10  # bytes; two texts of 20,000 characters, in any letters, and their edits
-SLOWEST_QUESTION = 10  # seconds for a question to arrive
-SLOWEST_READER = 60  # seconds for an answer to be read
-PART = 1 << 16  # bytes of an answer that are sent at once
+LARGEST_REQUEST = 256 << 10  # bytes: two texts of 20,000 characters in any script, and their edits
+REQUEST_TIMEOUT = 10  # seconds for a request to arrive
+RESPONSE_TIMEOUT = 60  # seconds for a response to be read
+PART = 1 << 16  # bytes of a response that are sent at once
 
 
 def need_server() -> Any:
-    """The module uvicorn; MissingExtraError when it, or starlette, is not installed."""
+    """The module uvicorn; MissingExtraError if it or starlette is not installed."""
     try:
         import starlette
         import uvicorn
@@ -40,14 +40,14 @@ def need_server() -> Any:
 
 
 def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
-    """The application: GET / is the page, POST /walks, /edits and /sensitivity are its questions."""
+    """The application: GET / is the page, POST /runs, /edits and /sensitivity are its requests."""
     need_server()
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
     html = live.page(texts).encode()
-    questions = Questions(lambda question, given, wanted: as_json(live.answer(question, given, wanted)))
+    queue = RequestQueue(lambda name, request, is_wanted: as_json(live.answer(name, request, is_wanted)))
     headers = {"Content-Security-Policy": policy(live=True) + "; frame-ancestors 'none'"}
 
     async def show(scope: Any, _receive: Any, send: Any) -> None:
@@ -59,13 +59,13 @@ def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
 
     routes = [
         Route("/", Endpoint(show), methods=["GET"]),
-        *(Route(f"/{name}", Endpoint(answer_of(questions, name)), methods=["POST"]) for name in live.answers),
+        *(Route(f"/{name}", Endpoint(answer_of(queue, name)), methods=["POST"]) for name in live.answers),
     ]
     return only_from_here(Starlette(routes=routes, exception_handlers={Exception: unexpected}), port)
 
 
 class Endpoint:
-    """An ASGI function as Starlette's Route takes it: an object, since it takes functions for another kind."""
+    """An ASGI application for Starlette's Route, which treats plain functions as request handlers."""
 
     def __init__(self, app: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
         self._app = app
@@ -74,8 +74,8 @@ class Endpoint:
         await self._app(scope, receive, send)
 
 
-def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """The ASGI function that answers questions of one kind.  Nothing is sent to an asker who has left."""
+def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """The ASGI function for requests of one name.  Nothing is sent to a client that has disconnected."""
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse
 
@@ -84,25 +84,25 @@ def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awai
             await JSONResponse({"error": sentence}, status_code=status)(scope, receive, send)
 
         try:
-            async with asyncio.timeout(SLOWEST_QUESTION):
-                given = json.loads(await read_question(Request(scope, receive)))
-            if not isinstance(given, dict):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                request = json.loads(await read_body(Request(scope, receive)))
+            if not isinstance(request, dict):
                 raise ValueError
         except ClientDisconnect:
             return None
         except TimeoutError:
-            return await refuse_with(408, f"The question did not arrive within {SLOWEST_QUESTION} seconds.")
+            return await refuse_with(408, f"The request did not arrive within {REQUEST_TIMEOUT} seconds.")
         except TooLarge:
-            return await refuse_with(413, f"A question has {LARGEST_QUESTION} bytes at most.")
+            return await refuse_with(413, f"A request has {LARGEST_REQUEST} bytes at most.")
         except (ValueError, RecursionError):
-            return await refuse_with(400, "A question is a JSON object.")
+            return await refuse_with(400, "A request is a JSON object.")
         try:
-            async with questions.answered(name, given, lambda: has_left(receive)) as content:
+            async with queue.answered(name, request, lambda: disconnected(receive)) as content:
                 await send_paced(send, content, "application/json")
         except Dropped:
-            await refuse_with(409, "A newer question of the same page has taken the place of this one.")
+            await refuse_with(409, "A newer request of the same page has replaced this one.")
         except Busy:
-            await refuse_with(503, f"{WAITING} questions wait already; ask again in a moment.")
+            await refuse_with(503, f"{WAITING} requests are waiting already; try again in a moment.")
         except MinibertError as error:
             await refuse_with(400, str(error))
         return None
@@ -110,18 +110,18 @@ def answer_of(questions: Questions, name: str) -> Callable[[Any, Any, Any], Awai
     return answer
 
 
-async def has_left(receive: Any) -> None:
-    """Return when the client has closed the connection."""
+async def disconnected(receive: Any) -> None:
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def send_paced(send: Any, content: bytes, kind: str, headers: Mapping[str, str] | None = None) -> None:
-    """Send an answer in parts, each when the client has read the ones before; give up on one that does not read."""
-    named = {"content-type": kind, "content-length": str(len(content))} | dict(headers or {})
+async def send_paced(send: Any, content: bytes, media_type: str, headers: Mapping[str, str] | None = None) -> None:
+    """Send a response in parts, each after the client has read those before; give up after RESPONSE_TIMEOUT."""
+    named = {"content-type": media_type, "content-length": str(len(content))} | dict(headers or {})
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
     with suppress(TimeoutError):
-        async with asyncio.timeout(SLOWEST_READER):
+        async with asyncio.timeout(RESPONSE_TIMEOUT):
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             for start in range(0, len(content), PART):
                 await send({"type": "http.response.body", "body": content[start : start + PART], "more_body": True})
@@ -129,26 +129,26 @@ async def send_paced(send: Any, content: bytes, kind: str, headers: Mapping[str,
 
 
 def as_json(answer: dict[str, Any]) -> bytes:
-    """The answer's bytes."""
+    """A response as bytes."""
     return json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 class TooLarge(Exception):
-    """A question of more than LARGEST_QUESTION bytes."""
+    """A request of more than LARGEST_REQUEST bytes."""
 
 
-async def read_question(request: Any) -> bytes:
-    """The body, given up as soon as it is too large, whatever its header says."""
+async def read_body(request: Any) -> bytes:
+    """The body of a request; TooLarge as soon as it is too large, whatever its header says."""
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > LARGEST_QUESTION:
+        if len(body) > LARGEST_REQUEST:
             raise TooLarge
     return bytes(body)
 
 
 def only_from_here(app: Any, port: int) -> Any:
-    """``app`` for requests that the page itself, or its reader, makes; others get 403 and a sentence."""
+    """``app`` behind a check of each request (:func:`refuse`)."""
     from starlette.responses import JSONResponse
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
@@ -176,7 +176,7 @@ SAFE_HEADERS = [
 
 
 def with_safe_headers(send: Any) -> Any:
-    """``send`` with what tells a browser to show the answer to nobody else."""
+    """``send`` with headers that keep other sites from reading or framing the response."""
 
     async def sending(message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -187,21 +187,21 @@ def with_safe_headers(send: Any) -> Any:
 
 
 def refuse(method: str, headers: Sequence[tuple[str, str]], port: int) -> tuple[int, str] | None:
-    """Why a request is refused, with its status; None for one that is answered."""
-    ours = {f"{name}:{port}" for name in (HOME, "localhost")} | ({HOME, "localhost"} if port == 80 else set())
+    """The status and reason with which a request is refused; None if it is accepted."""
+    hosts = {f"{name}:{port}" for name in (HOME, "localhost")} | ({HOME, "localhost"} if port == 80 else set())
     named: dict[str, list[str]] = {}
     for name, value in headers:
         named.setdefault(name.lower(), []).append(value)
-    hosts = named.get("host", [])
-    if len(hosts) != 1 or hosts[0].lower() not in ours:
+    host = named.get("host", [])
+    if len(host) != 1 or host[0].lower() not in hosts:
         return 403, f"This page is at http://{HOME}:{port} and answers under no other name."
-    if any(origin.lower() not in {f"http://{host}" for host in ours} for origin in named.get("origin", [])):
+    if any(origin.lower() not in {f"http://{name}" for name in hosts} for origin in named.get("origin", [])):
         return 403, "This page answers no requests from other sites."
     if method == "POST":
         if any(site.lower() not in ("same-origin", "none") for site in named.get("sec-fetch-site", [])):
             return 403, "This page answers no requests from other sites."
-        if [kind.split(";")[0].strip().lower() for kind in named.get("content-type", [])] != ["application/json"]:
-            return 415, "A question is sent as application/json."
+        if [value.split(";")[0].strip().lower() for value in named.get("content-type", [])] != ["application/json"]:
+            return 415, "A request is sent as application/json."
     return None
 
 
@@ -215,15 +215,14 @@ def serve_page(
     name: str | None = None,
     ready: Callable[[str], None] = print,
 ) -> None:
-    """Serve the live page on 127.0.0.1 until interrupted; ``ready`` is told its address.  Port 0: any free one.
+    """Serve the live page on 127.0.0.1 until interrupted; ``ready`` is called with its address.  Port 0: any free one.
 
     Raises MissingExtraError without starlette and uvicorn, InputError for texts, CheckpointError for a port in use.
     """
     import socket
 
     uvicorn = need_server()
-    called = name or Path(str(tokenizer.name_or_path or type(model).__name__)).name
-    live = Live(model, tokenizer, called, samples)
+    live = Live(model, tokenizer, name or name_of(model, tokenizer), samples)
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

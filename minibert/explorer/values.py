@@ -2,7 +2,7 @@
 
 All values come from :func:`minibert.lens.trace`: the page shows what the model computed.  Added are norms and cosines,
 a projection of the hidden states on their first two principal components, and the relative change that an intervention
-causes.  Start with :func:`walk_of`.
+causes.  Start with :func:`pack_run`.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
-from minibert.explorer.packing import HIGHEST, Detail, pack
+from minibert.explorer import packing
+from minibert.explorer.packing import DetailLevel, pack
 from minibert.explorer.steps import EMBEDDINGS, stored
-from minibert.explorer.text import Reading
 from minibert.lens.tracing import trace
 from minibert.model import BertModel
 from minibert.points import hidden_state_names
@@ -30,8 +30,8 @@ MAPS = stored("scores", "probabilities")  # (B, N, T, T)
 
 
 @dataclass(frozen=True)
-class Run:
-    """The values of one run, without the batch: stacked over the layers, on the CPU, float32 or wider."""
+class RunValues:
+    """The values of one run of one text, stacked over the layers, on the CPU, float32 or wider."""
 
     hidden: Tensor  # (L + 1, T, H)
     embeddings: dict[str, Tensor]  # (T, H)
@@ -40,47 +40,44 @@ class Run:
     neurons: Tensor  # (L, T, I)
 
     @property
-    def bytes(self) -> int:
-        """What the values take in memory."""
+    def nbytes(self) -> int:
+        """The memory that the values take."""
         named = (*self.embeddings.values(), *self.vectors.values(), *self.maps.values())
         return sum(value.nbytes for value in (self.hidden, self.neurons, *named))
 
 
-def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> Run:
-    """Trace the encoder inside ``model``; edits that are open see the run."""
+def run(model: BertPreTrainedModel, inputs: Mapping[str, Tensor]) -> RunValues:
+    """Trace the encoder inside ``model``; open edits act on the run."""
     base = encoder_of(model)
-    layers = base.config.num_hidden_layers
-    outputs = hidden_state_names(layers)
-    names = [f"{output}.{suffix}" for output in outputs[1:] for suffix in (*VECTORS.values(), *MAPS.values(), NEURONS)]
-    found = {
-        name: value[0].float().cpu()
-        for name, value in trace(base, inputs, points=[*EMBEDDINGS.values(), *outputs, *names]).items()
-    }
+    states = hidden_state_names(base.config.num_hidden_layers)
+    names = [f"{state}.{suffix}" for state in states[1:] for suffix in (*VECTORS.values(), *MAPS.values(), NEURONS)]
+    traced = trace(base, inputs, points=[*EMBEDDINGS.values(), *states, *names])
+    values = {name: value[0].float().cpu() for name, value in traced.items()}
 
     def stacked(suffix: str) -> Tensor:
-        return torch.stack([found[f"{output}.{suffix}"] for output in outputs[1:]])
+        return torch.stack([values[f"{state}.{suffix}"] for state in states[1:]])
 
-    return Run(
-        hidden=torch.stack([found[name] for name in outputs]),
-        embeddings={name: found[point] for name, point in EMBEDDINGS.items()},
+    return RunValues(
+        hidden=torch.stack([values[state] for state in states]),
+        embeddings={name: values[point] for name, point in EMBEDDINGS.items()},
         vectors={name: stacked(suffix) for name, suffix in VECTORS.items()},
         maps={name: stacked(suffix) for name, suffix in MAPS.items()},
         neurons=stacked(NEURONS),
     )
 
 
-def hidden_states(model: BertPreTrainedModel, inputs: Mapping[str, Tensor], moved: int = 0) -> Tensor:
-    """(L + 1, T, H): hidden state 0, the embeddings, to L, with all positions but [CLS]'s ``moved`` to the right."""
+def hidden_states(model: BertPreTrainedModel, inputs: Mapping[str, Tensor], offset: int = 0) -> Tensor:
+    """Hidden states 0 to L, (L + 1, T, H), with ``offset`` added to every position but that of [CLS]."""
     base = encoder_of(model)
     points = hidden_state_names(base.config.num_hidden_layers)
     position_ids = torch.arange(inputs["input_ids"].shape[1])[None]
-    position_ids[:, 1:] += moved
-    found = trace(base, {**inputs, "position_ids": position_ids}, points=points)
-    return torch.stack([value[0].float().cpu() for value in found.values()])
+    position_ids[:, 1:] += offset
+    states = trace(base, {**inputs, "position_ids": position_ids}, points=points)
+    return torch.stack([state[0].float().cpu() for state in states.values()])
 
 
 def encoder_of(model: BertPreTrainedModel) -> BertModel:
-    """The BertModel whose values the page shows; its points are called as in a model without a head."""
+    """The BertModel inside ``model``; the names of its points have no prefix."""
     base = model.base_model
     assert isinstance(base, BertModel)
     return base
@@ -93,62 +90,70 @@ def cosines(hidden: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Plane:
-    """Two directions in the space of hidden states, and the point that is drawn in the middle."""
+class Projection:
+    """The first two principal components of the hidden states of a run."""
 
-    middle: Tensor  # (H,) float64
+    mean: Tensor  # (H,) float64
     directions: Tensor  # (H, 2) float64
-    share: tuple[float, float]  # of the variance, along each
+    explained_variance: tuple[float, float]  # as a share, of each direction
 
     @classmethod
-    def of(cls, hidden: Tensor) -> "Plane":
-        """The plane of the hidden states (L + 1, T, H) of one run."""
+    def of(cls, hidden: Tensor) -> "Projection":
+        """Of the hidden states (L + 1, T, H) of all layers and tokens."""
         points = hidden.detach().flatten(0, -2).double()
-        middle = points.mean(dim=0)
-        _, spreads, directions = torch.linalg.svd(points - middle, full_matrices=False)
+        mean = points.mean(dim=0)
+        _, spreads, directions = torch.linalg.svd(points - mean, full_matrices=False)
         directions = F.pad(directions[:2], (0, 0, 0, max(0, 2 - len(directions))))
         largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
-        directions = directions * torch.where(largest < 0, -1.0, 1.0)  # a direction and its opposite are the same plane
+        directions = directions * torch.where(largest < 0, -1.0, 1.0)  # the sign of a component is arbitrary
         shares = F.pad(spreads.square() / spreads.square().sum().clamp_min(1e-300), (0, 2))[:2].tolist()
-        return cls(middle, directions.T, (shares[0], shares[1]))
+        return cls(mean, directions.T, (shares[0], shares[1]))
 
-    def place(self, hidden: Tensor) -> Tensor:
+    def project(self, hidden: Tensor) -> Tensor:
         """(…, H) to (…, 2)."""
-        placed: Tensor = (hidden.double() - self.middle) @ self.directions
-        return placed
+        projected: Tensor = (hidden.double() - self.mean) @ self.directions
+        return projected
 
 
-def ripple(edited: Tensor, whole: Tensor) -> Tensor:
-    """How far each hidden state is from that of the run without edits, relative to it: (L + 1, T) for (L + 1, T, H)."""
-    distance = (edited - whole).norm(dim=-1)
-    share: Tensor = distance / whole.norm(dim=-1).clamp_min(1e-12)
-    return share
+def relative_change(edited: Tensor, original: Tensor) -> Tensor:
+    """‖edited − original‖ / ‖original‖ of every hidden state: (L + 1, T) for (L + 1, T, H)."""
+    change: Tensor = (edited - original).norm(dim=-1) / original.norm(dim=-1).clamp_min(1e-12)
+    return change
 
 
-def walk_of(found: Run, config: BertConfig, detail: Detail, *, plane: Plane, kind: str = "float16") -> dict[str, Any]:
-    """The tensors of ``found`` that ``detail`` keeps, as the page's JSON has them; ``kind`` is that of large ones."""
+def pack_run(
+    values: RunValues, config: BertConfig, detail: DetailLevel, *, projection: Projection, dtype: str = "float16"
+) -> dict[str, Any]:
+    """What ``detail`` keeps of ``values``, as JSON; ``dtype`` is that of the large tensors."""
     tokens, heads = detail.tokens, config.num_attention_heads
     tensors: dict[str, Any] = {}
-    for name, value in {**found.embeddings, "hidden": found.hidden, **found.vectors}.items():
+    for name, value in {**values.embeddings, "hidden": values.hidden, **values.vectors}.items():
         shown = value[..., :tokens, :]
         tensors[f"{name}_statistics"] = pack(statistics(shown), "float32")
         if name not in SUMS:
             kept = first_of_heads(shown, heads, detail.numbers) if name in BY_HEAD else shown[..., : detail.numbers]
-            tensors[name] = pack(kept, kind)
-    for name, value in found.maps.items():
+            tensors[name] = pack(kept, dtype)
+    for name, value in values.maps.items():
         if name != "scores" or detail.scores:
-            tensors[name] = pack(value[..., :tokens, :tokens], kind)
-    strongest = strongest_neurons(found.neurons[:, :tokens])
-    tensors |= {"neuron_values": pack(strongest[0], kind), "neuron_numbers": pack(strongest[1], "int32")}
-    tensors["neurons_active"] = pack((found.neurons[:, :tokens] > 0).float().mean(dim=-1), "float32")
-    tensors["norms"] = pack(found.hidden[:, :tokens].norm(dim=-1), "float32")
-    tensors["cosines"] = pack(cosines(found.hidden[:, :tokens]), kind)
-    tensors["path"] = pack(plane.place(found.hidden[:, :tokens]), "float32")
-    return {"shown": tokens, "numbers": detail.numbers, "kind": kind, "share": plane.share, "tensors": tensors}
+            tensors[name] = pack(value[..., :tokens, :tokens], dtype)
+    hidden, neurons = values.hidden[:, :tokens], values.neurons[:, :tokens]
+    strongest, numbers = strongest_neurons(neurons)
+    tensors |= {"neuron_values": pack(strongest, dtype), "neuron_numbers": pack(numbers, "int32")}
+    tensors["neurons_active"] = pack((neurons > 0).float().mean(dim=-1), "float32")
+    tensors["norms"] = pack(hidden.norm(dim=-1), "float32")
+    tensors["cosines"] = pack(cosines(hidden), dtype)
+    tensors["projection"] = pack(projection.project(hidden), "float32")
+    return {
+        "shown": tokens,
+        "numbers": detail.numbers,
+        "dtype": dtype,
+        "explained_variance": projection.explained_variance,
+        "tensors": tensors,
+    }
 
 
 def first_of_heads(value: Tensor, heads: int, numbers: int) -> Tensor:
-    """(…, H) to (…, numbers): as many of the first numbers of every head."""
+    """(…, H) to (…, numbers): the first numbers of every head, equally many of each."""
     by_head = value.view(*value.shape[:-1], heads, -1)
     return by_head[..., : numbers // heads].flatten(-2)
 
@@ -159,40 +164,21 @@ def statistics(value: Tensor) -> Tensor:
 
 
 def strongest_neurons(neurons: Tensor) -> tuple[Tensor, Tensor]:
-    """The values furthest from 0 in (…, I), the strongest first, and which neurons they are."""
-    numbers = neurons.abs().topk(min(HIGHEST, neurons.shape[-1]), dim=-1).indices
+    """The values furthest from 0 in (…, I), in descending order, and the numbers of their neurons."""
+    numbers = neurons.abs().topk(min(packing.NEURONS, neurons.shape[-1]), dim=-1).indices
     return neurons.gather(-1, numbers), numbers
 
 
-def add_edit(walk: dict[str, Any], edited: Run, whole: Run) -> dict[str, Any]:
-    """``walk`` with how far the edit reached: (L + 1, T) float32."""
-    tensors = walk["tensors"] | {"ripple": pack(ripple(edited.hidden, whole.hidden)[:, : walk["shown"]], "float32")}
-    return walk | {"tensors": tensors}
-
-
 def describe_model(model: BertPreTrainedModel, name: str) -> dict[str, Any]:
-    """What the page says about the model."""
+    """The model for the page."""
     config = model.config
     return {
         "name": name,
-        "kind": type(model).__name__,
+        "architecture": type(model).__name__,
         "layers": config.num_hidden_layers,
         "heads": config.num_attention_heads,
         "hidden": config.hidden_size,
-        "headSize": config.hidden_size // config.num_attention_heads,
+        "head_size": config.hidden_size // config.num_attention_heads,
         "intermediate": config.intermediate_size,
-        "vocabulary": config.vocab_size,
-        "activation": config.hidden_act,
         "parameters": model.num_parameters(),
-        "longest": config.max_position_embeddings,
     }
-
-
-def tokens_of(reading: Reading, detail: Detail, config: BertConfig) -> dict[str, Any]:
-    """The text's side of a walk: its pieces, and what is left out of the numbers."""
-    said = detail.sentences(config, reading.length)
-    if reading.whole_length > reading.length:
-        said.insert(
-            0, f"The text has {reading.whole_length} tokens; this model reads {reading.length} at most, so it was cut."
-        )
-    return reading.describe() | {"leftOut": said}

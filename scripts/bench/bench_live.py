@@ -1,9 +1,9 @@
-"""How long the live page's next answer takes after many questions were asked and abandoned.
+"""How long the live page's next response takes after many requests were sent and abandoned.
 
-    python scripts/bench/bench_live.py                 # all-MiniLM, 30 abandoned questions
+    python scripts/bench/bench_live.py                 # all-MiniLM, 30 abandoned requests
     python scripts/bench/bench_live.py --abandoned 200 --model bert-base-uncased
 
-A question is a walk through a text of its own.  "abandoned": asked in full, then the connection is closed.
+Each request runs a text of its own.  "abandoned": sent completely, then the connection is closed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
             abandon(port, f"abandoned {number}")
         after = answer_time(port, "after")
         print(f"alone: {alone:.3f} s")
-        print(f"after {options.abandoned} abandoned questions: {after:.3f} s, {after / alone:.1f} times as long")
+        print(f"after {options.abandoned} abandoned requests: {after:.3f} s, {after / alone:.1f} times as long")
         print(f"memory: {before} MB before, {peak()} MB at most")
         server.should_exit = True
         thread.join()
@@ -65,7 +65,7 @@ def answer_time(port: int, name: str) -> float:
     start = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     body = json.dumps({"texts": [TEXT.format(name)]})
-    connection.request("POST", "/walks", body, {"Content-Type": "application/json"})
+    connection.request("POST", "/runs", body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     answer.read()
     assert answer.status == 200, answer.status
@@ -76,7 +76,7 @@ def answer_time(port: int, name: str) -> float:
 def abandon(port: int, name: str) -> None:
     body = json.dumps({"texts": [TEXT.format(name)]}).encode()
     head = (
-        f"POST /walks HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"POST /runs HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port)) as connection:

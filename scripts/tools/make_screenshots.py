@@ -131,11 +131,11 @@ def slide(browser: Any, selector: str, value: float) -> None:
 
 def knock_out(browser: Any) -> None:
     """A head less and noise at the chosen token; the picture shows the change."""
-    click(browser, '[data-key="knock"]')
+    click(browser, '[data-key="ablate"]')
     slide(browser, '[data-key="noise"]', 0.5)
     for _ in range(200):
         if browser.execute_script(
-            "return !document.querySelector('[aria-busy]') && !!document.querySelector('[data-heat=ripple]')"
+            "return !document.querySelector('[aria-busy]') && !!document.querySelector('[data-heat=relative-change]')"
         ):
             break
         time.sleep(0.1)

@@ -5,10 +5,10 @@ import torch
 
 from minibert import BertTokenizer, Embedder, InputError
 from minibert.embedding.similarity import word_similarity
-from minibert.explorer.content import content_of, sample_of
+from minibert.explorer.content import content_of, trace_text
 from minibert.explorer.live import Live
 from minibert.explorer.packing import unpack
-from minibert.explorer.text import read
+from minibert.explorer.text import tokenize
 from minibert.explorer.views import predictions_when_masked
 from minibert.lens.logit_lens import logit_lens
 from tests.explorer.conftest import FIRST, SECOND
@@ -50,37 +50,42 @@ def test_only_so_many_runs_with_positions_moved(model, tokenizer, monkeypatch) -
 
 
 def test_a_masked_piece_is_the_mask_tokens_id(model, tokenizer) -> None:
-    reading = read(model, tokenizer, FIRST, (5,))
+    tokenized = tokenize(model, tokenizer, FIRST, (5,))
     expected = tokenizer(FIRST.replace("bank", "[MASK]"), return_tensors="pt")["input_ids"]
-    assert torch.equal(reading.inputs["input_ids"], expected)
-    about = reading.describe()
-    assert (about["tokens"][5], about["written"][5], about["masked"], about["hidden"]) == ("[MASK]", "bank", [5], [5])
-    typed = read(model, tokenizer, "the [MASK] bank").describe()
-    assert (typed["masked"], typed["hidden"]) == ([], [2])
+    assert torch.equal(tokenized.inputs["input_ids"], expected)
+    about = tokenized.describe()
+    assert (about["tokens"][5], about["original_tokens"][5], about["masked"], about["mask_positions"]) == (
+        "[MASK]",
+        "bank",
+        [5],
+        [5],
+    )
+    typed = tokenize(model, tokenizer, "the [MASK] bank").describe()
+    assert (typed["masked"], typed["mask_positions"]) == ([], [2])
     for position in (-1, 0, 10, 11, 99):
         with pytest.raises(InputError, match=f"no word piece at position {position} to be masked"):
-            read(model, tokenizer, FIRST, (position,))
+            tokenize(model, tokenizer, FIRST, (position,))
 
 
 def test_without_a_mask_token_nothing_is_masked(model) -> None:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "bank"]
     tokenizer = BertTokenizer({token: number for number, token in enumerate(vocabulary)}, mask_token=None)
     with pytest.raises(InputError, match="no mask token"):
-        read(model, tokenizer, "bank", (1,))
-    assert predictions_when_masked(model, tokenizer, read(model, tokenizer, "bank"), 3) is None
+        tokenize(model, tokenizer, "bank", (1,))
+    assert predictions_when_masked(model, tokenizer, tokenize(model, tokenizer, "bank"), 3) is None
 
 
 def test_predictions_when_masked_are_those_of_the_masked_text(model, tokenizer, monkeypatch) -> None:
     from minibert.explorer import views
 
     monkeypatch.setattr(views, "TOKENS_AT_ONCE", 40)  # so that the copies are cut into chunks
-    sample = sample_of(model, tokenizer, FIRST)
-    found = predictions_when_masked(model, tokenizer, sample.reading, sample.detail.tokens, "float32")
+    traced = trace_text(model, tokenizer, FIRST)
+    found = predictions_when_masked(model, tokenizer, traced.text, traced.detail.tokens, "float32")
     assert found is not None
-    guesses = unpack(found["tensors"]["guesses"])
+    guesses = unpack(found["tensors"]["probabilities"])
     assert guesses.shape == (4, 11, 5)
     for position in (1, 5, 8):
-        expected = logit_lens(model, read(model, tokenizer, FIRST, (position,)).inputs)
+        expected = logit_lens(model, tokenize(model, tokenizer, FIRST, (position,)).inputs)
         torch.testing.assert_close(guesses[:, position], expected.probabilities[:, position], rtol=0, atol=1e-6)
         ids = expected.ids[:, position]
         assert [row[position] for row in found["pieces"]] == [tokenizer.convert_ids_to_tokens(row) for row in ids]
@@ -89,12 +94,12 @@ def test_predictions_when_masked_are_those_of_the_masked_text(model, tokenizer, 
 def test_live_questions_carry_masks(model, tokenizer) -> None:
     live = Live(model, tokenizer, "tiny")
     given = {"texts": [FIRST, SECOND], "masked": [[5], []]}
-    first, second = live.walks(given)["walks"]
-    assert first["tokens"][5] == "[MASK]" and second["hidden"] == []
-    (edited, _) = live.edits(given | {"heads": [[0, 0]]})["walks"]
+    first, second = live.runs(given)["runs"]
+    assert first["tokens"][5] == "[MASK]" and second["mask_positions"] == []
+    (edited, _) = live.edits(given | {"heads": [[0, 0]]})["runs"]
     assert edited["predictions"]["pieces"][0][5] == first["predictions"]["pieces"][0][5]  # the embeddings are the same
     assert live.sensitivity({"text": FIRST, "masked": [5]})["samples"] == 4
-    assert list(live._known) == [(SECOND, ()), (FIRST, (5,))]
+    assert list(live._cache) == [(SECOND, ()), (FIRST, (5,))]
     for masked in ("5", [[5]], [[5], 3], [["5"], []], [[True], []], [[0], []], [[99], []]):
         with pytest.raises(InputError, match=r"list of positions for each text|no word piece at position"):
-            live.walks(given | {"masked": masked})
+            live.runs(given | {"masked": masked})

@@ -14,7 +14,7 @@ from minibert import BertConfig, BertForMaskedLM, BertTokenizer, InputError, exp
 from minibert.explorer import page as pages
 from minibert.explorer.packing import choose_detail, pack, size_of, unpack
 from minibert.explorer.text import language_of
-from minibert.explorer.values import Plane, cosines, ripple
+from minibert.explorer.values import Projection, cosines, relative_change
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND, content_in
 
 
@@ -29,8 +29,8 @@ def test_numbers_come_back() -> None:
 
 
 def test_every_tensor_is_the_traces(model, tokenizer, page) -> None:
-    walks = content_in(page)["walks"]
-    for text, walk in zip((FIRST, SECOND), walks, strict=True):
+    runs = content_in(page)["runs"]
+    for text, run in zip((FIRST, SECOND), runs, strict=True):
         found = trace(model, tokenizer(text, return_tensors="pt"))
         layers = [f"bert.encoder.layer.{number}" for number in range(3)]
         points = {
@@ -46,12 +46,12 @@ def test_every_tensor_is_the_traces(model, tokenizer, page) -> None:
         }
         for name, point in points.items():
             expected = torch.stack([found[f"{layer}.{point}"][0] for layer in layers])
-            assert torch.equal(unpack(walk["tensors"][name]), expected.half()), name
+            assert torch.equal(unpack(run["tensors"][name]), expected.half()), name
         hidden = torch.stack([found[name][0] for name in ("bert.embeddings", *layers)])
-        assert torch.equal(unpack(walk["tensors"]["hidden"]), hidden.half())
-        assert torch.equal(unpack(walk["tensors"]["norms"]), hidden.norm(dim=-1))
-        torch.testing.assert_close(unpack(walk["tensors"]["cosines"]).float(), cosines(hidden), rtol=1e-3, atol=1e-3)
-        assert walk["tokens"] == tokenizer(text).tokens() and walk["shown"] == len(walk["tokens"])
+        assert torch.equal(unpack(run["tensors"]["hidden"]), hidden.half())
+        assert torch.equal(unpack(run["tensors"]["norms"]), hidden.norm(dim=-1))
+        torch.testing.assert_close(unpack(run["tensors"]["cosines"]).float(), cosines(hidden), rtol=1e-3, atol=1e-3)
+        assert run["tokens"] == tokenizer(text).tokens() and run["shown"] == len(run["tokens"])
 
 
 def test_the_page_has_names_formulas_and_shapes_from_the_table_of_points(model, page) -> None:
@@ -74,12 +74,12 @@ def test_the_page_has_names_formulas_and_shapes_from_the_table_of_points(model, 
 
 def test_a_plane_keeps_what_lies_in_it() -> None:
     flat = torch.randn(4, 6, 2, dtype=torch.float64) @ torch.linalg.qr(torch.randn(7, 2, dtype=torch.float64))[0].T + 3
-    plane = Plane.of(flat)
-    places = plane.place(flat).flatten(0, 1)
+    plane = Projection.of(flat)
+    places = plane.project(flat).flatten(0, 1)
     torch.testing.assert_close(torch.cdist(places, places), torch.cdist(flat.flatten(0, 1), flat.flatten(0, 1)))
-    assert sum(plane.share) == pytest.approx(1)
-    assert Plane.of(torch.ones(1, 1, 7)).place(torch.ones(1, 1, 7)).tolist() == [[[0.0, 0.0]]]
-    assert ripple(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])).tolist() == [pytest.approx(4 / 3)]
+    assert sum(plane.explained_variance) == pytest.approx(1)
+    assert Projection.of(torch.ones(1, 1, 7)).project(torch.ones(1, 1, 7)).tolist() == [[[0.0, 0.0]]]
+    assert relative_change(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])).tolist() == [pytest.approx(4 / 3)]
 
 
 def test_bert_base_with_32_tokens_stays_under_8_megabytes() -> None:
@@ -90,18 +90,18 @@ def test_bert_base_with_32_tokens_stays_under_8_megabytes() -> None:
     html = explore(model, tokenizer, "word " * 30, samples=0)
     maps = 2 * 12 * 32 * 32 * 8 / 3  # of both kinds of noise, which would take the test half a minute
     content = json.loads(html.split('id="content">')[1].split("</script>")[0])
-    assert content["walks"][0]["shown"] == 32 and content["walks"][0]["numbers"] == 768
+    assert content["runs"][0]["shown"] == 32 and content["runs"][0]["numbers"] == 768
     assert len(html.encode()) + maps < 8_000_000
 
 
 def test_less_detail_for_longer_texts_and_it_is_said() -> None:
     base = BertConfig()
-    assert choose_detail(base, 32, 7_700_000).sentences(base, 32)[2:] == []
+    assert choose_detail(base, 32, 7_700_000).omissions(base, 32)[2:] == []
     before = None
     for length in (32, 40, 64, 100, 300, 512):
         detail = choose_detail(base, length, 7_700_000)
         assert size_of(base, detail) <= 7_700_000
-        said = " ".join(detail.sentences(base, length))
+        said = " ".join(detail.omissions(base, length))
         assert ("first 96 of 768 numbers" in said) == (detail.numbers == 96)
         assert ("Scores are left out" in said) == (not detail.scores)
         assert (f"read all {length} tokens; numbers are kept for the first {detail.tokens}" in said) == (
@@ -114,37 +114,39 @@ def test_less_detail_for_longer_texts_and_it_is_said() -> None:
 
 
 def test_the_size_is_foreseen(model, tokenizer) -> None:
-    from minibert.explorer.content import sample_of
-    from minibert.explorer.values import walk_of
+    from minibert.explorer.content import trace_text
+    from minibert.explorer.values import pack_run
 
-    sample = sample_of(model, tokenizer, "the river " * 30)
-    walk = walk_of(sample.run, model.config, sample.detail, plane=sample.plane)
-    assert len(json.dumps(walk)) < size_of(model.config, sample.detail) + 10_000
+    traced = trace_text(model, tokenizer, "the river " * 30)
+    run = pack_run(traced.values, model.config, traced.detail, projection=traced.projection)
+    assert len(json.dumps(run)) < size_of(model.config, traced.detail) + 10_000
 
 
-def test_an_abridged_walk_has_the_first_numbers_of_each_head(model, tokenizer) -> None:
+def test_an_abridged_run_has_the_first_numbers_of_each_head(model, tokenizer) -> None:
     from dataclasses import replace
 
-    from minibert.explorer.content import sample_of
-    from minibert.explorer.values import walk_of
+    from minibert.explorer.content import trace_text
+    from minibert.explorer.values import pack_run
 
-    sample = sample_of(model, tokenizer, FIRST)
-    short = walk_of(sample.run, model.config, replace(sample.detail, tokens=4, numbers=8), plane=sample.plane)
-    query, whole = unpack(short["tensors"]["query"]), sample.run.vectors["query"].half()
+    traced = trace_text(model, tokenizer, FIRST)
+    short = pack_run(
+        traced.values, model.config, replace(traced.detail, tokens=4, numbers=8), projection=traced.projection
+    )
+    query, whole = unpack(short["tensors"]["query"]), traced.values.vectors["query"].half()
     assert query.shape == (3, 4, 8)
     assert torch.equal(query[..., 2:4], whole[:, :4, 6:8])  # head 1 of 4, D = 6: its first two numbers
-    assert torch.equal(unpack(short["tensors"]["hidden"]), sample.run.hidden[:, :4, :8].half())
+    assert torch.equal(unpack(short["tensors"]["hidden"]), traced.values.hidden[:, :4, :8].half())
     assert torch.equal(
-        unpack(short["tensors"]["query_statistics"])[..., 0], sample.run.vectors["query"][:, :4].norm(dim=-1)
+        unpack(short["tensors"]["query_statistics"])[..., 0], traced.values.vectors["query"][:, :4].norm(dim=-1)
     )
 
 
 def test_a_text_is_cut_to_what_the_model_reads(model, tokenizer) -> None:
     content = json.loads(explore(model, tokenizer, "bank " * 400).split('id="content">')[1].split("</script>")[0])
-    (walk,) = content["walks"]
-    assert (len(walk["tokens"]), walk["wholeLength"]) == (320, 402)
-    assert walk["leftOut"][0] == "The text has 402 tokens; this model reads 320 at most, so it was cut."
-    assert "ask for them with --samples" in walk["sensitivity"]["reason"]
+    (run,) = content["runs"]
+    assert (len(run["tokens"]), run["full_length"]) == (320, 402)
+    assert run["omitted"][0] == "The text has 402 tokens; this model reads 320 at most, so it was cut."
+    assert "ask for them with --samples" in run["sensitivity"]["reason"]
 
 
 def test_refusals(model, tokenizer) -> None:

@@ -85,7 +85,7 @@ def test_hostile_texts_are_text(browser, model, tokenizer, text, tmp_path) -> No
     elements = "return document.querySelectorAll('script, img, style, iframe, object, link').length"
     assert browser.run(elements) == 3  # the page's own style, its numbers, its script
     assert HOSTILE in browser.text(".model")
-    tokens = content_in(path)["walks"][0]["tokens"]
+    tokens = content_in(path)["runs"][0]["tokens"]
     assert tokens == tokenizer(text).tokens()
     assert browser.texts(".token-table thead .piece") == tokens
     for number in range(1, 8 if second else 7):
@@ -115,7 +115,7 @@ def test_languages(browser, model, tokenizer, tmp_path) -> None:
     explore(model, tokenizer, "배를 the", "中文 the", path, samples=0)
     browser.open(path.as_uri())
     assert browser.run("return document.querySelector('.token .piece').lang") == "ko"
-    browser.click('[data-key="walk-1"]')
+    browser.click('[data-key="run-1"]')
     assert browser.run("return document.querySelector('.token .piece').lang") == "zh"
     assert "Noto Sans CJK SC" in browser.run(
         "return getComputedStyle(document.querySelector('.token .piece')).fontFamily"

@@ -196,12 +196,12 @@ def test_two_texts_pair_the_shared_word_and_say_that_positions_differ(opened, mo
         assert numbers([first, last]) == pytest.approx(found.cosines[[0, 3], 0].tolist(), abs=2e-4)
         assert "position 5 in text 1 and 7 in text 2" in said
         assert ("Its positions differ" in said) != match
-    assert "text 1 was read with its position_ids moved by 2" in opened.text(".positions")
+    assert "text 1 was run with its position_ids shifted by 2" in opened.text(".positions")
     opened.click('[data-token="4"]')
     assert opened.texts(".card:last-child h2 .piece") == ["the", "the"]
     opened.view("tokens")
     opened.click('[data-token="5"]')
-    opened.click('[data-key="walk-1"]')
+    opened.click('[data-key="run-1"]')
     assert opened.text(".token.chosen .token-number") == "7"
     opened.view("comparison")
     assert opened.text(".token.chosen .token-number") == "5"
@@ -219,8 +219,8 @@ def test_charts_of_one_quantity_share_one_axis(opened) -> None:
     for view, legend in (("hidden", '[data-heat="norms"] '), ("sensitivity", "")):
         opened.view(view)
         scales = set()
-        for walk in (0, 1):
-            opened.click(f'[data-key="walk-{walk}"]')
+        for run in (0, 1):
+            opened.click(f'[data-key="run-{run}"]')
             for layer in range(3):
                 if view == "sensitivity":
                     opened.slide('[data-key="slide-layer"]', layer)

@@ -60,7 +60,7 @@ def slow(model, tokenizer) -> Iterator[tuple[int, Slow]]:
 
 
 @contextmanager
-def asked(port: int, given: dict, path: str = "/walks", whole: bool = True, wait: float = 0) -> Iterator[socket.socket]:
+def asked(port: int, given: dict, path: str = "/runs", whole: bool = True, wait: float = 0) -> Iterator[socket.socket]:
     """A connection on which a question was sent, whole or half, after a while; closed at the end of the block."""
     time.sleep(wait)
     body = json.dumps(given).encode()
@@ -119,7 +119,7 @@ def test_a_newer_question_of_the_same_page_replaces_the_older(slow) -> None:
         ):
             for replaced in (maps, edits):
                 status, answer = answer_on(replaced)
-                assert status == 409 and "newer question" in answer["error"]
+                assert status == 409 and "newer request" in answer["error"]
             live.go.set()
             assert answer_on(first)[0] == 409  # it was begun already, and nobody waits for it any more
             assert answer_on(two)[0] == answer_on(newest)[0] == 200
@@ -142,7 +142,7 @@ def test_many_pages_at_once_and_a_line_that_is_full(slow) -> None:
     assert (statuses.count(200), statuses.count(503)) == (WAITING - 1, 11)
     assert len(live.computed) == WAITING
     assert {answer["error"] for status, answer in found if status == 503} == {
-        f"{WAITING} questions wait already; ask again in a moment."
+        f"{WAITING} requests are waiting already; try again in a moment."
     }
 
 
@@ -162,8 +162,8 @@ def test_sensitivity_ends_early_when_its_asker_has_left(model, tokenizer) -> Non
 
 def test_clients_that_are_slow(slow, monkeypatch, capfd) -> None:
     """One that does not send its question gets a sentence; those that do not read their answer stop nobody else."""
-    monkeypatch.setattr(servers, "SLOWEST_QUESTION", 0.3)
-    monkeypatch.setattr(servers, "SLOWEST_READER", 0.6)
+    monkeypatch.setattr(servers, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(servers, "RESPONSE_TIMEOUT", 0.6)
     port, live = slow
     with asked(port, {"texts": ["the bank"]}, whole=False) as half:
         status, answer = answer_on(half)
@@ -191,12 +191,12 @@ def test_runs_are_remembered_within_bounds(model, tokenizer, monkeypatch) -> Non
 
     live = Live(model, tokenizer, "tiny")
     for text in ("the bank", "the river", "she sat", "the bank"):
-        live.walks({"texts": [text]})
-    assert list(live._known) == [(text, ()) for text in ("the river", "she sat", "the bank")]
-    size = live._known["the bank", ()].run.bytes
-    monkeypatch.setattr(lives, "REMEMBERED", 2 * size)
-    live.walks({"texts": ["the river bank of the river"]})
-    assert list(live._known) == [("the river bank of the river", ())]
+        live.runs({"texts": [text]})
+    assert list(live._cache) == [(text, ()) for text in ("the river", "she sat", "the bank")]
+    size = live._cache["the bank", ()].values.nbytes
+    monkeypatch.setattr(lives, "CACHE_BYTES", 2 * size)
+    live.runs({"texts": ["the river bank of the river"]})
+    assert list(live._cache) == [("the river bank of the river", ())]
 
 
 def test_port_0_takes_a_free_port_and_prints_it() -> None:

@@ -71,8 +71,8 @@ def test_answers_only_under_its_own_name(port) -> None:
 def test_answers_no_other_site(port) -> None:
     question = {"texts": [FIRST]}
     ours = f"http://127.0.0.1:{port}"
-    assert ask(port, "/walks", question, Origin=ours, Sec_Fetch_Site="same-origin")[0] == 200
-    assert ask(port, "/walks", question)[0] == 200  # no browser: curl
+    assert ask(port, "/runs", question, Origin=ours, Sec_Fetch_Site="same-origin")[0] == 200
+    assert ask(port, "/runs", question)[0] == 200  # no browser: curl
     for origin in (
         "https://evil.example",
         "null",
@@ -80,12 +80,12 @@ def test_answers_no_other_site(port) -> None:
         ours + ".evil.example",
         "http://127.0.0.1:1",
     ):
-        assert ask(port, "/walks", question, Origin=origin)[0] == 403, origin
+        assert ask(port, "/runs", question, Origin=origin)[0] == 403, origin
         assert ask(port, "/", Origin=origin)[0] == 403, origin
-    assert ask(port, "/walks", question, Origin=ours, Sec_Fetch_Site="cross-site")[0] == 403
+    assert ask(port, "/runs", question, Origin=ours, Sec_Fetch_Site="cross-site")[0] == 403
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
-        assert ask(port, "/walks", question, Content_Type=kind)[0] == 415  # what a form of another site could send
-    assert ask(port, "/walks")[0] == 405
+        assert ask(port, "/runs", question, Content_Type=kind)[0] == 415  # what a form of another site could send
+    assert ask(port, "/runs")[0] == 405
     assert ask(port, "/elsewhere")[0] == 404
 
 
@@ -113,16 +113,16 @@ def test_tells_the_browser_to_keep_it_to_itself(port) -> None:
 @pytest.mark.parametrize(
     ("path", "question", "sentence"),
     [
-        ("/walks", b"{", "JSON object"),
-        ("/walks", b"[" * 100_000, "JSON object"),
-        ("/walks", b"\xff", "JSON object"),
-        ("/walks", [], "JSON object"),
-        ("/walks", {}, "list of one or two texts"),
-        ("/walks", {"texts": ["a", "b", "c"]}, "list of one or two texts"),
-        ("/walks", {"texts": [5]}, "list of one or two texts"),
-        ("/walks", {"texts": [" "]}, "text is empty"),
-        ("/walks", {"texts": ["\ud800"]}, "lone surrogate"),
-        ("/walks", {"texts": ["a" * 20_001]}, "20001 characters"),
+        ("/runs", b"{", "JSON object"),
+        ("/runs", b"[" * 100_000, "JSON object"),
+        ("/runs", b"\xff", "JSON object"),
+        ("/runs", [], "JSON object"),
+        ("/runs", {}, "list of one or two texts"),
+        ("/runs", {"texts": ["a", "b", "c"]}, "list of one or two texts"),
+        ("/runs", {"texts": [5]}, "list of one or two texts"),
+        ("/runs", {"texts": [" "]}, "text is empty"),
+        ("/runs", {"texts": ["\ud800"]}, "lone surrogate"),
+        ("/runs", {"texts": ["a" * 20_001]}, "20001 characters"),
         ("/edits", {"texts": [FIRST], "heads": [[3, 0]]}, "layer is a whole number from 0 to 2"),
         ("/edits", {"texts": [FIRST], "heads": [[0, True]]}, "head is a whole number from 0 to 3"),
         ("/edits", {"texts": [FIRST], "heads": "all"}, "list of pairs"),
@@ -139,24 +139,24 @@ def test_bad_questions_are_sentences(port, path, question, sentence) -> None:
 
 
 def test_large_questions_are_not_read(port) -> None:
-    status, answer = ask(port, "/walks", b" " * (300 << 10))
-    assert (status, answer["error"]) == (413, "A question has 262144 bytes at most.")
+    status, answer = ask(port, "/runs", b" " * (300 << 10))
+    assert (status, answer["error"]) == (413, "A request has 262144 bytes at most.")
 
 
 def test_a_missing_head_is_edit_with_zero_head(port, model, tokenizer) -> None:
     status, answer = ask(port, "/edits", {"texts": [FIRST, SECOND], "heads": [[1, 2], [1, 0]]})
     assert status == 200
-    for text, walk in zip((FIRST, SECOND), answer["walks"], strict=True):
+    for text, run in zip((FIRST, SECOND), answer["runs"], strict=True):
         inputs = tokenizer(text, return_tensors="pt")
-        whole = trace(model, inputs)
+        original = trace(model, inputs)
         with edit(model, "bert.encoder.layer.1.attention.self.context_heads", zero_head(0, 2)):
             found = trace(model, inputs)
         layers = [f"bert.encoder.layer.{number}" for number in range(3)]
         hidden = torch.stack([found[name][0] for name in ("bert.embeddings", *layers)])
-        assert torch.equal(unpack(walk["tensors"]["hidden"]), hidden)
-        before = torch.stack([whole[name][0] for name in ("bert.embeddings", *layers)])
+        assert torch.equal(unpack(run["tensors"]["hidden"]), hidden)
+        before = torch.stack([original[name][0] for name in ("bert.embeddings", *layers)])
         expected = (hidden - before).norm(dim=-1) / before.norm(dim=-1)
-        torch.testing.assert_close(unpack(walk["tensors"]["ripple"]), expected)
+        torch.testing.assert_close(unpack(run["tensors"]["relative_change"]), expected)
         assert bool((expected[:2] == 0).all()) and bool((expected[2:] > 0).all())
 
 
@@ -175,10 +175,10 @@ def test_noise_is_edit_at_the_place(port, model, tokenizer) -> None:
         found = trace(model, inputs)
     for layer in range(3):
         expected = found[f"bert.encoder.layer.{layer}"][0]
-        assert torch.equal(unpack(answer["walks"][0]["tensors"]["hidden"])[layer + 1], expected)
-    assert unpack(answer["walks"][0]["tensors"]["ripple"])[0].count_nonzero() == 0
+        assert torch.equal(unpack(answer["runs"][0]["tensors"]["hidden"])[layer + 1], expected)
+    assert unpack(answer["runs"][0]["tensors"]["relative_change"])[0].count_nonzero() == 0
     _, none = ask(port, "/edits", {"texts": [FIRST], "noise": noise | {"std": 0}})
-    assert unpack(none["walks"][0]["tensors"]["ripple"]).count_nonzero() == 0
+    assert unpack(none["runs"][0]["tensors"]["relative_change"]).count_nonzero() == 0
 
 
 def test_sensitivity_without_a_head(port, model, tokenizer) -> None:
@@ -202,15 +202,15 @@ def test_knocking_a_head_out_in_the_browser(live, model, tokenizer) -> None:
     live.view("layer")
     live.slide('[data-key="slide-layer"]', 1)
     live.slide('[data-key="slide-head"]', 2)
-    live.click('[data-key="knock"]')
-    live.wait(lambda: live.count('[data-heat="ripple"]') == 1)
+    live.click('[data-key="ablate"]')
+    live.wait(lambda: live.count('[data-heat="relative-change"]') == 1)
     live.click('[data-token="5"]')
     live.click('[data-step="output"]')
     inputs = tokenizer(FIRST, return_tensors="pt")
     with edit(model, "bert.encoder.layer.1.attention.self.context_heads", zero_head(2)):
         edited = trace(model, inputs)["bert.encoder.layer.1"][0, 5, :8]
-    whole = trace(model, inputs)["bert.encoder.layer.1"][0, 5, :8]
-    for show, expected in (("edited", edited), ("whole", whole), ("change", edited - whole)):
+    original = trace(model, inputs)["bert.encoder.layer.1"][0, 5, :8]
+    for show, expected in (("edited", edited), ("original", original), ("change", edited - original)):
         live.click(f'[data-key="show-{show}"]')
         shown = numbers(live.texts(".numbers tbody td:not(.statistic)"))
         torch.testing.assert_close(torch.tensor(shown), expected, rtol=0, atol=6e-5)
@@ -218,22 +218,24 @@ def test_knocking_a_head_out_in_the_browser(live, model, tokenizer) -> None:
         live.press(str(number))
         assert live.count(".card") >= 2
     live.click('[data-key="clear"]')
-    live.wait(lambda: live.count('[data-heat="ripple"]') == 0)
+    live.wait(lambda: live.count('[data-heat="relative-change"]') == 0)
 
 
 def test_the_noise_slider_in_the_browser(live) -> None:
     live.view("hidden")
     live.click('[data-token="4"]')
 
-    def ripple_at(deviation: float) -> str:
-        live.slide('[data-key="noise"]', deviation)
-        live.wait(lambda: live.count('.live[aria-busy="true"]') == 0 and live.count('[data-heat="ripple"]') == 1)
+    def change_at(std: float) -> str:
+        live.slide('[data-key="noise"]', std)
+        live.wait(
+            lambda: live.count('.live[aria-busy="true"]') == 0 and live.count('[data-heat="relative-change"]') == 1
+        )
         live.run("document.activeElement.blur()")
-        live.focus('[data-key="ripple"]')
+        live.focus('[data-key="relative-change"]')
         live.press("\ue015", "\ue013")
         return live.spoken()
 
-    small, large = ripple_at(0.5), ripple_at(2.5)
+    small, large = change_at(0.5), change_at(2.5)
     assert small.startswith("the, hidden state 0 (embeddings): changed by ")
     shares = [float(said.split()[-1].rstrip("%")) for said in (small, large)]
     assert shares[1] == pytest.approx(5 * shares[0], rel=2e-3)
@@ -262,7 +264,7 @@ def test_a_refused_text_in_the_browser(live) -> None:
     live.wait(lambda: live.text(".message") == "The text is empty: there is nothing to look at.")
     assert live.count(".token") > 2
     (logged,) = live.complaints()  # the browser's own line about a status of 400
-    assert "/walks" in logged and "400" in logged
+    assert "/runs" in logged and "400" in logged
 
 
 def test_masking_with_one_click_in_the_browser(live, model, tokenizer) -> None:

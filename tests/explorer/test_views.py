@@ -164,7 +164,7 @@ def test_sensitivity(opened, model, tokenizer) -> None:
         opened.focus('[data-key="sensitivity"]')
         opened.press("\ue015" if mode == "single" else "\ue014")
         said = opened.spoken()
-        assert said.startswith("noise at of moves [CLS]: " if mode == "single" else "noise at of moves he: ")
+        assert said.startswith("noise at of changes [CLS]: " if mode == "single" else "noise at of changes he: ")
         assert_near(numbers([said.split(": ")[1]]), [maps[2, 6, 0 if mode == "single" else 1]])
     opened.click('[data-key="diagonal"]')
     assert not opened.run("return document.querySelector('[data-key=diagonal]').checked")
@@ -182,5 +182,5 @@ def test_the_same_word_in_two_texts(opened, model, tokenizer) -> None:
     opened.click('[data-key="word2"]')
     assert opened.texts(".card:last-child h2 .piece") == ["bank", "bank"]
     opened.view("tokens")
-    opened.click('[data-key="walk-1"]')
+    opened.click('[data-key="run-1"]')
     assert opened.texts(".token-table thead .piece") == tokenizer(SECOND).tokens()

@@ -1,7 +1,7 @@
 // What stays above every view: which text, token, layer, head; made once, brought up to date after each choice.
 
 import { el, piece, setStyle } from "./dom.js";
-import { choose, chooseToken, chooseWalk, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, chooseRun, currentRun, page, state } from "./state.js";
 
 const USES = {
   // which controls a view needs
@@ -37,35 +37,35 @@ export function makeControls() {
   let drawn = null;
 
   function update() {
-    const walk = currentWalk(),
-      { model, walks } = page();
+    const run = currentRun(),
+      { model, runs } = page();
     const most = { layer: model.layers - 1, head: model.heads - 1, depth: model.layers };
     for (const [name, { node: holder, set }] of Object.entries(sliders)) {
       holder.hidden = !USES[state.view].includes(name);
       set(state[name], most[name]);
     }
-    texts.hidden = walks.length < 2 || state.view === "comparison";
+    texts.hidden = runs.length < 2 || state.view === "comparison";
     segmented(
       texts,
-      walks.map((_, index) => [index, `Text ${index + 1}`]),
-      state.walk,
-      chooseWalk,
-      "walk",
+      runs.map((_, index) => [index, `Text ${index + 1}`]),
+      state.run,
+      chooseRun,
+      "run",
     );
-    shows.hidden = !walk.edited || state.view === "comparison" || state.view === "sensitivity";
+    shows.hidden = !run.edited || state.view === "comparison" || state.view === "sensitivity";
     segmented(
       shows,
       [
         ["edited", "Edited"],
-        ["whole", "Original"],
+        ["original", "Original"],
         ["change", "Change"],
       ],
       state.show,
       (show) => choose({ show }),
       "show",
     );
-    if (drawn !== walk) drawStrip(strip, walk);
-    drawn = walk;
+    if (drawn !== run) drawStrip(strip, run);
+    drawn = run;
     markStrip(strip);
   }
   return { node, update };
@@ -119,36 +119,36 @@ export function segmented(holder, items, chosen, pick, key) {
   if (focused) holder.querySelector(`[data-key="${focused}"]`)?.focus();
 }
 
-function drawStrip(strip, walk) {
+function drawStrip(strip, run) {
   strip.replaceChildren(
-    ...walk.tokens.slice(0, walk.shown).map((token, index) =>
+    ...run.tokens.slice(0, run.shown).map((token, index) =>
       el(
         "button",
         {
-          class: ["token", walk.special[index] && "special", walk.hidden.includes(index) && "hidden-token"]
+          class: ["token", run.special[index] && "special", run.mask_positions.includes(index) && "hidden-token"]
             .filter(Boolean)
             .join(" "),
           role: "option",
           data: { key: `token${index}`, token: index },
-          "aria-label": `${token}, position ${index}${walk.masked.includes(index) ? `, in place of ${walk.written[index]}` : ""}`,
+          "aria-label": `${token}, position ${index}${run.masked.includes(index) ? `, in place of ${run.original_tokens[index]}` : ""}`,
           onclick: () => chooseToken(index),
           onkeydown: (event) => {
             const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-            const end = { Home: 0, End: walk.shown - 1 }[event.key];
+            const end = { Home: 0, End: run.shown - 1 }[event.key];
             if (by === undefined && end === undefined) return;
             event.preventDefault();
             event.stopPropagation();
-            const next = end ?? Math.max(0, Math.min(walk.shown - 1, index + by));
+            const next = end ?? Math.max(0, Math.min(run.shown - 1, index + by));
             chooseToken(next);
             strip.children[next].focus();
           },
         },
-        piece(token, walk),
+        piece(token, run),
         el(
           "span",
           { class: "token-number" },
           index,
-          walk.masked.includes(index) && [" ", el("s", {}, walk.written[index])],
+          run.masked.includes(index) && [" ", el("s", {}, run.original_tokens[index])],
         ),
       ),
     ),

@@ -1,8 +1,8 @@
-// The numbers in the page's JSON, unpacked when a view first asks for them.
+// The tensors in the page's JSON, unpacked when they are first needed.
 
 let halves = null;
 
-// All 65,536 float16 numbers as float32, so that unpacking is looking up.
+// All 65,536 float16 numbers as float32, a lookup table for unpacking.
 function halfTable() {
   if (halves) return halves;
   halves = new Float32Array(65536);
@@ -19,21 +19,21 @@ function halfTable() {
 
 const unpacked = new WeakMap();
 
-// {shape, values}: values in one row after the other, float32 (or int32).
+// {shape, values}: the values row by row, float32 or int32.
 export function unpack(packed) {
   if (!packed) return null;
   if (!unpacked.has(packed)) {
     const letters = atob(packed.data);
     const bytes = new Uint8Array(letters.length);
     for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-    unpacked.set(packed, { shape: packed.shape, values: asNumbers(bytes.buffer, packed.kind) });
+    unpacked.set(packed, { shape: packed.shape, values: asNumbers(bytes.buffer, packed.dtype) });
   }
   return unpacked.get(packed);
 }
 
-function asNumbers(buffer, kind) {
-  if (kind === "float32") return new Float32Array(buffer);
-  if (kind === "int32") return new Int32Array(buffer);
+function asNumbers(buffer, dtype) {
+  if (dtype === "float32") return new Float32Array(buffer);
+  if (dtype === "int32") return new Int32Array(buffer);
   const bits = new Uint16Array(buffer),
     lookup = halfTable();
   const values = new Float32Array(bits.length);
@@ -43,34 +43,34 @@ function asNumbers(buffer, kind) {
 
 const differences = new WeakMap();
 
-function difference(edited, whole) {
+function difference(edited, original) {
   if (!differences.has(edited)) {
-    const values = edited.values.map((value, i) => value - whole.values[i]);
+    const values = edited.values.map((value, i) => value - original.values[i]);
     differences.set(edited, { shape: edited.shape, values });
   }
   return differences.get(edited);
 }
 
-// A tensor of a walk as it is to be shown: of the run as it is, of the edited one, or the change between the two.
-export function tensor(walk, name, show = "whole") {
-  const whole = unpack(walk.tensors[name]);
-  if (show === "whole" || !walk.edited) return whole;
-  const edited = unpack(walk.edited.tensors[name]);
-  return show === "change" && whole && edited ? difference(edited, whole) : edited;
+// A tensor of a run, of its edited version, or the difference between the two.
+export function tensor(run, name, show = "original") {
+  const original = unpack(run.tensors[name]);
+  if (show === "original" || !run.edited) return original;
+  const edited = unpack(run.edited.tensors[name]);
+  return show === "change" && original && edited ? difference(edited, original) : edited;
 }
 
 // The numbers at [index, index, …] of a tensor, a view into it.
-export function slice(found, ...indices) {
-  let size = found.values.length,
+export function slice(tensor, ...indices) {
+  let size = tensor.values.length,
     start = 0;
   indices.forEach((index, dimension) => {
-    size /= found.shape[dimension];
+    size /= tensor.shape[dimension];
     start += index * size;
   });
-  return found.values.subarray(start, start + size);
+  return tensor.values.subarray(start, start + size);
 }
 
-// What of a vector of all heads belongs to one of them.
+// The part of a vector that belongs to one head.
 export function ofHead(vector, head, heads) {
   const width = vector.length / heads;
   return vector.subarray(head * width, (head + 1) * width);

@@ -31,10 +31,10 @@ export function setStyle(node, styles) {
 }
 
 // A piece of a text in its own direction and letterforms.
-export function piece(token, walk, properties = {}) {
+export function piece(token, run, properties = {}) {
   return el(
     "bdi",
-    { lang: walk.language || undefined, ...properties, class: `piece ${properties.class ?? ""}` },
+    { lang: run.language || undefined, ...properties, class: `piece ${properties.class ?? ""}` },
     token,
   );
 }
@@ -49,7 +49,7 @@ export function note(...content) {
 
 // How a value is computed, and its shape in letters and numbers: (T, H) = 11 × 384.
 export function formulaLine({ formula, shape }, model, tokens) {
-  const sizes = { T: tokens, H: model.hidden, N: model.heads, D: model.headSize, I: model.intermediate };
+  const sizes = { T: tokens, H: model.hidden, N: model.heads, D: model.head_size, I: model.intermediate };
   const letters = shape.slice(1, -1).split(", ");
   const written = `${shape} = ${letters.map((letter) => sizes[letter]).join(" × ")}`;
   return el("p", { class: "formula" }, formula, el("span", { class: "shape" }, written));

@@ -35,5 +35,5 @@ export function legend(scale, unit = "") {
 }
 
 export function precision() {
-  return page().walks[0].kind === "float16" ? "float16, 3 digits" : "float32";
+  return page().runs[0].dtype === "float16" ? "float16, 3 digits" : "float32";
 }

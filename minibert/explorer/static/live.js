@@ -1,31 +1,31 @@
-// The live page: other texts, masked tokens, noise, missing heads.  Every answer is a run of the model; nothing is guessed here.
+// The live page: new texts, masked tokens, noise, ablated heads.  Every response is a run of the model.
 
 import { scaleOf } from "./color.js";
 import { unpack } from "./data.js";
 import { card, el, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { say } from "./hint.js";
-import { choose, chooseToken, currentWalk, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
+import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
 
 const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 } };
-const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer question replaces an older
-let waiting = null; // the question that is on its way
-let asked = null; // the walk whose sensitivity is being computed
+const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer request replaces an older one
+let waiting = null; // the request being answered
+let asked = null; // the run whose sensitivity is being computed
 let toggleMask = null; // of the panel, which has the texts
 
 class Replaced extends Error {}
 
-async function ask(path, question, signal) {
-  const answer = await fetch(path, {
+async function ask(path, request, signal) {
+  const response = await fetch(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ...question, page: pageName }),
+    body: JSON.stringify({ ...request, page: pageName }),
     signal,
   });
-  const found = await answer.json();
-  if (answer.status === 409) throw new Replaced();
-  if (!answer.ok) throw new Error(found.error ?? `The server answered ${answer.status}.`);
-  return found;
+  const answer = await response.json();
+  if (response.status === 409) throw new Replaced();
+  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  return answer;
 }
 
 function isEdited() {
@@ -42,11 +42,11 @@ export function livePanel() {
       data: { key: `text${index}` },
       "aria-label": index ? "Second text, to compare" : "Text",
       placeholder: index ? "a second text to compare, if you like" : "",
-      value: page().walks[index]?.text ?? "",
+      value: page().runs[index]?.text ?? "",
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
         event.preventDefault();
-        run();
+        submit();
       },
     }),
   );
@@ -56,7 +56,7 @@ export function livePanel() {
     max: 3,
     step: 0.05,
     value: 0,
-    "aria-label": "Deviation of the noise",
+    "aria-label": "Standard deviation of the noise",
     data: { key: "noise" },
     oninput: () => setNoise({ std: Number(std.value), position: state.token }),
   });
@@ -73,7 +73,7 @@ export function livePanel() {
   );
   const where = el("span", { class: "where" }),
     heads = el("span", { class: "removed" });
-  const knock = el("button", { data: { key: "knock" }, onclick: () => knockOut(state.layer, state.head) });
+  const ablateButton = el("button", { data: { key: "ablate" }, onclick: () => ablate(state.layer, state.head) });
   const mask = el("span", {});
   const clear = el(
     "button",
@@ -81,7 +81,7 @@ export function livePanel() {
       class: "quiet",
       data: { key: "clear" },
       onclick: () => {
-        if (edits.heads.length) for (const walk of page().walks) delete walk.sensitivity;
+        if (edits.heads.length) for (const run of page().runs) delete run.sensitivity;
         edits.heads = [];
         setNoise({ std: 0 });
       },
@@ -89,12 +89,12 @@ export function livePanel() {
     "Undo all",
   );
 
-  async function send(path, question, take) {
+  async function send(path, request, take) {
     waiting?.abort();
     const mine = (waiting = new AbortController());
     node.setAttribute("aria-busy", "true");
     try {
-      take(await ask(path, question, mine.signal));
+      take(await ask(path, request, mine.signal));
       message.textContent = "";
     } catch (error) {
       if (error.name === "AbortError" || error instanceof Replaced) return;
@@ -104,43 +104,43 @@ export function livePanel() {
     }
     refresh();
   }
-  const shownTexts = () => page().walks.map((walk) => walk.text);
-  const masks = () => page().walks.map((walk) => walk.masked);
+  const shownTexts = () => page().runs.map((run) => run.text);
+  const masks = () => page().runs.map((run) => run.masked);
   const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
-  function run() {
-    return send("walks", { texts: texts() }, (found) => {
+  function submit() {
+    return send("runs", { texts: texts() }, (found) => {
       edits.heads = [];
       edits.noise.std = 0;
       setContent(found);
       pairShared();
-      if (found.walks.length < 2 && state.view === "comparison") state.view = "tokens";
-      say(`${found.walks[0].tokens.length} tokens`);
+      if (found.runs.length < 2 && state.view === "comparison") state.view = "tokens";
+      say(`${found.runs[0].tokens.length} tokens`);
     });
   }
-  // The same texts with one more token masked, or one less; heads stay out, and noise stays where it is.
+  // The same texts with one more or one less token masked; ablated heads and noise stay.
   toggleMask = (token) => {
     const masked = masks();
-    const own = masked[state.walk];
-    masked[state.walk] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
-    return send("walks", { texts: shownTexts(), masked }, (found) => {
+    const own = masked[state.run];
+    masked[state.run] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
+    return send("runs", { texts: shownTexts(), masked }, (found) => {
       setContent(found);
-      say(`${currentWalk().tokens[token]} at position ${token}`);
+      say(`${currentRun().tokens[token]} at position ${token}`);
     }).then(() => isEdited() && change());
   };
   function change() {
     if (!isEdited()) {
       waiting?.abort();
-      for (const walk of page().walks) delete walk.edited;
+      for (const run of page().runs) delete run.edited;
       return refresh();
     }
     return send(
       "edits",
-      { texts: shownTexts(), masked: masks(), heads: edits.heads, noise: edits.noise, walk: state.walk },
+      { texts: shownTexts(), masked: masks(), heads: edits.heads, noise: edits.noise, run: state.run },
       (found) => {
-        page().walks.forEach((walk, index) => {
-          walk.edited = found.walks[index];
+        page().runs.forEach((run, index) => {
+          run.edited = found.runs[index];
         });
-        if (state.show === "whole") state.show = "edited";
+        if (state.show === "original") state.show = "edited";
       },
     );
   }
@@ -149,8 +149,8 @@ export function livePanel() {
     change();
     update();
   }
-  function knockOut(layer, head) {
-    for (const walk of page().walks) delete walk.sensitivity;
+  function ablate(layer, head) {
+    for (const run of page().runs) delete run.sensitivity;
     const at = edits.heads.findIndex(([l, h]) => l === layer && h === head);
     if (at >= 0) edits.heads.splice(at, 1);
     else edits.heads.push([layer, head]);
@@ -160,13 +160,13 @@ export function livePanel() {
   function update() {
     const { layer, head } = state;
     const gone = edits.heads.some(([l, h]) => l === layer && h === head);
-    knock.textContent = `${gone ? "Put back" : "Knock out"} layer ${layer}, head ${head}`;
-    mask.replaceChildren(currentWalk().special[state.token] ? "" : maskControl(state.token));
+    ablateButton.textContent = `${gone ? "Restore" : "Ablate"} layer ${layer}, head ${head}`;
+    mask.replaceChildren(currentRun().special[state.token] ? "" : maskControl(state.token));
     std.value = edits.noise.std;
     const at = edits.noise.std ? edits.noise.position : state.token;
     where.replaceChildren(
       `${number(edits.noise.std)} at `,
-      piece(currentWalk().tokens[at] ?? "", currentWalk()),
+      piece(currentRun().tokens[at] ?? "", currentRun()),
       ` (${at})`,
     );
     heads.replaceChildren(
@@ -175,8 +175,8 @@ export function livePanel() {
           "button",
           {
             class: "chip",
-            "aria-label": `Put layer ${l}, head ${h} back`,
-            onclick: () => knockOut(l, h),
+            "aria-label": `Restore layer ${l}, head ${h}`,
+            onclick: () => ablate(l, h),
           },
           `layer ${l}, head ${h} ×`,
         ),
@@ -188,14 +188,14 @@ export function livePanel() {
   const node = el(
     "section",
     { class: "live", "aria-label": "Live" },
-    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: run }, "Run")),
+    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: submit }, "Run")),
     el(
       "div",
       { class: "live-row" },
       el("label", { class: "noise" }, el("span", {}, "Noise"), std, where),
       depth,
       mask,
-      knock,
+      ablateButton,
       heads,
       clear,
     ),
@@ -206,17 +206,17 @@ export function livePanel() {
 
 // A button that masks a token of the text that is shown, or takes its mask away.
 export function maskControl(token, small = false) {
-  const walk = currentWalk(),
-    masked = walk.masked.includes(token);
-  const typed = !masked && walk.hidden.includes(token);
-  const name = piece(walk.written[token] ?? "", walk);
+  const run = currentRun(),
+    masked = run.masked.includes(token);
+  const typed = !masked && run.mask_positions.includes(token);
+  const name = piece(run.original_tokens[token] ?? "", run);
   return el(
     "button",
     {
       class: small ? "small" : undefined,
       disabled: typed,
       data: { key: small ? `mask${token}` : "mask" },
-      "aria-label": `${masked ? "Show" : "Mask"} ${walk.written[token]}, position ${token}`,
+      "aria-label": `${masked ? "Show" : "Mask"} ${run.original_tokens[token]}, position ${token}`,
       "aria-pressed": masked ? "true" : "false",
       onclick: () => toggleMask(token),
     },
@@ -224,59 +224,59 @@ export function maskControl(token, small = false) {
   );
 }
 
-// The maps take many runs, so they are asked for when they are looked at.
+// The maps take many runs, so they are requested only when their view is open.
 async function askSensitivity(message) {
-  const walk = currentWalk();
-  if (state.view !== "sensitivity" || walk.sensitivity || asked === walk) return;
-  asked = walk;
+  const run = currentRun();
+  if (state.view !== "sensitivity" || run.sensitivity || asked === run) return;
+  asked = run;
   const heads = JSON.stringify(edits.heads);
   try {
-    walk.sensitivity = await ask("sensitivity", { text: walk.text, masked: walk.masked, heads: edits.heads });
+    run.sensitivity = await ask("sensitivity", { text: run.text, masked: run.masked, heads: edits.heads });
   } catch (error) {
     if (!(error instanceof Replaced)) {
-      walk.sensitivity = { reason: error.message };
+      run.sensitivity = { reason: error.message };
       message.textContent = error.message;
     }
   }
-  if (asked === walk) asked = null;
-  if (heads !== JSON.stringify(edits.heads)) delete walk.sensitivity; // for other heads than are out by now
+  if (asked === run) asked = null;
+  if (heads !== JSON.stringify(edits.heads)) delete run.sensitivity; // for heads other than those ablated by now
   refresh();
 }
 
-// How far the edits reach: one map over every view, as long as something is edited.
-export function rippleCard(width) {
-  const walk = currentWalk();
-  if (!walk.edited || state.view === "comparison") return null;
-  const found = unpack(walk.edited.tensors.ripple),
-    T = walk.shown,
-    rows = found.shape[0];
+// The effect of the edits: a map above every view while something is edited.
+export function changeCard(width) {
+  const run = currentRun();
+  if (!run.edited || state.view === "comparison") return null;
+  const change = unpack(run.edited.tensors.relative_change),
+    T = run.shown,
+    rows = change.shape[0];
   return card(
     "What the edit changes downstream",
     note(
-      "For every hidden state, how far it is from that of the run without edits, relative to its size. Choose a place to go there.",
+      "The relative change of every hidden state: the norm of its difference from the original run, divided by its norm. Choose a cell to go there.",
     ),
     heat({
-      key: "ripple",
+      key: "relative-change",
       label: "Change of every hidden state",
       rows,
       columns: T,
-      value: (row, column) => found.values[row * T + column],
+      value: (row, column) => change.values[row * T + column],
       scale: scaleOf(
         "amount",
         0,
         Math.max(
           0.05,
-          found.values.reduce((a, b) => Math.max(a, b), 0),
+          change.values.reduce((a, b) => Math.max(a, b), 0),
         ),
       ),
       width: width - nameWidth(["hidden state"]),
       tallest: 40,
       cellHeight: 16,
       rowName: (row) => row,
-      columnName: (column) => piece(walk.tokens[column], walk),
+      columnName: (column) => piece(run.tokens[column], run),
       rowTitle: "hidden state",
       unit: "‖change‖ / ‖value‖",
-      describe: (row, column, value) => `${walk.tokens[column]}, ${depthName(row)}: changed by ${number(value * 100)}%`,
+      describe: (row, column, value) => `${run.tokens[column]}, ${depthName(row)}: changed by ${number(value * 100)}%`,
       marked: { column: state.token },
       pick: (row, column) => {
         choose({ depth: row, layer: Math.max(0, row - 1) });

@@ -1,12 +1,12 @@
-// Where the page begins: the numbers out of the JSON, the frame around the views, the keys.
+// Entry point: reads the data, builds the frame around the views, handles the keys.
 
 import { makeControls, themeButton } from "./controls.js";
 import { count, el } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
-import { livePanel, rippleCard } from "./live.js";
-import { choose, chooseToken, clampState, currentWalk, openContent, page, refresh, state, subscribe } from "./state.js";
+import { livePanel, changeCard } from "./live.js";
+import { choose, chooseToken, clampState, currentRun, openContent, page, refresh, state, subscribe } from "./state.js";
 import { attentionView } from "./view_attention.js";
 import { comparisonView } from "./view_comparison.js";
 import { hiddenView } from "./view_hidden.js";
@@ -33,7 +33,7 @@ function start() {
   const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Views" });
   const stage = el("main", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": "tab-tokens" });
   const facts = [
-    model.kind,
+    model.architecture,
     `${model.layers} layers`,
     `${model.heads} heads`,
     `H = ${model.hidden}`,
@@ -79,7 +79,7 @@ function start() {
 }
 
 function views() {
-  return page().walks.length > 1 ? VIEWS : VIEWS.slice(0, -1);
+  return page().runs.length > 1 ? VIEWS : VIEWS.slice(0, -1);
 }
 
 function drawTabs(tabs) {
@@ -124,8 +124,8 @@ function drawView(stage) {
   stage.setAttribute("aria-labelledby", `tab-${state.view}`);
   const width = stage.clientWidth - 2 * parseFloat(getComputedStyle(document.documentElement).fontSize) * 1.5;
   const draw = views().find(([id]) => id === state.view)[2];
-  const ripple = rippleCard(width);
-  stage.replaceChildren(...(ripple ? [ripple] : []), ...draw(Math.max(240, width)));
+  const change = changeCard(width);
+  stage.replaceChildren(...(change ? [change] : []), ...draw(Math.max(240, width)));
   if (same) {
     stage
       .querySelectorAll(".scroller")
@@ -139,7 +139,7 @@ function drawView(stage) {
   if (key) stage.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
 }
 
-// Scroll a row sideways so far that what is chosen in it can be seen; the page itself stays where it is.
+// Scroll a row sideways until the chosen element is visible; the page itself does not scroll.
 function reveal(row, node) {
   if (!node || row.scrollWidth <= row.clientWidth) return;
   const left = node.getBoundingClientRect().left - row.getBoundingClientRect().left;
@@ -148,7 +148,7 @@ function reveal(row, node) {
 }
 
 function drawFooter(footer) {
-  const walk = currentWalk();
+  const run = currentRun();
   footer.replaceChildren(
     el(
       "details",
@@ -162,8 +162,8 @@ function drawFooter(footer) {
           {},
           `Layer k is encoder.layer.k, from 0 to ${page().model.layers - 1}. Hidden state k is hidden_states[k], from 0 (the embeddings) to ${page().model.layers}; layer k turns hidden state k into hidden state k + 1.`,
         ),
-        el("li", {}, `Numbers are kept as ${precision()}; norm, mean, spread and sensitivity as float32.`),
-        walk.leftOut.map((sentence) => el("li", {}, sentence)),
+        el("li", {}, `Numbers are kept as ${precision()}; norm, mean, std and sensitivity as float32.`),
+        run.omitted.map((sentence) => el("li", {}, sentence)),
       ),
       el(
         "p",
@@ -183,14 +183,14 @@ function onKey(event) {
   )
     return;
   const { model } = page(),
-    walk = currentWalk();
+    run = currentRun();
   const turn = (name, by, most) => choose({ [name]: Math.max(0, Math.min(most, state[name] + by)) });
   const layer = (by) =>
     ["hidden", "predictions", "comparison"].includes(state.view)
       ? turn("depth", by, model.layers)
       : turn("layer", by, model.layers - 1);
   const keys = {
-    t: () => chooseToken(Math.min(walk.shown - 1, state.token + 1)),
+    t: () => chooseToken(Math.min(run.shown - 1, state.token + 1)),
     T: () => chooseToken(Math.max(0, state.token - 1)),
     m: () => document.querySelector('[data-key="mask"]:not(:disabled)')?.click(),
     l: () => layer(1),

@@ -1,16 +1,16 @@
-// What the reader has chosen, and who wants to know.
+// What the reader has chosen, and the listeners to changes of it.
 
 export const state = {
   view: "tokens",
-  walk: 0,
+  run: 0,
   token: 1,
   other: 1, // in the second text, where two are compared
   layer: 0, // encoder.layer.k, from 0
   head: 0,
   depth: 0, // of a hidden state, as hidden_states[k]: 0 is the embeddings, k + 1 the output of layer k
   step: 0,
-  first: 0, // of the numbers of a vector that are written out
-  show: "whole", // whole, edited or change
+  first: 0, // the first number of a vector that is written out
+  show: "original", // original, edited or change
   diagonal: true,
   mode: "single", // of the noise in the sensitivity maps
   masked: false, // in a page that cannot run the model: the predictions with the chosen token masked
@@ -35,16 +35,16 @@ export function refresh() {
 
 let content = null;
 
-export function setContent(found) {
-  content = found;
+export function setContent(newest) {
+  content = newest;
 }
 
 export function page() {
   return content;
 }
 
-export function currentWalk() {
-  return content.walks[Math.min(state.walk, content.walks.length - 1)];
+export function currentRun() {
+  return content.runs[Math.min(state.run, content.runs.length - 1)];
 }
 
 export function depthName(depth) {
@@ -52,9 +52,9 @@ export function depthName(depth) {
 }
 
 // Where depth is shown, the last layer comes first; of two texts, the longest word that both have.
-export function openContent(found) {
-  setContent(found);
-  const { model } = found;
+export function openContent(first) {
+  setContent(first);
+  const { model } = first;
   Object.assign(state, { layer: model.layers - 1, depth: model.layers });
   pairShared();
 }
@@ -64,43 +64,43 @@ export function pairShared() {
   const words = content.comparison?.words ?? [];
   const kept = words.find((entry) => entry.first.includes(state.token) && entry.second.includes(state.other));
   const entry = kept ?? [...words].sort((a, b) => b.word.length - a.word.length)[0];
-  if (entry) Object.assign(state, { walk: 0, token: entry.first[0], other: entry.second[0] });
+  if (entry) Object.assign(state, { run: 0, token: entry.first[0], other: entry.second[0] });
 }
 
 // Where the word that stands at `token` of one text stands in the other; undefined where it does not.
-export function partnerOf(walk, token) {
-  const [here, there] = walk ? ["second", "first"] : ["first", "second"];
-  const found = (content.comparison?.words ?? []).filter((entry) => entry[here].includes(token));
-  const nearest = found.sort((a, b) => Math.abs(a[there][0] - token) - Math.abs(b[there][0] - token))[0];
+export function partnerOf(run, token) {
+  const [here, there] = run ? ["second", "first"] : ["first", "second"];
+  const entries = (content.comparison?.words ?? []).filter((entry) => entry[here].includes(token));
+  const nearest = entries.sort((a, b) => Math.abs(a[there][0] - token) - Math.abs(b[there][0] - token))[0];
   return nearest?.[there][Math.max(0, nearest[here].indexOf(token))];
 }
 
 // A token of the text that is shown; of two texts the same word in the other one is chosen with it.
 export function chooseToken(token) {
-  choose({ token, other: (state.walk === 0 ? partnerOf(0, token) : undefined) ?? state.other });
+  choose({ token, other: (state.run === 0 ? partnerOf(0, token) : undefined) ?? state.other });
 }
 
 // The same word in the other text, where it has one.
-export function chooseWalk(walk) {
-  if (walk === state.walk) return;
-  const token = partnerOf(state.walk, state.token) ?? state.token;
-  choose({ walk, token: Math.min(token, content.walks[walk].shown - 1) });
+export function chooseRun(run) {
+  if (run === state.run) return;
+  const token = partnerOf(state.run, state.token) ?? state.token;
+  choose({ run, token: Math.min(token, content.runs[run].shown - 1) });
 }
 
-// Everything chosen is something that is there: a new text may be shorter.
+// Keep every choice in range: a new text may be shorter.
 export function clampState() {
   const { model } = content;
-  state.walk = Math.min(state.walk, content.walks.length - 1);
-  if (state.view === "comparison" && state.walk === 1) {
+  state.run = Math.min(state.run, content.runs.length - 1);
+  if (state.view === "comparison" && state.run === 1) {
     const token = partnerOf(1, state.token) ?? state.token; // that view chooses in both texts at once
-    Object.assign(state, { walk: 0, token, other: state.token });
+    Object.assign(state, { run: 0, token, other: state.token });
   }
-  const walk = currentWalk();
-  const last = content.walks.length > 1 ? content.walks[1].shown - 1 : 0;
-  state.token = Math.max(0, Math.min(state.token, walk.shown - 1));
+  const run = currentRun();
+  const last = content.runs.length > 1 ? content.runs[1].shown - 1 : 0;
+  state.token = Math.max(0, Math.min(state.token, run.shown - 1));
   state.other = Math.max(0, Math.min(state.other, last));
   state.layer = Math.min(state.layer, model.layers - 1);
   state.head = Math.min(state.head, model.heads - 1);
   state.depth = Math.min(state.depth, model.layers);
-  if (!walk.edited) state.show = "whole";
+  if (!run.edited) state.show = "original";
 }

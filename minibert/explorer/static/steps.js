@@ -1,5 +1,5 @@
-// The steps inside one layer, in the order of computation.  Which points they are, their formulas and shapes come with
-// the page's data (explorer/steps.py); what the page calls each and says about it stands here.
+// The steps inside one layer, in the order of computation: their names and explanations.  Their points, formulas and
+// shapes are part of the page's data (explorer/steps.py).
 
 import { page } from "./state.js";
 
@@ -14,31 +14,31 @@ const WORDS = {
   },
   query: {
     name: "Query",
-    text: "What this token asks for. The H numbers are N heads of D, and each head asks something of its own.",
+    text: "What this token looks for. The H numbers are N heads of D, and each head looks for something different.",
   },
   key: {
     name: "Key",
-    text: "What each token can be found by. A query and a key that point the same way give a high score.",
+    text: "What each token is matched by. A query and a key that point in the same direction give a high score.",
   },
   value: {
     name: "Value",
-    text: "What each token hands over to those who attend to it.",
+    text: "What each token contributes to the tokens that attend to it.",
   },
   scores: {
     name: "Scores",
-    text: "How well the query of this token fits the key of every token. Divided by √D, so that the scores do not grow with the size of a head.",
+    text: "The dot product of this token's query with the key of every token, divided by √D so that scores do not grow with the head size.",
   },
   probabilities: {
     name: "Probabilities",
-    text: "The scores as shares of one whole: this is the attention. Each row sums to 1.",
+    text: "The softmax of the scores: the attention weights. Each row sums to 1.",
   },
   context: {
     name: "Context",
-    text: "The values of all tokens, mixed by the probabilities: what this head has gathered for the token.",
+    text: "The values of all tokens, averaged with the probabilities as weights: what this head gathers for the token.",
   },
   attention_dense: {
     name: "Attention output: dense",
-    text: "The contexts of all heads side by side, mixed by one matrix, W_AO of attention.output.dense. From here on there are no heads.",
+    text: "The contexts of all heads, concatenated and multiplied by one matrix, W_AO of attention.output.dense. From here on there are no heads.",
   },
   attention_residual: {
     name: "Attention output: residual",
@@ -46,11 +46,11 @@ const WORDS = {
   },
   attention_output: {
     name: "Attention output: LayerNorm",
-    text: "Mean 0 and spread 1 over the H numbers, then stretched and moved by two learned vectors.",
+    text: "Normalised to mean 0 and standard deviation 1 over the H numbers, then scaled and shifted by two learned vectors.",
   },
   neurons: {
     name: "Intermediate",
-    text: "The first half of the feed-forward network: each token by itself, from H numbers to I neurons. Shown are those that fire strongest.",
+    text: "The first half of the feed-forward network: each token by itself, from H numbers to I neurons. The strongest are shown.",
   },
   output_dense: {
     name: "Output: dense",

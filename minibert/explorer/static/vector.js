@@ -5,7 +5,7 @@ import { aligned, el, magnification, nameWidth, number, textWidth } from "./dom.
 import { heat } from "./heat.js";
 import { choose, state } from "./state.js";
 
-const STATISTICS = ["norm", "mean", "spread"];
+const STATISTICS = ["norm", "mean", "std"];
 const WRITTEN = 8; // numbers of a vector at once; fewer where there is less room
 
 // rows: [{name, values, statistics?: [norm, mean, spread], strong?}], all of one length.

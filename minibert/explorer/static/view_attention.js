@@ -6,15 +6,15 @@ import { card, el, fitting, magnification, nameWidth, note, number, piece, setSt
 import { heat, paint } from "./heat.js";
 import { withHint } from "./hint.js";
 import { legend } from "./legend.js";
-import { choose, chooseToken, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, currentRun, page, state } from "./state.js";
 
 const FAINTEST = 0.02; // lines thinner than this would not be seen
 
 // The grid of all heads, and beside it the chosen one as lines and as a matrix: all of it in one window, where there
 // is room for it.
 export function attentionView(width) {
-  const walk = currentWalk(),
-    found = tensor(walk, "probabilities", state.show),
+  const run = currentRun(),
+    found = tensor(run, "probabilities", state.show),
     { layers, heads } = page().model;
   const large = magnification(),
     beside = width > 920 * large;
@@ -31,7 +31,7 @@ export function attentionView(width) {
       { class: "trio" },
       card(
         "All heads of all layers",
-        glance(walk, found, size),
+        glance(run, found, size),
         note(
           "Each row is a layer, each column a head. In each small map, rows are the tokens that attend, columns those that are attended to. Choose a head to see it large.",
         ),
@@ -39,8 +39,8 @@ export function attentionView(width) {
       el(
         "div",
         { class: "duo" },
-        card(`${head}, as lines`, lines(walk, found, one, inside)),
-        card(`${head}, as a matrix`, matrix(walk, found, one, inside)),
+        card(`${head}, as lines`, lines(run, found, one, inside)),
+        card(`${head}, as a matrix`, matrix(run, found, one, inside)),
       ),
     ),
   ];
@@ -50,7 +50,7 @@ function mapScale(values) {
   return state.show === "change" ? signScale(values) : scaleOf("amount", 0, 1);
 }
 
-function glance(walk, found, size) {
+function glance(run, found, size) {
   const { layers, heads } = page().model;
   const scale = state.show === "change" ? signScale(found.values) : scaleOf("amount", 0, 0.6);
   const grid = el("div", { class: "glance", role: "grid", "aria-label": "Attention of every head" });
@@ -60,7 +60,7 @@ function glance(walk, found, size) {
       { class: "glance-row", role: "row" },
       el("span", { class: "glance-name", role: "rowheader" }, layer),
     );
-    for (let head = 0; head < heads; head++) row.append(glanceCell(walk, found, scale, size, layer, head));
+    for (let head = 0; head < heads; head++) row.append(glanceCell(run, found, scale, size, layer, head));
     grid.append(row);
   }
   const names = el(
@@ -75,10 +75,10 @@ function glance(walk, found, size) {
   ];
 }
 
-function glanceCell(walk, found, scale, size, layer, head) {
+function glanceCell(run, found, scale, size, layer, head) {
   const { layers, heads } = page().model;
   const values = slice(found, layer, head),
-    T = walk.shown;
+    T = run.shown;
   const canvas = el("canvas", { width: T, height: T, "aria-hidden": "true" });
   setStyle(canvas, { width: `${size}px`, height: `${size}px` });
   paint(canvas, T, T, (row, column) => values[row * T + column], scale);
@@ -107,24 +107,24 @@ function glanceCell(walk, found, scale, size, layer, head) {
     },
     canvas,
   );
-  return withHint(button, () => `layer ${layer}, head ${head}: most at ${strongest(walk, values)}`);
+  return withHint(button, () => `layer ${layer}, head ${head}: most at ${strongest(run, values)}`);
 }
 
-function strongest(walk, values) {
+function strongest(run, values) {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
-  const row = Math.floor(best / walk.shown),
-    column = best % walk.shown;
-  return `${walk.tokens[row]} → ${walk.tokens[column]}, ${number(values[best])}`;
+  const row = Math.floor(best / run.shown),
+    column = best % run.shown;
+  return `${run.tokens[row]} → ${run.tokens[column]}, ${number(values[best])}`;
 }
 
-function lines(walk, found, width, tallest) {
-  const T = walk.shown,
+function lines(run, found, width, tallest) {
+  const T = run.shown,
     values = slice(found, state.layer, state.head);
   const large = magnification(),
     top = 26 * large;
   const row = Math.max(15 * large, Math.min(24 * large, (tallest - top) / T));
-  const longest = Math.max(...walk.tokens.slice(0, T).map((token) => textWidth(token, 0.95)));
+  const longest = Math.max(...run.tokens.slice(0, T).map((token) => textWidth(token, 0.95)));
   const wide = Math.min(560 * large, width),
     side = Math.min(Math.max(textWidth("attended to", 0.78), longest) + 10, wide * 0.36);
   const scale = mapScale(values),
@@ -158,7 +158,7 @@ function lines(walk, found, width, tallest) {
               "stroke-width": (chosen ? 1 : 0.6) + 5 * share * (chosen ? 1 : 0.5),
               opacity: chosen ? 0.25 + 0.75 * share : 0.08 + 0.3 * share,
             }),
-            () => `${walk.tokens[from]} → ${walk.tokens[to]}: ${number(value)}`,
+            () => `${run.tokens[from]} → ${run.tokens[to]}: ${number(value)}`,
           ),
         );
       }
@@ -177,11 +177,11 @@ function lines(walk, found, width, tallest) {
             x,
             y: y(index) + 5,
             "text-anchor": anchor,
-            lang: walk.language || undefined,
+            lang: run.language || undefined,
             onclick: () => chooseToken(index),
           },
-          fitting(walk.tokens[index], side - 4, 0.95),
-          svg("title", {}, walk.tokens[index]),
+          fitting(run.tokens[index], side - 4, 0.95),
+          svg("title", {}, run.tokens[index]),
         ),
       );
     }
@@ -196,10 +196,10 @@ function lines(walk, found, width, tallest) {
   ];
 }
 
-function matrix(walk, found, width, tallest) {
-  const T = walk.shown,
+function matrix(run, found, width, tallest) {
+  const T = run.shown,
     values = slice(found, state.layer, state.head);
-  const wide = width - nameWidth(walk.tokens),
+  const wide = width - nameWidth(run.tokens),
     room = Math.max(Math.min(wide, tallest - 90 * magnification()), Math.min(wide, 12 * T)); // 90: the names above
   return [
     heat({
@@ -212,15 +212,15 @@ function matrix(walk, found, width, tallest) {
       width: Math.max(150, room),
       smallest: 1,
       tallest: 44 * magnification(),
-      rowName: (row) => piece(walk.tokens[row], walk),
-      columnName: (column) => piece(walk.tokens[column], walk),
+      rowName: (row) => piece(run.tokens[row], run),
+      columnName: (column) => piece(run.tokens[column], run),
       rowTitle: "attends",
       columnTitle: "attended to",
       unit: state.show === "change" ? "change of probability" : "probability",
-      describe: (row, column, value) => `${walk.tokens[row]} → ${walk.tokens[column]}: ${number(value)}`,
+      describe: (row, column, value) => `${run.tokens[row]} → ${run.tokens[column]}: ${number(value)}`,
       marked: { row: state.token },
       pick: chooseToken,
     }),
-    note("Each row sums to 1", T < walk.tokens.length ? " over all tokens, of which the first are shown." : "."),
+    note("Each row sums to 1", T < run.tokens.length ? " over all tokens, of which the first are shown." : "."),
   ];
 }

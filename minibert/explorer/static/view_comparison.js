@@ -10,10 +10,10 @@ import { choose, depthName, page, state } from "./state.js";
 import { stateNames } from "./view_hidden.js";
 
 export function comparisonView(width) {
-  const { walks, comparison } = page();
-  const across = unpack(comparison.tensors.across);
+  const { runs, comparison } = page();
+  const cosines = unpack(comparison.tensors.cosines);
   const half = width > 1000 ? (width - 80) / 2 : width;
-  const pair = pairValues(across);
+  const pair = pairValues(cosines);
   const low = Math.min(
     0.9,
     ...pair,
@@ -23,31 +23,31 @@ export function comparisonView(width) {
     el(
       "div",
       { class: "pair" },
-      ...walks.map((walk, index) =>
-        card(`Text ${index + 1}`, el("p", { class: "said", lang: walk.language || undefined, dir: "auto" }, walk.text)),
+      ...runs.map((run, index) =>
+        card(`Text ${index + 1}`, el("p", { class: "said", lang: run.language || undefined, dir: "auto" }, run.text)),
       ),
     ),
     el(
       "div",
       { class: "pair" },
       card("The same word in both", sharedWords(comparison, low, half)),
-      card(`Every token against every token, ${depthName(state.depth)}`, acrossMap(walks, across, half)),
+      card(`Every token against every token, ${depthName(state.depth)}`, pairMap(runs, cosines, half)),
     ),
     card(
       [
         "The chosen pair: ",
-        piece(walks[0].tokens[firstToken()], walks[0]),
+        piece(runs[0].tokens[firstToken()], runs[0]),
         ` (position ${firstToken()}) and `,
-        piece(walks[1].tokens[state.other], walks[1]),
+        piece(runs[1].tokens[state.other], runs[1]),
         ` (position ${state.other})`,
       ],
-      pairChart(walks, pair, low, width),
+      pairChart(runs, pair, low, width),
     ),
   ];
 }
 
 function firstToken() {
-  return Math.min(state.token, page().walks[0].shown - 1);
+  return Math.min(state.token, page().runs[0].shown - 1);
 }
 
 function sharedWords({ words }, low, width) {
@@ -62,7 +62,7 @@ function sharedWords({ words }, low, width) {
         name: entry.word,
         values: cosinesOf(entry),
         strong: isChosen(entry),
-        pick: () => choose({ token: entry.first[0], other: entry.second[0], walk: 0 }),
+        pick: () => choose({ token: entry.first[0], other: entry.second[0], run: 0 }),
       })),
       {
         label: "Similarity of the same word across hidden states",
@@ -87,14 +87,14 @@ function sharedWords({ words }, low, width) {
             {
               class: isChosen(entry) ? "small chosen-word" : "small",
               data: { key: `word${index}` },
-              onclick: () => choose({ token: entry.first[0], other: entry.second[0], walk: 0 }),
+              onclick: () => choose({ token: entry.first[0], other: entry.second[0], run: 0 }),
             },
             svg(
               "svg",
               { class: "swatch", viewBox: "0 0 10 10", "aria-hidden": "true" },
               svg("circle", { cx: 5, cy: 5, r: 5, fill: lineColor(index) }),
             ),
-            piece(entry.word, page().walks[0]),
+            piece(entry.word, page().runs[0]),
             el("span", { class: "token-number" }, ` ${entry.first[0]}–${entry.second[0]}`),
           ),
           ` ${number(cosinesOf(entry)[state.depth])}`,
@@ -104,7 +104,7 @@ function sharedWords({ words }, low, width) {
   ];
 }
 
-// As the words stand, or with their positions matched; where that was not made, as they stand.
+// At the original positions, or at matched positions if those were computed.
 function cosinesOf(entry) {
   return (state.matched && entry.matched) || entry.cosines;
 }
@@ -129,11 +129,11 @@ function matchChoice(words) {
   return holder;
 }
 
-// What the chosen word's curve shows, in numbers, and how far positions have a part in it.
+// The chosen word's curve in numbers, and the part that its positions have in it.
 function positionsNote(entry) {
   const values = cosinesOf(entry),
     last = values.length - 1,
-    word = piece(entry.word, page().walks[0]),
+    word = piece(entry.word, page().runs[0]),
     [first, second] = [entry.first[0], entry.second[0]];
   const seen = ` has cosine ${number(values[0])} in hidden state 0 and ${number(values[last])} in hidden state ${last}.`;
   if (!isMoved(entry))
@@ -145,7 +145,7 @@ function positionsNote(entry) {
       { class: "note positions" },
       word,
       seen,
-      ` It has ${differ}; here text ${first > second ? 2 : 1} was read with its position_ids moved by ${Math.abs(first - second)} ([CLS] stays at 0), so both have position ${Math.max(first, second)}.`,
+      ` It has ${differ}; here text ${first > second ? 2 : 1} was run with its position_ids shifted by ${Math.abs(first - second)} ([CLS] stays at 0), so both have position ${Math.max(first, second)}.`,
     );
   return el(
     "p",
@@ -154,8 +154,8 @@ function positionsNote(entry) {
     seen,
     el("strong", {}, ` Its positions differ: ${differ}.`),
     entry.matched
-      ? " The two position embeddings are a part of these numbers; “Matched positions” takes them out."
-      : " The two position embeddings are a part of these numbers.",
+      ? " The different position embeddings contribute to these numbers; “Matched positions” removes their effect."
+      : " The different position embeddings contribute to these numbers.",
   );
 }
 
@@ -163,8 +163,8 @@ function isChosen(entry) {
   return entry.first.includes(firstToken()) && entry.second.includes(state.other);
 }
 
-function acrossMap([first, second], across, width) {
-  const values = slice(across, state.depth),
+function pairMap([first, second], cosines, width) {
+  const values = slice(cosines, state.depth),
     columns = second.shown;
   return heat({
     key: "across",
@@ -182,12 +182,12 @@ function acrossMap([first, second], across, width) {
     columnName: (column) => piece(second.tokens[column], second),
     describe: (row, column, value) => `${first.tokens[row]} and ${second.tokens[column]}: ${number(value)}`,
     marked: { row: firstToken(), column: state.other },
-    pick: (row, column) => choose({ token: row, other: column, walk: 0 }),
+    pick: (row, column) => choose({ token: row, other: column, run: 0 }),
   });
 }
 
-function pairValues(across) {
-  return Array.from({ length: across.shape[0] }, (_, depth) => slice(across, depth, firstToken())[state.other]);
+function pairValues(cosines) {
+  return Array.from({ length: cosines.shape[0] }, (_, depth) => slice(cosines, depth, firstToken())[state.other]);
 }
 
 function pairChart([first, second], values, low, width) {

@@ -1,11 +1,11 @@
-// View 4: the hidden states across layers: how long, how alike, where they go.
+// View 4: the hidden states across layers: norms, cosines, and their projection on a plane.
 
 import { largest, scaleOf, signScale } from "./color.js";
 import { slice, tensor, unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
-import { choose, chooseToken, currentWalk, depthName, page, state } from "./state.js";
+import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
 
 // 0 to L, as a chart's axis of hidden states has them.
 export function stateNames() {
@@ -13,24 +13,24 @@ export function stateNames() {
 }
 
 export function hiddenView(width) {
-  const walk = currentWalk(),
+  const run = currentRun(),
     half = width > 1000 ? (width - 80) / 2 : width;
   return [
     el(
       "div",
       { class: "pair" },
-      card(`Cosine of every two tokens, ${depthName(state.depth)}`, cosineMap(walk, half)),
-      card("Paths in the plane", pathsOf(walk, half)),
+      card(`Cosine of every two tokens, ${depthName(state.depth)}`, cosineMap(run, half)),
+      card("Principal components", pathsOf(run, half)),
     ),
-    card("Norm of every token's vector", norms(walk, width), normMap(walk, width)),
+    card("Norm of every token's vector", norms(run, width), normMap(run, width)),
   ];
 }
 
-function cosineMap(walk, width) {
-  const found = slice(tensor(walk, "cosines", state.show), state.depth),
-    T = walk.shown;
+function cosineMap(run, width) {
+  const found = slice(tensor(run, "cosines", state.show), state.depth),
+    T = run.shown;
   return [
-    note("1: the two vectors point the same way; 0: they have nothing in common."),
+    note("1: the two vectors have the same direction; 0: they are orthogonal."),
     heat({
       key: "cosines",
       label: `Cosines ${depthName(state.depth)}`,
@@ -38,40 +38,40 @@ function cosineMap(walk, width) {
       columns: T,
       value: (row, column) => found[row * T + column],
       scale: state.show === "change" ? signScale(found) : scaleOf("sign", 0, 1),
-      width: Math.max(180, width - nameWidth(walk.tokens)),
+      width: Math.max(180, width - nameWidth(run.tokens)),
       tallest: 44 * magnification(),
-      rowName: (row) => piece(walk.tokens[row], walk),
-      columnName: (column) => piece(walk.tokens[column], walk),
+      rowName: (row) => piece(run.tokens[row], run),
+      columnName: (column) => piece(run.tokens[column], run),
       unit: "cosine",
-      describe: (row, column, value) => `${walk.tokens[row]} and ${walk.tokens[column]}: ${number(value)}`,
+      describe: (row, column, value) => `${run.tokens[row]} and ${run.tokens[column]}: ${number(value)}`,
       marked: { row: state.token },
       pick: chooseToken,
     }),
   ];
 }
 
-function pathsOf(walk, width) {
+function pathsOf(run, width) {
   const show = state.show === "change" ? "edited" : state.show;
-  const found = tensor(walk, "path", show),
-    share = walk.share;
-  const paths = Array.from({ length: walk.shown }, (_, token) => ({
-    name: walk.tokens[token],
+  const found = tensor(run, "projection", show),
+    share = run.explained_variance;
+  const paths = Array.from({ length: run.shown }, (_, token) => ({
+    name: run.tokens[token],
     strong: token === state.token,
     pick: () => chooseToken(token),
     places: Array.from({ length: page().model.layers + 1 }, (_, depth) => Array.from(slice(found, depth, token))),
   }));
   return [
     note(
-      `Each token from hidden state 0 to the last, in the plane in which they differ most (principal components: ${Math.round(share[0] * 100)}% and ${Math.round(share[1] * 100)}% of the variance). Large dots: ${depthName(state.depth)}.`,
+      `Each token from hidden state 0 to the last, projected on the first two principal components (${Math.round(share[0] * 100)}% and ${Math.round(share[1] * 100)}% of the variance). Large dots: ${depthName(state.depth)}.`,
     ),
     pathChart(paths, { label: "Paths of the tokens through the hidden states", depth: state.depth, depthName, width }),
   ];
 }
 
-function norms(walk, width) {
-  const found = tensor(walk, "norms", state.show);
-  const lines = Array.from({ length: walk.shown }, (_, token) => ({
-    name: walk.tokens[token],
+function norms(run, width) {
+  const found = tensor(run, "norms", state.show);
+  const lines = Array.from({ length: run.shown }, (_, token) => ({
+    name: run.tokens[token],
     strong: token === state.token,
     color: token === state.token ? "var(--accent)" : "var(--ink-4)",
     pick: () => chooseToken(token),
@@ -89,12 +89,12 @@ function norms(walk, width) {
 
 // Of all texts of the page, and of the run with and without edits: their charts share one axis.
 function largestNorm() {
-  const walks = page().walks.flatMap((walk) => (walk.edited ? [walk, walk.edited] : [walk]));
-  return Math.max(...walks.map((walk) => largest(unpack(walk.tensors.norms).values)));
+  const runs = page().runs.flatMap((run) => (run.edited ? [run, run.edited] : [run]));
+  return Math.max(...runs.map((run) => largest(unpack(run.tensors.norms).values)));
 }
 
-function normMap(walk, width) {
-  const found = tensor(walk, "norms", state.show),
+function normMap(run, width) {
+  const found = tensor(run, "norms", state.show),
     values = found.values;
   const scale = state.show === "change" ? signScale(values) : scaleOf("amount", 0, largestNorm());
   return el(
@@ -105,16 +105,16 @@ function normMap(walk, width) {
       key: "norms",
       label: "Norms",
       rows: found.shape[0],
-      columns: walk.shown,
-      value: (row, column) => values[row * walk.shown + column],
+      columns: run.shown,
+      value: (row, column) => values[row * run.shown + column],
       scale,
       width: width - nameWidth(["hidden state"]),
       tallest: 34,
       rowTitle: "hidden state",
       rowName: (row) => stateNames()[row],
-      columnName: (column) => piece(walk.tokens[column], walk),
+      columnName: (column) => piece(run.tokens[column], run),
       unit: "norm",
-      describe: (row, column, value) => `${walk.tokens[column]}, ${depthName(row)}: ${number(value)}`,
+      describe: (row, column, value) => `${run.tokens[column]}, ${depthName(row)}: ${number(value)}`,
       marked: { row: state.depth, column: state.token },
       pick: (row, column) => {
         choose({ depth: row });

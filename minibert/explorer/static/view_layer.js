@@ -4,12 +4,12 @@ import { largest, scaleOf, signScale } from "./color.js";
 import { ofHead, slice, sumOf, tensor } from "./data.js";
 import { card, el, formulaLine, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
-import { choose, chooseToken, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, currentRun, page, state } from "./state.js";
 import { steps } from "./steps.js";
 import { bars, vectorTable } from "./vector.js";
 
 export function layerView(width) {
-  const walk = currentWalk(),
+  const run = currentRun(),
     step = steps()[state.step];
   return [
     el(
@@ -19,7 +19,7 @@ export function layerView(width) {
       el(
         "div",
         { class: "step-body" },
-        stepCard(step, walk, window.innerWidth >= 900 ? width - 290 * magnification() : width),
+        stepCard(step, run, window.innerWidth >= 900 ? width - 290 * magnification() : width),
       ),
     ),
   ];
@@ -64,14 +64,14 @@ function stepList() {
   );
 }
 
-function stepCard(step, walk, width) {
+function stepCard(step, run, width) {
   const { model } = page();
   return card(
     `${step.name}${whichState(step)}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
     el(
       "div",
       { class: "step-head" },
-      formulaLine(step, model, walk.tokens.length),
+      formulaLine(step, model, run.tokens.length),
       el(
         "div",
         { class: "turns" },
@@ -89,7 +89,7 @@ function stepCard(step, walk, width) {
     ),
     el("p", {}, step.text),
     el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${step.points[state.layer]}"`), "]"),
-    el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, walk, width)),
+    el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, run, width)),
   );
 }
 
@@ -102,13 +102,13 @@ function byHead({ kind }) {
   return kind === "head" || kind === "scores" || kind === "probabilities";
 }
 
-function numbersOf(step, walk, width) {
+function numbersOf(step, run, width) {
   const { kind } = step;
-  if (kind === "head") return headNumbers(step, walk, width);
-  if (kind === "scores" || kind === "probabilities") return mapNumbers(step, walk);
-  if (kind === "neurons") return neuronNumbers(walk);
-  if (kind === "sum") return sumNumbers(step, walk, width);
-  return vectorNumbers(step, walk, width);
+  if (kind === "head") return headNumbers(step, run, width);
+  if (kind === "scores" || kind === "probabilities") return mapNumbers(step, run);
+  if (kind === "neurons") return neuronNumbers(run);
+  if (kind === "sum") return sumNumbers(step, run, width);
+  return vectorNumbers(step, run, width);
 }
 
 // The letter that a step's formula gives its value.
@@ -118,27 +118,27 @@ function letterOf(id) {
 }
 
 // The H numbers of a token at one step of the chosen layer, with norm, mean and spread.
-function vectorAt(name, walk) {
+function vectorAt(name, run) {
   const stored = name === "input" || name === "output" ? "hidden" : name;
   const layer = name === "output" ? state.layer + 1 : state.layer;
   return {
-    values: slice(tensor(walk, stored, state.show), layer, state.token),
-    statistics: slice(tensor(walk, `${stored}_statistics`, state.show), layer, state.token),
+    values: slice(tensor(run, stored, state.show), layer, state.token),
+    statistics: slice(tensor(run, `${stored}_statistics`, state.show), layer, state.token),
   };
 }
 
-function vectorNumbers(step, walk, width) {
-  const rows = [{ name: walk.tokens[state.token], strong: true, ...vectorAt(step.id, walk) }];
+function vectorNumbers(step, run, width) {
+  const rows = [{ name: run.tokens[state.token], strong: true, ...vectorAt(step.id, run) }];
   return vectorTable("step-vector", rows, {
     label: `${step.name} of the chosen token`,
     total: page().model.hidden,
-    width: width - nameWidth([walk.tokens[state.token]]),
+    width: width - nameWidth([run.tokens[state.token]]),
   });
 }
 
-function sumNumbers(step, walk, width) {
-  const [first, second] = step.parts.map((name) => vectorAt(name, walk));
-  const statistics = slice(tensor(walk, `${step.id}_statistics`, state.show), state.layer, state.token);
+function sumNumbers(step, run, width) {
+  const [first, second] = step.parts.map((name) => vectorAt(name, run));
+  const statistics = slice(tensor(run, `${step.id}_statistics`, state.show), state.layer, state.token);
   const rows = [
     { name: letterOf(step.parts[0]), ...first },
     { name: `+ ${letterOf(step.parts[1])}`, ...second },
@@ -147,39 +147,39 @@ function sumNumbers(step, walk, width) {
   return vectorTable("step-sum", rows, {
     label: `${step.name} of the chosen token`,
     total: page().model.hidden,
-    width: width - nameWidth([walk.tokens[state.token]]),
+    width: width - nameWidth([run.tokens[state.token]]),
   });
 }
 
-function headNumbers(step, walk, width) {
+function headNumbers(step, run, width) {
   const { model } = page();
-  const found = tensor(walk, step.id, state.show);
+  const found = tensor(run, step.id, state.show);
   const rowOf = (token) => ofHead(slice(found, state.layer, token), state.head, model.heads);
   const chosen = rowOf(state.token);
-  const scale = signScale(Array.from({ length: walk.shown }, (_, token) => largestOf(rowOf(token))));
+  const scale = signScale(Array.from({ length: run.shown }, (_, token) => largestOf(rowOf(token))));
   return el(
     "div",
     {},
-    vectorTable("step-vector", [{ name: walk.tokens[state.token], strong: true, values: chosen }], {
+    vectorTable("step-vector", [{ name: run.tokens[state.token], strong: true, values: chosen }], {
       label: `${step.name} of the chosen token in head ${state.head}`,
-      total: model.headSize,
-      width: width - nameWidth([walk.tokens[state.token]]),
+      total: model.head_size,
+      width: width - nameWidth([run.tokens[state.token]]),
     }),
     el("h3", {}, `All tokens in head ${state.head}`),
     heat({
       key: "step-head",
       label: `${step.name} of all tokens in head ${state.head}`,
-      rows: walk.shown,
+      rows: run.shown,
       columns: chosen.length,
       value: (row, column) => rowOf(row)[column],
       scale,
-      width: width - nameWidth(walk.tokens),
+      width: width - nameWidth(run.tokens),
       tallest: 16,
-      rowName: (row) => piece(walk.tokens[row], walk),
+      rowName: (row) => piece(run.tokens[row], run),
       columnName: (column) => column,
       rowTitle: "token",
       columnTitle: "number",
-      describe: (row, column, value) => `${walk.tokens[row]}, number ${column}: ${number(value)}`,
+      describe: (row, column, value) => `${run.tokens[row]}, number ${column}: ${number(value)}`,
       marked: { row: state.token },
       pick: chooseToken,
     }),
@@ -192,17 +192,17 @@ function largestOf(values) {
   return most;
 }
 
-function mapNumbers(step, walk) {
-  const found = tensor(walk, step.id, state.show);
+function mapNumbers(step, run) {
+  const found = tensor(run, step.id, state.show);
   if (!found) return note("The scores of this long text are left out; see the probabilities, the next step.");
   const values = slice(found, state.layer, state.head, state.token);
   const positive = step.kind === "probabilities" && state.show !== "change";
   const ofHeads = slice(found, state.layer, state.head); // one axis for all tokens of a head
   const scale = positive ? scaleOf("amount", -0.35, 1) : signScale(ofHeads);
-  const root = Math.sqrt(page().model.headSize);
+  const root = Math.sqrt(page().model.head_size);
   const items = Array.from(values, (value, index) => ({
-    name: piece(walk.tokens[index], walk),
-    label: walk.tokens[index],
+    name: piece(run.tokens[index], run),
+    label: run.tokens[index],
     value,
     chosen: index === state.token,
     more: step.kind === "scores" ? `q·k = ${number(value * root)}` : null,
@@ -215,13 +215,13 @@ function mapNumbers(step, walk) {
       step.kind === "scores"
         ? [
             "The query of ",
-            piece(walk.tokens[state.token], walk),
+            piece(run.tokens[state.token], run),
             ` against the key of each token; √D = ${number(root)}.`,
           ]
         : [
             "What ",
-            piece(walk.tokens[state.token], walk),
-            ` attends to; the row sums to ${number(sum)}${walk.shown < walk.tokens.length ? " over the tokens that are kept" : ""}.`,
+            piece(run.tokens[state.token], run),
+            ` attends to; the row sums to ${number(sum)}${run.shown < run.tokens.length ? " over the tokens that are kept" : ""}.`,
           ],
     ),
     bars(items, {
@@ -234,12 +234,12 @@ function mapNumbers(step, walk) {
   );
 }
 
-function neuronNumbers(walk) {
+function neuronNumbers(run) {
   const show = state.show === "change" ? "edited" : state.show;
-  const values = slice(tensor(walk, "neuron_values", show), state.layer, state.token);
-  const strongest = slice(tensor(walk, "neuron_values", show), state.layer); // one axis for all tokens of a layer
-  const numbers = slice(tensor(walk, "neuron_numbers", show), state.layer, state.token);
-  const active = slice(tensor(walk, "neurons_active", show), state.layer)[state.token];
+  const values = slice(tensor(run, "neuron_values", show), state.layer, state.token);
+  const strongest = slice(tensor(run, "neuron_values", show), state.layer); // one axis for all tokens of a layer
+  const numbers = slice(tensor(run, "neuron_numbers", show), state.layer, state.token);
+  const active = slice(tensor(run, "neurons_active", show), state.layer)[state.token];
   const items = Array.from(values, (value, index) => ({
     name: `neuron ${numbers[index]}`,
     label: `neuron ${numbers[index]}`,

@@ -1,34 +1,34 @@
-// View 5: what each hidden state would predict, if the model's own masked-language-modelling head read it.
+// View 5: the logit lens: the masked-language-modelling head applied to every hidden state.
 
 import { inkOn, scaleOf } from "./color.js";
 import { slice, unpack } from "./data.js";
 import { card, el, magnification, note, number, piece, tablesOf, textWidth } from "./dom.js";
 import { legend } from "./legend.js";
 import { maskControl } from "./live.js";
-import { choose, chooseToken, currentWalk, depthName, page, state } from "./state.js";
+import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
 import { bars } from "./vector.js";
 
 export function predictionsView(width) {
-  const walk = currentWalk();
-  const found = state.show !== "whole" && walk.edited ? walk.edited.predictions : walk.predictions;
-  if (found.reason) return [card("What each hidden state would predict", el("p", { class: "reason" }, found.reason))];
-  const guesses = unpack(found.tensors.guesses);
+  const run = currentRun();
+  const predicted = state.show !== "original" && run.edited ? run.edited.predictions : run.predictions;
+  if (predicted.reason) return [card("Logit lens: predictions from each hidden state", el("p", { class: "reason" }, predicted.reason))];
+  const probabilities = unpack(predicted.tensors.probabilities);
   const scale = scaleOf("amount", 0, 1),
     barScale = scaleOf("amount", -0.35, 1); // their length says the value; the faintest can be seen, too
-  const covered = isCovered(walk) ? walk.predictions_when_masked : null;
-  const shown = covered ? { found: covered, guesses: unpack(covered.tensors.guesses) } : { found, guesses };
+  const masked = isMasked(run) ? run.predictions_when_masked : null;
+  const shown = masked ? { predicted: masked, probabilities: unpack(masked.tensors.probabilities) } : { predicted, probabilities };
   return [
     card(
-      ["What each hidden state would predict at ", piece(covered ? "[MASK]" : walk.tokens[state.token], walk)],
-      el("div", { class: "visibility" }, visibility(walk), maskButton(walk)),
+      ["Logit lens: predictions from each hidden state at ", piece(masked ? "[MASK]" : run.tokens[state.token], run)],
+      el("div", { class: "visibility" }, visibility(run), maskButton(run)),
       note(
-        "The masked-language-modelling head was trained on the last hidden state; what it reads in those before shows what is there already. All bars are on one scale, from 0 to 1.",
+        "The masked-language-modelling head is applied to every hidden state. It was trained on the last one only, so its predictions from earlier ones are a hint. All bars share one scale, from 0 to 1.",
       ),
-      el("div", { class: "guess-columns" }, statesOf(shown.found, shown.guesses, walk, barScale)),
+      el("div", { class: "guess-columns" }, statesOf(shown.predicted, shown.probabilities, run, barScale)),
     ),
     card(
-      "The likeliest piece at every token",
-      grids(found, guesses, walk, scale, width),
+      "The most probable token at every position",
+      grids(predicted, probabilities, run, scale, width),
       note(
         "A token under “visible” is part of the input, so the model can copy it; “masked” is what it has to predict from the others.",
       ),
@@ -38,22 +38,22 @@ export function predictionsView(width) {
 }
 
 // Whether the page shows what would be predicted with the chosen token masked, which it has from when it was made.
-function isCovered(walk) {
-  return Boolean(state.masked && canCover(walk));
+function isMasked(run) {
+  return Boolean(state.masked && canMask(run));
 }
 
-function canCover(walk) {
+function canMask(run) {
   const token = state.token;
-  return !page().live && walk.predictions_when_masked && !walk.special[token] && !walk.hidden.includes(token);
+  return !page().live && run.predictions_when_masked && !run.special[token] && !run.mask_positions.includes(token);
 }
 
-function visibility(walk) {
+function visibility(run) {
   const token = state.token,
-    name = piece(walk.written[token], walk);
-  if (walk.masked.includes(token))
+    name = piece(run.original_tokens[token], run);
+  if (run.masked.includes(token))
     return el("p", {}, el("b", {}, "Masked: "), "the model sees [MASK] here in place of ", name, ".");
-  if (walk.hidden.includes(token)) return el("p", {}, el("b", {}, "Masked: "), "the text has [MASK] here.");
-  if (isCovered(walk))
+  if (run.mask_positions.includes(token)) return el("p", {}, el("b", {}, "Masked: "), "the text has [MASK] here.");
+  if (isMasked(run))
     return el(
       "p",
       {},
@@ -65,33 +65,33 @@ function visibility(walk) {
   return el("p", {}, el("b", {}, "Visible to the model: "), name, " is part of the input, so the model can copy it.");
 }
 
-function maskButton(walk) {
+function maskButton(run) {
   const token = state.token;
   if (page().live) return maskControl(token);
-  if (!canCover(walk))
-    return walk.special[token] || walk.hidden.includes(token)
+  if (!canMask(run))
+    return run.special[token] || run.mask_positions.includes(token)
       ? null
       : el("p", {}, "To mask it: minibert explore --serve.");
   return el(
     "button",
     { data: { key: "mask" }, onclick: () => choose({ masked: !state.masked }) },
-    state.masked ? ["Show ", piece(walk.written[token], walk)] : ["Mask ", piece(walk.written[token], walk)],
+    state.masked ? ["Show ", piece(run.original_tokens[token], run)] : ["Mask ", piece(run.original_tokens[token], run)],
   );
 }
 
-function statesOf(found, guesses, walk, scale) {
-  const names = found.pieces.flatMap((tokens) => tokens[state.token].map((token) => ({ label: token })));
-  return found.pieces.map((tokens, depth) =>
+function statesOf(predicted, probabilities, run, scale) {
+  const names = predicted.pieces.flatMap((tokens) => tokens[state.token].map((token) => ({ label: token })));
+  return predicted.pieces.map((tokens, depth) =>
     el(
       "div",
       { class: depth === state.depth ? "guesses chosen" : "guesses" },
       el("h3", {}, depthName(depth)),
       bars(
         tokens[state.token].map((token, rank) => ({
-          name: piece(token, walk),
+          name: piece(token, run),
           label: token,
-          value: slice(guesses, depth, state.token)[rank],
-          chosen: token === walk.written[state.token],
+          value: slice(probabilities, depth, state.token)[rank],
+          chosen: token === run.original_tokens[state.token],
         })),
         { scale, most: 1, names, label: `Predictions of ${depthName(depth)}`, pick: () => choose({ depth }) },
       ),
@@ -100,27 +100,27 @@ function statesOf(found, guesses, walk, scale) {
 }
 
 // "visible" or "masked"; live, a button that turns one into the other.
-function seenCell(walk, index) {
-  if (page().live && !walk.special[index]) return maskControl(index, true);
-  return walk.hidden.includes(index) ? el("b", {}, "masked") : "visible";
+function seenCell(run, index) {
+  if (page().live && !run.special[index]) return maskControl(index, true);
+  return run.mask_positions.includes(index) ? el("b", {}, "masked") : "visible";
 }
 
 // As many tables, one below the other, as the text needs at this width.
-function grids(found, guesses, walk, scale, width) {
-  const widths = Array.from({ length: walk.shown }, (_, index) => {
-    const shown = [walk.tokens[index], ...found.pieces.map((tokens) => tokens[index][0])];
+function grids(predicted, probabilities, run, scale, width) {
+  const widths = Array.from({ length: run.shown }, (_, index) => {
+    const shown = [run.tokens[index], ...predicted.pieces.map((tokens) => tokens[index][0])];
     return 22 * magnification() + Math.max(textWidth("visible", 1), ...shown.map((text) => textWidth(text, 0.9)));
   });
   return el(
     "div",
     { class: "scroller" },
     tablesOf(widths, width - 30 * magnification() - textWidth("hidden state", 0.9)).map((range) =>
-      grid(found, guesses, walk, scale, ...range),
+      grid(predicted, probabilities, run, scale, ...range),
     ),
   );
 }
 
-function grid(found, guesses, walk, scale, from, to) {
+function grid(predicted, probabilities, run, scale, from, to) {
   return el(
     "table",
     { class: "guess-table" },
@@ -131,30 +131,30 @@ function grid(found, guesses, walk, scale, from, to) {
         "tr",
         {},
         el("th", { scope: "col" }, "hidden state"),
-        walk.tokens
+        run.tokens
           .slice(from, to)
           .map((token, index) =>
-            el("th", { scope: "col", class: from + index === state.token ? "chosen" : undefined }, piece(token, walk)),
+            el("th", { scope: "col", class: from + index === state.token ? "chosen" : undefined }, piece(token, run)),
           ),
       ),
       el(
         "tr",
         { class: "seen" },
         el("th", { scope: "row" }, "input"),
-        walk.tokens.slice(from, to).map((_, index) => el("td", {}, seenCell(walk, from + index))),
+        run.tokens.slice(from, to).map((_, index) => el("td", {}, seenCell(run, from + index))),
       ),
     ),
     el(
       "tbody",
       {},
-      found.pieces.map((tokens, depth) =>
+      predicted.pieces.map((tokens, depth) =>
         el(
           "tr",
           {},
           el("th", { scope: "row" }, depth),
           tokens.slice(from, to).map((row, offset) => {
             const index = from + offset;
-            const chance = slice(guesses, depth, index)[0],
+            const chance = slice(probabilities, depth, index)[0],
               color = scale.rgb(chance);
             return el(
               "td",
@@ -169,9 +169,9 @@ function grid(found, guesses, walk, scale, from, to) {
                     chooseToken(index);
                   },
                   data: { key: `guess${depth}-${index}` },
-                  title: row.map((token, rank) => `${token} ${number(slice(guesses, depth, index)[rank])}`).join("\n"),
+                  title: row.map((token, rank) => `${token} ${number(slice(probabilities, depth, index)[rank])}`).join("\n"),
                 },
-                piece(row[0], walk),
+                piece(row[0], run),
               ),
             );
           }),

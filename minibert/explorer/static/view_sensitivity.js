@@ -1,4 +1,4 @@
-// View 6: who is moved by whom: noise at one token, and how far every other token moves.
+// View 6: sensitivity: noise at one token, and how much every other token changes.
 
 import { scaleOf } from "./color.js";
 import { segmented } from "./controls.js";
@@ -6,15 +6,15 @@ import { unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
-import { choose, chooseToken, currentWalk, page, state } from "./state.js";
+import { choose, chooseToken, currentRun, page, state } from "./state.js";
 
 function modeChoice() {
-  const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Where the noise goes in" });
+  const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Where the noise is added" });
   segmented(
     holder,
     [
-      ["single", "Noise once"],
-      ["per_layer", "Afresh at each layer"],
+      ["single", "At the embeddings"],
+      ["per_layer", "At each layer's input"],
     ],
     state.mode,
     (mode) => choose({ mode }),
@@ -23,10 +23,10 @@ function modeChoice() {
   return holder;
 }
 
-// The largest movement in the maps of one kind, of all layers and texts; without the diagonals, where they are not shown.
-function largestMovement(mode, diagonal) {
+// The largest value in the maps of one mode, over all layers and texts; without the diagonals if they are hidden.
+function largestChange(mode, diagonal) {
   let most = 0;
-  for (const { sensitivity } of page().walks) {
+  for (const { sensitivity } of page().runs) {
     if (!sensitivity?.tensors) continue;
     const { shape, values } = unpack(sensitivity.tensors[mode]);
     const T = shape[1];
@@ -37,31 +37,31 @@ function largestMovement(mode, diagonal) {
 }
 
 export function sensitivityView(width) {
-  const walk = currentWalk(),
-    found = walk.sensitivity;
-  if (!found) return [card("Sensitivity", note("Being computed …"))];
-  if (found.reason) return [card("Sensitivity", el("p", { class: "reason" }, found.reason))];
-  const maps = unpack(found.tensors[state.mode]),
+  const run = currentRun(),
+    sensitivity = run.sensitivity;
+  if (!sensitivity) return [card("Sensitivity", note("Being computed …"))];
+  if (sensitivity.reason) return [card("Sensitivity", el("p", { class: "reason" }, sensitivity.reason))];
+  const maps = unpack(sensitivity.tensors[state.mode]),
     [layers, T] = maps.shape;
   const layer = Math.min(state.layer, layers - 1);
   const at = (row, column, which = layer) =>
     row === column && !state.diagonal ? 0 : maps.values[(which * T + row) * T + column];
-  const most = largestMovement(state.mode, state.diagonal); // one scale for all layers and texts
+  const most = largestChange(state.mode, state.diagonal); // one scale for all layers and texts
   const half = width > 1000 ? (width - 80) * 0.6 : width;
   return [
     el(
       "div",
       { class: "pair wide-first" },
       card(
-        `Moved by noise, output of layer ${layer}`,
+        `Sensitivity to noise, output of layer ${layer}`,
         modeChoice(),
         note(
           state.mode === "single"
-            ? "Noise goes into the embeddings once, and every later layer is watched. "
-            : "Noise goes into the input of this layer, and what it does within the layer is watched. ",
-          "Row: the token that is disturbed. Column: the token that moves. The number: how far it moves, in sizes of the disturbance. ",
-          `Gaussian noise of standard deviation ${number(found.std)}, ${found.samples} draws, seed ${found.seed}.`,
-          found.heads?.length ? ` Without the heads ${found.heads.map((pair) => pair.join(".")).join(", ")}.` : "",
+            ? "Noise is added to the embeddings, and the output of every layer is measured. "
+            : "Noise is added to the input of this layer, and the output of this layer is measured. ",
+          "Row: the token that noise is added to. Column: the token that changes. Value: the norm of the change divided by the norm of the noise. ",
+          `Gaussian noise of standard deviation ${number(sensitivity.std)}, ${sensitivity.samples} samples, seed ${sensitivity.seed}.`,
+          sensitivity.heads?.length ? ` Ablated heads: ${sensitivity.heads.map((pair) => pair.join(".")).join(", ")}.` : "",
         ),
         el(
           "label",
@@ -72,7 +72,7 @@ export function sensitivityView(width) {
             onchange: (event) => choose({ diagonal: event.target.checked }),
             data: { key: "diagonal" },
           }),
-          " show each token's own movement (the diagonal)",
+          " show the diagonal (each token's own change)",
         ),
         heat({
           key: "sensitivity",
@@ -81,36 +81,36 @@ export function sensitivityView(width) {
           columns: T,
           value: (row, column) => at(row, column),
           scale: scaleOf("amount", 0, most),
-          width: Math.max(180, half - nameWidth(walk.tokens)),
+          width: Math.max(180, half - nameWidth(run.tokens)),
           tallest: 44 * magnification(),
-          rowName: (row) => piece(walk.tokens[row], walk),
-          columnName: (column) => piece(walk.tokens[column], walk),
-          rowTitle: "disturbed",
-          columnTitle: "moves",
-          unit: "movement / disturbance",
+          rowName: (row) => piece(run.tokens[row], run),
+          columnName: (column) => piece(run.tokens[column], run),
+          rowTitle: "noise at",
+          columnTitle: "changes",
+          unit: "‖change‖ / ‖noise‖",
           describe: (row, column, value) =>
-            `noise at ${walk.tokens[row]} moves ${walk.tokens[column]}: ${number(value)}`,
+            `noise at ${run.tokens[row]} changes ${run.tokens[column]}: ${number(value)}`,
           marked: { row: state.token },
           pick: chooseToken,
         }),
       ),
       card(
-        ["How noise at ", piece(walk.tokens[state.token], walk), " spreads"],
-        note("One line for each token that moves; the disturbed token itself in colour."),
+        ["Effect of noise at ", piece(run.tokens[state.token], run), " in each layer"],
+        note("One line per token; the token with the noise in colour."),
         lineChart(
           Array.from({ length: T }, (_, column) => ({
-            name: walk.tokens[column],
+            name: run.tokens[column],
             strong: column === state.token,
             color: column === state.token ? "var(--accent)" : "var(--ink-4)",
             pick: () => chooseToken(column),
             values: Array.from({ length: layers }, (_, which) => maps.values[(which * T + state.token) * T + column]),
           })),
           {
-            label: "Movement of every token across layers",
+            label: "Change of every token across layers",
             names: Array.from({ length: layers }, (_, which) => String(which)),
             axis: "layer",
             low: 0,
-            high: largestMovement(state.mode, true),
+            high: largestChange(state.mode, true),
             marked: layer,
             height: 340,
             width: width > 1000 ? (width - 80) * 0.4 : width,

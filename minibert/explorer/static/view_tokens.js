@@ -2,52 +2,52 @@
 
 import { slice, tensor } from "./data.js";
 import { card, el, formulaLine, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
-import { chooseToken, currentWalk, page, state } from "./state.js";
+import { chooseToken, currentRun, page, state } from "./state.js";
 import { vectorTable } from "./vector.js";
 
 export function tokensView(width) {
-  const walk = currentWalk();
+  const run = currentRun();
   return [
     card(
-      "The text, in pieces",
+      "The text as tokens",
       note(
-        "Every piece has a number in the vocabulary (id), a segment (0 for the first text, 1 for a second) and a position. The model sees these numbers and nothing else.",
+        "Every token has an id in the vocabulary, a segment (0 for the first text, 1 for a second) and a position. These numbers are all that the model sees.",
       ),
-      tokenTables(walk, width),
+      tokenTables(run, width),
     ),
-    embeddingsCard(walk, width),
+    embeddingsCard(run, width),
   ];
 }
 
 // As many tables, one below the other, as the text needs at this width.
-function tokenTables(walk, width) {
-  const widest = (index) => Math.max(textWidth(walk.tokens[index], 1), textWidth(walk.ids[index], 0.9));
-  const widths = walk.tokens.map((_, index) => widest(index) + 34 * magnification());
+function tokenTables(run, width) {
+  const widest = (index) => Math.max(textWidth(run.tokens[index], 1), textWidth(run.ids[index], 0.9));
+  const widths = run.tokens.map((_, index) => widest(index) + 34 * magnification());
   return el(
     "div",
     { class: "scroller" },
-    tablesOf(widths, width - 110 * magnification()).map(([from, to]) => tokenTable(walk, from, to)),
+    tablesOf(widths, width - 110 * magnification()).map(([from, to]) => tokenTable(run, from, to)),
   );
 }
 
-function tokenTable(walk, from, to) {
+function tokenTable(run, from, to) {
   const rows = [
-    ["id", walk.ids],
-    ["segment", walk.segments],
-    ["position", walk.positions],
+    ["id", run.ids],
+    ["segment", run.segments],
+    ["position", run.positions],
   ];
   const chosen = (index) => (index === state.token ? "chosen" : undefined);
   const cell = (token, index) =>
     el(
       "th",
       { scope: "col", class: chosen(index) },
-      index < walk.shown
+      index < run.shown
         ? el(
             "button",
             { class: "cell-button", onclick: () => chooseToken(index), data: { key: `cell${index}` } },
-            piece(token, walk),
+            piece(token, run),
           )
-        : piece(token, walk),
+        : piece(token, run),
     );
   return el(
     "table",
@@ -59,7 +59,7 @@ function tokenTable(walk, from, to) {
         "tr",
         {},
         el("th", { scope: "row" }, "token"),
-        walk.tokens.slice(from, to).map((token, index) => cell(token, from + index)),
+        run.tokens.slice(from, to).map((token, index) => cell(token, from + index)),
       ),
     ),
     el(
@@ -77,21 +77,21 @@ function tokenTable(walk, from, to) {
   );
 }
 
-function embeddingsCard(walk, width) {
+function embeddingsCard(run, width) {
   const { model } = page();
   const token = state.token;
   const row = (title, name, strong) => ({
     name: title,
     strong,
-    values: slice(tensor(walk, name, state.show), token),
-    statistics: slice(tensor(walk, `${name}_statistics`, state.show), token),
+    values: slice(tensor(run, name, state.show), token),
+    statistics: slice(tensor(run, `${name}_statistics`, state.show), token),
   });
-  const hidden = tensor(walk, "hidden", state.show),
-    statistics = tensor(walk, "hidden_statistics", state.show);
+  const hidden = tensor(run, "hidden", state.show),
+    statistics = tensor(run, "hidden_statistics", state.show);
   const rows = [
-    row(`word ${walk.ids[token]}`, "word"),
-    row(`+ segment ${walk.segments[token]}`, "segment"),
-    row(`+ position ${walk.positions[token]}`, "position"),
+    row(`word ${run.ids[token]}`, "word"),
+    row(`+ segment ${run.segments[token]}`, "segment"),
+    row(`+ position ${run.positions[token]}`, "position"),
     row("= sum", "sum", true),
     {
       name: "LayerNorm",
@@ -102,8 +102,8 @@ function embeddingsCard(walk, width) {
     },
   ];
   return card(
-    ["Three embeddings add up: ", piece(walk.tokens[token], walk)],
-    formulaLine(model.embeddings, model, walk.tokens.length),
+    ["Three embeddings add up: ", piece(run.tokens[token], run)],
+    formulaLine(model.embeddings, model, run.tokens.length),
     vectorTable("embeddings", rows, {
       label: "Embeddings of the chosen token",
       total: model.hidden,
