@@ -118,7 +118,7 @@ class Encoding:
 
     @property
     def type_ids(self) -> list[int]:
-        """Segment ids: 0 for the first text and its specials, 1 for the second and its [SEP]; padding 0."""
+        """Segment ids: 0 for [CLS], the first text and its [SEP], 1 for the second and its [SEP]; padding 0."""
         return self._filled(0, 0, 1, (0, 1), 0)
 
     @property
