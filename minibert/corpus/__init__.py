@@ -1,6 +1,6 @@
-"""Whole corpora: a file of texts in, a folder of numbered shards of vectors out, and the nearest texts from it.
+"""Corpora: from a file of texts to a folder of numbered shards of vectors, and search for the nearest texts in it.
 
-Start with ``run.py``.  ``shards.py`` and ``manifest.py`` say what lies in the folder, ``search.py`` answers from it;
+Start with ``run.py``.  ``shards.py`` and ``manifest.py`` describe the files in the folder, ``search.py`` searches them;
 ``minibert/data/`` reads the input.
 """
 

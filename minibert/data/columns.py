@@ -68,9 +68,10 @@ def choose(file: RowFile, column: Column, name: str | None) -> str | None:
 
 def find_column(file: RowFile, column: Column, name: str | None) -> str:
     """The same for one column.  Where each row names its own columns, a row without this one will be a bad row."""
-    found = name if name is not None and file.names() is None else choose(file, column, name)
-    assert found is not None
-    return found
+    if name is None or file.names() is not None:
+        name = choose(file, column, name)
+    assert name is not None
+    return name
 
 
 def usual_name(names: Sequence[str], usual: Sequence[str] = TEXTS) -> str | None:

@@ -19,14 +19,7 @@ from minibert.config import BertConfig
 from minibert.data.questions import Answer, Question, open_questions, pair_in, read_questions
 from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
-from minibert.finetuning.examples import (
-    INPUTS,
-    TaskExamples,
-    at_least_float32,
-    longest_row,
-    progress,
-    run_rows,
-)
+from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
@@ -77,8 +70,8 @@ class Candidate(NamedTuple):
 class AnswerExamples(TaskExamples):
     """Windows with the first and last position of the answer, and the questions, for scores."""
 
-    def __init__(self, questions: Sequence[Question], windows: Sequence[Sequence[Window]], *arguments: Any) -> None:
-        super().__init__([window.row for one in windows for window in one], *arguments)
+    def __init__(self, questions: Sequence[Question], windows: Sequence[Sequence[Window]], pad_id: int) -> None:
+        super().__init__([window.row for one in windows for window in one], pad_id)
         self.questions, self.windows = questions, windows
         self.positions = [
             positions_of(window, question.answers[0] if question.answers else None)
@@ -159,18 +152,11 @@ class Answers(Task[Question, AnswerExamples]):
         names = label_settings(["start", "end"])
         return {**names, "problem_type": None, UNANSWERED: any(not row.answers for row in rows)}
 
-    def examples(
-        self,
-        rows: Sequence[Question],
-        tokenizer: BertTokenizer,
-        config: BertConfig,
-        batch_size: int = 32,
-        seed: int = 0,
-    ) -> AnswerExamples:
+    def encode(self, rows: Sequence[Question], tokenizer: BertTokenizer, config: BertConfig) -> AnswerExamples:
         windows, cut = self.all_windows([(row.question, row.context) for row in rows], tokenizer, config)
         if cut:
             logger.warning("%d of %d questions take more than half of a row, and are cut at the end.", cut, len(rows))
-        return AnswerExamples(rows, windows, tokenizer.pad_token_id or 0, batch_size, seed)
+        return AnswerExamples(rows, windows, tokenizer.pad_token_id or 0)
 
     def all_windows(
         self, pairs: Sequence[tuple[str, str]], tokenizer: BertTokenizer, config: BertConfig

@@ -17,23 +17,9 @@ from minibert.data.columns import TEXT, choose_columns
 from minibert.data.labels import listed, sorted_labels
 from minibert.data.opening import open_rows
 from minibert.data.rows import Make, RowFile, TextLines
-from minibert.data.sentences import (
-    BIO,
-    Sentence,
-    entities_of,
-    is_by_character,
-    read_sentences,
-    with_beginnings,
-)
+from minibert.data.sentences import BIO, Sentence, entities_of, is_by_character, read_sentences, with_beginnings
 from minibert.errors import InputError
-from minibert.finetuning.examples import (
-    INPUTS,
-    TaskExamples,
-    at_least_float32,
-    longest_row,
-    progress,
-    run_rows,
-)
+from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names, label_numbers, label_settings
 from minibert.finetuning.placing import Placed, Placer, labels_of
 from minibert.finetuning.scores import entity_scores
@@ -49,7 +35,7 @@ from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
 logger = logging.getLogger("minibert.finetuning")
-UNITS = "label_units"  # the config's own key: "characters" where the training data labels these; else words
+UNITS = "label_units"  # key of the config: "characters" where the training data labels these, else "words"
 
 
 class Entity(NamedTuple):
@@ -66,9 +52,9 @@ class EntityExamples(TaskExamples):
     """Rows with a label for the first piece of each word, and the sentences, for scores."""
 
     def __init__(
-        self, sentences: Sequence[Sentence], placed: Sequence[Placed], label2id: dict[str, int], *arguments: Any
+        self, sentences: Sequence[Sentence], placed: Sequence[Placed], label2id: dict[str, int], pad_id: int
     ) -> None:
-        super().__init__([row for one in placed for row in one.rows], *arguments)
+        super().__init__([row for one in placed for row in one.rows], pad_id)
         self.sentences, self.placed = sentences, placed
         self.labels = [
             labels
@@ -128,34 +114,21 @@ class Entities(Task[Sentence, EntityExamples]):
     def settings(self, rows: Sequence[Sentence]) -> dict[str, Any]:
         """The labels, and whether words or characters have them."""
         labels = {label for sentence in rows for label in sentence.labels}
-        if any(
-            sentence.by_character for sentence in rows
-        ):  # where an entity has one piece here, it may have more there
+        if any(sentence.by_character for sentence in rows):  # an entity of one character here may be longer elsewhere
             labels |= {f"I-{label[2:]}" for label in labels if label != "O"}
-        names = sorted_labels(labels)
-        return {
-            **label_settings(names),
-            "problem_type": None,
-            UNITS: "characters" if is_by_character(rows) else "words",
-        }
+        units = "characters" if is_by_character(rows) else "words"
+        return {**label_settings(sorted_labels(labels)), "problem_type": None, UNITS: units}
 
     def placer(self, tokenizer: BertTokenizer, config: BertConfig) -> Placer:
         """What turns sentences into rows."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
         return Placer(tokenizer, longest, self.stride, by_character(config))
 
-    def examples(
-        self,
-        rows: Sequence[Sentence],
-        tokenizer: BertTokenizer,
-        config: BertConfig,
-        batch_size: int = 32,
-        seed: int = 0,
-    ) -> EntityExamples:
+    def encode(self, rows: Sequence[Sentence], tokenizer: BertTokenizer, config: BertConfig) -> EntityExamples:
         placer = self.placer(tokenizer, config)
         placed = [placer.sentence(sentence.words) for sentence in progress(rows, "tokenizing", " sentences")]
         warn_of_losses(rows, placed, placer)
-        return EntityExamples(rows, placed, label_numbers(config), tokenizer.pad_token_id or 0, batch_size, seed)
+        return EntityExamples(rows, placed, label_numbers(config), tokenizer.pad_token_id or 0)
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return EntityObjective(model)

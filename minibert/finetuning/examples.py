@@ -30,8 +30,10 @@ TOKENS_PER_BATCH = 4096  # without gradients; on an accelerator eight times as m
 class TaskExamples(ABC):
     """The examples of a training run: shuffled each epoch, ``batch_size`` of them per step."""
 
-    def __init__(self, rows: Sequence[TokenRow], pad_id: int, batch_size: int = 32, seed: int = 0) -> None:
-        self.rows, self.pad_id, self.batch_size, self.seed = rows, pad_id, batch_size, seed
+    batch_size, seed = 32, 0
+
+    def __init__(self, rows: Sequence[TokenRow], pad_id: int) -> None:
+        self.rows, self.pad_id = rows, pad_id
         self.lengths = [len(row) for row in rows]
 
     def __len__(self) -> int:

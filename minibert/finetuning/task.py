@@ -82,10 +82,16 @@ class Task(ABC, Generic[Row, Examples]):
         """The task with the choices that the training data determines, such as class weights."""
         return self
 
-    @abstractmethod
     def examples(
         self, rows: Sequence[Row], tokenizer: BertTokenizer, config: BertConfig, batch_size: int = 32, seed: int = 0
     ) -> Examples:
+        """The rows as token ids with their targets, in batches of ``batch_size``, shuffled from ``seed``."""
+        examples = self.encode(rows, tokenizer, config)
+        examples.batch_size, examples.seed = batch_size, seed
+        return examples
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Row], tokenizer: BertTokenizer, config: BertConfig) -> Examples:
         """The rows as token ids with their targets."""
 
     @abstractmethod

@@ -22,14 +22,7 @@ from minibert.data.cells import Cells, text_in
 from minibert.data.columns import TEXT, Column, choose_columns
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import Make, RowFile, TextLines
-from minibert.finetuning.examples import (
-    INPUTS,
-    TaskExamples,
-    at_least_float32,
-    longest_row,
-    progress,
-    run_rows,
-)
+from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names
 from minibert.finetuning.task import Task, is_pair
 from minibert.heads import BertForSequenceClassification
@@ -57,8 +50,8 @@ class LabelledText(NamedTuple):
 class TextExamples(TaskExamples):
     """Rows, each with the number of a class, with a number, or with a 0 or 1 for each label."""
 
-    def __init__(self, rows: Sequence[TokenRow], labels: Sequence[Any], *arguments: Any) -> None:
-        super().__init__(rows, *arguments)
+    def __init__(self, rows: Sequence[TokenRow], labels: Sequence[Any], pad_id: int) -> None:
+        super().__init__(rows, pad_id)
         self.labels = labels
 
     def targets(self, numbers: Sequence[int], T: int) -> Batch:
@@ -161,18 +154,11 @@ class TextTask(Task[LabelledText, TextExamples]):
     def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[Any]:
         """The targets as numbers."""
 
-    def examples(
-        self,
-        rows: Sequence[LabelledText],
-        tokenizer: BertTokenizer,
-        config: BertConfig,
-        batch_size: int = 32,
-        seed: int = 0,
-    ) -> TextExamples:
+    def encode(self, rows: Sequence[LabelledText], tokenizer: BertTokenizer, config: BertConfig) -> TextExamples:
         token_rows, cut = self.token_rows([row.text for row in rows], tokenizer, config)
         if cut:
             logger.warning("%d of %d texts are longer than the model reads, and are cut at the end.", cut, len(rows))
-        return TextExamples(token_rows, self.targets(rows, config), tokenizer.pad_token_id or 0, batch_size, seed)
+        return TextExamples(token_rows, self.targets(rows, config), tokenizer.pad_token_id or 0)
 
     def token_rows(
         self, texts: Sequence[TextOrPair], tokenizer: BertTokenizer, config: BertConfig

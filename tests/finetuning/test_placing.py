@@ -5,14 +5,7 @@ import torch
 
 from minibert import BertConfig, BertForTokenClassification, BertTokenizer
 from minibert.data.sentences import Sentence
-from minibert.finetuning.entities import (
-    Entities,
-    EntityExamples,
-    entities_in,
-    entities_lost,
-    label_all,
-    labels_of_rows,
-)
+from minibert.finetuning.entities import Entities, EntityExamples, entities_in, entities_lost, label_all, labels_of_rows
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.placing import Placer, filled, labels_of
 from minibert.losses import IGNORE_INDEX
