@@ -4,18 +4,17 @@ A disk can still fill up during the work, so the functions that write report err
 """
 
 import os
-import stat
 from pathlib import Path
 
 from minibert.errors import CheckpointError, InputError
-from minibert.files import is_kind
+from minibert.files import exists, is_folder, is_regular
 from minibert.source import Source, as_path, is_path
 
 
 def check_folder(path: Source, name: str = "output") -> Path:
     """``path`` as a folder, perhaps new, that files can be written into.  Raises CheckpointError when they cannot."""
     folder = destination(path, name)
-    if not is_kind(folder, stat.S_ISDIR) and exists(folder):
+    if not is_folder(folder) and os.path.lexists(folder):
         raise CheckpointError(f"{name} is {folder}, which is a file; give the path of a folder, new or existing.")
     check_writable(folder, name)
     return folder
@@ -24,11 +23,11 @@ def check_folder(path: Source, name: str = "output") -> Path:
 def check_file(path: Source, name: str = "output") -> Path:
     """``path`` as a file that can be written, its folder perhaps new.  Raises CheckpointError when it cannot."""
     file = destination(path, name)
-    if is_kind(file, stat.S_ISDIR):
+    if is_folder(file):
         raise CheckpointError(f"{name} is {file}, which is a folder; give the path of a file in it.")
-    if is_kind(file, lambda mode: not stat.S_ISREG(mode)):
+    if exists(file) and not is_regular(file):
         raise CheckpointError(f"{name} is {file}, a pipe or a device; give the path of a file.")
-    if is_kind(file, stat.S_ISREG) and not os.access(file, os.W_OK):
+    if is_regular(file) and not os.access(file, os.W_OK):
         raise CheckpointError(f"{name} is {file}, which may not be written (permissions). Choose another path.")
     check_writable(file.absolute().parent, name)
     return file
@@ -48,20 +47,11 @@ def destination(path: Source, name: str) -> Path:
 def check_writable(folder: Path, name: str) -> None:
     """Raise CheckpointError unless ``folder``, or its nearest existing parent, may be written into."""
     here = folder.absolute()
-    while not exists(here) and here != here.parent:
+    while not os.path.lexists(here) and here != here.parent:
         here = here.parent
-    if not is_kind(here, stat.S_ISDIR):
+    if not is_folder(here):
         raise CheckpointError(f"{name} is {folder}, and {here} is no folder. Choose another path.")
     if not os.access(here, os.W_OK | os.X_OK):
         raise CheckpointError(
             f"{name} is {folder}, and {here} may not be written into (permissions). Choose another path."
         )
-
-
-def exists(path: Path) -> bool:
-    """Whether something has this name, also a broken link; never raises."""
-    try:
-        path.lstat()
-    except (OSError, ValueError):
-        return False
-    return True

@@ -6,9 +6,8 @@ A downloaded folder can contain a pipe, a link to a device, a Git-LFS pointer, o
 
 import json
 import os
-import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,20 @@ LARGEST_POINTER = 1024  # bytes, from the specification of Git LFS
 DEEPEST_JSON = 32  # nested lists and objects; a tokenizer.json has 7
 
 
-def is_kind(path: Path, test: Callable[[int], bool]) -> bool:
-    """Whether ``path`` exists and passes ``test``, such as ``stat.S_ISDIR``; never raises."""
-    try:
-        return test(path.stat().st_mode)
-    except (OSError, ValueError):  # too long for a path; a NUL byte
-        return False
+# Unlike the methods of Path, these never raise: a path can be too long, contain a NUL byte, or be in a closed folder.
+def exists(path: Path) -> bool:
+    """Whether ``path`` exists; a broken link does not."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder or a link to one."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_regular(path: Path) -> bool:
+    """Whether ``path`` is a file or a link to one: no folder, pipe or device."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def is_file(path: Path) -> bool:
@@ -36,7 +43,7 @@ def is_file(path: Path) -> bool:
     Raises CheckpointError when something else has that name: opening a pipe blocks, and reading a device such as
     /dev/zero, or a link to it, never ends.  Also raises it for a Git-LFS pointer.
     """
-    if is_kind(path, stat.S_ISREG):
+    if is_regular(path):
         refuse_pointer(path)
         return True
     try:
@@ -45,8 +52,8 @@ def is_file(path: Path) -> bool:
         return False
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened ({error.strerror}).") from error
-    kind = "a folder" if is_kind(path, stat.S_ISDIR) else "a link to nothing, a pipe or a device"
-    raise CheckpointError(f"{path} is {kind}, expected a file. Put the file itself there.")
+    what = "a folder" if is_folder(path) else "a link to nothing, a pipe or a device"
+    raise CheckpointError(f"{path} is {what}, expected a file. Put the file itself there.")
 
 
 def refuse_pointer(path: Path) -> None:
@@ -130,8 +137,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     So ``path`` has either its old content or all of the new.  Raises CheckpointError when it cannot be written (no
     such folder, no permission, a full disk), and for a device or a pipe, which a file would replace.
     """
-    if is_kind(path, lambda mode: not stat.S_ISREG(mode)):
-        what = "a folder" if is_kind(path, stat.S_ISDIR) else "a pipe or a device"
+    if exists(path) and not is_regular(path):
+        what = "a folder" if is_folder(path) else "a pipe or a device"
         raise CheckpointError(f"{str(path)!r} is {what}; give the name of a file to write.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:

@@ -6,12 +6,11 @@ checkpoint has no readable file, so that the error message says what it has inst
 """
 
 import json
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from minibert.files import is_kind
+from minibert.files import is_folder, is_regular
 from minibert.source import Checkpoint
 
 # ── other families ───────────────────────────────────────────────────────────────────────────────
@@ -149,7 +148,7 @@ def what_lies_in(checkpoint: Checkpoint) -> str:
     folder = checkpoint.bert_folder
     if folder is None:
         return what_lies_on_hub(checkpoint)
-    if is_kind(folder / ADAPTER, stat.S_ISREG):
+    if is_regular(folder / ADAPTER):
         return f" {about_adapter(folder)}"
     files = files_of(folder)
     for path in files:
@@ -179,8 +178,8 @@ def files_of(folder: Path) -> list[Path]:
     """The files in ``folder`` and its subfolders, at most a thousand; none if it cannot be listed."""
     try:
         inner = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")][:1000]
-        deeper = [path for one in inner if is_kind(one, stat.S_ISDIR) for path in sorted(one.iterdir())[:100]]
-        return [path for path in (*inner, *deeper) if is_kind(path, stat.S_ISREG)][:1000]
+        deeper = [path for one in inner if is_folder(one) for path in sorted(one.iterdir())[:100]]
+        return [path for path in (*inner, *deeper) if is_regular(path)][:1000]
     except OSError:
         return []
 

@@ -8,14 +8,13 @@ one commit.  Start there.
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from minibert.errors import CheckpointError, InputError
-from minibert.files import LARGEST_SETTINGS, is_file, is_inside, is_kind, read_json
+from minibert.files import LARGEST_SETTINGS, exists, is_file, is_folder, is_inside, is_regular, read_json
 from minibert.renamed import older_attributes
 from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, shown
 
@@ -172,7 +171,7 @@ def is_demo(source: Source) -> bool:
 
 def demo_folder() -> Path:
     """The folder of the checkpoint that comes with minibert; CheckpointError when this installation has none."""
-    if not is_kind(DEMO_FOLDER / "config.json", stat.S_ISREG):
+    if not is_regular(DEMO_FOLDER / "config.json"):
         raise CheckpointError(
             "This installation of minibert carries no checkpoint of its own. Name the one to use: a folder that holds "
             "config.json, the weights and vocab.txt, or a name on the hub (--model on the command line)."
@@ -185,7 +184,7 @@ def local_folder(source: Source) -> Path | None:
     if is_demo(source):
         return demo_folder()
     path = as_path(source)
-    if is_kind(path, stat.S_ISDIR):
+    if is_folder(path):
         return path
     return None if local_file(path) is None else path.parent
 
@@ -195,10 +194,10 @@ def local_file(source: Source) -> Path | None:
     if is_demo(source):
         return None
     path = as_path(source)
-    if is_kind(path, stat.S_ISDIR):
+    if is_folder(path):
         return None
     # The second test is for bert_model.ckpt, the prefix of several files.
-    return path if is_kind(path, stat.S_ISREG) or is_kind(Path(f"{path}.index"), stat.S_ISREG) else None
+    return path if is_regular(path) or is_regular(Path(f"{path}.index")) else None
 
 
 def is_path(source: object) -> bool:
@@ -239,4 +238,4 @@ def is_hub_name(source: Source) -> bool:
     """Whether ``source`` can be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
     if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None:
         return False
-    return not is_kind(Path(source), lambda mode: True)
+    return not exists(Path(source))

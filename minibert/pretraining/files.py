@@ -6,14 +6,13 @@ out, and counted.  A file that is named twice is read once.
 
 import logging
 import os
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibert.data.formats import USES, data_path, ending_of
 from minibert.errors import InputError
-from minibert.files import is_kind
+from minibert.files import is_folder, is_regular
 from minibert.source import Source
 
 logger = logging.getLogger("minibert.pretraining")
@@ -29,7 +28,7 @@ def files_of(paths: Iterable[Source], output: Source | None = None) -> tuple[Pat
     """
     found: list[Path] = []
     for path in map(data_path, paths):
-        if not is_kind(path, stat.S_ISDIR):
+        if not is_folder(path):
             found.append(path)
             continue
         left_out: Counter[str] = Counter()
@@ -69,7 +68,7 @@ def walk(folder: Path, output: Path | None, left_out: Counter[str]) -> Iterator[
         for file in sorted(here / one for one in names):
             if file.name.startswith("."):
                 left_out["hidden"] += 1
-            elif not is_kind(file, stat.S_ISREG):
+            elif not is_regular(file):
                 left_out["no regular files"] += 1
             elif ending_of(file) not in READ:
                 left_out[file.suffix.lower() or "without ending"] += 1
