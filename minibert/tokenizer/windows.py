@@ -102,13 +102,10 @@ def windows(length: int, limit: int, stride: int, side: str) -> list[Window]:
 
 
 def limits(first: int, second: int | None, room: int, strategy: str) -> tuple[int, int]:
-    """How many tokens of each text to keep if ``room`` tokens fit; ``second`` is None for a single text."""
-    total = first + (second or 0)
-    if room == 0 and strategy != "do_not_truncate":
+    """How many tokens of each text to keep where only ``room`` of all fit; ``second`` is None for a single text."""
+    if room == 0:
         return 0, 0
-    if strategy == "do_not_truncate" or total <= room:
-        return first, second or 0
-    excess = total - room
+    excess = first + (second or 0) - room
     if strategy == "longest_first":
         return (room, 0) if second is None else _longest_first(first, second, room)
     if strategy == "only_second" and second is None:
