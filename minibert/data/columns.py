@@ -1,4 +1,7 @@
-"""Which column of a file holds what: as the user says, else by its usual names.  Start with :func:`choose_columns`."""
+"""Finding the columns of a file: by the names that the user gives, else by usual ones.
+
+Start with :func:`choose_columns`.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

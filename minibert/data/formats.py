@@ -1,4 +1,4 @@
-"""Which files are read as data: one table for ``pretrain``, ``finetune``, ``predict`` and ``embed``.
+"""The files that are read as data, by their endings and their first bytes.
 
 ========================  ==========================  =========================  ==================================
 ending                    pretrain                    embed, predict             finetune

@@ -1,4 +1,4 @@
-"""Labels as data has them: read from a cell, sorted, and checked for being classes at all."""
+"""Labels in data: read from a cell, sorted, and checked."""
 
 import ast
 import json

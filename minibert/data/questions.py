@@ -75,7 +75,7 @@ class Squad(RowFile):
 
 
 def read_squad(path: Path) -> list[Any]:
-    """The articles of SQuAD's JSON; raises InputError for what is not."""
+    """The articles of SQuAD's JSON; raises InputError for other content."""
     try:
         with opened(path) as file:
             content = json.loads(file.read().removeprefix(BYTE_ORDER_MARK).decode())
@@ -135,7 +135,7 @@ def pair_in(cells: Cells, columns: Mapping[str, str]) -> tuple[str, str]:
 
 
 def answers_in(cells: Cells, columns: Mapping[str, str], context: str) -> tuple[tuple[Answer, ...], bool]:
-    """The answers of a row, and whether the text of one stands in the context twice, with no start; raises Unreadable.
+    """The answers of a row, and whether the place of one is ambiguous; raises Unreadable.
 
     Three forms are read: a text in one column and its start in another; SQuAD's list of ``{"text", "answer_start"}``;
     and ``{"text": [...], "answer_start": [...]}``, as data sets on the hub have it.  An empty text or list means that
@@ -164,7 +164,7 @@ def answers_in(cells: Cells, columns: Mapping[str, str], context: str) -> tuple[
 
 
 def checked_answer(text: str, start: int, context: str) -> Answer:
-    """The answer; raises Unreadable when its text does not stand there."""
+    """The answer; raises Unreadable when the context has another text there."""
     if not text.strip():
         raise Unreadable("has an answer that is empty")
     if not context.startswith(text, start):

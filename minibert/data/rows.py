@@ -42,7 +42,7 @@ class BadRow:
 
 
 class Unreadable(Exception):
-    """Why one row cannot be read; ``line``: where, if not in its first."""
+    """Why one row cannot be read; ``line``: the number of the line, where it is not the first of the row."""
 
     def __init__(self, why: str, line: int | None = None) -> None:
         super().__init__(why)
@@ -63,7 +63,7 @@ class RowFile(ABC):
 
     @abstractmethod
     def records(self) -> Iterator[tuple[int | None, Any]]:
-        """Each row as it stands in the file, with its first line."""
+        """The rows before parsing, each with the number of its first line."""
 
     @abstractmethod
     def parse(self, record: Any) -> Mapping[str, Any]:

@@ -73,7 +73,7 @@ def rows_of(columns: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def span_of(one: Any, name: str, text: str, names: Sequence[str] | None) -> Span:
-    """One span, as it stands in the data; raises Unreadable."""
+    """One span with the white space it has in the data; raises Unreadable."""
     if isinstance(one, Mapping):
         parts = [next((one[key] for key in keys if key in one), None) for keys in (STARTS, ENDS, KINDS)]
     else:

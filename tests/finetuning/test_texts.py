@@ -115,6 +115,9 @@ def test_bad_data_is_a_sentence(tmp_path, kind: str) -> None:
     chosen = Classify(column="text") if kind == "two columns" else Classify()
     with pytest.raises(InputError, match=why or "has two columns called 'text' for the texts"):
         chosen.read(file)
+    if kind == "two columns":
+        with pytest.raises(InputError, match="has two columns called 'text'; it has text, text, label"):
+            Classify().read(file)
 
 
 def test_bad_numbers(tmp_path) -> None:
