@@ -94,7 +94,7 @@ def read_json(path: Path, expected: type = dict, *, largest: int = LARGEST_JSON)
             raise ValueError(f"it has {size:,} bytes, expected at most {largest:,}")
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=without_repetition)
         if is_deep(content):
-            raise ValueError(f"lists and objects are more than {DEEPEST_JSON} deep inside each other")
+            raise ValueError(f"lists and objects are nested more than {DEEPEST_JSON} deep")
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
     except RecursionError as error:
@@ -112,7 +112,7 @@ def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
-            raise ValueError(f"the key {key!r} stands there twice")
+            raise ValueError(f"it has the key {key!r} twice")
         content[key] = value
     return content
 

@@ -217,7 +217,7 @@ def _sentence(error: Exception, repo_id: str, revision: str | None, where: str, 
         case HfHubHTTPError():
             sentence = _refused(error, where)
         case ValueError():
-            sentence = f"{where} cannot be asked for ({_why(error)}). Give the name of a file inside the repository."
+            sentence = f"{where} cannot be requested ({_why(error)}). Give the name of a file inside the repository."
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             sentence = (
                 f"{where} does not fit on the disk: no space left for the cache {cache}. Free some, or point HF_HOME "

@@ -19,7 +19,7 @@ from minibert.errors import InputError
 # they have another name here.
 NO_CROSS = "there is no cross-attention in an encoder"
 NO_CACHE = "a bidirectional encoder has no cache of past tokens"
-ABOUT_TEXT = "it tells about the text and is no input of the model; take it out of the batch first"
+ABOUT_TEXT = "it describes the text and is no input of the model; remove it from the batch first"
 WHY_NOT = {
     "encoder_hidden_states": NO_CROSS,
     "encoder_attention_mask": NO_CROSS,

@@ -132,7 +132,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], right: Seque
             lines.append((" " * GAP).join("─" * wide for wide in widths))
     if left_out:
         names = ", ".join(header.strip() or "(unnamed)" for header in headers[-left_out:])
-        lines.append(f"left out for want of room: {names}; --wide, or a wider terminal, shows all columns")
+        lines.append(f"left out for lack of space: {names}; --wide, or a wider terminal, shows all columns")
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@ IDS = torch.ones(2, 5, dtype=torch.long)
         ({"input_ids": IDS, "labels": IDS}, "forward() got labels=…: this model has no loss; choose a head"),
         ({"input_ids": IDS, "num_items_in_batch": 3}, "this model has no loss to divide by it"),
         ({"input_ids": IDS, "cache_position": IDS}, "has no cache of past tokens"),
-        ({"input_ids": IDS, "offset_mapping": IDS}, "it tells about the text and is no input of the model"),
+        ({"input_ids": IDS, "offset_mapping": IDS}, "it describes the text and is no input of the model"),
     ],
 )
 def test_the_sentence(model: BertModel, inputs: dict, sentence: str) -> None:

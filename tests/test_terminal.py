@@ -159,7 +159,7 @@ def test_wide_shows_all(monkeypatch, capsys) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert main(["trace", TEXT, "--model", FOLDER]) == 0
     narrow = capsys.readouterr().out
-    assert "left out for want of room: norm, mean, std; --wide" in narrow
+    assert "left out for lack of space: norm, mean, std; --wide" in narrow
     assert main(["trace", TEXT, "--model", FOLDER, "--wide"]) == 0
     assert max(map(width, capsys.readouterr().out.splitlines())) > 100
 

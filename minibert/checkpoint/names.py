@@ -61,7 +61,7 @@ SIGNS = {"#": r"(\d+)", "@": r"([^./]+)", "*": r"(.*)"}
 WRAPPER = "a training wrapper adds it to every name"
 G, LAYER, OURS = "Google", "bert/encoder/layer_#", "bert.encoder.layer.#"
 TABLE = (
-    # Wrappers, which may stand one inside the other.
+    # Wrappers, which may be nested.
     Rule("module. prefix (DataParallel)", "module.*", "*", one_way=WRAPPER),
     Rule("_orig_mod. prefix (torch.compile)", "_orig_mod.*", "*", one_way=WRAPPER),
     # Google's own, with slashes.  Kernels are transposed; embeddings and the heads' output_weights are not.

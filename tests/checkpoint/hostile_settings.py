@@ -117,11 +117,11 @@ for name, content, words in (
     ("list", b"[1, 2]", "holds a JSON list"),
     ("text", b'"bert"', "holds a JSON str"),
     ("null", b"null", "holds a JSON NoneType"),
-    ("repeated-key", b'{"hidden_size": 8, "hidden_size": 16}', "'hidden_size' stands there twice"),
-    ("repeated-key-inside", b'{"id2label": {"0": "a", "0": "b"}}', "stands there twice"),
+    ("repeated-key", b'{"hidden_size": 8, "hidden_size": 16}', "the key 'hidden_size' twice"),
+    ("repeated-key-inside", b'{"id2label": {"0": "a", "0": "b"}}', "the key '0' twice"),
     ("100k-brackets", b"[" * 100_000, "nested too deep"),
     ("100k-objects", b'{"a":' * 100_000, "nested too deep"),
-    ("400-brackets", b'{"a": ' + b"[" * 400 + b"]" * 400 + b"}", "deep inside each other"),
+    ("400-brackets", b'{"a": ' + b"[" * 400 + b"]" * 400 + b"}", "are nested more than 32 deep"),
     ("3-MB-of-brackets", b'{"a": [' + b"[]," * 1_000_000 + b"[]], " + good[1:], "vocab_size|layers"),
 ):
     file = "model.safetensors" if name == "3-MB-of-brackets" else CONFIG  # allowed, and then it does not fit

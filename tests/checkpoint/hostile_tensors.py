@@ -137,7 +137,7 @@ def repeat_name(content: bytes) -> bytes:
     return raw_safetensors(first + b", " + header[1:], content[8 + length :])
 
 
-add("safetensors-repeated-name", "safetensors", change(FILE, repeat_name), FILE, "stands there twice")
+add("safetensors-repeated-name", "safetensors", change(FILE, repeat_name), FILE, "it has the key ")
 
 
 def with_more(name: str, kind: str, shape: list[int], data: bytes) -> Spoil:

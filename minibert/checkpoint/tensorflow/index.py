@@ -1,4 +1,4 @@
-"""The index of a TensorFlow checkpoint: which tensors there are, and where their bytes lie.
+"""The index of a TensorFlow checkpoint: the tensors, and the positions of their bytes.
 
 A sorted string table (sstable.py) that maps names to small protocol-buffer messages: the empty name to a
 BundleHeaderProto, every other to a BundleEntryProto.  Protocol buffers are decoded here: three messages with a dozen
