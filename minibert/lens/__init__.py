@@ -1,8 +1,9 @@
-"""The lens: look inside a model while it runs, and change what you see.
+"""The lens: read and change the values inside a model during a forward pass.
 
-All of it stands on the marks in the model and their watches (minibert/watch.py); minibert/points.py names the values.
-``tracing.py`` keeps them, ``walking.py`` stops at each, ``editing.py`` changes them, ``ablation.py`` takes heads away,
-``noise.py`` perturbs them, ``jacobian.py`` is its exact limit, ``logit_lens.py`` asks each layer for a prediction.
+It is built on the points in the model and the watches of minibert/watch.py; minibert/points.py names the values.
+``tracing.py`` records them, ``walking.py`` steps through them, ``editing.py`` replaces them, ``ablation.py`` ablates
+heads, ``noise.py`` measures sensitivity to noise, ``jacobian.py`` its exact limit, and ``logit_lens.py`` applies the
+head to every hidden state.  Start with ``tracing.py``.
 """
 
 from typing import Any

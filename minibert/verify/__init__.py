@@ -1,7 +1,7 @@
-"""Proof: is what was loaded exactly that model, and if not, where is the first value that differs?
+"""Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
-``models.py`` compares two implementations in one process, ``golden.py`` with recorded values, ``published.py`` with
-what other projects printed.  ``points.py`` names the values, ``compare.py`` finds the first that differs.
+``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
+with values that other projects published.  ``points.py`` names the values, ``compare.py`` finds the first difference.
 """
 
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ def verify(
 ) -> VerifyReport:
     """Compare a checkpoint with ``"transformers"``, with a golden file, or with another checkpoint.
 
-    ``dtype`` is ``"float32"`` (default) or ``"float64"``; against a golden file both are run unless one is chosen.
-    ``bound`` is what counts as rounding, see :func:`verify_models`; a golden file brings bounds of its own.
+    ``dtype`` is ``"float32"`` (default) or ``"float64"``; against a golden file both are run unless one is given.
+    ``bound`` is the limit of rounding errors, see :func:`verify_models`; a golden file has its own bounds.
     """
     units = BOUND if bound is None else bound
     if against == "transformers":

@@ -1,7 +1,7 @@
-"""Two sets of recorded points, side by side: how far apart, where, in units of rounding, and which differs first.
+"""Compare two sets of recorded points: the largest difference at each, in units of rounding, and the first of them.
 
-Two right implementations that add in another order differ in the last bits, more with every layer.  So a point has a
-bound (:func:`rounding_bounds`) and three verdicts: ``same`` (identical), ``rounding`` (within the bound), ``differs``.
+Two correct implementations that sum in different orders differ in the last bits, more with every layer.  So each point
+has a bound (:func:`rounding_bounds`) and a verdict: ``same`` (identical), ``rounding`` (within the bound), ``differs``.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from torch import Tensor
 from minibert.terminal import table
 from minibert.verify.points import RETURNED, depth_of, is_outer
 
-# What may be rounding, in units in the last place (eps) of a point's largest value, for each layer above it.  In
-# float32, measured on this repository's two checkpoints and all-MiniLM-L6-v2 (fused against written-out attention, and
-# float32 against float64): at most 1.3 units at the embeddings (bound 8), 4.3 at a layer's output for each layer
-# (bound 16), 18 at the probabilities of layer 0 (bound 64).  What the bound has to tell from it, on the two trained
-# checkpoints: an eps of 1e-6 for 1e-12 is at least 506 units at the embeddings, tanh GELU at least 161 at the first
-# intermediate, a forgotten mask millions.
+# The limit of rounding errors, in units in the last place (eps) of a point's largest value, per layer above it.  In
+# float32, measured on this repository's two checkpoints and all-MiniLM-L6-v2 (fused against eager attention, float32
+# against float64): at most 1.3 units at the embeddings (bound 8), 4.3 at a layer's output per layer (bound 16), 18 at
+# the probabilities of layer 0 (bound 64).  Real mistakes on the two trained checkpoints are larger: an eps of 1e-6 for
+# 1e-12 is at least 506 units at the embeddings, tanh GELU at least 161 at the first intermediate, a missing mask
+# millions.
 BOUND = 16.0
-SHARPER = 4.0  # at probabilities and context: a score's rounding grows with the score, and exp keeps it as it is
+SHARPER = 4.0  # at probabilities and context: the rounding of a score grows with the score, and exp preserves it
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PointResult:
     found: float | None
     expected: float | None
     ulps: float | None  # the difference in units of the last place of the expected value
-    bound: float  # what passes
+    bound: float  # the largest difference that counts as rounding
     verdict: str  # "same", "rounding", "differs", "absent (…)"
 
     @property
@@ -129,9 +129,9 @@ class VerifyReport:
 
 
 def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, units: float = BOUND) -> dict[str, float]:
-    """What may be rounding at each recorded point: ``units`` · ``eps`` · its largest finite value · its depth.
+    """The limit of rounding errors at each recorded point: ``units`` · ``eps`` · its largest finite value · its depth.
 
-    ``eps`` is that of the coarser dtype of the two sides.  ``units=0`` asks for identity.
+    ``eps`` is that of the coarser dtype of the two sides.  ``units=0`` requires identity.
     """
     bounds = {}
     for point, value in expected.items():
@@ -149,7 +149,7 @@ def compare_points(
     names: list[str],
     bounds: Mapping[str, float] | None = None,
 ) -> list[PointResult]:
-    """The points ``names`` of one batch, compared; ``bounds`` gives what passes (default: exactly equal)."""
+    """Compare the points ``names`` of one batch; ``bounds`` are the limits of rounding (default: identity)."""
     results = []
     for name in names:
         bound = 0.0 if bounds is None else bounds.get(name, 0.0)

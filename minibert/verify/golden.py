@@ -1,9 +1,9 @@
-"""Goldens: inputs and every point of a model in full precision, so that parity can be checked years later.
+"""Goldens: recorded inputs and values of every point, against which parity can be checked later.
 
-Two implementations in one process can be equal to the last bit.  A file from another machine cannot promise that:
-another CPU, torch or number of threads sums in another order.  So a golden holds float64 values, against which a
-float64 run is compared within the rounding of float64; and the float32 values of the machine that made it, whose
-distance from the float64 values says how much float32 rounds at each point.  Start with :func:`make_golden`.
+Two implementations in one process can agree to the last bit.  Values from another machine cannot: another CPU, version
+of torch or number of threads sums in another order.  So a golden holds float64 values, to be compared within the
+rounding of float64, and the float32 values of the same machine, whose distance from the float64 values measures the
+rounding of float32 at each point.  Start with :func:`make_golden`.
 """
 
 import json
@@ -55,7 +55,7 @@ def make_golden(source: Source, path: Path, *, texts: Sequence[str] = (), only_l
         if only_layers:
             kept = [point for point in kept if is_outer(point)]
         order[name] = kept
-        tensors |= {f"{kind}/{name}/{point}": points[kind][point] for kind in points for point in kept}
+        tensors |= {f"{dtype}/{name}/{point}": values[point] for dtype, values in points.items() for point in kept}
     about = {
         "format": FORMAT,
         "minibert": __version__,
@@ -92,11 +92,11 @@ def verify_against_golden(
             expected = {point: tensors[f"float64/{name}/{point}"] for point in points}
             bounds = {point: bound_for(dtype, tensors, name, point) for point in points}
             label = name if len(dtypes) == 1 else f"{name}, {dtype}"
-            found = record(model, batch)
-            report.attention = attention_of(model, found)
+            values = record(model, batch)
+            report.attention = attention_of(model, values)
             if report.attention != report.reference_attention:
-                found, expected = without_blind_rows(report, label, batch, found, expected)
-            report.results += compare_points(label, found, expected, points, bounds)
+                values, expected = without_blind_rows(report, label, batch, values, expected)
+            report.results += compare_points(label, values, expected, points, bounds)
     report.notes.append(
         f"bounds: float64 within {FLOAT64_UNITS} units in the last place of the largest value; float32 within "
         f"{FLOAT32_TIMES} times the recording machine's own rounding plus {FLOAT32_UNITS} units"
@@ -105,7 +105,7 @@ def verify_against_golden(
 
 
 def bound_for(dtype: str, tensors: dict[str, Tensor], batch: str, point: str) -> float:
-    """What a run in ``dtype`` may be off at a point."""
+    """The limit of rounding errors of a run in ``dtype`` at a point."""
     exact = tensors[f"float64/{batch}/{point}"]
     largest = float(exact.abs().max()) if exact.numel() else 0.0
     if dtype == "float64":
@@ -124,7 +124,7 @@ def is_golden(path: Path) -> bool:
 
 
 def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """What a golden says of itself, and its tensors; CheckpointError when the file is no whole golden."""
+    """The metadata and tensors of a golden; CheckpointError if the file is not a complete golden."""
     try:
         file: Any = open_safetensors(path)
         about = dict(file.metadata() or {})
@@ -135,14 +135,14 @@ def read_golden(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise CheckpointError(f"{path} is no golden; minibert golden CHECKPOINT -o FILE.safetensors makes one.")
     for batch, points in points_of(path, about).items():
         for point in points:
-            for kind in ("float64", "float32"):
-                if f"{kind}/{batch}/{point}" not in tensors:
-                    raise CheckpointError(f"{path} lacks {kind}/{batch}/{point}, which it lists. Record it again.")
+            for dtype in ("float64", "float32"):
+                if f"{dtype}/{batch}/{point}" not in tensors:
+                    raise CheckpointError(f"{path} lacks {dtype}/{batch}/{point}, which it lists. Record it again.")
     return about, tensors
 
 
 def points_of(path: Path, about: dict[str, str]) -> dict[str, list[str]]:
-    """The points of each batch, as a golden's own words list them; CheckpointError when they are damaged."""
+    """The points of each batch, from the metadata of a golden; CheckpointError if they are damaged."""
     lacking = [name for name in ("torch", "cpu", "threads", "model", "points") if name not in about]
     if lacking:
         raise CheckpointError(f"{path} does not say its {lacking[0]}, which every golden does. Record it again.")
@@ -158,7 +158,7 @@ def points_of(path: Path, about: dict[str, str]) -> dict[str, list[str]]:
 
 
 def cpu_name() -> str:
-    """The processor, as the system names it."""
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

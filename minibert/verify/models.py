@@ -1,4 +1,4 @@
-"""Comparing two models that run in this process: identical, apart by rounding, or different, and where first."""
+"""Compare two models in this process: identical, different by rounding, or different, and at which point first."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.weights import NAMES, BundleWeights, Weights
+from minibert.checkpoint.weights import NAMES, BundleWeights, Weights, dtype_name
 from minibert.config import BertConfig, find_config
 from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
@@ -34,37 +34,38 @@ def verify_models(
 ) -> VerifyReport:
     """Run two models with BERT's tree on the same batches and compare every point.
 
-    Both may be any implementation that keeps the published module names: this is a debugger for ports, too.
+    Both may be any implementation with the published module names, so this also debugs ports.
 
     Args:
-        ours: the model to judge.
-        reference: the model that is right.
-        batches: what to run them on, by name; or one batch (``input_ids``, …), as a tokenizer gives it.
-        names: what the report calls the two.
-        bound: what counts as rounding, in units in the last place of a point's largest value, for each layer above it
-            (compare.py has the measured sizes).  0: identical or it differs.
-        dtype: run copies of both in this dtype.  ``"float64"`` shows what float32's rounding hides.
+        ours: the model to verify.
+        reference: the model known to be correct.
+        batches: inputs by name; or one batch (``input_ids``, …), as a tokenizer returns it.
+        names: of the two in the report.
+        bound: the limit of rounding errors, in units in the last place of a point's largest value, per layer above it
+            (compare.py has measured sizes).  0: only identical values are the same.
+        dtype: run copies of both in this dtype.  ``"float64"`` shows differences that rounding in float32 hides.
 
-    Where one side ran fused and the other written-out attention, rows that may see nothing are left out: they average
-    all values on one side and are 0 on the other, and no reader of a model looks at either.
+    If one side ran fused and the other eager attention, rows whose mask is all 0 are left out: they are the average of
+    all values on one side and 0 on the other, and neither is used.
 
-    Raises InputError when a model lacks the published module names, or an argument is of no use.
+    Raises InputError for a model without the published module names, and for invalid arguments.
     """
     bound = check_bound(bound)
     layers = max(layers_of(ours, names[0]), layers_of(reference, names[1]))
     by_name = named_batches(batches)
     if dtype is not None:
-        wanted = as_dtype(dtype)
-        ours, reference = (copy.deepcopy(model).to(wanted) for model in (ours, reference))
-    eps = max(torch.finfo(kind).eps for kind in (dtype_of(ours), dtype_of(reference)))
-    report = VerifyReport(names[0], names[1], one_or_both(dtype_name(ours), dtype_name(reference)), "", "")
+        ours, reference = (copy.deepcopy(model).to(as_dtype(dtype)) for model in (ours, reference))
+    dtypes = dict.fromkeys(next(model.parameters()).dtype for model in (ours, reference))
+    eps = max(torch.finfo(each).eps for each in dtypes)
+    dtype_names = " against ".join(map(dtype_name, dtypes))
+    report = VerifyReport(names[0], names[1], dtype_names, "", "")
     for name, batch in by_name.items():
-        found, expected = (record(model, inputs_for(model, batch)) for model in (ours, reference))
-        report.attention, report.reference_attention = attention_of(ours, found), attention_of(reference, expected)
+        values, expected = (record(model, inputs_for(model, batch)) for model in (ours, reference))
+        report.attention, report.reference_attention = attention_of(ours, values), attention_of(reference, expected)
         if report.attention != report.reference_attention:
-            found, expected = without_blind_rows(report, name, batch, found, expected)
+            values, expected = without_blind_rows(report, name, batch, values, expected)
         bounds = rounding_bounds(expected, layers, eps, bound)
-        report.results += compare_points(name, found, expected, compared_points(layers), bounds)
+        report.results += compare_points(name, values, expected, compared_points(layers), bounds)
     if bound:
         report.notes.append(
             f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "
@@ -94,7 +95,7 @@ def named_batches(batches: Mapping[str, Batch] | Batch) -> dict[str, Batch]:
 
 
 def inputs_for(model: nn.Module, batch: Batch) -> Batch:
-    """The batch where the model is and, if it holds embeddings or a mask of scores, in its dtype."""
+    """The batch on the model's device, with floating-point inputs (embeddings, masks) in its dtype."""
     parameter = next(model.parameters())
     dtypes = {name: parameter.dtype if value.is_floating_point() else value.dtype for name, value in batch.items()}
     return {name: value.to(parameter.device, dtypes[name]) for name, value in batch.items()}
@@ -103,7 +104,7 @@ def inputs_for(model: nn.Module, batch: Batch) -> Batch:
 def without_blind_rows(
     report: VerifyReport, name: str, batch: Batch, *sides: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], ...]:
-    """The recorded points without the rows of the batch whose mask hides everything; a note says how many."""
+    """The recorded points without the rows of the batch whose mask is all 0; a note in the report says how many."""
     mask = batch.get("attention_mask")
     if mask is None or mask.dim() != 2 or bool((seeing := mask.bool().any(dim=1)).all()):
         return sides
@@ -116,21 +117,6 @@ def without_blind_rows(
         {point: value[seeing.to(value.device)] if len(value) == rows else value for point, value in side.items()}
         for side in sides
     )
-
-
-def dtype_of(model: nn.Module) -> torch.dtype:
-    """The dtype of a model's first parameter."""
-    return next(model.parameters()).dtype
-
-
-def dtype_name(model: nn.Module) -> str:
-    """The same as a word."""
-    return str(dtype_of(model)).removeprefix("torch.")
-
-
-def one_or_both(here: str, there: str) -> str:
-    """One word where both sides agree."""
-    return here if here == there else f"{here} against {there}"
 
 
 def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
@@ -149,7 +135,7 @@ def verify_against_transformers(
     texts: Sequence[str] = (),
     bound: float = BOUND,
 ) -> VerifyReport:
-    """Compare our load and run of a checkpoint with transformers' own, in one process.
+    """Load and run a checkpoint here and in transformers, in one process, and compare.
 
     Raises MissingExtraError when transformers is not installed.
     """
@@ -191,7 +177,7 @@ def verify_against_folder(
     texts: Sequence[str] = (),
     bound: float = BOUND,
 ) -> VerifyReport:
-    """Compare two checkpoints, both run by minibert: where do their computations part?"""
+    """Compare two checkpoints, both run by minibert."""
     checkpoint, against = Checkpoint.open(source), Checkpoint.open(other)
     find_config(against)  # says that there is none before the first is loaded
     ours, reference = load(checkpoint, dtype, attention), load(against, dtype, attention)
@@ -200,27 +186,24 @@ def verify_against_folder(
 
 
 def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> BertPreTrainedModel:
-    """The model of a checkpoint as its config names it, in the dtype to compare in.
-
-    ``weights``: of that checkpoint, where they were opened already.
-    """
+    """The model of a checkpoint, of the class that its config names; ``weights``: its weights, if already open."""
     model = load_architecture(source, dtype=as_dtype(dtype), attn_implementation=attention, state_dict=weights)
     on_equal_footing(model)
     return model
 
 
 def batches_for(checkpoint: Checkpoint, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
-    """Batches in the checkpoint's own vocabulary; drawn ids where it brings none (then ``texts`` must be empty)."""
+    """Batches in the checkpoint's vocabulary; without one and without ``texts``, batches of random ids."""
     if not texts and not any(map(checkpoint.find, VOCABULARY)):
         return batches_from_config(config)
     return batches_from_text(BertTokenizer.from_pretrained(checkpoint), config, texts)
 
 
 def on_equal_footing(model: nn.Module) -> nn.Module:
-    """The model with every parameter in memory of its own, which torch aligns to 64 bytes.
+    """The model with every parameter copied into its own memory, which torch aligns to 64 bytes.
 
-    A memory-mapped tensor lies where its file has it.  Matrix-vector products (the pooler of a single text) read
-    unaligned memory in another order and round otherwise: the same weights would differ in the last bit.
+    Memory-mapped tensors may be unaligned.  Matrix-vector products (the pooler of a single text) read unaligned memory
+    in another order and round differently: the same weights would differ in the last bit.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
@@ -228,7 +211,7 @@ def on_equal_footing(model: nn.Module) -> nn.Module:
 
 
 class _Quiet:
-    """Without transformers' progress bars and reports on stderr."""
+    """A context without transformers' progress bars and reports on stderr."""
 
     def __init__(self, transformers: Any) -> None:
         self._logging = transformers.utils.logging

@@ -1,9 +1,9 @@
-"""The named values inside a BERT that two implementations can be compared at, in the order they are computed.
+"""The points at which two implementations are compared, in the order of computation.
 
-They are selected from the one table of points (minibert/points.py).  Names are those of ``named_modules()`` in the
-published tree, so the same hooks work on our model, on transformers' and on any port that keeps the tree.  Two values
-lie inside a module and get a name of their own: the attention probabilities and the context.  Start with
-:func:`record`.
+They are a selection from the table of points (minibert/points.py).  Their names are those of ``named_modules()`` in the
+published tree, so the same hooks work on minibert's model, on transformers' and on any port that keeps the tree.  Two
+values are computed inside a module and have names of their own: the attention probabilities and the context.  Start
+with :func:`record`.
 """
 
 import re
@@ -29,21 +29,21 @@ OUTER = frozenset(compared_points(1, level=1))
 
 
 def is_outer(point: str) -> bool:
-    """Whether a point is one of the few that tell most: embeddings, a layer's output, the pooler, the head's scores."""
+    """Whether a point is one of the most important: embeddings, a layer's output, the pooler, the logits."""
     return re.sub(r"^encoder\.layer\.\d+\.", "encoder.layer.0.", point) in OUTER
 
 
 def depth_of(point: str, layers: int) -> float:
-    """How much has been computed before a point: ½ at the embeddings, k + 1 in layer k, L + 1 in pooler and head."""
+    """The depth of a point in layers: ½ at the embeddings, k + 1 in layer k, L + 1 in pooler and head."""
     if point.startswith("embeddings"):
         return 0.5
     layer = Point(point).layer
     return layers + 1.0 if layer is None else layer + 1.0
 
 
-def attention_of(model: nn.Module, seen: Mapping[str, Tensor]) -> str:
-    """Which attention ran, by what was seen of it: "eager" where maps were returned, else what the config names."""
-    if any(name.endswith(".probabilities") for name in seen):
+def attention_of(model: nn.Module, values: Mapping[str, Tensor]) -> str:
+    """The attention that ran: "eager" if probabilities were recorded, otherwise what the config names."""
+    if any(name.endswith(".probabilities") for name in values):
         return "eager"
     config = getattr(model, "config", None)
     named = getattr(config, "attn_implementation", None) or getattr(config, "_attn_implementation", None)
@@ -51,7 +51,7 @@ def attention_of(model: nn.Module, seen: Mapping[str, Tensor]) -> str:
 
 
 def layers_of(model: nn.Module, side: str) -> int:
-    """The number of layers; InputError when the model does not have BERT's module names."""
+    """The number of layers; InputError if the model does not have BERT's module names."""
     layers = dict(getattr(model, "bert", model).named_modules()).get("encoder.layer")
     if layers is None:
         raise InputError(
@@ -63,9 +63,9 @@ def layers_of(model: nn.Module, side: str) -> int:
 
 
 def record(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Run ``model`` on ``inputs`` and keep every point it has, detached, in the order of :func:`compared_points`.
+    """Run ``model`` on ``inputs`` and record every point it has, detached, in the order of :func:`compared_points`.
 
-    A fused attention has no probabilities; a model without pooler has no pooler: such points are not in the result.
+    Points that the model does not compute are absent, such as the probabilities of fused attention.
     """
     encoder = getattr(model, "bert", model)
     seen: dict[str, Tensor] = {}
@@ -79,24 +79,24 @@ def record(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
         return hook
 
-    wanted = compared_points(layers_of(model, "given"))
-    with _hooks(encoder, wanted, keep), torch.no_grad():
+    points = compared_points(layers_of(model, "given"))
+    with _hooks(encoder, points, keep), torch.no_grad():
         outputs = model(**inputs)
     for field in LOGITS:
         value = outputs.get(field) if isinstance(outputs, dict) else getattr(outputs, field, None)
         if value is not None:
             seen[field] = value.detach().clone()
-    return {name: seen[name] for name in wanted if name in seen}
+    return {name: seen[name] for name in points if name in seen}
 
 
 @contextmanager
 def _hooks(
-    encoder: nn.Module, wanted: list[str], keep: Callable[[dict[str, int]], Callable[..., None]]
+    encoder: nn.Module, points: list[str], keep: Callable[[dict[str, int]], Callable[..., None]]
 ) -> Iterator[None]:
-    """Forward hooks on the modules that return the wanted points; gone again whatever happens."""
+    """Forward hooks on the modules that return ``points``, removed at the end of the block."""
     modules = dict(encoder.named_modules())
     returned: dict[str, dict[str, int]] = {}  # module → point → its number in the module's output
-    for name in wanted:
+    for name in points:
         suffix = next((suffix for suffix in RETURNED if name.endswith(suffix)), "")
         returned.setdefault(name.removesuffix(suffix), {})[name] = RETURNED.get(suffix, 0)
     present = [(modules[owner], names) for owner, names in returned.items() if owner in modules]

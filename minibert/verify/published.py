@@ -1,7 +1,7 @@
-"""Values that other projects printed for real checkpoints, checked against our own run of the same checkpoint.
+"""Compare a run of a well-known checkpoint with the values that other projects have published for it.
 
-``published.json`` holds them, each with its source and the tolerance that its printed digits support.  Most of the
-checkpoints cannot be shipped; what waits for weights is listed as waiting, never as passed.
+``published.json`` holds the values, each with its source and the tolerance that its printed digits support.  Values of
+other checkpoints are listed as waiting, never as passed.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ FILE = Path(__file__).parent / "published.json"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One printed value, or block of values."""
+    """One published value, or block of values."""
 
     checkpoint: str
     output: str
@@ -47,7 +47,7 @@ class PublishedResult:
 
 @dataclass
 class PublishedReport:
-    """All published values: those of this checkpoint checked, the others waiting."""
+    """All published values: those of this checkpoint compared, the others waiting."""
 
     checkpoint: str
     results: list[PublishedResult] = field(default_factory=list)
@@ -75,9 +75,9 @@ class PublishedReport:
 
 
 def verify_published(source: Source, name: str | None = None) -> PublishedReport:
-    """Check every published value of the checkpoint ``source``; ``name`` says which one a folder holds.
+    """Compare every published value of the checkpoint ``source``; ``name`` says which checkpoint it is.
 
-    Raises CheckpointError when it cannot be told which checkpoint this is, or nothing is published for it.
+    Raises CheckpointError if ``source`` is not recognised, or nothing is published for it.
     """
     source = Checkpoint.open(source)
     content = json.loads(FILE.read_text(encoding="utf-8"))
@@ -114,8 +114,8 @@ def recognise(source: Source, known: Iterable[str], fingerprints: dict[str, int]
     cached = re.search(r"models--([^/\\]+)[/\\]snapshots", text)
     if cached:
         return cached.group(1).replace("--", "/")
-    found = fingerprint(open_weights(source))
-    return next((name for name, number in fingerprints.items() if number == found), None)
+    crc = fingerprint(open_weights(source))
+    return next((name for name, number in fingerprints.items() if number == crc), None)
 
 
 def fingerprint(weights: Weights) -> int | None:
@@ -128,37 +128,37 @@ def fingerprint(weights: Weights) -> int | None:
 
 
 def largest_difference(source: Source, entry: dict[str, Any], expected: dict[str, Any]) -> float:
-    """How far our run is from the printed values."""
+    """The largest difference between a run of ``source`` and the published values."""
     output, values = expected["output"], expected["values"]
     if output.startswith("fill_mask"):
         return fill_mask_difference(source, entry["inputs"]["text"], values)
     if output in ("embedding", "cosine_matrix"):
         model: BertPreTrainedModel = BertModel.from_pretrained(source)
         tokenizer = BertTokenizer.from_pretrained(source)
-        found = embed_texts(model, tokenizer, entry["inputs"]["text"], normalize=output == "cosine_matrix")
+        result = embed_texts(model, tokenizer, entry["inputs"]["text"], normalize=output == "cosine_matrix")
         if output == "cosine_matrix":
-            found = found @ found.T
+            result = result @ result.T
     else:
         model = load_architecture(source, architecture=entry["head"])
         inputs = {key: torch.tensor(value) for key, value in entry["inputs"].items() if key != "text"}
         with torch.inference_mode():
-            found = model(**inputs)[output]
-    return float((select(found, expected.get("index")) - torch.tensor(values).flatten()).abs().max())
+            result = model(**inputs)[output]
+    return float((select(result, expected.get("index")) - torch.tensor(values).flatten()).abs().max())
 
 
 def select(values: Tensor, index: list[list[int] | None] | None) -> Tensor:
-    """The printed entries of ``values``, as one row."""
+    """The published entries of ``values``, flattened."""
     for dimension, entries in enumerate(index or []):
         if entries is not None:
-            wanted = torch.tensor([entry % values.shape[dimension] for entry in entries])
-            values = values.index_select(dimension, wanted)
+            positions = torch.tensor([entry % values.shape[dimension] for entry in entries])
+            values = values.index_select(dimension, positions)
     return values.flatten()
 
 
 def fill_mask_difference(source: Source, text: str, guesses: list[dict[str, Any]]) -> float:
-    """Printed guesses: five with probabilities for one gap, or the best one's logit for each gap.
+    """For published predictions at mask tokens: five with probabilities at one mask, or the best logit at each.
 
-    Infinite when another piece is in that place.
+    Infinite if another token is predicted.
     """
     model = BertForMaskedLM.from_pretrained(source)
     tokenizer = BertTokenizer.from_pretrained(source)

@@ -64,8 +64,8 @@ class Case:
 
     tokens: tuple[str, ...]
     entities: tuple[range, ...]  # the positions of each
-    once: Tensor  # (L, T, T)
-    afresh: Tensor  # (L, T, T)
+    single: Tensor  # (L, T, T)
+    per_layer: Tensor  # (L, T, T)
 
     def is_punctuation(self, position: int) -> bool:
         """A piece without a letter or a digit."""
@@ -87,8 +87,8 @@ def measure(
         first, last = inputs.char_to_token(0, start), inputs.char_to_token(0, start + len(name) - 1)
         entities.append(range(first, last + 1))
     settings = {"std": options.std, "samples": options.samples, "seed": options.seed}
-    once, afresh = (sensitivity(model, inputs, mode=mode, **settings).maps for mode in ("single", "per_layer"))
-    return Case(tuple(inputs.tokens()), tuple(entities), once, afresh)
+    single, per_layer = (sensitivity(model, inputs, mode=mode, **settings).maps for mode in ("single", "per_layer"))
+    return Case(tuple(inputs.tokens()), tuple(entities), single, per_layer)
 
 
 def interval(samples: Sequence[Sample], number: Callable[[Sequence[Sample]], float]) -> tuple[float, float, float]:
@@ -107,8 +107,8 @@ def shown(found: tuple[float, float, float]) -> str:
 
 
 def spread(case: Case, layer: int, position: int) -> float:
-    """The mean movement of the other tokens when this one is disturbed at the embeddings."""
-    row = case.once[layer, position]
+    """The mean change of the other tokens for noise at this one in the embeddings."""
+    row = case.single[layer, position]
     return ((row.sum() - row[position]) / (len(row) - 1)).item()
 
 
@@ -116,10 +116,10 @@ def punctuation(cases: Sequence[Case]) -> None:
     """(a): what a mark's noise does to the others, against a word's."""
     marks = sum(case.is_punctuation(i) for case in cases for i in case.inner())
     words = sum(len(case.inner()) for case in cases) - marks
-    print(f"(a) Noise on punctuation hardly spreads: {marks} marks and {words} pieces of words, noise once at the")
+    print(f"(a) Noise on punctuation hardly spreads: {marks} marks and {words} pieces of words, noise at the")
     print("embeddings; the mean movement of all other tokens for each unit of noise.\n")
     rows, ratios = [], []
-    for layer in range(len(cases[0].once)):
+    for layer in range(len(cases[0].single)):
         spreads = [
             (
                 [spread(case, layer, i) for i in case.inner() if case.is_punctuation(i)],
@@ -159,18 +159,18 @@ def near_share(case: Case, layer: int, reach: int) -> tuple[float, float]:
     for i in case.inner():
         others = [j for j in case.inner() if j != i]
         close = [j for j in others if abs(j - i) <= reach]
-        near += case.afresh[layer, i, close].sum().item()
-        total += case.afresh[layer, i, others].sum().item()
+        near += case.per_layer[layer, i, close].sum().item()
+        total += case.per_layer[layer, i, others].sum().item()
         places, alike = places + len(others), alike + len(close)
     return near / total, alike / places
 
 
 def locality(cases: Sequence[Case]) -> None:
     """(b), first half: how near is what moves."""
-    print("(b) Layers 1 to 3 are local: noise afresh into each layer's input; the share of the movement of the other")
-    print("tokens (without [CLS] and [SEP]) that lies near the disturbed one.\n")
+    print("(b) Layers 1 to 3 are local: noise at each layer's input; the share of the change of the other")
+    print("tokens (without [CLS] and [SEP]) that lies near the perturbed one.\n")
     rows, shares = [], []
-    for layer in range(len(cases[0].afresh)):
+    for layer in range(len(cases[0].per_layer)):
         by_reach = [
             interval([near_share(case, layer, reach)[0] for case in cases], statistics.fmean)
             for reach in (1, NEAR, 2 * NEAR)
@@ -215,23 +215,26 @@ def mean_of_all(logarithms: Sequence[list[float]]) -> float:
 
 def entities(cases: Sequence[Case]) -> None:
     """(b), second half: do an entity's tokens move together, above all in the middle layers?"""
-    count = len(cases[0].afresh)
+    count = len(cases[0].per_layer)
     middle = (count // 2, count // 2 + 1)
     known = [(case, pairs) for case in cases for entity in case.entities if (pairs := pairs_of(case, entity))]
     number = sum(len(pairs) for _, pairs in known)
     print(f"(b) Tokens of one entity move together in the middle layers ({middle[0]} and {middle[1]} of {count}): one")
-    print("token of an entity is disturbed; how far another of its tokens moves, against a word as far away on the")
+    print("token of an entity is perturbed; how far another of its tokens changes, against a word as far away on the")
     print(f"other side; {number} such pairs in {len(known)} entities; 1: no difference.\n")
     rows, ratios = [], []
     for layer in range(count):
         cells = []
-        for maps in ([(case.afresh[layer], pairs) for case, pairs in known], [(c.once[layer], p) for c, p in known]):
+        for maps in (
+            [(case.per_layer[layer], pairs) for case, pairs in known],
+            [(c.single[layer], p) for c, p in known],
+        ):
             ratios_of = [[(moved[i, j] / moved[i, k]).log().item() for i, j, k in pairs] for moved, pairs in maps]
             value, low, high = map(math.exp, interval(ratios_of, mean_of_all))
             cells.append((value, low, high))
         ratios.append(cells[0])
         rows.append((layer + 1, *map(shown, cells)))
-    headers = ("layer", "afresh into this layer", "once at the embeddings")
+    headers = ("layer", "noise at this layer's input", "noise at the embeddings")
     print(table(headers, rows, right=headers[:1]), end="\n\n")
     inside = [ratios[number - 1] for number in middle]
     outside = [value for number, (value, _, _) in enumerate(ratios, start=1) if number not in middle]
@@ -254,7 +257,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a folder with an English BERT; default all-MiniLM-L6-v2")
-    parser.add_argument("--samples", type=positive, default=8, help="draws for each token (default 8)")
+    parser.add_argument("--samples", type=positive, default=8, help="samples per token (default 8)")
     parser.add_argument("--std", type=float, default=0.1, help="of the noise (default 0.1)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -263,7 +266,7 @@ def main() -> int:
     cases = [measure(model, tokenizer, text, names, options) for text, names in SENTENCES.items()]
     print(
         f"{options.model or 'all-MiniLM-L6-v2'}: {model.config.num_hidden_layers} layers; "
-        f"{len(cases)} sentences, noise of deviation {options.std:g}, {options.samples} draws for each token, "
+        f"{len(cases)} sentences, noise of standard deviation {options.std:g}, {options.samples} samples per token, "
         f"seed {options.seed}\n"
     )
     punctuation(cases)
