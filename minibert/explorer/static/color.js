@@ -1,6 +1,5 @@
-// Colour scales between the stops that minibert/palette.py has for the page, the pictures and the terminal alike:
-// straight lines in OKLab (Björn Ottosson, 2020), lightness first, so that they stay readable in grey and for
-// colour-blind readers.
+// Colour scales: linear in OKLab (Björn Ottosson, 2020) between the stops of minibert/palette.py, monotonic in
+// lightness, so that they are readable in grey and for colour-blind readers.
 
 import { page } from "./state.js";
 
@@ -66,7 +65,7 @@ export function scaleOf(kind, low, high) {
   return { kind, low: from, high, rgb, css: (value) => `rgb(${rgb(value).join(" ")})` };
 }
 
-// Black or white letters, whichever can be read on a colour.
+// Black or white text, whichever is readable on a colour.
 export function inkOn([r, g, b]) {
   return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
 }
@@ -83,7 +82,7 @@ export function largest(values) {
 
 const LINES = { light: [0.52, 0.13], dark: [0.76, 0.12] };
 
-// Colours for lines that stand beside each other: hues as far apart as the golden angle.
+// Colours for lines in one chart: hues separated by the golden angle.
 export function lineColor(index) {
   const [lightness, chroma] = LINES[theme()];
   return `rgb(${toRGB([lightness, chroma, (250 + index * 137.508) % 360]).join(" ")})`;

@@ -1,4 +1,4 @@
-// What stays above every view: which text, token, layer, head; made once, brought up to date after each choice.
+// The controls above every view (text, token, layer, head): made once, updated after each choice.
 
 import { el, piece, setStyle } from "./dom.js";
 import { choose, chooseToken, chooseRun, currentRun, page, state } from "./state.js";
@@ -164,7 +164,7 @@ function markStrip(strip) {
   });
 }
 
-// Colours of the page by day and by night: the system's, unless the reader has chosen.
+// Light or dark theme: the system's, unless the reader has chosen.
 export function themeButton(redraw) {
   const dark = () =>
     (document.documentElement.dataset.theme ??

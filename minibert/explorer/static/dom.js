@@ -1,5 +1,5 @@
-// Elements, made of data.  Whatever a user typed enters the page through textContent or an attribute here, never as
-// markup; styles are set property by property, which the page's policy allows and a style attribute it does not.
+// Functions that make elements.  User input enters the page only through textContent or an attribute, never as markup.
+// Styles are set property by property: the page's policy forbids style attributes.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -30,7 +30,7 @@ export function setStyle(node, styles) {
   for (const [name, value] of Object.entries(styles)) node.style.setProperty(name, value);
 }
 
-// A piece of a text in its own direction and letterforms.
+// A token in the direction and glyphs of its language.
 export function piece(token, run, properties = {}) {
   return el(
     "bdi",
@@ -55,7 +55,7 @@ export function formulaLine({ formula, shape }, model, tokens) {
   return el("p", { class: "formula" }, formula, el("span", { class: "shape" }, written));
 }
 
-// Four significant digits, as a page of numbers can be read: 0.01234, −1.234, 1.2e-8.
+// Four significant digits: 0.01234, −1.234, 1.20e−8.
 export function number(value) {
   if (value === undefined || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
@@ -64,19 +64,19 @@ export function number(value) {
   return value.toPrecision(4).replace(/-/g, "−");
 }
 
-// For columns of numbers: as many decimals in every row, so that the eye can compare.
+// For columns of numbers: the same number of decimals in every row.
 export function aligned(value) {
   if (value === undefined || !Number.isFinite(value)) return "–";
   const text = Math.abs(value) < 100 ? value.toFixed(4) : value.toPrecision(6);
   return (value > 0 ? `+${text}` : text).replace("-", "−");
 }
 
-// How much larger letters are than on a plain screen: a projector's page is set larger, and drawings follow.
+// The font size relative to 16 px; drawings scale with it.
 export function magnification() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
-// What names beside a map take of its width, in pixels; views.css cuts them at 9rem.
+// The width of the names beside a map, in pixels; views.css limits them to 9rem.
 export function nameWidth(names) {
   const longest = names.reduce((most, name) => Math.max(most, textWidth(String(name), 0.8)), 0);
   return Math.min(144 * magnification(), Math.max(76 * magnification(), longest)) + 34 * magnification();
@@ -84,7 +84,7 @@ export function nameWidth(names) {
 
 const measure = document.createElement("canvas").getContext("2d");
 
-// How wide a text is drawn, in pixels, in letters of `size` rem.
+// The width of a text in pixels at a font size of `size` rem.
 export function textWidth(text, size) {
   measure.font = `${16 * size * magnification()}px system-ui, sans-serif`;
   return measure.measureText(text).width;
@@ -98,19 +98,19 @@ export function fitting(text, width, size) {
   return `${letters.join("")}…`;
 }
 
-// Columns of `widths` pixels in as many tables as it takes for none to be wider than `room`: [[from, to], …].
+// Split columns of `widths` pixels into tables no wider than `room`: [[from, to], …].
 export function tablesOf(widths, room) {
-  const found = [];
+  const tables = [];
   let from = 0,
     sum = 0;
   widths.forEach((width, index) => {
     if (sum + width > room && index > from) {
-      found.push([from, index]);
+      tables.push([from, index]);
       [from, sum] = [index, 0];
     }
     sum += width;
   });
-  return [...found, [from, widths.length]];
+  return [...tables, [from, widths.length]];
 }
 
 export function count(value) {

@@ -4,10 +4,10 @@ import { el, setStyle } from "./dom.js";
 import { hideHint, say, showHint } from "./hint.js";
 import { legend } from "./legend.js";
 
-const cursors = new Map(); // where the cursor stood in a map of this key before the view was drawn again
+const cursors = new Map(); // the cursor's cell in the map of each key, kept when the view is redrawn
 
 // options: key, label, rows, columns, value(row, column), scale, rowName, columnName, describe(row, column, value)
-// and, where there are any: rowScale(row), rowTitle, columnTitle, marked {row, column}, pick(row, column), width, tallest, plain, unit
+// and, optionally: rowScale(row), rowTitle, columnTitle, marked {row, column}, pick(row, column), width, tallest, plain, unit
 export function heat(options) {
   const { rows, columns } = options;
   const sizes = cellSizes(options);
@@ -108,7 +108,7 @@ function columnNames({ columns, columnName, marked = {} }, sizes) {
 
 const UPRIGHT = /[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]/;
 
-// From below to above; Korean, Chinese and Japanese letters stand upright, one below the other.
+// Rotated text; Korean, Chinese and Japanese characters stay upright, one below the other.
 function columnLabel(name) {
   const text = name instanceof Node ? name.textContent : String(name);
   return el("span", { class: UPRIGHT.test(text) ? "upright" : null }, name);

@@ -1,4 +1,4 @@
-// The little box with the exact value under the pointer, and the same sentence for those who listen to the page.
+// The tooltip with the exact value under the pointer, and the same text for screen readers.
 
 import { el, setStyle } from "./dom.js";
 
@@ -27,7 +27,7 @@ export function say(text) {
   spoken.textContent = text;
 }
 
-// Give an element a hint of its own, for pointer and keyboard.
+// Give an element a tooltip, for pointer and keyboard.
 export function withHint(node, text) {
   node.addEventListener("pointermove", (event) => showHint(text(), event.clientX, event.clientY));
   node.addEventListener("pointerleave", hideHint);

@@ -1,9 +1,9 @@
-// A page that was put into another document, as notebooks do with HTML that they are given: it moves into a frame of
-// its own, where its styles and keys stay, and where those of the document around it do not reach.
+// If the page was inserted into another document, as notebooks do, move it into a frame of its own: then styles and
+// keys of the page and of the document do not affect each other.
 
 const TALL = "860px";
 
-// `script` is the page's own; the elements before it are its style, its place and its content.
+// `script` is the page's own; the elements before it are its style, its container and its content.
 export function isolate(script) {
   if (!script) return;
   const before = [];

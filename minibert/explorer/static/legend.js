@@ -1,4 +1,4 @@
-// What the colours mean.
+// The legend of a colour scale.
 
 import { el, number, svg } from "./dom.js";
 import { page } from "./state.js";

@@ -108,13 +108,13 @@ export function livePanel() {
   const masks = () => page().runs.map((run) => run.masked);
   const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
   function submit() {
-    return send("runs", { texts: texts() }, (found) => {
+    return send("runs", { texts: texts() }, (content) => {
       edits.heads = [];
       edits.noise.std = 0;
-      setContent(found);
+      setContent(content);
       pairShared();
-      if (found.runs.length < 2 && state.view === "comparison") state.view = "tokens";
-      say(`${found.runs[0].tokens.length} tokens`);
+      if (content.runs.length < 2 && state.view === "comparison") state.view = "tokens";
+      say(`${content.runs[0].tokens.length} tokens`);
     });
   }
   // The same texts with one more or one less token masked; ablated heads and noise stay.
@@ -122,8 +122,8 @@ export function livePanel() {
     const masked = masks();
     const own = masked[state.run];
     masked[state.run] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
-    return send("runs", { texts: shownTexts(), masked }, (found) => {
-      setContent(found);
+    return send("runs", { texts: shownTexts(), masked }, (content) => {
+      setContent(content);
       say(`${currentRun().tokens[token]} at position ${token}`);
     }).then(() => isEdited() && change());
   };
@@ -136,9 +136,9 @@ export function livePanel() {
     return send(
       "edits",
       { texts: shownTexts(), masked: masks(), heads: edits.heads, noise: edits.noise, run: state.run },
-      (found) => {
+      (answer) => {
         page().runs.forEach((run, index) => {
-          run.edited = found.runs[index];
+          run.edited = answer.runs[index];
         });
         if (state.show === "original") state.show = "edited";
       },
@@ -204,7 +204,7 @@ export function livePanel() {
   return { node, update };
 }
 
-// A button that masks a token of the text that is shown, or takes its mask away.
+// A button that masks or unmasks a token of the current text.
 export function maskControl(token, small = false) {
   const run = currentRun(),
     masked = run.masked.includes(token);

@@ -1,10 +1,10 @@
-// Lines over layers, and paths in the plane.
+// Line charts over layers, and paths in a plane.
 
 import { lineColor } from "./color.js";
 import { el, fitting, magnification, number, svg, textWidth } from "./dom.js";
 import { withHint } from "./hint.js";
 
-// lines: [{name, values, strong?, color?, pick?}]; one value for each of `names`, which `axis` counts.
+// lines: [{name, values, strong?, color?, pick?}]; one value for each of `names`, the ticks of `axis`.
 export function lineChart(lines, { label, axis, names, low, high, height = 240, marked, width = 720 }) {
   const large = magnification(),
     margin = { left: 48 * large, right: 14, top: 12, bottom: 48 * large };
@@ -64,7 +64,7 @@ export function lineChart(lines, { label, axis, names, low, high, height = 240, 
   return el("div", { class: "chart-frame" }, chart);
 }
 
-// Round numbers from below the least to above the most.
+// Round numbers that cover the range.
 function ticksFor(least, most) {
   const rough = (most - least || Math.abs(most) || 1) / 4,
     power = 10 ** Math.floor(Math.log10(rough));
@@ -138,7 +138,7 @@ export function pathChart(paths, { label, depth, depthName, width = 760 }) {
   return el("div", { class: "chart-frame" }, chart);
 }
 
-// Where a name can stand beside its dot without covering another; where there is no such place, inside the chart.
+// A place for a name beside its dot that covers no other name; if there is none, any place inside the chart.
 function freePlace([cx, cy], length, taken, width, height) {
   const places = [
     [cx + 9, cy + 4, "start"],
@@ -161,7 +161,7 @@ function freePlace([cx, cy], length, taken, width, height) {
     return !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);
   };
   const inside = places.filter(isInside);
-  const found = inside.find(isFree) ?? inside[0] ?? [Math.max(2, Math.min(cx, width - length - 2)), cy - 10, "start"];
-  taken.push(boxOf(found));
-  return found;
+  const chosen = inside.find(isFree) ?? inside[0] ?? [Math.max(2, Math.min(cx, width - length - 2)), cy - 10, "start"];
+  taken.push(boxOf(chosen));
+  return chosen;
 }

@@ -51,7 +51,7 @@ export function depthName(depth) {
   return depth ? `hidden state ${depth}` : "hidden state 0 (embeddings)";
 }
 
-// Where depth is shown, the last layer comes first; of two texts, the longest word that both have.
+// Start with the last layer; of two texts, with the longest word that occurs in both.
 export function openContent(first) {
   setContent(first);
   const { model } = first;
@@ -59,7 +59,7 @@ export function openContent(first) {
   pairShared();
 }
 
-// Choose the same word in both texts: the one that is chosen, where it is in both, or else the longest.
+// Choose the same word in both texts: the chosen one if it occurs in both, otherwise the longest.
 export function pairShared() {
   const words = content.comparison?.words ?? [];
   const kept = words.find((entry) => entry.first.includes(state.token) && entry.second.includes(state.other));
@@ -67,7 +67,7 @@ export function pairShared() {
   if (entry) Object.assign(state, { run: 0, token: entry.first[0], other: entry.second[0] });
 }
 
-// Where the word that stands at `token` of one text stands in the other; undefined where it does not.
+// The position in the other text of the word at `token` of this one; undefined if it does not occur there.
 export function partnerOf(run, token) {
   const [here, there] = run ? ["second", "first"] : ["first", "second"];
   const entries = (content.comparison?.words ?? []).filter((entry) => entry[here].includes(token));
@@ -75,12 +75,12 @@ export function partnerOf(run, token) {
   return nearest?.[there][Math.max(0, nearest[here].indexOf(token))];
 }
 
-// A token of the text that is shown; of two texts the same word in the other one is chosen with it.
+// Choose a token of the current text, and the same word in the other text.
 export function chooseToken(token) {
   choose({ token, other: (state.run === 0 ? partnerOf(0, token) : undefined) ?? state.other });
 }
 
-// The same word in the other text, where it has one.
+// Show the other text, with the same word chosen if it has one.
 export function chooseRun(run) {
   if (run === state.run) return;
   const token = partnerOf(state.run, state.token) ?? state.token;

@@ -1,4 +1,4 @@
-// Vectors: each as a strip of colours, and a window of its numbers written out.
+// Vectors: each as a strip of colours, with a window of its numbers.
 
 import { signScale } from "./color.js";
 import { aligned, el, magnification, nameWidth, number, textWidth } from "./dom.js";
@@ -8,7 +8,7 @@ import { choose, state } from "./state.js";
 const STATISTICS = ["norm", "mean", "std"];
 const WRITTEN = 8; // numbers of a vector at once; fewer where there is less room
 
-// rows: [{name, values, statistics?: [norm, mean, spread], strong?}], all of one length.
+// rows: [{name, values, statistics?: [norm, mean, std], strong?}], all of one length.
 export function vectorTable(key, rows, { label, total, width }) {
   const length = rows[0].values.length;
   const scale = signScale(rows.filter((row) => !row.apart).flatMap((row) => Array.from(row.values)));
@@ -46,7 +46,7 @@ export function vectorTable(key, rows, { label, total, width }) {
   );
 }
 
-// Below the numbers, where there is no room beside them.
+// Below the numbers if there is no room beside them.
 function statisticsTable(rows) {
   const known = rows.filter((row) => row.statistics);
   if (!known.length) return null;
@@ -138,7 +138,7 @@ function numbersTable(rows, first, length, total, written, narrow) {
 }
 
 // One number in each row, as a bar from zero to `most`; for scores and probabilities.  `signed`: 0 is in the middle.
-// `names`: the items of all lists that stand beside each other, so that their bars are of one length.
+// `names`: the items of all adjacent lists, so that their bars have the same length.
 export function bars(items, { scale, pick, label, most, signed, names = items }) {
   const both = signed ?? items.some((item) => item.value < 0);
   const name = Math.max(...names.map((item) => textWidth(item.label, 1.05)));

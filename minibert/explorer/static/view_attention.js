@@ -1,4 +1,4 @@
-// View 3: who attends to whom: all heads at a glance, one as lines and as a matrix.
+// View 3: attention: all heads as small maps, and one head as lines and as a matrix.
 
 import { scaleOf, signScale } from "./color.js";
 import { slice, tensor } from "./data.js";
@@ -10,11 +10,10 @@ import { choose, chooseToken, currentRun, page, state } from "./state.js";
 
 const FAINTEST = 0.02; // lines thinner than this would not be seen
 
-// The grid of all heads, and beside it the chosen one as lines and as a matrix: all of it in one window, where there
-// is room for it.
+// The grid of all heads beside the chosen head as lines and as a matrix; all in one window if they fit.
 export function attentionView(width) {
   const run = currentRun(),
-    found = tensor(run, "probabilities", state.show),
+    attention = tensor(run, "probabilities", state.show),
     { layers, heads } = page().model;
   const large = magnification(),
     beside = width > 920 * large;
@@ -31,7 +30,7 @@ export function attentionView(width) {
       { class: "trio" },
       card(
         "All heads of all layers",
-        glance(run, found, size),
+        glance(run, attention, size),
         note(
           "Each row is a layer, each column a head. In each small map, rows are the tokens that attend, columns those that are attended to. Choose a head to see it large.",
         ),
@@ -39,8 +38,8 @@ export function attentionView(width) {
       el(
         "div",
         { class: "duo" },
-        card(`${head}, as lines`, lines(run, found, one, inside)),
-        card(`${head}, as a matrix`, matrix(run, found, one, inside)),
+        card(`${head}, as lines`, lines(run, attention, one, inside)),
+        card(`${head}, as a matrix`, matrix(run, attention, one, inside)),
       ),
     ),
   ];
@@ -50,9 +49,9 @@ function mapScale(values) {
   return state.show === "change" ? signScale(values) : scaleOf("amount", 0, 1);
 }
 
-function glance(run, found, size) {
+function glance(run, attention, size) {
   const { layers, heads } = page().model;
-  const scale = state.show === "change" ? signScale(found.values) : scaleOf("amount", 0, 0.6);
+  const scale = state.show === "change" ? signScale(attention.values) : scaleOf("amount", 0, 0.6);
   const grid = el("div", { class: "glance", role: "grid", "aria-label": "Attention of every head" });
   for (let layer = 0; layer < layers; layer++) {
     const row = el(
@@ -60,7 +59,7 @@ function glance(run, found, size) {
       { class: "glance-row", role: "row" },
       el("span", { class: "glance-name", role: "rowheader" }, layer),
     );
-    for (let head = 0; head < heads; head++) row.append(glanceCell(run, found, scale, size, layer, head));
+    for (let head = 0; head < heads; head++) row.append(glanceCell(run, attention, scale, size, layer, head));
     grid.append(row);
   }
   const names = el(
@@ -75,9 +74,9 @@ function glance(run, found, size) {
   ];
 }
 
-function glanceCell(run, found, scale, size, layer, head) {
+function glanceCell(run, attention, scale, size, layer, head) {
   const { layers, heads } = page().model;
-  const values = slice(found, layer, head),
+  const values = slice(attention, layer, head),
     T = run.shown;
   const canvas = el("canvas", { width: T, height: T, "aria-hidden": "true" });
   setStyle(canvas, { width: `${size}px`, height: `${size}px` });
@@ -118,9 +117,9 @@ function strongest(run, values) {
   return `${run.tokens[row]} → ${run.tokens[column]}, ${number(values[best])}`;
 }
 
-function lines(run, found, width, tallest) {
+function lines(run, attention, width, tallest) {
   const T = run.shown,
-    values = slice(found, state.layer, state.head);
+    values = slice(attention, state.layer, state.head);
   const large = magnification(),
     top = 26 * large;
   const row = Math.max(15 * large, Math.min(24 * large, (tallest - top) / T));
@@ -196,9 +195,9 @@ function lines(run, found, width, tallest) {
   ];
 }
 
-function matrix(run, found, width, tallest) {
+function matrix(run, attention, width, tallest) {
   const T = run.shown,
-    values = slice(found, state.layer, state.head);
+    values = slice(attention, state.layer, state.head);
   const wide = width - nameWidth(run.tokens),
     room = Math.max(Math.min(wide, tallest - 90 * magnification()), Math.min(wide, 12 * T)); // 90: the names above
   return [

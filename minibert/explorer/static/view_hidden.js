@@ -7,7 +7,7 @@ import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
 import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
 
-// 0 to L, as a chart's axis of hidden states has them.
+// 0 to L, the ticks of an axis of hidden states.
 export function stateNames() {
   return Array.from({ length: page().model.layers + 1 }, (_, depth) => String(depth));
 }
@@ -27,7 +27,7 @@ export function hiddenView(width) {
 }
 
 function cosineMap(run, width) {
-  const found = slice(tensor(run, "cosines", state.show), state.depth),
+  const cosines = slice(tensor(run, "cosines", state.show), state.depth),
     T = run.shown;
   return [
     note("1: the two vectors have the same direction; 0: they are orthogonal."),
@@ -36,8 +36,8 @@ function cosineMap(run, width) {
       label: `Cosines ${depthName(state.depth)}`,
       rows: T,
       columns: T,
-      value: (row, column) => found[row * T + column],
-      scale: state.show === "change" ? signScale(found) : scaleOf("sign", 0, 1),
+      value: (row, column) => cosines[row * T + column],
+      scale: state.show === "change" ? signScale(cosines) : scaleOf("sign", 0, 1),
       width: Math.max(180, width - nameWidth(run.tokens)),
       tallest: 44 * magnification(),
       rowName: (row) => piece(run.tokens[row], run),
@@ -52,13 +52,13 @@ function cosineMap(run, width) {
 
 function pathsOf(run, width) {
   const show = state.show === "change" ? "edited" : state.show;
-  const found = tensor(run, "projection", show),
+  const projection = tensor(run, "projection", show),
     share = run.explained_variance;
   const paths = Array.from({ length: run.shown }, (_, token) => ({
     name: run.tokens[token],
     strong: token === state.token,
     pick: () => chooseToken(token),
-    places: Array.from({ length: page().model.layers + 1 }, (_, depth) => Array.from(slice(found, depth, token))),
+    places: Array.from({ length: page().model.layers + 1 }, (_, depth) => Array.from(slice(projection, depth, token))),
   }));
   return [
     note(
@@ -69,13 +69,13 @@ function pathsOf(run, width) {
 }
 
 function norms(run, width) {
-  const found = tensor(run, "norms", state.show);
+  const lengths = tensor(run, "norms", state.show);
   const lines = Array.from({ length: run.shown }, (_, token) => ({
     name: run.tokens[token],
     strong: token === state.token,
     color: token === state.token ? "var(--accent)" : "var(--ink-4)",
     pick: () => chooseToken(token),
-    values: Array.from({ length: found.shape[0] }, (_, depth) => slice(found, depth)[token]),
+    values: Array.from({ length: lengths.shape[0] }, (_, depth) => slice(lengths, depth)[token]),
   }));
   return lineChart(lines, {
     label: "Norms across hidden states",
@@ -87,15 +87,15 @@ function norms(run, width) {
   });
 }
 
-// Of all texts of the page, and of the run with and without edits: their charts share one axis.
+// Over all texts, with and without edits: their charts share one axis.
 function largestNorm() {
   const runs = page().runs.flatMap((run) => (run.edited ? [run, run.edited] : [run]));
   return Math.max(...runs.map((run) => largest(unpack(run.tensors.norms).values)));
 }
 
 function normMap(run, width) {
-  const found = tensor(run, "norms", state.show),
-    values = found.values;
+  const lengths = tensor(run, "norms", state.show),
+    values = lengths.values;
   const scale = state.show === "change" ? signScale(values) : scaleOf("amount", 0, largestNorm());
   return el(
     "details",
@@ -104,7 +104,7 @@ function normMap(run, width) {
     heat({
       key: "norms",
       label: "Norms",
-      rows: found.shape[0],
+      rows: lengths.shape[0],
       columns: run.shown,
       value: (row, column) => values[row * run.shown + column],
       scale,

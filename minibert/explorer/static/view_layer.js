@@ -111,13 +111,13 @@ function numbersOf(step, run, width) {
   return vectorNumbers(step, run, width);
 }
 
-// The letter that a step's formula gives its value.
+// The letter of a step's value in its formula.
 function letterOf(id) {
   const { formula } = steps().find((step) => step.id === id);
   return formula.split(" = ")[0];
 }
 
-// The H numbers of a token at one step of the chosen layer, with norm, mean and spread.
+// The H numbers of a token at one step of the chosen layer, with norm, mean and std.
 function vectorAt(name, run) {
   const stored = name === "input" || name === "output" ? "hidden" : name;
   const layer = name === "output" ? state.layer + 1 : state.layer;
@@ -153,8 +153,8 @@ function sumNumbers(step, run, width) {
 
 function headNumbers(step, run, width) {
   const { model } = page();
-  const found = tensor(run, step.id, state.show);
-  const rowOf = (token) => ofHead(slice(found, state.layer, token), state.head, model.heads);
+  const vectors = tensor(run, step.id, state.show);
+  const rowOf = (token) => ofHead(slice(vectors, state.layer, token), state.head, model.heads);
   const chosen = rowOf(state.token);
   const scale = signScale(Array.from({ length: run.shown }, (_, token) => largestOf(rowOf(token))));
   return el(
@@ -193,11 +193,11 @@ function largestOf(values) {
 }
 
 function mapNumbers(step, run) {
-  const found = tensor(run, step.id, state.show);
-  if (!found) return note("The scores of this long text are left out; see the probabilities, the next step.");
-  const values = slice(found, state.layer, state.head, state.token);
+  const maps = tensor(run, step.id, state.show);
+  if (!maps) return note("The scores of this long text are left out; see the probabilities, the next step.");
+  const values = slice(maps, state.layer, state.head, state.token);
   const positive = step.kind === "probabilities" && state.show !== "change";
-  const ofHeads = slice(found, state.layer, state.head); // one axis for all tokens of a head
+  const ofHeads = slice(maps, state.layer, state.head); // one axis for all tokens of a head
   const scale = positive ? scaleOf("amount", -0.35, 1) : signScale(ofHeads);
   const root = Math.sqrt(page().model.head_size);
   const items = Array.from(values, (value, index) => ({

@@ -37,7 +37,7 @@ export function predictionsView(width) {
   ];
 }
 
-// Whether the page shows what would be predicted with the chosen token masked, which it has from when it was made.
+// Whether the page shows the predictions with the chosen token masked, which were computed with the page.
 function isMasked(run) {
   return Boolean(state.masked && canMask(run));
 }
@@ -99,13 +99,13 @@ function statesOf(predicted, probabilities, run, scale) {
   );
 }
 
-// "visible" or "masked"; live, a button that turns one into the other.
+// "visible" or "masked"; on the live page a button that toggles them.
 function seenCell(run, index) {
   if (page().live && !run.special[index]) return maskControl(index, true);
   return run.mask_positions.includes(index) ? el("b", {}, "masked") : "visible";
 }
 
-// As many tables, one below the other, as the text needs at this width.
+// As many tables, one below the other, as fit the text into this width.
 function grids(predicted, probabilities, run, scale, width) {
   const widths = Array.from({ length: run.shown }, (_, index) => {
     const shown = [run.tokens[index], ...predicted.pieces.map((tokens) => tokens[index][0])];

@@ -1,4 +1,4 @@
-// View 1: what the model is given, and the three embeddings that add up to the first hidden state.
+// View 1: the inputs of the model, and the three embeddings whose sum gives the first hidden state.
 
 import { slice, tensor } from "./data.js";
 import { card, el, formulaLine, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
@@ -19,7 +19,7 @@ export function tokensView(width) {
   ];
 }
 
-// As many tables, one below the other, as the text needs at this width.
+// As many tables, one below the other, as fit the text into this width.
 function tokenTables(run, width) {
   const widest = (index) => Math.max(textWidth(run.tokens[index], 1), textWidth(run.ids[index], 0.9));
   const widths = run.tokens.map((_, index) => widest(index) + 34 * magnification());
