@@ -34,7 +34,7 @@ from minibert.corpus.manifest import (
 )
 from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
 from minibert.data.columns import TextColumn, TextRow
-from minibert.data.opening import open_texts
+from minibert.data.opening import bad_rows, open_texts
 from minibert.data.parquet import need_pyarrow
 from minibert.data.rows import BadRow
 from minibert.destination import check_folder
@@ -195,11 +195,7 @@ def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
         elif isinstance(row.id, str) or not -(1 << 63) <= row.id < 1 << 63:
             ids_are_numbers = False
     if first_bad and not skip_bad:
-        more = f"; in all, {bad:,} of {rows:,} rows cannot be read" if bad > 1 else ""
-        raise InputError(
-            f"{source.path}: {first_bad}{more}. Mend the file, or leave such rows out: --skip-bad counts and lists "
-            "them."
-        )
+        raise bad_rows(source.file, first_bad, bad, rows)
     return InputCounts(rows, bad, ids_are_numbers)
 
 

@@ -43,6 +43,15 @@ def label_in(cells: Cells, name: str, known: Sequence[str] | None) -> str:
     return label
 
 
+def numbered_label(number: int, name: str, names: Sequence[str] | None, example: str) -> str:
+    """The name of a label that is a number; raises Unreadable where there is none.  ``example``: such names."""
+    if names is None:
+        raise Unreadable(f"has labels that are numbers in {name!r}; say what they mean: --labels {example},…")
+    if not 0 <= number < len(names):
+        raise Unreadable(f"has the label {number} in {name!r}; there are names for 0 to {len(names) - 1}")
+    return names[number]
+
+
 def split_labels(text: str, name: str, separator: str) -> list[Any]:
     """The labels in a text: separated by ``separator``, or a list in JSON or Python; raises Unreadable."""
     if not (text.startswith("[") and text.endswith("]")):

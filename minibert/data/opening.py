@@ -51,8 +51,7 @@ def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:
         else:
             rows.append(row)
     if bad and not skip_bad:
-        more = f"; in all, {len(bad):,} of {len(rows) + len(bad):,} rows are bad" if len(bad) > 1 else ""
-        raise InputError(f"{file.path}: {bad[0]}{more}. Mend the file, or leave such rows out (--skip-bad).")
+        raise bad_rows(file, bad[0], len(bad), len(rows) + len(bad))
     if bad:
         logger.warning("%s: %d bad rows are left out, the first is %s.", file.path, len(bad), bad[0])
     if not rows:
@@ -60,6 +59,12 @@ def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:
             f"{file.path} has no rows{' that can be read' if bad else ''}; there is nothing to learn from."
         )
     return rows
+
+
+def bad_rows(file: RowFile, first: BadRow, count: int = 1, rows: int = 0) -> InputError:
+    """The error for the ``count`` bad ones among the ``rows`` of a file, which names the first."""
+    more = f"; in all, {count:,} of {rows:,} rows cannot be read" if count > 1 else ""
+    return InputError(f"{file.path}: {first}{more}. Mend the file, or leave such rows out (--skip-bad).")
 
 
 class GoodRows:
@@ -80,7 +85,7 @@ class GoodRows:
                 self.read += 1
                 return row
             if not self.skip_bad:
-                raise InputError(f"{self.file.path}: {row}. Mend the file, or leave such rows out (--skip-bad).")
+                raise bad_rows(self.file, row)
             self.skipped += 1
             if self.skipped == 1:
                 logger.warning("%s: %s; such rows are left out.", self.file.path, row)

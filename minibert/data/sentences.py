@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from minibert.data.cells import Cells, list_in, text_in
 from minibert.data.columns import TEXT, Column, choose_columns, logger, usual_name
 from minibert.data.formats import check_format, data_path
-from minibert.data.labels import listed
+from minibert.data.labels import listed, numbered_label
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import RowFile, Unreadable, checked_text, decoded, lines, names_of
 from minibert.data.spans import SPAN_LISTS, has_spans, labels_of_characters, spans_in
@@ -189,11 +189,7 @@ def labels_in(cells: Cells, name: str, names: Sequence[str] | None) -> list[str]
     labels = []
     for label in list_in(cells, name):
         if type(label) is int:
-            if names is None:
-                raise Unreadable(f"has labels that are numbers in {name!r}; say what they mean: --labels O,B-PER,…")
-            if not 0 <= label < len(names):
-                raise Unreadable(f"has the label {label} in {name!r}; there are names for 0 to {len(names) - 1}")
-            labels.append(names[label])
+            labels.append(numbered_label(label, name, names, "O,B-PER"))
         elif isinstance(label, str):
             labels.append(checked_text(label).strip())
         else:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from minibert.data.cells import Cells, value_in, where_it_stands
 from minibert.data.columns import TEXTS, usual_name
-from minibert.data.labels import listed
+from minibert.data.labels import listed, numbered_label
 from minibert.data.rows import Unreadable, checked_text
 
 SPAN_LISTS = ("entities", "spans", "label", "labels")
@@ -109,11 +109,7 @@ def kind_in(part: Any, name: str, names: Sequence[str] | None) -> str:
     if isinstance(part, list | tuple) and len(part) == 1:  # Label Studio
         part = part[0]
     if type(part) is int:
-        if names is None:
-            raise Unreadable(f"has labels that are numbers in {name!r}; say what they mean: --labels PER,LOC,…")
-        if not 0 <= part < len(names):
-            raise Unreadable(f"has the label {part} in {name!r}; there are names for 0 to {len(names) - 1}")
-        part = names[part]
+        part = numbered_label(part, name, names, "PER,LOC")
     if not isinstance(part, str) or not part.strip():
         raise Unreadable(f"has the label {shortened(part)} in {name!r}, expected the kind of an entity, such as PER")
     kind = checked_text(part).strip()
