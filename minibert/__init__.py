@@ -154,18 +154,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.checkpoint import open_weights as open_weights
     from minibert.config import BertConfig as AutoConfig
     from minibert.config import BertConfig as BertConfig
-    from minibert.corpus import CorpusReport as CorpusReport
-    from minibert.corpus import Hit as Hit
-    from minibert.corpus import embed_corpus as embed_corpus
-    from minibert.corpus import nearest as nearest
-    from minibert.embedding import Embedder as Embedder
-    from minibert.embedding import WordSimilarity as WordSimilarity
-    from minibert.embedding import WordVector as WordVector
-    from minibert.embedding import WordVectors as WordVectors
-    from minibert.embedding import embed_texts as embed_texts
-    from minibert.embedding import mean_pooling as mean_pooling
-    from minibert.embedding import span_vectors as span_vectors
-    from minibert.embedding import word_similarity as word_similarity
+    from minibert.corpus import *
+    from minibert.embedding import *
     from minibert.errors import *
     from minibert.explorer import explore as explore
     from minibert.finetuning import Finetuned as Finetuned
