@@ -10,7 +10,7 @@ As σ goes to 0, Δ_j becomes J_ji ε_i with the (H, H) block J_ji = ∂h_j/∂h
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -69,21 +69,8 @@ class Sensitivity:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain lists, for JSON."""
-        return {
-            "mode": self.mode,
-            "exact": self.std is None,
-            "std": self.std,
-            "deviation": self.std,  # older name, until 0.3
-            "relative": self.relative,
-            "samples": self.samples,
-            "seed": self.seed,
-            "points": list(self.points),
-            "at": list(self.at),
-            "positions": [list(group) for group in self.positions],
-            "tokens": self.tokens and [list(row) for row in self.tokens],
-            "maps": as_lists(self.maps),
-            "standard_error": as_lists(self.standard_error),
-        }
+        values = {field.name: as_lists(getattr(self, field.name)) for field in fields(self)}
+        return values | {"exact": self.std is None, "deviation": self.std}  # deviation: older name, until 0.3
 
 
 @older_arguments

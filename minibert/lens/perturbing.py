@@ -225,9 +225,9 @@ def at_least_float32(value: Tensor) -> Tensor:
 
 
 def as_lists(value: Any) -> Any:
-    """A tensor as nested lists with None for NaN, which JSON lacks."""
+    """Tensors and tuples as nested lists, with None for NaN, which JSON lacks."""
     if isinstance(value, Tensor):
         value = value.tolist()
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [as_lists(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -61,20 +61,14 @@ def rows_of(value: Tensor, head: int | None = None, token: int | None = None) ->
     has no row for a ``head``, and one without tokens none for a ``token``.
     """
     if value.dim() == 4:
-        for number in range(value.shape[1]) if head is None else (head,):
-            for row in _token_rows(value[0, number], token):
-                yield TokenNumbers(number, row.token, row.numbers)
+        for n in range(value.shape[1]) if head is None else (head,):
+            for t in range(value.shape[2]) if token is None else (token,):
+                yield TokenNumbers(n, t, value[0, n, t].tolist())
     elif value.dim() == 3 and head is None:
-        yield from _token_rows(value[0], token)
-    elif value.dim() == 2 and head is None and token is None:
-        yield TokenNumbers(None, None, value[0].tolist())
-    elif value.dim() == 0 and head is None and token is None:
-        yield TokenNumbers(None, None, [value.item()])
-
-
-def _token_rows(value: Tensor, token: int | None) -> Iterator[TokenNumbers]:
-    for number in range(value.shape[0]) if token is None else (token,):
-        yield TokenNumbers(None, number, value[number].tolist())
+        for t in range(value.shape[1]) if token is None else (token,):
+            yield TokenNumbers(None, t, value[0, t].tolist())
+    elif value.dim() in (0, 2) and head is None and token is None:
+        yield TokenNumbers(None, None, value[0].tolist() if value.dim() else [value.item()])
 
 
 def numbers_text(numbers: list[float], at_most: int) -> str:
