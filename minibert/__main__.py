@@ -1,7 +1,7 @@
 """``python -m minibert`` is the command ``minibert``."""
 
-import sys
-
 from minibert.cli import main
+from minibert.terminal import leave
 
-sys.exit(main())
+if __name__ == "__main__":
+    leave(main())

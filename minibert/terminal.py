@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 # For characters that minibert prints itself: easier to read than an escape.
 STAND_INS = {
@@ -191,3 +191,18 @@ def visible(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code; one of several under torchrun ends without Python's clean-up.
+
+    DistributedDataParallel keeps gloo's threads alive after the process group is destroyed.  A thread that still has a
+    tensor to free while the interpreter is taken down aborts the process ("terminate called without an active
+    exception"), after all work is done.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

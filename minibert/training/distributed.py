@@ -131,9 +131,6 @@ def join_processes(device: torch.device, *, sharded: bool = False) -> Iterator[P
         dist.init_process_group(backend)
     try:
         yield Processes(rank, world_size, device, sharded)
-        # gloo's threads outlive the process group.  One that still holds a tensor when the interpreter ends aborts the
-        # process, so the last collective is one that needs no Python object.
-        dist.barrier()
     finally:
         dist.destroy_process_group()
 

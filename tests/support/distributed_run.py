@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from minibert.terminal import leave
 from minibert.training.distributed import full_tensor, join_processes
 from minibert.training.loop import Trainer
 from minibert.training.settings import Settings
@@ -38,3 +39,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)
