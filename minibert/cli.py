@@ -10,11 +10,35 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from minibert._version import __version__
-from minibert.commands import checkpoints, embed, explore, finetune, lens, noise, readout, similar, texts, training
+from minibert.commands import (
+    attention,
+    convert,
+    embed,
+    explore,
+    fill_mask,
+    finetune,
+    golden,
+    inspect,
+    logit_lens,
+    noise,
+    predict,
+    pretrain,
+    similar,
+    step,
+    tokenize,
+    trace,
+    verify,
+)
 from minibert.commands.verb import Command, Parser, say_own
 from minibert.errors import MinibertError, StoppedElsewhereError
 from minibert.renamed import OPTIONS, VALUES, VERBS, add_older_options, add_older_values, say
 from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
+
+# One a verb, in the order of --help.
+MODULES = (
+    inspect, verify, golden, convert, tokenize, fill_mask, embed, similar, trace, step, noise, attention, logit_lens,
+    explore, pretrain, finetune, predict,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,8 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"minibert {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for subject in (checkpoints, texts, embed, similar, lens, noise, readout, explore, training, finetune):
-        subject.add(verbs)
+    for module in MODULES:
+        module.add(verbs)
     for verb, values in VALUES.items():
         add_older_values(verbs.choices[verb], values)
     for verb, names in OPTIONS.items():

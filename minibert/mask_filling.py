@@ -7,7 +7,7 @@ import torch
 from minibert.errors import InputError
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.inputs import kind_of, whole_number
-from minibert.tokenizer import BertTokenizer
+from minibert.tokenizer import BatchEncoding, BertTokenizer
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ def fill_mask(
     if top_k < 1:
         raise InputError(f"top_k is {top_k!r}; expected a whole number of at least 1.")
     inputs = tokenizer(text, return_tensors="pt", truncation=max_length is not None, max_length=max_length)
+    return guesses(model, tokenizer, inputs, top_k)
+
+
+def guesses(
+    model: BertForMaskedLM | BertForPreTraining, tokenizer: BertTokenizer, inputs: BatchEncoding, top_k: int
+) -> list[list[Guess]]:
+    """The same for one text that is tokenized: ``inputs`` are (1, T) tensors."""
     inputs = inputs.to(model.device)
     gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
     if not len(gaps):

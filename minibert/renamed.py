@@ -62,7 +62,7 @@ VALUES: dict[str, dict[str, dict[str, str]]] = {
 }
 
 # older verb: verb today
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {"readout": "logit-lens"}
 
 
 def sentence(older: str, newer: str) -> str:

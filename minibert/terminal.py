@@ -31,6 +31,8 @@ HANDLER = "minibert.stand-ins"
 NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EAGAIN}
 
 GAP = 2  # cells between two columns
+BAR = 8  # cells of a bar for 1
+EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 NARROWEST = 8  # the least width of a wrapped column, in cells
 # Where a line may break: after a space, and after a separator within a name or a path.
 PARTS = re.compile(r"[^\s./,_|]*[\s./,_|]?")
@@ -103,6 +105,16 @@ def text_width() -> int | None:
     if _wide.get() or not (os.environ.get("COLUMNS", "").isdecimal() or sys.stdout.isatty()):
         return None
     return shutil.get_terminal_size().columns
+
+
+def drawing_width() -> int:
+    """The columns that a drawing may take: the terminal's, or ``COLUMNS``; 100 in a pipe or a file."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def wants_colours() -> bool:
+    """Whether standard output is a terminal that shows colours (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 # ── tables ───────────────────────────────────────────────────────────────────────────────────────
@@ -206,3 +218,9 @@ def leave(code: int) -> NoReturn:
                 stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def with_bar(value: float) -> str:
+    """A number from -1 to 1, with a bar for what is above 0."""
+    full, eighths = divmod(round(max(0.0, min(1.0, value)) * BAR * 8), 8)
+    return f"{value:7.4f} {'█' * full}{EIGHTHS[eighths]}"

@@ -29,7 +29,7 @@ CALLS = {
     "step": [TEXT],
     "noise": [TEXT, "--samples", "1"],
     "attention": [TEXT],
-    "readout": [TEXT],
+    "logit-lens": [TEXT],
     "explore": [TEXT, "--samples", "0", "-o", "OUT.html"],
 }
 

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a file a subject; each file's ``add`` says how its verbs are called."""
+"""The verbs of the command line, a file each; each file's ``add`` says how its verb is called."""

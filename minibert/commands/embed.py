@@ -4,8 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from minibert.commands.training import saying
-from minibert.commands.verb import add_texts, add_verb, positive, print_json
+from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json
 from minibert.errors import InputError
 from minibert.terminal import table
 
@@ -138,7 +137,7 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     check_folder(output)
     plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
     check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
-    with saying("minibert.data"):
+    with log_to_stderr("minibert.data"):
         given["column"] = open_texts(options.input, given.get("column"), given.get("id_column")).named_column
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json, say_cut
+from minibert.commands.inputs import say_cut
+from minibert.commands.verb import add_model, add_verb, load_tokenizer, print_json
 from minibert.destination import check_file
 from minibert.errors import InputError
 from minibert.source import Checkpoint

@@ -2,19 +2,20 @@
 
 import argparse
 import json
+import logging
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from minibert.errors import InputError
 from minibert.renamed import OlderOption
 from minibert.source import DEMO
 from minibert.terminal import can_show, visible
 
 if TYPE_CHECKING:
-    from minibert.config import BertConfig
     from minibert.source import Source
     from minibert.tokenizer import BertTokenizer
 
@@ -35,8 +36,8 @@ VERBS_ELSEWHERE = {
     "vectors": "embed", "search": "similar", "similarity": "similar", "nearest": "similar", "mask": "fill-mask",
     "unmask": "fill-mask", "guess": "fill-mask", "fill": "fill-mask", "info": "inspect", "show": "inspect",
     "summary": "inspect", "compare": "verify", "check": "verify", "diff": "verify", "parity": "verify",
-    "export": "convert", "save": "convert", "debug": "step", "heads": "attention", "logit-lens": "readout",
-    "lens": "readout", "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
+    "export": "convert", "save": "convert", "debug": "step", "heads": "attention", "lens": "logit-lens",
+    "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
     "serve": "explore --serve", "page": "explore", "hooks": "trace", "activations": "trace", "run": "predict",
     "infer": "predict", "inference": "predict", "tokens": "tokenize", "tokenise": "tokenize", "encode-ids": "tokenize",
 }  # fmt: skip
@@ -147,38 +148,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def add_truncate(verb: argparse.ArgumentParser) -> None:
-    """What becomes of a text that is longer than the model reads."""
-    verb.add_argument("--truncate", action="store_true", help="of a text longer than the model reads, take the start")
-
-
 def load_tokenizer(source: "Source") -> "BertTokenizer":
     """The tokenizer of a checkpoint."""
     from minibert.tokenizer import BertTokenizer
 
     return BertTokenizer.from_pretrained(source)
-
-
-def tokens_read(tokenizer: "BertTokenizer", config: "BertConfig", text: str, pair: str | None, truncate: bool) -> int:
-    """How many tokens the model reads at most, to cut the text to.
-
-    Raises InputError for a text that is too long, unless ``truncate``; then stderr says what is cut.
-    """
-    limit = min(tokenizer.model_max_length, config.max_position_embeddings)
-    length = len(tokenizer(text, pair, verbose=False)["input_ids"])
-    if length > limit and not truncate:
-        raise InputError(
-            f"The text has {length} tokens and this model reads {limit}. Give a shorter text, or --truncate to take "
-            f"its first {limit}."
-        )
-    say_cut("the text", length, limit)
-    return limit
-
-
-def say_cut(what: str, length: int, limit: int) -> None:
-    """Tell on stderr that a text was cut, where it was."""
-    if length > limit:
-        print(f"minibert: {what} has {length} tokens and was cut to the {limit} that this model reads", file=sys.stderr)
 
 
 def print_json(content: object) -> None:
@@ -190,3 +164,22 @@ def print_json(content: object) -> None:
     if not can_show(text):
         text = json.dumps(content, indent=2)
     print(re.sub("[\x7f-\x9f]", lambda control: f"\\u{ord(control[0]):04x}", text))
+
+
+@contextmanager
+def log_to_stderr(*rooms: str) -> Iterator[None]:
+    """Within the block these loggers write to stderr; of several processes the first alone writes INFO."""
+    handler = logging.StreamHandler(sys.stderr)
+    loggers = [logging.getLogger(room) for room in rooms]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level, propagate in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate

@@ -10,6 +10,7 @@ diagonal: the diagonal is so much larger that it would leave the rest blank.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from minibert.lens.noise import Sensitivity
 from minibert.palette import shades, terminal_ramp
 from minibert.pictures import check_picture, need_matplotlib, new_figure, write_picture
 from minibert.renamed import older_arguments
-from minibert.terminal import visible, width
+from minibert.terminal import drawing_width, visible, wants_colours, width
 
 # Tried in this order before any other font of the machine: good-looking ones that many machines have.
 FONTS = (
@@ -319,3 +320,47 @@ def numbers(count: int, cells: int) -> str:
             if number + place < count:
                 marks[number + place] = digit
     return "".join(marks)
+
+
+def sensitivity_text(found: Sensitivity, tokens: Sequence[str]) -> str:
+    """The maps as blocks, with what they are of."""
+    how = "the limit of little noise (Jacobian norms)"
+    if found.std is not None:
+        spread = " times the spread" if found.relative else ""
+        how = f"noise of standard deviation {found.std:g}{spread}, {found.samples} draws, seed {found.seed}"
+    into = "at each layer's input" if found.mode == "per_layer" else f"once, at {found.at[0]}"
+    titles = []
+    for point, values in zip(found.points, found.maps, strict=True):
+        known = values[~values.isnan()]
+        titles.append(f"{layer_title(point)}: {known.min():.2g} to {known.max():.2g}")
+    lines = [
+        f"{how}, {into}: how far the column's token moves for each unit that the row's is moved",
+        "each block is a layer's output; that of layer k is hidden state k + 1\n",
+        draw_blocks(titles, list(found.maps), tokens, found.positions, drawing_width(), wants_colours()),
+    ]
+    if found.samples is not None and found.samples > 1:
+        moved = found.maps > 0
+        share = (found.standard_error[moved] / found.maps[moved]).to(torch.float64).median()
+        lines.append(
+            f"standard error of the draws: {share:.1%} of an entry, in the median; more --samples make it less"
+        )
+    return "\n".join(lines)
+
+
+def layer_title(point: str) -> str:
+    """``layer 3`` for ``bert.encoder.layer.3``; any other point by its name."""
+    found = re.fullmatch(r"(?:bert\.)?encoder\.layer\.(\d+)", point)
+    return point if found is None else f"layer {found[1]}"
+
+
+def attention_text(
+    maps: Sequence[Tensor], layers: Sequence[int], heads: Sequence[int], tokens: Sequence[str], *, mean: bool
+) -> str:
+    """Attention maps, (N, T, T) for each layer, as blocks: of each head, or with ``mean`` of each layer's mean."""
+    shown = [(f"layer {n}, head {h}", maps[n][h]) for n in layers for h in heads]
+    if mean:
+        shown = [(f"layer {n}, mean", maps[n].mean(dim=0)) for n in layers]
+    titles, tables = zip(*shown, strict=True)
+    each = [(number,) for number in range(len(tokens))]
+    blocks = draw_blocks(titles, tables, tokens, each, drawing_width(), wants_colours(), diagonal=True)
+    return f"how much of the row's attention the column's token has\n\n{blocks}"

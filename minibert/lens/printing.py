@@ -1,7 +1,7 @@
 """Values as text: a summary of a whole tensor, or the numbers of one head and token."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from torch import Tensor
 
@@ -75,3 +75,49 @@ def numbers_text(numbers: list[float], at_most: int) -> str:
     """The first ``at_most`` numbers of a row, and the total if there are more."""
     shown = ", ".join(f"{number:+.4g}" for number in numbers[:at_most])
     return shown if len(numbers) <= at_most else f"{shown}, … ({len(numbers)} numbers)"
+
+
+def numbers_table(
+    values: Mapping[str, Tensor],
+    points: Mapping[str, Point],
+    tokens: Sequence[str],
+    *,
+    layer: int | None,
+    head: int | None,
+    token: int | None,
+    at_most: int,
+) -> str:
+    """The numbers of a head, a token, or both, a row for each point; of one layer, where it is given."""
+    rows = [
+        (
+            name,
+            "" if row.head is None else row.head,
+            "" if row.token is None else f"{row.token} {tokens[row.token]}",
+            numbers_text(row.numbers, at_most),
+        )
+        for name, value in values.items()
+        if layer is None or points[name].layer == layer
+        for row in rows_of(value, head, token)
+    ]
+    return table(("point", "head", "token", "numbers"), rows, right=("head",))
+
+
+def trace_entries(
+    values: Mapping[str, Tensor],
+    points: Mapping[str, Point],
+    *,
+    layer: int | None,
+    head: int | None,
+    token: int | None,
+) -> Iterator[dict[str, object]]:
+    """The points for JSON; with all the numbers of the head or token, where one is given."""
+    for step, (name, value) in enumerate(values.items(), start=1):
+        point = points[name]
+        if layer is not None and point.layer != layer:
+            continue
+        entry: dict[str, object] = {"step": step, "point": name, "formula": point.formula}
+        entry |= {"shape": list(value.shape), **asdict(Summary.of(value))}
+        entry["spread"] = entry["std"]  # older name, until 0.3
+        if head is not None or token is not None:
+            entry["rows"] = [asdict(row) for row in rows_of(value, head, token)]
+        yield entry

@@ -106,7 +106,7 @@ USES: dict[str, Callable[[str, Path], object]] = {
     "folder": lambda source, _: verify_against_folder(source, DEMO, texts=["the bank"]),
     "transformers": lambda source, _: verify_against_transformers(source, texts=["the bank"]),
     "fill-mask": lambda source, _: main(["fill-mask", "the [MASK]", "--model", source]),
-    "readout": lambda source, _: main(["readout", "the [MASK]", "--model", source]),
+    "logit-lens": lambda source, _: main(["readout", "the [MASK]", "--model", source]),
 }
 
 

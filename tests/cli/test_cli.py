@@ -115,7 +115,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentenc
 LONG = "[MASK] " + "bank " * 40
 
 
-@pytest.mark.parametrize("verb", ["fill-mask", "trace", "noise", "attention", "readout", "step"])
+@pytest.mark.parametrize("verb", ["fill-mask", "trace", "noise", "attention", "logit-lens", "step"])
 def test_a_long_text_can_be_cut_and_stderr_says_so(monkeypatch, capsys, verb: str) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("quit\n"))
     fewer = ["--samples", "1"] if verb == "noise" else []

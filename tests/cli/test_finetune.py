@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from minibert.cli import main
+from minibert.commands import columns
 from minibert.commands import finetune as command
 from minibert.finetuning import TASKS, MultiLabel
 from minibert.training.metrics import MetricsLog, read_metrics
@@ -37,7 +38,7 @@ def arguments(task: str, folder: Path, *more: str, count: int = 32) -> list[str]
 
 def test_the_options_are_those_of_the_tasks() -> None:
     assert tuple(TASKS) == command.TASKS
-    options = {*command.OF_TEXTS, *command.OF_LABELS, *command.OTHERS}
+    options = {*columns.OF_TEXTS, *columns.OF_LABELS, *columns.OTHERS}
     choices = {field.name for task in (*TASKS.values(), MultiLabel) for field in fields(task)}
     assert options <= choices
     for_programs = {"best", "longest_answer", "masks_padding", "activation", "prompt", "threshold"}

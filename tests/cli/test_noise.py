@@ -103,14 +103,14 @@ def test_pictures(tmp_path, capsys) -> None:
 def test_readout(capsys, loaded) -> None:
     model, inputs = loaded
     found, tokenizer = logit_lens(model, inputs), BertTokenizer.from_pretrained(FOLDER)
-    assert run("readout", TEXT) == 0
+    assert run("logit-lens", TEXT) == 0
     lines = capsys.readouterr().out.splitlines()
     for layer in range(3):
         best = tokenizer.convert_ids_to_tokens(found.ids[layer, :, 0].tolist())
         (line,) = [line for line in lines if re.match(rf" +{layer} ", line)]
         assert line.split() == [str(layer), *best]
     assert len({width(line[: line.index("2 ")]) for line in lines if " 2 " in line}) >= 1
-    assert run("readout", TEXT, "--token", "3", "-k", "2") == 0
+    assert run("logit-lens", TEXT, "--token", "3", "-k", "2") == 0
     printed = capsys.readouterr().out
     for layer in range(3):
         (one, two), (p, q) = (
@@ -122,18 +122,18 @@ def test_readout(capsys, loaded) -> None:
             rf" {found.target_ranks[layer, 3]} +{found.target_probabilities[layer, 3]:.4f}$", printed, re.M
         )
     assert lines[1] == "every token is visible to the model: it reads what it guesses; [MASK] hides one"
-    assert run("readout", "the [MASK] by the bank", "--token", "2") == 0
+    assert run("logit-lens", "the [MASK] by the bank", "--token", "2") == 0
     assert "token 2, [MASK], is hidden from the model" in capsys.readouterr().out
-    assert run("readout", "the [MASK] by the bank") == 0
+    assert run("logit-lens", "the [MASK] by the bank") == 0
     assert "hidden from the model: [MASK] (token 2); all others it reads" in capsys.readouterr().out
-    assert run("readout", TEXT, "--json") == 0
+    assert run("logit-lens", TEXT, "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["ids"] == found.ids.tolist() and content["pieces"][2][0][0] in tokenizer.vocab
 
 
 def test_a_wide_readout_is_cut_into_several_tables(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    assert run("readout", TEXT) == 0
+    assert run("logit-lens", TEXT) == 0
     printed = capsys.readouterr().out
     assert printed.count("hidden state") > 1
     assert max(map(width, printed.splitlines()[3:])) <= 40
@@ -180,7 +180,7 @@ def test_parts_of_a_block() -> None:
         (["noise", TEXT, "--png", "maps.svg"], "a file of that kind ends in .png"),
         (["noise", TEXT, "--png", "/nowhere/maps.png"], "is not there"),
         (["attention", TEXT, "--head", "2"], "There is no head 2: there are 0 to 1."),
-        (["readout", TEXT, "--token", "99"], "There is no token 99"),
+        (["logit-lens", TEXT, "--token", "99"], "There is no token 99"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentence: str, capsys) -> None:
@@ -189,11 +189,11 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments: list[str], sentenc
 
 
 def test_a_model_without_a_head(capsys, minilm) -> None:
-    said = mistake(capsys, ["readout", "the bank", "--model", str(minilm)])
+    said = mistake(capsys, ["logit-lens", "the bank", "--model", str(minilm)])
     assert "BertModel has no masked-language-modelling head" in said
 
 
-@pytest.mark.parametrize("verb", ["noise", "attention", "readout"])
+@pytest.mark.parametrize("verb", ["noise", "attention", "logit-lens"])
 def test_help_has_an_example(verb: str, capsys) -> None:
     with pytest.raises(SystemExit):
         build_parser().parse_args([verb, "--help"])

@@ -9,7 +9,7 @@ import pytest
 import minibert
 from minibert import Embedder, embed_corpus
 from minibert.cli import build_parser, main
-from minibert.commands.similar import with_bar
+from minibert.terminal import with_bar
 from tests.support.command import mistake
 
 FOLDER = str(Path(minibert.__file__).parent / "goldens" / "random-bert")

@@ -1,0 +1,61 @@
+"""The options about data that ``finetune`` and ``predict`` share: fields of the tasks (finetuning/), by the same names.
+
+An option that the task has no field for is refused, so that a slip is not silently ignored.
+"""
+
+import argparse
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from minibert.errors import InputError
+
+if TYPE_CHECKING:
+    from minibert.finetuning import Task
+
+# Fields of the tasks that are options, and what they name.
+OF_TEXTS = {
+    "column": "of the texts",
+    "pair_column": "of the second texts, where there are pairs (classify, score)",
+    "question_column": "of the questions (answers)",
+    "context_column": "of the texts that hold the answers (answers)",
+}
+OF_LABELS = {
+    "label_column": "of the labels or numbers (classify, score)",
+    "words_column": "of the lists of words (entities in .jsonl or .parquet)",
+    "labels_column": "of the lists of their labels",
+    "spans_column": "of the lists of start, end, label (entities of texts, in .jsonl or .parquet)",
+    "answer_column": "of the answers (answers)",
+    "start_column": "of where they start, in characters",
+}
+OTHERS = ("label_names", "class_weights", "separator", "max_length", "stride", "skip_bad")
+
+
+def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:
+    """Options for columns, and what else is about a file of data; returns their group."""
+    group = verb.add_argument_group(
+        "the data", "Columns with usual names are found. In a file without names, a column is a number, from 1."
+    )
+    for name, what in columns.items():
+        group.add_argument(f"--{name.replace('_', '-')}", metavar="NAME", help=what)
+    group.add_argument("--skip-bad", action="store_true", default=None, help="leave out rows that cannot be read")
+    return group
+
+
+def choices_of(options: argparse.Namespace, task: "type[Task[Any, Any]]") -> dict[str, Any]:
+    """The fields of the task that were given; InputError for one that it does not have."""
+    known = {field.name for field in fields(task)}
+    given = {name: getattr(options, name, None) for name in (*OF_TEXTS, *OF_LABELS, *OTHERS)}
+    for name, value in given.items():
+        if value is not None and name not in known:
+            raise InputError(f"{option_of(name)} is not for the task {task.name}; it has {options_of(known)}.")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def option_of(name: str) -> str:
+    """How a field is called on the command line."""
+    return "--labels" if name == "label_names" else f"--{name.replace('_', '-')}"
+
+
+def options_of(known: set[str]) -> str:
+    """The options of a task, for a sentence."""
+    return ", ".join(option_of(name) for name in (*OF_TEXTS, *OF_LABELS, *OTHERS) if name in known)

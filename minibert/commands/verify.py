@@ -1,0 +1,96 @@
+"""``minibert verify``: whether a checkpoint computes what it should, value by value."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json, say_own
+from minibert.errors import InputError
+from minibert.source import DEMO
+
+
+def add(verbs: Any) -> None:
+    """``verify``."""
+    verb = add_verb(verbs, "verify", verify, "prove that a checkpoint computes what it should, value by value")
+    add_checkpoint(verb, None)
+    against = verb.add_mutually_exclusive_group(required=True)
+    against.add_argument(
+        "--against", metavar="WHAT", help="transformers, a golden file, or another checkpoint to compare with"
+    )
+    against.add_argument(
+        "--published", nargs="?", const="", metavar="NAME", help="compare with values that other projects printed"
+    )
+    verb.add_argument(
+        "--dtype", choices=("float32", "float64"), help="default float32; against a golden file: both, one by one"
+    )
+    verb.add_argument("--attention", choices=("eager", "sdpa"), default="eager", help="default eager, which has maps")
+    verb.add_argument(
+        "--bound",
+        type=rounding,
+        metavar="UNITS",
+        help="what counts as rounding: units in the last place of a point's largest value, for each layer above it; "
+        "default 16; 0: only identical values pass",
+    )
+    verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
+    verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
+    verb.epilog = (
+        "exit code 1: a point differs by more than rounding.  example: minibert verify --against transformers; or: "
+        "minibert verify path/to/checkpoint --against path/to/another"
+    )
+
+
+def rounding(text: str) -> float:
+    """An option's value that must be a number of at least 0."""
+    try:
+        units = float(text)
+    except ValueError:
+        units = -1.0
+    if not 0 <= units < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return units
+
+
+def verify(options: argparse.Namespace) -> int:
+    """``minibert verify``."""
+    from minibert.verify import verify as run
+    from minibert.verify import verify_published
+
+    checkpoint = to_verify(options)
+    if options.published is not None:
+        published = verify_published(checkpoint, options.published or None)
+        if options.json:
+            print_json(published.to_dict())
+        else:
+            print(published)
+        return 0 if published.same else 1
+    report = run(
+        checkpoint,
+        options.against,
+        dtype=options.dtype,
+        attention=options.attention,
+        texts=options.text,
+        bound=options.bound,
+    )
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print(report.to_text(every_point=options.all))
+    return 0 if report.same else 1
+
+
+def to_verify(options: argparse.Namespace) -> str:
+    """The checkpoint that was named; else minibert's own, but never as one of two that are compared with each other."""
+    from minibert.verify.golden import is_golden
+
+    if options.checkpoint is None:
+        path = Path(options.against or "")
+        a_golden = path.suffix == ".safetensors" and path.is_file() and is_golden(path)
+        if options.against != "transformers" and not a_golden:
+            raise InputError(
+                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers or a "
+                f"golden file is it, without a name, {OWN}."
+            )
+        options.checkpoint = DEMO
+        say_own(options)
+    checkpoint: str = options.checkpoint
+    return checkpoint
