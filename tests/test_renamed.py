@@ -2,7 +2,9 @@
 
 import argparse
 import inspect
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -139,3 +141,12 @@ def test_an_older_name_of_the_front_door(monkeypatch):
         assert minibert.Bert is minibert.BertModel
     with pytest.raises(AttributeError):
         minibert.nothing_of_the_kind  # noqa: B018
+
+
+def test_the_changelog_has_every_older_name():
+    text = (Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    tables = (renamed.NAMES, renamed.MOVED, renamed.ARGUMENTS, renamed.LITERALS, renamed.OPTIONS)
+    names = [pair for table in tables for names in table.values() for pair in names.items()]
+    names += [(f"minibert {older}", f"minibert {newer}") for older, newer in renamed.VERBS.items()]
+    for older, newer in names:
+        assert re.search(rf"^\| .* \| `{older}` \| `{newer}", text, re.MULTILINE), (older, newer)
