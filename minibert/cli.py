@@ -1,7 +1,7 @@
-"""The command line: one verb a capability, a thin skin over the rooms; the verbs stand in ``commands/``.
+"""The command line.  Each verb is a file of ``commands/`` that parses its options, calls a room, and prints.
 
-A user's mistake prints one sentence on stderr and exits with 2; nothing here catches anything but our own errors and
-an output that takes no more.
+A user's mistake prints one sentence on stderr and exits with 2.  Only minibert's own errors and a closed or full output
+are caught here.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from minibert.errors import MinibertError, StoppedElsewhereError
 from minibert.renamed import OPTIONS, VALUES, VERBS, add_older_options, add_older_values, say
 from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
-# One a verb, in the order of --help.
+# One per verb, in the order of --help.
 MODULES = (
     inspect, verify, golden, convert, tokenize, fill_mask, embed, similar, trace, step, noise, attention, logit_lens,
     explore, pretrain, finetune, predict,
@@ -42,17 +42,17 @@ MODULES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (0 well, 1 a difference was found, 2 a mistake, 130 interrupted).
+    """Run one command and return its exit code: 0 success, 1 a difference was found, 2 a mistake, 130 interrupted.
 
-    As everywhere with argparse, ``--help`` and a slip of the options raise SystemExit.
+    ``--help`` and wrong options raise SystemExit, as argparse does.
     """
     with safe_streams():
         try:
             try:
                 return run(arguments)
             finally:
-                sys.stdout.flush()  # here, where a full disk, or a reader that has gone away, can be noticed
-        except StoppedElsewhereError:  # of several processes one speaks
+                sys.stdout.flush()  # here, so that a full disk or a closed pipe is noticed
+        except StoppedElsewhereError:  # the main process reports it
             return 2
         except MinibertError as error:
             complain(str(error))
@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             complain("interrupted")
             return 130
-        except BrokenPipeError:  # the reader of our output (head, less) has seen enough
+        except BrokenPipeError:  # head or less has closed our output
             discard(sys.stdout)
             return 0
-        except OSError as error:  # of our own files, the rooms make a sentence: this one is of a standard stream
+        except OSError as error:  # a standard stream; the rooms handle those of files
             if error.errno not in NO_MORE or error.filename is not None:
                 raise
             discard(sys.stdout)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str] | None) -> int:
-    """Parse and do one command."""
+    """Parse and run one command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in VERBS:
         say(f"minibert {words[0]}", f"minibert {VERBS[words[0]]}")
@@ -85,13 +85,13 @@ def run(arguments: Sequence[str] | None) -> int:
 
 
 def complain(sentence: str) -> None:
-    """One sentence on stderr, if it takes one: the exit code says the rest."""
+    """Print one sentence on stderr; where stderr is closed, the exit code has to do."""
     with suppress(OSError):
         print(f"minibert: {sentence}", file=sys.stderr, flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All verbs with their options."""
+    """The parser of all verbs."""
     parser = Parser(
         prog="minibert", description="BERT that a person can read, trust, look inside, and use on real text."
     )

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a file each; each file's ``add`` says how its verb is called."""
+"""The verbs of the command line, one file per verb; its ``add`` defines the options."""

@@ -11,10 +11,10 @@ from minibert.terminal import visible
 
 def add(verbs: Any) -> None:
     """``attention``."""
-    verb = add_verb(verbs, "attention", attention, "draw who looks at whom, in one head, a layer's heads, or all")
+    verb = add_verb(verbs, "attention", attention, "draw the attention maps of one head, of a layer, or of all")
     verb.description = (
-        "Draw who looks at whom: a row for the token that asks, a column for the token it looks at; a row sums to 1.  "
-        "In the terminal each layer is the mean of its heads, until --layer or --head asks for single heads; pictures "
+        "Draw attention maps: one row per query token, one column per key token; a row sums to 1.  "
+        "The terminal shows the mean over the heads of each layer, unless --layer or --head selects heads; pictures "
         "and --json have every head."
     )
     add_one_text(verb)

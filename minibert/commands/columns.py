@@ -1,6 +1,6 @@
-"""The options about data that ``finetune`` and ``predict`` share: fields of the tasks (finetuning/), by the same names.
+"""The data options of ``finetune`` and ``predict``: fields of the tasks (finetuning/), under the same names.
 
-An option that the task has no field for is refused, so that a slip is not silently ignored.
+An option for which the task has no field is refused.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from minibert.errors import InputError
 if TYPE_CHECKING:
     from minibert.finetuning import Task
 
-# Fields of the tasks that are options, and what they name.
+# Fields of the tasks that are options: names of columns, and what is in them.
 OF_TEXTS = {
     "column": "of the texts",
     "pair_column": "of the second texts, where there are pairs (classify, score)",
@@ -31,7 +31,7 @@ OTHERS = ("label_names", "class_weights", "separator", "max_length", "stride", "
 
 
 def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:
-    """Options for columns, and what else is about a file of data; returns their group."""
+    """Add the options for columns and for bad rows; returns their group."""
     group = verb.add_argument_group(
         "the data", "Columns with usual names are found. In a file without names, a column is a number, from 1."
     )
@@ -52,10 +52,10 @@ def choices_of(options: argparse.Namespace, task: "type[Task[Any, Any]]") -> dic
 
 
 def option_of(name: str) -> str:
-    """How a field is called on the command line."""
+    """The option of a field."""
     return "--labels" if name == "label_names" else f"--{name.replace('_', '-')}"
 
 
 def options_of(known: set[str]) -> str:
-    """The options of a task, for a sentence."""
+    """The options of a task, as part of a sentence."""
     return ", ".join(option_of(name) for name in (*OF_TEXTS, *OF_LABELS, *OTHERS) if name in known)

@@ -20,7 +20,7 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--lower-case",
         action=argparse.BooleanOptionalAction,
-        help="whether the vocabulary is of lower-cased text (an uncased model), where the checkpoint does not say",
+        help="whether the model is uncased, if the checkpoint does not say",
     )
     verb.epilog = "example: minibert convert uncased_L-12_H-768_A-12/bert_model.ckpt -o bert-base-uncased"
 

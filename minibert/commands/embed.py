@@ -1,4 +1,4 @@
-"""``minibert embed``: the vectors of a few texts, printed; or of a whole file, written to a folder."""
+"""``minibert embed``: print the vectors of a few texts, or write those of a whole file to a folder."""
 
 import argparse
 import sys
@@ -34,9 +34,9 @@ def add(verbs: Any) -> None:
         "--normalize", action=argparse.BooleanOptionalAction, default=True, help="to unit length (default yes)"
     )
     verb.add_argument(
-        "--long", choices=("truncate", "windows"), help="cut what the model cannot read (default), or average windows"
+        "--long", choices=("truncate", "windows"), help="cut long texts (default), or average over windows"
     )
-    verb.add_argument("--prompt", metavar="TEXT", help="put before each text as it is, such as 'query: '")
+    verb.add_argument("--prompt", metavar="TEXT", help="put before each text, such as 'query: '")
     verb.add_argument(
         "--prompt-name",
         metavar="NAME",
@@ -53,18 +53,20 @@ def add(verbs: Any) -> None:
         "Memory stays flat however long the file is. Stopped at any moment, the same command goes on where it was.",
     )
     corpus.add_argument(
-        "--input", metavar="FILE", help=".txt (one text a line, empty ones too), .csv, .tsv, .jsonl or .parquet; UTF-8"
+        "--input",
+        metavar="FILE",
+        help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8",
     )
     corpus.add_argument("--output", metavar="DIR", help="the folder for numbered shards and manifest.json")
     corpus.add_argument("--column", metavar="NAME", help="which column holds the texts")
     corpus.add_argument("--id-column", metavar="NAME", help="which holds ids to keep; default the row's number, from 1")
     corpus.add_argument("--format", choices=("safetensors", "npy", "parquet"), help="default safetensors")
-    corpus.add_argument("--shard-rows", type=positive, metavar="N", help="rows of the input in a shard (default 4096)")
+    corpus.add_argument("--shard-rows", type=positive, metavar="N", help="rows of the input per shard (default 4096)")
     corpus.add_argument(
         "--no-text", dest="keep_text", action="store_false", default=None, help="keep no texts beside the vectors"
     )
     corpus.add_argument(
-        "--skip-bad", action="store_true", default=None, help="leave rows out that cannot be read; count and list them"
+        "--skip-bad", action="store_true", default=None, help="leave out rows that cannot be read; count and list them"
     )
     corpus.add_argument(
         "--worker", type=worker, metavar="I/N", help="make every N-th shard from shard I (0/2 and 1/2: two workers)"
@@ -90,13 +92,13 @@ def embed(options: argparse.Namespace) -> int:
 
 
 def encoding(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of ``Embedder.encode`` that were given."""
+    """The options that are arguments of ``Embedder.encode``."""
     names = ("pooling", "layers", "normalize", "long", "prompt", "prompt_name", "truncate_dim")
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def embed_texts(options: argparse.Namespace) -> int:
-    """Print the vectors of a few texts, and how alike they are."""
+    """Print the vectors of a few texts, and their cosine similarities."""
     import torch.nn.functional as F
 
     from minibert.embedding import Embedder

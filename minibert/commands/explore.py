@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
         "--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080; 0: a free one)"
     )
     verb.add_argument(
-        "--samples", type=_samples, metavar="S", help="draws of noise for each sensitivity map (default 4; 0: no maps)"
+        "--samples", type=_samples, metavar="S", help="samples of noise per sensitivity map (default 4; 0: no maps)"
     )
     verb.epilog = (
         'example: minibert explore "He sat on the bank of the river." "She put money in the bank." -o page.html'
@@ -87,7 +87,7 @@ def write(options: argparse.Namespace) -> int:
 
 
 def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: list[str]) -> None:
-    """Tell which texts are longer than the model reads; the page says so, too."""
+    """Report which texts are longer than the model reads; the page says so, too."""
     from minibert.explorer.text import tokenize
 
     for number, text in enumerate(texts, start=1):

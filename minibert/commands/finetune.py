@@ -31,19 +31,23 @@ def add(verbs: Any) -> None:
     verb.add_argument("--dev", metavar="FILE", help="scored after each epoch; the best weights are kept")
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     add_model(verb)
-    verb.add_argument("--fresh-head", action="store_true", help="a new head, also where the checkpoint brings one")
-    verb.add_argument("--from-scratch", action="store_true", help="random weights: shows what pre-training brings")
-    verb.add_argument("--batch-size", type=positive, default=32, metavar="B", help="examples a step (default 32)")
+    verb.add_argument("--fresh-head", action="store_true", help="a new head, even if the checkpoint has one")
+    verb.add_argument(
+        "--from-scratch", action="store_true", help="random weights instead of the checkpoint's, for comparison"
+    )
+    verb.add_argument("--batch-size", type=positive, default=32, metavar="B", help="examples per step (default 32)")
     data = add_columns(verb, {**OF_TEXTS, **OF_LABELS})
     data.add_argument(
-        "--labels", dest="label_names", type=names, metavar="A,B,…", help="of labels that are numbers (entities)"
+        "--labels", dest="label_names", type=names, metavar="A,B,…", help="names of labels that are numbers (entities)"
     )
     data.add_argument("--multi-label", action="store_true", help="a text has any number of labels (classify)")
     data.add_argument("--separator", metavar="SEP", help="between the labels of a row; default | (--multi-label)")
     data.add_argument(
-        "--class-weights", type=weights, metavar="W", help="balanced; or NAME=NUMBER,…; or numbers, one a label"
+        "--class-weights", type=weights, metavar="W", help="balanced; or NAME=NUMBER,…; or one number per label"
     )
-    data.add_argument("--max-length", type=positive, metavar="T", help="tokens of a row; default: all the model reads")
+    data.add_argument(
+        "--max-length", type=positive, metavar="T", help="tokens per row; default: as many as the model reads"
+    )
     data.add_argument("--stride", type=positive, metavar="N", help="tokens shared by two windows of a long text")
     add_settings(verb, learning_rate=5e-5, epochs=3)
     verb.epilog = "example: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier"
@@ -76,7 +80,7 @@ def finetune(options: argparse.Namespace) -> int:
 
 
 def report(found: "Finetuned", options: argparse.Namespace) -> int:
-    """How the run ended, with its curve drawn; the exit code."""
+    """Print how the run ended, draw its curve, and return the exit code."""
     picture = None if found.interrupted else draw(Path(options.output))
     if options.json:
         print_json({**found.to_dict(), "interrupted": found.interrupted, "curve": picture and str(picture)})

@@ -1,4 +1,4 @@
-"""What verbs that run a model on one text share: its options, and the text as the model's inputs."""
+"""Options of the verbs that run a model on one text, and the text as inputs of the model."""
 
 import argparse
 import sys
@@ -17,7 +17,7 @@ ONE_LAYER = "only this layer, encoder.layer.L, from 0"
 
 
 def add_one_text(verb: argparse.ArgumentParser) -> None:
-    """A text, perhaps a pair, and the checkpoint."""
+    """Add a text or a pair of texts, and the checkpoint."""
     verb.add_argument("text", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("pair", nargs="?", metavar="TEXT", help="a second text, for a model that reads pairs")
     add_truncate(verb)
@@ -25,19 +25,19 @@ def add_one_text(verb: argparse.ArgumentParser) -> None:
 
 
 def add_truncate(verb: argparse.ArgumentParser) -> None:
-    """What becomes of a text that is longer than the model reads."""
-    verb.add_argument("--truncate", action="store_true", help="of a text longer than the model reads, take the start")
+    """Add the option to cut a text that is too long."""
+    verb.add_argument("--truncate", action="store_true", help="cut a text that is longer than the model reads")
 
 
 def number_from_0(text: str) -> int:
-    """An option's value that counts from 0."""
+    """Parse a whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
 def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dict[str, Any], list[str]]:
-    """The model that the checkpoint is for, the text as its inputs, and the pieces."""
+    """The model in the class of the checkpoint, its inputs, and the pieces of the text."""
     from minibert.auto import load_architecture
 
     options.model = Checkpoint.open(options.model)
@@ -49,7 +49,7 @@ def load_inputs(options: argparse.Namespace) -> tuple["BertPreTrainedModel", dic
 def encode(
     tokenizer: "BertTokenizer", config: "BertConfig", text: str, pair: str | None = None, *, truncate: bool
 ) -> "BatchEncoding":
-    """The text, or pair, as the model's inputs, (1, T) each; a text that is cut is told of on stderr.
+    """The text, or pair, as inputs of the model, (1, T) each; a cut is reported on stderr.
 
     Raises InputError for a text that is longer than the model reads, unless ``truncate``.
     """
@@ -68,6 +68,6 @@ def encode(
 
 
 def say_cut(what: str, length: int, limit: int) -> None:
-    """Tell on stderr that a text was cut, where it was."""
+    """Report on stderr that a text was cut, if it was."""
     if length > limit:
         print(f"minibert: {what} has {length} tokens and was cut to the {limit} that this model reads", file=sys.stderr)

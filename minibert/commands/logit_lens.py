@@ -11,15 +11,15 @@ from minibert.terminal import visible
 
 def add(verbs: Any) -> None:
     """``logit-lens``."""
-    verb = add_verb(verbs, "logit-lens", logit_lens, "show what each hidden state would predict, if it were the last")
+    verb = add_verb(verbs, "logit-lens", logit_lens, "show what each hidden state would predict if it were the last")
     verb.description = (
-        "Put the masked-language-modelling head on every hidden state (0 is the embeddings, k the output of layer "
-        "k - 1) and show the likeliest piece at each position; with --token the likeliest few at one, with "
-        "probabilities.  The head was trained for the last hidden state alone: what it reads in an early one is a hint."
+        "Apply the masked-language-modelling head to every hidden state (0: the embeddings, k: the output of layer "
+        "k - 1) and show the likeliest piece at each position; with --token the likeliest few at one position, with "
+        "probabilities.  The head was trained for the last hidden state only: its output for earlier ones is a hint."
     )
     add_one_text(verb)
-    verb.add_argument("--token", type=number_from_0, metavar="T", help="the guesses at this token, from 0: [CLS]")
-    verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many guesses (default 5)")
+    verb.add_argument("--token", type=number_from_0, metavar="T", help="the predictions at this token, from 0: [CLS]")
+    verb.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many predictions (default 5)")
     verb.epilog = 'example: minibert logit-lens "She sat by the [MASK]." --token 5'
 
 

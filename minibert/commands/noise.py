@@ -1,4 +1,4 @@
-"""``minibert noise``: how far noise at one token moves every token, layer by layer."""
+"""``minibert noise``: how much noise at one token changes every token, layer by layer."""
 
 import argparse
 import math
@@ -18,34 +18,38 @@ if TYPE_CHECKING:
 
 def add(verbs: Any) -> None:
     """``noise``."""
-    verb = add_verb(verbs, "noise", noise, "disturb each token and draw how much every token moves in each layer")
+    verb = add_verb(
+        verbs, "noise", noise, "add noise to each token and draw how much every token changes in each layer"
+    )
     verb.description = (
-        "Add Gaussian noise to one token after another and draw, for each layer, how far every token moves for each "
-        "unit of noise: a row for the token disturbed, a column for the token that moves.  1 is a token that moves as "
-        "far as the noise; what a token does to itself lies mostly above the scale."
+        "Add Gaussian noise to one token at a time and draw, for each layer, how much every token changes per unit of "
+        "noise: one row per perturbed token, one column per changed token.  1 means a change as large as the noise.  "
+        "The effect of a token on itself mostly exceeds the scale."
     )
     add_one_text(verb)
     verb.add_argument("--std", type=above_zero, metavar="S", help="the noise's standard deviation (default 0.1)")
     verb.add_argument(
         "--relative", action="store_true", default=None, help="--std is in units of the value's own standard deviation"
     )
-    verb.add_argument("--samples", type=positive, metavar="K", help="draws for each token (default 8)")
-    verb.add_argument("--seed", type=number_from_0, metavar="K", help="of the draws (default 0)")
+    verb.add_argument("--samples", type=positive, metavar="K", help="samples of noise per token (default 8)")
+    verb.add_argument("--seed", type=number_from_0, metavar="K", help="of the samples (default 0)")
     verb.add_argument("--at", default="embeddings", metavar="POINT", help="where noise goes in (default embeddings)")
     verb.add_argument(
         "--mode",
         choices=("single", "per_layer"),
         default="single",
-        help="single: noise goes in at one point and all later layers are watched (default); "
-        "per_layer: into each layer's input, and that layer's output is watched",
+        help="single: add noise at one point and measure all later layers (default); "
+        "per_layer: add it to each layer's input and measure that layer's output",
     )
     verb.add_argument("--position", type=number_from_0, nargs="+", metavar="I", help="only these tokens, from 0: [CLS]")
     verb.add_argument(
-        "--together", action="store_true", help="disturb the tokens of --position all at once, as one group"
+        "--together", action="store_true", help="perturb the tokens of --position all at once, as one group"
     )
     verb.add_argument("--layer", type=number_from_0, nargs="+", metavar="L", help="only these, encoder.layer.L, from 0")
     verb.add_argument(
-        "--exact", action="store_true", help="no noise but its limit, the Jacobian's norms; T times H forward passes"
+        "--exact",
+        action="store_true",
+        help="the limit of small noise: norms of the Jacobian's blocks; T × H forward passes",
     )
     add_pictures(verb)
     verb.epilog = 'example: minibert noise "New York is a large city." --layer 0 3'
@@ -64,7 +68,7 @@ def above_zero(text: str) -> float:
 def noise(options: argparse.Namespace) -> int:
     """``minibert noise``."""
     files = picture_files(options)
-    found, tokens = disturb(options)
+    found, tokens = measure(options)
     if options.json:
         print_json(found.to_dict())
     elif not files:
@@ -79,8 +83,8 @@ def noise(options: argparse.Namespace) -> int:
     return 0
 
 
-def disturb(options: argparse.Namespace) -> tuple["Sensitivity", list[str]]:
-    """The tables that are asked for, and the pieces."""
+def measure(options: argparse.Namespace) -> tuple["Sensitivity", list[str]]:
+    """The sensitivities that the options ask for, and the pieces of the text."""
     from minibert.lens import exact_sensitivity, sensitivity
 
     draws = ("std", "relative", "samples", "seed")

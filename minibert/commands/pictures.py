@@ -1,4 +1,4 @@
-"""``--png`` and ``--svg``: what verbs that draw share."""
+"""``--png`` and ``--svg``, for the verbs that draw."""
 
 import argparse
 import sys
@@ -11,12 +11,12 @@ from minibert.errors import InputError
 
 
 def add_pictures(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--png", metavar="FILE", help="write a picture instead (needs the extra plot)")
-    verb.add_argument("--svg", metavar="FILE", help="the same as lines and text, for papers and slides")
+    verb.add_argument("--png", metavar="FILE", help="write a picture instead (pip install '.[plot]')")
+    verb.add_argument("--svg", metavar="FILE", help="the same as a vector graphic")
 
 
 def picture_files(options: argparse.Namespace) -> list[str]:
-    """The files to draw; a sentence for one with another ending, before anything is computed."""
+    """The files to draw, checked before anything is computed; InputError for a wrong ending."""
     files = []
     for kind in ("png", "svg"):
         file = getattr(options, kind)
@@ -35,7 +35,7 @@ def picture_files(options: argparse.Namespace) -> list[str]:
 
 
 def write_pictures(files: list[str], draw: Callable[[str], None], options: argparse.Namespace) -> None:
-    """Draw each file; what the library warns of becomes a sentence on stderr."""
+    """Draw each file; warnings about fonts become sentences on stderr."""
     said = set()
     for file in files:
         with warnings.catch_warnings(record=True) as caught:

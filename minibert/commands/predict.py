@@ -30,11 +30,15 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
     file = add_columns(verb, OF_TEXTS)
-    file.add_argument("--input", metavar="FILE", help=".txt (a text a line), .csv, .tsv, .jsonl, .parquet; - as above")
     file.add_argument(
-        "--output", metavar="FILE", help=".jsonl, .csv or .tsv, with the input's columns; whole or not at all"
+        "--input", metavar="FILE", help=".txt (one text per line), .csv, .tsv, .jsonl, .parquet; - as above"
     )
-    file.add_argument("--id-column", metavar="NAME", help="is called id in the output")
+    file.add_argument(
+        "--output",
+        metavar="FILE",
+        help=".jsonl, .csv or .tsv, with the columns of the input; written as a whole or not at all",
+    )
+    file.add_argument("--id-column", metavar="NAME", help="column to copy to the output, under the name id")
     verb.epilog = (
         'example: minibert predict my-classifier "A film to see twice."; or: '
         "minibert predict my-classifier --input reviews.csv --output predictions.jsonl"
@@ -80,7 +84,7 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def tell(found: "FileReport", options: argparse.Namespace) -> int:
-    """What became of a file."""
+    """Print the report of a file."""
     if options.json:
         print_json(found.to_dict())
     else:
@@ -89,7 +93,7 @@ def tell(found: "FileReport", options: argparse.Namespace) -> int:
 
 
 def lines_of_input(pairs: bool, skip_bad: bool) -> list[Any]:
-    """The texts, or pairs of them, of standard input."""
+    """The texts, or pairs of texts, from standard input."""
     from minibert.data.opening import GoodRows
     from minibert.data.rows import LineStream
 
@@ -101,7 +105,7 @@ def lines_of_input(pairs: bool, skip_bad: bool) -> list[Any]:
 
 
 def predict_texts(predictor: "Predictor", items: list[Any], options: argparse.Namespace) -> int:
-    """The predictions for a few texts, printed."""
+    """Print the predictions for a few texts."""
     from minibert.finetuning.printing import predictions_text
 
     task = predictor.task
@@ -116,7 +120,7 @@ def predict_texts(predictor: "Predictor", items: list[Any], options: argparse.Na
 
 
 def items_of(texts: list[str], *, pairs: bool) -> list[Any]:
-    """Texts, or each with the one behind it."""
+    """Texts, or pairs of neighbouring texts."""
     if not pairs:
         return texts
     if len(texts) % 2:

@@ -1,4 +1,4 @@
-"""``minibert pretrain``: a model from nothing on plain text."""
+"""``minibert pretrain``: a model from random weights on plain text."""
 
 import argparse
 from dataclasses import asdict
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add(verbs: Any) -> None:
     """``pretrain``."""
-    verb = add_verb(verbs, "pretrain", pretrain, "train a model from nothing on plain text (MLM and NSP)")
+    verb = add_verb(verbs, "pretrain", pretrain, "train a model from random weights on plain text (MLM and NSP)")
     verb.description = (
         "Train BERT from plain text: a WordPiece vocabulary, sentence pairs, masked words. An epoch shows each passage "
         "twice, with the sentences that follow in the text and with others. Stopped at any moment "
@@ -25,17 +25,17 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument(
         "texts", nargs="+", metavar="TEXT",
-        help="UTF-8 text, or .csv, .tsv, .jsonl, .parquet with a column of texts; or folders of such, looked into "
+        help="UTF-8 text, or .csv, .tsv, .jsonl, .parquet with a column of texts; or folders of such, "
         "with their sub-folders",
     )  # fmt: skip
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     text = verb.add_argument_group("the text")
     text.add_argument(
-        "--prose", action="store_true", help="split it into sentences; default: one a line, blank lines between texts"
+        "--prose", action="store_true", help="split it into sentences; default: one per line, blank lines between texts"
     )
     text.add_argument(
         "--document", choices=("paragraph", "line", "file"),
-        help="what belongs together; default: a cell of a table, a file of --prose, else lines up to a blank one",
+        help="what one document is; default: a cell of a table, a file with --prose, else lines up to a blank one",
     )  # fmt: skip
     text.add_argument("--heading", metavar="REGEX", help="lines that begin a new document too, such as 'CHAPTER '")
     text.add_argument("--encoding", default="utf-8", metavar="NAME", help="of plain text (default utf-8)")
@@ -45,10 +45,8 @@ def add(verbs: Any) -> None:
         help="kept for scores, and taken out of TEXT if it is there; default: 1 %% of the documents",
     )  # fmt: skip
     text.add_argument("--heldout-share", type=float, metavar="SHARE", help="of the documents (default 0.01)")
-    text.add_argument(
-        "--max-length", type=positive, default=128, metavar="T", help="tokens of an example (default 128)"
-    )
-    text.add_argument("--step-tokens", type=positive, default=4096, metavar="N", help="tokens a step (default 4096)")
+    text.add_argument("--max-length", type=positive, default=128, metavar="T", help="tokens per example (default 128)")
+    text.add_argument("--step-tokens", type=positive, default=4096, metavar="N", help="tokens per step (default 4096)")
     text.add_argument("--whole-word", action="store_true", help="mask all pieces of a word together")
     text.add_argument(
         "--shortest", type=positive, metavar="N", help="pieces of A and of B where B is asked about (default: any)"
@@ -59,10 +57,8 @@ def add(verbs: Any) -> None:
     model.add_argument("--vocab-size", type=positive, metavar="V", help="pieces (default 8000)")
     model.add_argument("--lowercase", action="store_true", help="an uncased vocabulary")
     model.add_argument("--tokenizer", metavar="CHECKPOINT", help="use its vocabulary instead of training one")
-    model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="go on from its weights and vocabulary")
-    model.add_argument(
-        "--fresh-head", action="store_true", help="with --from: begin its heads anew, also where it has none"
-    )
+    model.add_argument("--from", dest="checkpoint", metavar="CHECKPOINT", help="start from its weights and vocabulary")
+    model.add_argument("--fresh-head", action="store_true", help="with --from: new heads, even if it has none")
     model.add_argument("--dropout", type=float, metavar="P", help="default: what the config or the checkpoint says")
     model.add_argument("--no-gather", action="store_true", help="project every position to the vocabulary: slower")
     add_settings(verb, learning_rate=5e-4, epochs=5)
@@ -87,7 +83,7 @@ def pretrain(options: argparse.Namespace) -> int:
 
 
 def text_of(options: argparse.Namespace) -> "Text":
-    """Which text, and how it is laid out."""
+    """The text, and how to read it."""
     from minibert.pretraining.files import files_of
     from minibert.pretraining.run import Text
 
@@ -109,7 +105,7 @@ def text_of(options: argparse.Namespace) -> "Text":
 
 
 def start_of(options: argparse.Namespace) -> "Start":
-    """What the run starts from."""
+    """The start of the run."""
     from minibert.pretraining.run import Start
 
     source = "--from" if options.checkpoint else "--tokenizer" if options.tokenizer else None
@@ -123,7 +119,7 @@ def start_of(options: argparse.Namespace) -> "Start":
 
 
 def report(result: "Result", options: argparse.Namespace) -> int:
-    """How the run ended, with its curve drawn; the exit code."""
+    """Print how the run ended, draw its curve, and return the exit code."""
     picture = None if result.interrupted else draw(Path(options.output))
     if options.json:
         print_json({**asdict(result), "interrupted": result.interrupted, "curve": picture and str(picture)})

@@ -1,4 +1,4 @@
-"""``minibert similar``: how alike a word is to itself elsewhere, by hidden state; and the nearest texts of a corpus."""
+"""``minibert similar``: one word compared across texts, by hidden state; or the nearest texts of a corpus."""
 
 import argparse
 from typing import Any
@@ -13,26 +13,26 @@ SHOWN = 80  # characters of a text that was found in a corpus
 
 def add(verbs: Any) -> None:
     """``similar``."""
-    verb = add_verb(verbs, "similar", similar, "compare a word with itself in other places, by hidden state")
+    verb = add_verb(verbs, "similar", similar, "compare the places of a word, by hidden state")
     verb.description = (
-        "Compare WORD wherever it stands in the TEXTs: the cosine similarity of each two places in every hidden state "
-        "(0 is the embeddings, k the output of layer k - 1).  WORD is found as a word of its own and at the beginning "
-        "of a Korean one (배 in 배를); in a text without such a place, at the beginning of any word; else anywhere.  "
-        "Upper and lower case count where the model sees them, unless nothing is found so.  With --in: the texts of an "
-        "embedded corpus that are nearest to QUERY."
+        "Compare all places of WORD in the TEXTs: the cosine similarity of every two places in every hidden state "
+        "(0: the embeddings, k: the output of layer k - 1).  WORD matches a whole word, or the beginning of a Korean "
+        "one (배 in 배를); in a text without such a match, the beginning of any word; else anything.  Case counts "
+        "if the model is cased, unless nothing matches.  With --in: the texts of an embedded corpus that "
+        "are nearest to QUERY."
     )
     verb.add_argument("word", metavar="WORD|QUERY", help="the word to compare; with --in the text to look for")
-    verb.add_argument("texts", nargs="*", metavar="TEXT", help="texts that it stands in, each in quotes")
+    verb.add_argument("texts", nargs="*", metavar="TEXT", help="texts that contain it, each in quotes")
     verb.add_argument(
         "--model", metavar="CHECKPOINT", help=f"a folder or a hub name; default: {OWN}, with --in the corpus's model"
     )
     verb.add_argument(
-        "--pooling", choices=("mean", "first", "last"), help="what becomes of a word's pieces (default mean)"
+        "--pooling", choices=("mean", "first", "last"), help="how to combine the pieces of a word (default mean)"
     )
     verb.add_argument(
         "--match-positions",
         action="store_true",
-        help="move each text to the right, by position_ids, until WORD stands at one position in all",
+        help="shift the position_ids of each text so that WORD has the same position in all",
     )
     verb.add_argument("--in", dest="folder", metavar="DIR", help="a folder that minibert embed wrote: search there")
     verb.add_argument("-k", "--top-k", type=positive, metavar="K", help="with --in: how many texts (default 10)")
@@ -102,6 +102,6 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def beginning(text: str) -> str:
-    """As much of ``text`` as a table has room for, in one line."""
+    """The beginning of ``text``, in one line of a table."""
     line = " ".join(text.split())
     return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

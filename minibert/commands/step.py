@@ -49,7 +49,7 @@ def step(options: argparse.Namespace) -> int:
 
 
 def _lines(someone: bool) -> Iterator[str]:
-    """Lines of commands: typed, or from a pipe; its end is the end of the session."""
+    """Lines of commands, typed or from a pipe, until its end."""
     while True:
         if someone:
             print("(step) ", end="", file=sys.stderr, flush=True)

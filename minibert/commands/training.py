@@ -1,4 +1,4 @@
-"""What ``pretrain`` and ``finetune`` share: the options of a run, and its curves."""
+"""The options of a run, which ``pretrain`` and ``finetune`` share, and its curves."""
 
 import argparse
 import sys
@@ -30,10 +30,15 @@ def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs:
     group.add_argument("--evaluate-every", type=positive, default=0, metavar="N", help="steps; default: each epoch")
     group.add_argument("--save-every", type=positive, default=500, metavar="N", help="steps (default 500)")
     group.add_argument(
-        "--micro-tokens", type=positive, metavar="N", help="tokens in one pass, where memory is short (accumulation)"
+        "--micro-tokens", type=positive, metavar="N", help="tokens per pass, to save memory (gradient accumulation)"
     )
     group.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third slower")
-    group.add_argument("--stop-after", type=positive, metavar="N", help="end at step N, and go on without this option")
+    group.add_argument(
+        "--stop-after",
+        type=positive,
+        metavar="N",
+        help="stop at step N; the same command without this option continues",
+    )
     group.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="default float32")
     group.add_argument("--tensorboard", action="store_true", help="log for TensorBoard too, into DIR/tensorboard")
     group.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
@@ -49,7 +54,7 @@ def settings_of(options: argparse.Namespace, **more: Any) -> "Settings":
 
 
 def draw(folder: Path) -> Path | None:
-    """The curves of the run, where matplotlib is installed."""
+    """Draw the curves of the run, if matplotlib is installed."""
     from minibert.training.curve import draw_curves
 
     try:

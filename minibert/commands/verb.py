@@ -1,4 +1,4 @@
-"""What the verbs share: how one is added, and how it prints."""
+"""What all verbs share: the parser, common options, JSON output, logging to stderr."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ Command = Callable[[argparse.Namespace], int]
 OWN = "the small Korean and English checkpoint that comes with minibert"
 
 
-# What people call a verb or a task elsewhere.
+# Names of other tools for a verb or a task.
 TASKS_ELSEWHERE = {
     "ner": "entities", "token-classification": "entities", "tagging": "entities", "pos": "entities",
     "regression": "score", "similarity": "score", "sts": "score", "rank": "score", "qa": "answers", "squad": "answers",
@@ -44,15 +44,15 @@ VERBS_ELSEWHERE = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A slip is one sentence, with the name that was probably meant; options may stand between texts.
+    """Reports a wrong option in one sentence, with the closest name; takes options between texts.
 
-    ``predict FOLDER --json TEXT``: Python 3.11 sees an unknown TEXT there.
+    In ``predict FOLDER --json TEXT``, Python 3.11's argparse does not accept TEXT.
     """
 
     is_inside = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """First the options, then everything else; argparse calls this method for both."""
+        """Options first, then positional arguments; argparse calls this method for both."""
         if self.is_inside or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self.is_inside = True
@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         return namespace, extra
 
     def meant(self, typed: str) -> str:
-        """What an unknown option was probably meant to be, as the end of a sentence."""
+        """The closest option to an unknown one, as the end of a sentence."""
         name = typed.partition("=")[0]
         actions = self._option_string_actions.items()
         options = [name for name, action in actions if name[:2] == "--" and not isinstance(action, OlderOption)]
@@ -73,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         return f"; did you mean {close[0]}?" if close else "."
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Argparse's own check of choices, with a suggestion; argparse turns the error into :meth:`error`."""
+        """Argparse's check of choices, with a suggestion; argparse passes the error to :meth:`error`."""
         if action.choices is None or value in action.choices:
             return
         choices = [str(choice) for choice in action.choices]
@@ -85,16 +85,16 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(None, f"{value!r} is no {what}.{hint} There are {', '.join(choices)}.")
 
     def error(self, message: str) -> NoReturn:
-        """One sentence on stderr, and how to ask for more; exit code 2."""
+        """Print one sentence and the short usage on stderr; exit with 2."""
         sentence = message if message.endswith((".", "?")) else f"{message}."
         self.exit(2, f"minibert: {visible(sentence)} {self.short_usage()}\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        """Argparse's own passes over a full disk in silence."""
+        """Argparse's own method ignores errors of the stream."""
         print(message, end="", file=file or sys.stderr)
 
     def short_usage(self) -> str:
-        """The arguments without which it does not go, in one line, and where the options are listed."""
+        """The required arguments in one line, and how to list the options."""
         if self._subparsers is not None:
             return f"{self.prog} --help lists the commands."
         names = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
@@ -105,7 +105,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.ArgumentParser:
-    """One verb with what all of them have."""
+    """Add one verb, with the options that all verbs have."""
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=description, description=description.capitalize() + ".")
     verb.add_argument("--json", action="store_true", help="print JSON, for programs")
     verb.add_argument("--wide", action="store_true", help="do not fit tables into the terminal's width")
@@ -114,18 +114,18 @@ def add_verb(verbs: Any, name: str, run: Command, description: str) -> argparse.
 
 
 def add_texts(verb: argparse.ArgumentParser, nargs: str = "+") -> None:
-    """Texts and the checkpoint to use on them."""
+    """Add the texts, and the checkpoint to use on them."""
     verb.add_argument("texts", nargs=nargs, metavar="TEXT", help="one or more texts, each in quotes")
     add_model(verb)
 
 
 def add_model(verb: argparse.ArgumentParser) -> None:
-    """Which checkpoint to use."""
+    """Add the checkpoint to use."""
     verb.add_argument("--model", default=DEMO, metavar="CHECKPOINT", help=f"a folder or a hub name; default: {OWN}")
 
 
 def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) -> None:
-    """The checkpoint that the verb is about; None for a verb that decides itself what its lack means."""
+    """Add the checkpoint that the verb is about; ``default=None`` if the verb handles its absence."""
     verb.add_argument(
         "checkpoint",
         nargs="?",
@@ -136,13 +136,13 @@ def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) ->
 
 
 def say_own(options: argparse.Namespace) -> None:
-    """Tell somebody at a terminal that the verb works with our own checkpoint, whose answers are a small model's."""
+    """Say on a terminal that the verb uses minibert's own checkpoint, which is a small model."""
     if DEMO in (getattr(options, "model", None), getattr(options, "checkpoint", None)) and sys.stderr.isatty():
         print(f"minibert: with {DEMO}, {OWN}", file=sys.stderr)
 
 
 def positive(text: str) -> int:
-    """An option's value that must be a whole number of at least 1."""
+    """Parse a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
@@ -156,9 +156,9 @@ def load_tokenizer(source: "Source") -> "BertTokenizer":
 
 
 def print_json(content: object) -> None:
-    """One JSON document on stdout: letters as they are, but nothing that would move a terminal's cursor.
+    """Print one JSON document: letters as they are, control characters escaped.
 
-    Where the output's encoding lacks a letter, all that are not ASCII are escaped as JSON does it.
+    If the output's encoding lacks a letter, everything outside ASCII is escaped.
     """
     text = json.dumps(content, ensure_ascii=False, indent=2)
     if not can_show(text):

@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
 
 
 def rounding(text: str) -> float:
-    """An option's value that must be a number of at least 0."""
+    """Parse a number of at least 0."""
     try:
         units = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The places of a word as text: where they are, how alike they are in each hidden state, what stands out."""
+"""The similarities of a word's places as text: the places, the cosines by hidden state, conclusions."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def similarity_text(found: WordSimilarity, unk_token: str | None) -> str:
 
 
 def about_positions(found: WordSimilarity) -> str:
-    """Whether the positions are among what differs: they alone make equal pieces differ in hidden state 0."""
+    """Whether the positions differ: in hidden state 0, equal pieces differ by their positions only."""
     if found.matched:
         return f"the texts were moved so that the word stands at position {found.position_ids[0]} in each"
     if found.same_position:
@@ -40,19 +40,19 @@ def about_positions(found: WordSimilarity) -> str:
 
 
 def occurrences_table(found: WordSimilarity) -> str:
-    """Where the word was found, each place with its number."""
+    """The places of the word, numbered from 1."""
     rows = []
     for number, (word, text_number) in enumerate(zip(found.occurrences, found.text_numbers, strict=True), start=1):
         text = found.texts[text_number]
         rows.append((number, marked(text, word), " ".join(word.pieces), text[slice(*word.covers)]))
     headers = ["", f"{found.word} stands here", "pieces"]
     if any(word.covers != (word.start, word.end) for word in found.occurrences):
-        headers.append("which stand for")  # no piece begins or ends where the word does
+        headers.append("which stand for")  # pieces extend beyond the word
     return table(headers, [row[: len(headers)] for row in rows], right=("",))
 
 
 def marked(text: str, word: WordVector) -> str:
-    """``word`` in «marks» with some of what stands around it, in one line."""
+    """``word`` in «marks» with some context, in one line."""
     before, after = text[: word.start], text[word.end :]
     before = before if len(before) <= AROUND else f"…{before[-AROUND:]}"
     after = after if len(after) <= AROUND else f"{after[:AROUND]}…"
@@ -60,7 +60,7 @@ def marked(text: str, word: WordVector) -> str:
 
 
 def layer_table(found: WordSimilarity) -> str:
-    """A row per hidden state, a column per pair, with bars where there is room; with many pairs, a row per pair."""
+    """A row per hidden state and a column per pair, with bars if they fit; with many pairs, a row per pair."""
     columns, names = drawing_width(), [pair_name(pair) for pair in found.pairs]
     cosines: list[list[float]] = found.cosines.tolist()
     with_bars = len(STATE) + len(names) * (2 + len("-0.1234 ") + BAR) <= columns
@@ -75,7 +75,7 @@ def layer_table(found: WordSimilarity) -> str:
 
 
 def pair_name(pair: tuple[int, int]) -> str:
-    """The pair as it is printed, numbered from 1."""
+    """The name of a pair; places are numbered from 1."""
     return f"{pair[0] + 1}–{pair[1] + 1}"
 
 

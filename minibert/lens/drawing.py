@@ -323,32 +323,30 @@ def numbers(count: int, cells: int) -> str:
 
 
 def sensitivity_text(found: Sensitivity, tokens: Sequence[str]) -> str:
-    """The maps as blocks, with what they are of."""
-    how = "the limit of little noise (Jacobian norms)"
+    """The sensitivities as blocks of shaded cells, with a description."""
+    how = "the limit of small noise (Jacobian norms)"
     if found.std is not None:
         spread = " times the spread" if found.relative else ""
-        how = f"noise of standard deviation {found.std:g}{spread}, {found.samples} draws, seed {found.seed}"
+        how = f"noise of standard deviation {found.std:g}{spread}, {found.samples} samples, seed {found.seed}"
     into = "at each layer's input" if found.mode == "per_layer" else f"once, at {found.at[0]}"
     titles = []
     for point, values in zip(found.points, found.maps, strict=True):
         known = values[~values.isnan()]
         titles.append(f"{layer_title(point)}: {known.min():.2g} to {known.max():.2g}")
     lines = [
-        f"{how}, {into}: how far the column's token moves for each unit that the row's is moved",
-        "each block is a layer's output; that of layer k is hidden state k + 1\n",
+        f"{how}, {into}: change of the column's token per unit of noise at the row's token",
+        "each block is the output of a layer; that of layer k is hidden state k + 1\n",
         draw_blocks(titles, list(found.maps), tokens, found.positions, drawing_width(), wants_colours()),
     ]
     if found.samples is not None and found.samples > 1:
         moved = found.maps > 0
         share = (found.standard_error[moved] / found.maps[moved]).to(torch.float64).median()
-        lines.append(
-            f"standard error of the draws: {share:.1%} of an entry, in the median; more --samples make it less"
-        )
+        lines.append(f"standard error: {share:.1%} of an entry, in the median; more --samples make it smaller")
     return "\n".join(lines)
 
 
 def layer_title(point: str) -> str:
-    """``layer 3`` for ``bert.encoder.layer.3``; any other point by its name."""
+    """``layer 3`` for ``bert.encoder.layer.3``; the name of any other point."""
     found = re.fullmatch(r"(?:bert\.)?encoder\.layer\.(\d+)", point)
     return point if found is None else f"layer {found[1]}"
 
@@ -356,11 +354,11 @@ def layer_title(point: str) -> str:
 def attention_text(
     maps: Sequence[Tensor], layers: Sequence[int], heads: Sequence[int], tokens: Sequence[str], *, mean: bool
 ) -> str:
-    """Attention maps, (N, T, T) for each layer, as blocks: of each head, or with ``mean`` of each layer's mean."""
+    """Attention maps, (N, T, T) per layer, as blocks: one per head, or with ``mean`` one per layer."""
     shown = [(f"layer {n}, head {h}", maps[n][h]) for n in layers for h in heads]
     if mean:
         shown = [(f"layer {n}, mean", maps[n].mean(dim=0)) for n in layers]
     titles, tables = zip(*shown, strict=True)
     each = [(number,) for number in range(len(tokens))]
     blocks = draw_blocks(titles, tables, tokens, each, drawing_width(), wants_colours(), diagonal=True)
-    return f"how much of the row's attention the column's token has\n\n{blocks}"
+    return f"attention of the row's token to the column's token\n\n{blocks}"

@@ -8,21 +8,21 @@ STATE = "hidden state"  # 0 is the embeddings, k the output of encoder.layer.(k 
 
 
 def what_is_seen(tokens: list[str], mask_token: str | None, token: int | None) -> str:
-    """Which guesses are of a hidden piece: everywhere else the model sees the piece that it is asked about."""
+    """Which tokens are masked: at all others the model sees the piece that it predicts."""
     hidden = [number for number, piece in enumerate(tokens) if piece == mask_token]
     if token is not None:
-        seen = "is hidden from the model" if token in hidden else "is visible to the model: it reads what it guesses"
+        seen = "is masked" if token in hidden else "is visible to the model, which sees what it predicts"
         return f"token {token}, {visible(tokens[token])}, {seen}"
     if not hidden:
-        return f"every token is visible to the model: it reads what it guesses; {mask_token} hides one"
+        return f"every token is visible to the model, which sees what it predicts; {mask_token} masks one"
     listed = ", ".join(map(str, hidden))
-    return f"hidden from the model: {mask_token} (token {listed}); all others it reads, and guesses what it reads"
+    return f"masked: token {listed}; the model sees all other tokens, and predicts what it sees"
 
 
 def guesses_table(found: LogitLens, token: int, tokenizer: BertTokenizer) -> str:
-    """A row per hidden state: the guesses at one position, and how far the last hidden state's has come."""
+    """A row per hidden state: its predictions at one position, and the rank of the last hidden state's prediction."""
     last = visible(str(tokenizer.convert_ids_to_tokens([int(found.target_ids[token])])[0]))
-    headers = (STATE, "guesses", f"{last}: rank", "probability")
+    headers = (STATE, "predictions", f"{last}: rank", "probability")
     rows = []
     for state, (ids, chances) in enumerate(
         zip(found.ids[:, token].tolist(), found.probabilities[:, token].tolist(), strict=True)
@@ -35,7 +35,7 @@ def guesses_table(found: LogitLens, token: int, tokenizer: BertTokenizer) -> str
 
 
 def likeliest_table(found: LogitLens, tokens: list[str], tokenizer: BertTokenizer) -> str:
-    """A row per hidden state, a column per token: the likeliest piece; as many tokens side by side as there is room."""
+    """The likeliest piece per hidden state (row) and token (column), in blocks as wide as the terminal."""
     pieces = [tokenizer.convert_ids_to_tokens(row) for row in found.ids[:, :, 0].tolist()]  # L + 1 of T
     columns, columns_of = drawing_width(), []
     for number, token in enumerate(tokens):

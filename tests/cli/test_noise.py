@@ -40,7 +40,7 @@ def test_noise_prints_the_tables(capsys, loaded) -> None:
     tokens = inputs.tokens()
     assert run("noise", TEXT, "--samples", "3", "--seed", "2", "--std", "0.05") == 0
     printed = capsys.readouterr().out
-    assert "noise of standard deviation 0.05, 3 draws, seed 2, once, at bert.embeddings" in printed
+    assert "noise of standard deviation 0.05, 3 samples, seed 2, once, at bert.embeddings" in printed
     beside = found.maps[:, ~torch.eye(len(tokens), dtype=torch.bool)].max().item()
     assert f"{beside:.3g}; all above as {beside:.3g}, up to {found.maps.max():.3g}" in printed
     assert f"layer 1: {found.maps[1].min():.2g} to {found.maps[1].max():.2g}" in printed
@@ -70,7 +70,7 @@ def test_noise_json_layers_positions_exact(capsys, loaded) -> None:
     exact = exact_sensitivity(model, inputs, positions=[(2, 3)])
     assert content["maps"] == exact.maps.tolist()
     assert run("noise", TEXT, "--exact", "--position", "2") == 0
-    assert "the limit of little noise (Jacobian norms), once, at bert.embeddings" in capsys.readouterr().out
+    assert "the limit of small noise (Jacobian norms), once, at bert.embeddings" in capsys.readouterr().out
 
 
 def test_attention(capsys, loaded) -> None:
@@ -100,7 +100,7 @@ def test_pictures(tmp_path, capsys) -> None:
     assert "<svg" in Path(files[1]).read_text(encoding="utf-8")
 
 
-def test_readout(capsys, loaded) -> None:
+def test_logit_lens(capsys, loaded) -> None:
     model, inputs = loaded
     found, tokenizer = logit_lens(model, inputs), BertTokenizer.from_pretrained(FOLDER)
     assert run("logit-lens", TEXT) == 0
@@ -121,17 +121,17 @@ def test_readout(capsys, loaded) -> None:
         assert re.search(
             rf" {found.target_ranks[layer, 3]} +{found.target_probabilities[layer, 3]:.4f}$", printed, re.M
         )
-    assert lines[1] == "every token is visible to the model: it reads what it guesses; [MASK] hides one"
+    assert lines[1] == "every token is visible to the model, which sees what it predicts; [MASK] masks one"
     assert run("logit-lens", "the [MASK] by the bank", "--token", "2") == 0
-    assert "token 2, [MASK], is hidden from the model" in capsys.readouterr().out
+    assert "token 2, [MASK], is masked" in capsys.readouterr().out
     assert run("logit-lens", "the [MASK] by the bank") == 0
-    assert "hidden from the model: [MASK] (token 2); all others it reads" in capsys.readouterr().out
+    assert "masked: token 2; the model sees all other tokens" in capsys.readouterr().out
     assert run("logit-lens", TEXT, "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["ids"] == found.ids.tolist() and content["pieces"][2][0][0] in tokenizer.vocab
 
 
-def test_a_wide_readout_is_cut_into_several_tables(capsys, monkeypatch) -> None:
+def test_a_wide_logit_lens_is_cut_into_several_tables(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert run("logit-lens", TEXT) == 0
     printed = capsys.readouterr().out

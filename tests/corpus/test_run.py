@@ -170,9 +170,7 @@ def test_nothing_but_bad_rows_and_nothing_at_all(embedder, tmp_path) -> None:
 
 
 def test_bad_rows_are_refused_before_anything_is_written(embedder, source, tmp_path) -> None:
-    sentence = (
-        r"texts\.jsonl: row 5 has no 't'; in all, 2 of 9 rows cannot be read\. Mend the file, .* \(--skip-bad\)"
-    )
+    sentence = r"texts\.jsonl: row 5 has no 't'; in all, 2 of 9 rows cannot be read\. Mend the file, .* \(--skip-bad\)"
     with pytest.raises(InputError, match=sentence):
         embed(embedder, source, tmp_path / "out", skip_bad=False)
     assert not (tmp_path / "out").exists()
