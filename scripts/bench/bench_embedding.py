@@ -5,13 +5,13 @@
     python scripts/bench/bench_embedding.py --model FOLDER --text corpus.txt --quick
 
 The texts are English paragraphs and sentences and Korean reviews of mixed length, drawn with a fixed seed from
-../shared (or the lines of --text FILE).  Everyone gets the same list and gives one mean-pooled vector of unit length a
-text, in fp32; that the vectors agree is checked before anything is timed.  minibert and sentence-transformers run
+../shared (or the lines of --text FILE).  Each library gets the same list and returns one mean-pooled vector of unit
+length per text, in fp32; the vectors are compared before anything is timed.  minibert and sentence-transformers run
 ``encode`` with their defaults; the other peers (transformers, onnxruntime, onnxruntime-fused, openvino,
 openvino-throughput, ctranslate2) get transformers' fast tokenizer on the whole list, then token-sorted batches of 32.
-Our tokenizer's memory of words is emptied before each run; theirs keep nothing.  Models are loaded beforehand.
+Our tokenizer's cache of words is emptied before each run; theirs have none.  Models are loaded beforehand.
 
-They take turns; a ratio is theirs / ours within a round, so above 1 we are faster.  Needs
+They take turns; a ratio is theirs / ours within a round: above 1, minibert is faster.  Needs
 pip install '.[test,bench]'; a peer that is missing is left out.
 """
 

@@ -1,14 +1,14 @@
-"""What do the marks cost when nobody looks?  The model against itself with the marks taken out of its source.
+"""What do the points of the lens cost with no hook active?  The model against itself without them.
 
     python scripts/bench/bench_lens.py [--pairs 400] [--repeat 1] [--batch 1] [--tokens 16] [--model FOLDER]
 
-The second model is made from the very files (model.py, pretrained.py): ``self.point(name, value)`` becomes ``value``,
-``self.is_watched()`` goes from its condition, the base class becomes nn.Module.  Both use the same tensors.  They take
-turns in a drawn order within each pair; a third model, another copy without marks, takes its turn, too, and shows how
-far two equal models come apart on this machine.  Printed are the median ratio of times, with / without, and the mean
-(of the logarithms), each with its 95 % confidence interval.  The verdict is the median's: on a machine that others use
-a mean is that of their interruptions.  With one thread the time is the processor's, not the clock's.  A short input is
-the hardest case.
+The second model is compiled from the same files (model.py, pretrained.py): ``self.point(name, value)`` becomes
+``value``, ``self.is_watched()`` goes from its condition, the base class becomes nn.Module.  Both use the same
+tensors. They run in random order within each pair; a third model, another copy without points, runs too, and shows
+how far two equal models differ on this machine. Printed are the median ratio of times, with / without, and the mean
+(of the logarithms), each with its 95 % confidence interval. The verdict uses the median, because interruptions by
+other programs distort the mean. With one thread the time is the processor's, not the clock's. A short input is the
+hardest case.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 The smaller lists are every second, fourth, … text of the largest one sorted by tokens, in a drawn order: all sizes have
 the same mix of lengths, and only their number differs.  Embedder.encode runs with its defaults, tokenization included,
-its memory of words emptied before each run; the sizes take turns.  Printed is the time of a token at each size, and the
+its cache of words emptied before each run; the sizes take turns.  Printed is the time per token at each size, and the
 ratio to the smallest size, within a round: 1 is linear.  Needs no other library.
 """
 

@@ -3,7 +3,7 @@
     python scripts/bench/bench_tokenizer.py                                  three corpora found in ../shared
     python scripts/bench/bench_tokenizer.py --text corpus.txt --vocab vocab.txt [--cased]
 
-Ours is timed cold: reading the vocabulary, an empty memory of words, then ``tokenizer(texts)``.  Theirs is timed warm:
+Ours is timed cold: reading the vocabulary, an empty word cache, then ``tokenizer(texts)``.  Theirs is timed warm:
 loaded beforehand, only ``tokenizer(texts)``, with TOKENIZERS_PARALLELISM=false.  They take turns; the ratio is
 taken within each round (theirs / ours, so above 1 we are faster), and its median, lowest and highest are printed.
 """

@@ -1,6 +1,6 @@
-"""What the benchmarks measure with: texts and checkpoints.
+"""The texts and checkpoints of the benchmarks.
 
-Texts are drawn with a fixed seed from the corpora in ../shared, or are the lines of a file of your own.  Checkpoints
+Texts are sampled with a fixed seed from the corpora in ../shared, or are the lines of a file of your own.  Checkpoints
 are the real all-MiniLM-L6-v2 (from the package that carries it), a BERT of bert-base's shape with random weights and a
 real vocabulary, or a folder of your own.
 """

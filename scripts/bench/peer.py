@@ -1,7 +1,7 @@
-"""What every library that embeds texts is asked for by the benchmarks: two calls, and how it comes to its batches.
+"""The interface of a library that embeds texts: two calls, and how batches are made.
 
 ``embed(texts)`` goes from texts to vectors, tokenization included; ``pooled(ids, mask)`` is the model alone, from a
-padded batch of ids to one mean-pooled vector a text.  A peer that brings no ``embed`` of its own is given the same as
+padded batch of ids to one mean-pooled vector per text.  A peer without an ``embed`` of its own gets the same input as
 the others: transformers' fast tokenizer called on the whole list, the texts sorted by tokens (longest first, which
 needs the least memory), padded batches of 32.
 """

@@ -24,7 +24,7 @@ CLOSE = 1e-5  # how far from 1 the cosine of two libraries' vectors may be
 
 
 class Minibert(Peer):
-    """Ours, with its own tokenizer and its own batches.  Its memory of words is emptied before each timed run."""
+    """Ours, with its own tokenizer and its own batches.  Its cache of words is emptied before each timed run."""
 
     name = "minibert"
     packages = ("minibert",)
@@ -100,7 +100,7 @@ class SentenceTransformers(Peer):
 
 
 class Transformers(Peer):
-    """AutoModel with fused attention, without the pooler, which nobody asks for here."""
+    """AutoModel with fused attention, without the pooler, which is not needed here."""
 
     name = "transformers"
     packages = ("transformers",)

@@ -1,7 +1,7 @@
-"""Taking turns, and what may be said of the result: shared by the benchmarks.
+"""Alternating runs and the statistics of their ratios, shared by the benchmarks.
 
 Two programs are compared on a machine that also does other things, so they take turns (A B C, B C A, C A B, …) and the
-ratio is taken within each round, where both met the same neighbours.  What is printed is the median of those ratios,
+ratio is taken within each round, in which both met the same load.  What is printed is the median of those ratios,
 the lowest and the highest, and an interval for the true median that assumes nothing about how times are distributed
 (the sign test turned around: Conover, "Practical Nonparametric Statistics", section 3.2).  Look at ``Ratio`` first.
 """
@@ -34,7 +34,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 
 def take_turns(runs: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
-    """What each run gave, one value a round.  Each round begins with the next, so that nobody is always first."""
+    """The results of each run, one value per round.  The order rotates, so that each run is first equally often."""
     from tqdm import tqdm
 
     names = list(runs)

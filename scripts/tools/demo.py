@@ -1,4 +1,4 @@
-"""The main job on a real checkpoint: load, look at what was loaded, guess words, embed, compare with stored values.
+"""A tour on a real checkpoint: load, report what was loaded, fill masks, embed, compare with stored values.
 
     make demo
 

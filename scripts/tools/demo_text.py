@@ -31,7 +31,7 @@ REVIEWS = Path("ko-reviews", "ko_movie_reviews.txt")
 TESTED = Path("nsmc-from-raw", "test.tsv")
 SEED = 20261122  # of what is held out
 SHARE = {"english": 0.02, "korean": 0.04}  # held out; of a book at least so much, and whole chapters
-LONG = 40  # letters of a sentence that nobody writes twice by chance
+LONG = 40  # letters; two equal sentences of this length are copies
 
 # What a chapter of each book begins with, its title included.  What stands before the first is front matter: title,
 # dedication, Melville's etymology and extracts.
