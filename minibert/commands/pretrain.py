@@ -10,7 +10,7 @@ from minibert.commands.verb import add_verb, log_to_stderr, positive, print_json
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
-    from minibert.pretraining.run import Start, Text
+    from minibert.pretraining.run import Start, TrainingText
     from minibert.training.loop import Result
 
 
@@ -82,16 +82,16 @@ def pretrain(options: argparse.Namespace) -> int:
         return report(result, options) if processes.is_main else 0
 
 
-def text_of(options: argparse.Namespace) -> "Text":
+def text_of(options: argparse.Namespace) -> "TrainingText":
     """The text, and how to read it."""
     from minibert.pretraining.files import files_of
-    from minibert.pretraining.run import Text
+    from minibert.pretraining.run import TrainingText
 
     if options.heldout and options.heldout_share is not None:
         raise InputError("--heldout names what is kept for scores, --heldout-share how much; give one of them.")
     reading = {"split_sentences": options.prose, "document": options.document, "heading": options.heading}
     share = {} if options.heldout_share is None else {"heldout_share": options.heldout_share}
-    return Text(
+    return TrainingText(
         files_of(options.texts, options.output),
         files_of(options.heldout or (), options.output),
         **share,

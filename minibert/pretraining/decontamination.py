@@ -1,8 +1,8 @@
-"""Held-out text is kept out of the training text: the same file, a copy of it, the same document in another file.
+"""Decontamination: held-out text is kept out of the training text.
 
-A file is told by what it is on the disk (links, other spellings of the path) and by its bytes; a document by its
-letters, whatever stands around it: a cell of a table, another encoding, other line ends.  Start with
-:func:`without_heldout` and :class:`HeldOut`.
+It is found as the same file under another path, as a copy of a file, and as the same document within another file.
+Files are compared by identity on disk and by bytes; documents by their letters, so that neither white space, encoding,
+line ends nor a cell of a table around them matters.  Start with :func:`without_heldout` and :class:`HeldOut`.
 """
 
 from collections import defaultdict
@@ -14,42 +14,42 @@ from minibert.pretraining.documents import Document
 from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
 
-LONG = 40  # letters: a sentence that is shorter may well stand in two texts
+MIN_LETTERS = 40  # a shorter sentence may well occur in two texts
 
 
 def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple[tuple[Source, ...], list[str]]:
     """The training files that are not held out, and a phrase about each that is.
 
-    Raises InputError when none is left, or when one cannot be read.
+    Raises InputError when none is left, or when a file cannot be read.
     """
-    kept, taken = [], []
-    kept_apart = [data_path(path) for path in heldout]
+    kept, removed = [], []
+    heldout_paths = [data_path(path) for path in heldout]
     try:
         for file in files:
             path = data_path(file)
-            twin = next((other for other in kept_apart if is_same_file(path, other)), None)
-            if twin is None:
+            same = next((other for other in heldout_paths if is_same_file(path, other)), None)
+            if same is None:
                 kept.append(file)
             else:
-                taken.append(str(path) if str(path) == str(twin) else f"{path} (the same as {twin})")
+                removed.append(str(path) if str(path) == str(same) else f"{path} (the same as {same})")
     except OSError as error:
         raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
     if files and not kept:
         which = f"All {len(files)} training files are" if len(files) > 1 else "The only training file is"
         raise InputError(
-            f"{which} held out ({', '.join(taken)}), so there is nothing to learn from. Name another file to train on, "
-            "or to hold out (--heldout FILE)."
+            f"{which} held out ({', '.join(removed)}), so there is nothing to learn from. Name another file to train "
+            "on, or to hold out (--heldout FILE)."
         )
-    return tuple(kept), taken
+    return tuple(kept), removed
 
 
 class HeldOut:
-    """The letters of held-out documents, to find them, or parts of them, among others."""
+    """The letters of held-out documents, to find these documents or parts of them in the training text."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self.texts: list[str] = []
         files: dict[str, list[str]] = defaultdict(list)
-        self.places: dict[str, list[int]] = defaultdict(list)  # of each sentence: in which texts it stands
+        self.places: dict[str, list[int]] = defaultdict(list)  # sentence: the texts that contain it
         for number, document in enumerate(documents):
             sentences = [letters_of(sentence) for sentence in document.sentences]
             self.texts.append("".join(sentences))
@@ -58,15 +58,16 @@ class HeldOut:
                 self.places[sentence].append(number)
         self.whole = {*self.texts, *map("".join, files.values())}
 
-    def holds(self, document: Document) -> bool:
-        """Whether a document is a held-out one, all documents of a held-out file, or a longer part of a document."""
+    def contains(self, document: Document) -> bool:
+        """Whether a document is a held-out one, a whole held-out file, or a long part of a held-out document."""
         sentences = [letters_of(sentence) for sentence in document.sentences]
         text = "".join(sentences)
         if text in self.whole:
             return True
-        return len(text) >= LONG and any(text in self.texts[number] for number in self.places.get(sentences[0], ()))
+        places = self.places.get(sentences[0], ())
+        return len(text) >= MIN_LETTERS and any(text in self.texts[number] for number in places)
 
     def overlap(self, document: Document) -> int:
-        """How many long sentences of a document stand in held-out text, too."""
-        found = (letters_of(sentence) for sentence in document.sentences if len(sentence) >= LONG)
-        return sum(len(letters) >= LONG and letters in self.places for letters in found)
+        """The number of long sentences of a document that also occur in held-out text."""
+        sentences = (letters_of(sentence) for sentence in document.sentences if len(sentence) >= MIN_LETTERS)
+        return sum(len(letters) >= MIN_LETTERS and letters in self.places for letters in sentences)

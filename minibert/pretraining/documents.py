@@ -1,9 +1,9 @@
-"""Files as documents of sentences, which is what sentence pairs are made from.
+"""Files to documents of sentences, from which sentence pairs are made.
 
-Two kinds of text.  One sentence a line and a blank line between documents, as Google's create_pretraining_data.py reads
-them; or plain prose, whose paragraphs end at blank lines and are split into sentences here (sentences.py).  It stands
-in plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), each of whose cells is a document.
-Nothing is held but one document.  Start with :func:`read_documents`.
+There are two kinds of text: one sentence per line with a blank line between documents, as Google's
+create_pretraining_data.py reads it; or prose, whose paragraphs end at blank lines and are split into sentences here
+(sentences.py).  It is in plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), where each cell
+is a document.  One document at a time is in memory.  Start with :func:`read_documents`.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from minibert.pretraining.sentences import split_sentences as sentences_of
 from minibert.source import Source
 
 UNITS = ("paragraph", "line", "file")
-Line = tuple[int, str]  # its number, from 1, and its text without white space around it
+Line = tuple[int, str]  # the number, from 1, and the stripped text
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Sentences that belong together, in their order; two neighbours are a true pair."""
+    """Consecutive sentences; two neighbours are a true pair."""
 
     sentences: list[str]
     source: str  # the file's path
-    line: int  # where it begins there, from 1
+    line: int  # where it begins in the file, from 1
 
 
 def read_documents(
@@ -46,19 +46,19 @@ def read_documents(
     encoding: str = "utf-8",
     column: str | None = None,
 ) -> Iterator[Document]:
-    """The documents of files, in order.
+    """The documents of one or several files, in order.
 
     Args:
         paths: one file, or several: plain text, or tables (:mod:`minibert.data.formats`).
-        split_sentences: whether lines are prose that is to be split; else every line is a sentence.
+        split_sentences: whether lines are prose to split into sentences; else every line is a sentence.
         document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
             cell of a table; of plain text a file when ``split_sentences``, else a paragraph.
-        heading: a regular expression; a document also begins at each line that it matches from its start, such as
+        heading: a regular expression; a document also begins at each line whose beginning it matches, such as
             ``"CHAPTER "``.
         encoding: of plain text; older files may be ``"latin-1"``.
-        column: which column of a table holds the texts; by default one with a usual name.
+        column: the column of a table with the texts; by default one with a usual name.
 
-    Raises InputError, naming file and line, for what is not in that encoding and for a file without text;
+    Raises InputError, with file and line, for text that is not in that encoding, and for a file without text;
     CheckpointError for a path that is no file.
     """
     check_reading(document, heading, encoding)
@@ -74,7 +74,7 @@ def read_documents(
 
 
 def check_reading(document: str | None = None, heading: str | None = None, encoding: str = "utf-8") -> None:
-    """Raise InputError for arguments of :func:`read_documents` that are none."""
+    """Raise InputError for arguments that :func:`read_documents` does not take."""
     try:
         "".encode(encoding)
     except LookupError as error:
@@ -92,20 +92,20 @@ def documents_of_file(
 ) -> Iterator[Document]:
     """The documents of the parts of one file."""
     pattern = None if heading is None else compiled(heading)
-    found = False
+    has_text = False
     for block in chain.from_iterable(blocks(part, unit, pattern) for part in parts):
         sentences = list(prose_sentences(block)) if split else [text for _, text in block if text]
         if sentences:
-            found = True
+            has_text = True
             yield Document(sentences, str(path), next(number for number, text in block if text))
-    if not found:
+    if not has_text:
         size = path.stat().st_size
         what = f"holds no text: its {size:,} bytes are blank lines" if size else "is empty"
         raise InputError(f"{path} {what}; expected text. Leave it out, or give it its content.")
 
 
 def text_lines(path: Path, encoding: str) -> Iterator[Line]:
-    """The lines of a file; raises InputError for the first that is no text."""
+    """The lines of a file.  Raises InputError for the first that is not text."""
     try:
         for number, line in lines(path):
             try:
@@ -128,7 +128,7 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
 
 
 def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Line]]:
-    """The lines of each cell in the text column of a table, with the line, or the row, where the cell begins."""
+    """The lines of each cell in the text column of a table, each with the line or row where the cell begins."""
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         raise InputError(f"encoding is {encoding!r}, and {path} is read as UTF-8 always. Convert it to UTF-8.")
     for row in TextColumn(open_rows(path, (column,)), column):
@@ -138,7 +138,7 @@ def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Li
 
 
 def blocks(content: Iterator[Line], unit: str, heading: re.Pattern[str] | None) -> Iterator[list[Line]]:
-    """The lines of each document, blank ones included where they part its paragraphs."""
+    """The lines of each document, including blank lines between its paragraphs."""
     block: list[Line] = []
     for number, text in content:
         begins = unit == "line" or (heading is not None and heading.match(text) is not None)
@@ -151,7 +151,7 @@ def blocks(content: Iterator[Line], unit: str, heading: re.Pattern[str] | None) 
 
 
 def prose_sentences(block: list[Line]) -> Iterator[str]:
-    """The sentences of lines whose paragraphs end at blank ones."""
+    """The sentences of prose whose paragraphs end at blank lines."""
     for has_text, paragraph in groupby(block, key=lambda line: bool(line[1])):
         if has_text:
             for text in join_lines([text for _, text in paragraph]):
@@ -159,7 +159,7 @@ def prose_sentences(block: list[Line]) -> Iterator[str]:
 
 
 def compiled(expression: str) -> re.Pattern[str]:
-    """The regular expression; raises InputError when it is none."""
+    """The compiled regular expression.  Raises InputError when it is not valid."""
     try:
         return re.compile(expression)
     except re.error as error:
@@ -167,14 +167,13 @@ def compiled(expression: str) -> re.Pattern[str]:
 
 
 def is_held_out(document: Document, share: float) -> bool:
-    """Whether a document is kept for scores, and out of training and of the vocabulary.
+    """Whether a document is held out of training and of the vocabulary, as about ``share`` of them are.
 
-    About ``share`` of them are.  It depends on the text alone, so that two copies are on the same side, and nothing
-    that is added or left out changes the side of another.
+    It depends on the document's text alone: copies are treated alike, and other documents have no influence.
     """
-    return place_of(document) < share
+    return uniform_hash(document) < share
 
 
-def place_of(document: Document) -> float:
-    """A number from 0 to 1 that depends on a document's text alone; where it is less than the share, it is held out."""
+def uniform_hash(document: Document) -> float:
+    """A hash of a document's text, uniform from 0 to 1."""
     return int.from_bytes(hashlib.sha256("\n".join(document.sentences).encode()).digest()[:8], "big") / 2**64

@@ -1,7 +1,7 @@
-"""Which files a command means: folders become the files in them.
+"""The text files that paths name: a folder stands for the files in it.
 
-Sub-folders are looked into, by name; hidden files, other formats, and folders that hold a checkpoint or a run are left
-out, and counted.  A file that is named twice is read once.
+Sub-folders are searched, in the order of their names.  Hidden files, other formats, and folders with a checkpoint or a
+run are left out, and counted.  A file that is named twice is read once.
 """
 
 import logging
@@ -17,19 +17,19 @@ from minibert.source import Source
 
 logger = logging.getLogger("minibert.pretraining")
 READ = USES["documents"].endings
-OURS = ("config.json", "run.json", "modules.json")  # a folder with one of these holds a checkpoint or a run, no texts
-SHOWN = 4  # endings in a sentence
+OURS = ("config.json", "run.json", "modules.json")  # a folder with one of these holds a checkpoint or a run
+SHOWN = 4  # endings in a message
 
 
 def files_of(paths: Iterable[Source], output: Source | None = None) -> tuple[Path, ...]:
-    """The files of ``paths``; ``output``: a folder that is never looked into, since a run writes there.
+    """The files of ``paths``; ``output``: the folder of the run, which is not searched.
 
-    Raises InputError for a folder without a file that is read, and for one that cannot be looked into.
+    Raises InputError for a folder without a file to read, and for one that cannot be searched.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in map(data_path, paths):
         if not is_folder(path):
-            found.append(path)
+            files.append(path)
             continue
         left_out: Counter[str] = Counter()
         inside = list(walk(path, None if output is None else data_path(output), left_out))
@@ -40,19 +40,19 @@ def files_of(paths: Iterable[Source], output: Source | None = None) -> tuple[Pat
         where = f" in {folders:,} folders" if folders > 1 else ""
         others = f"; left out: {listed(left_out)}" if left_out else ""
         logger.info("%s: %s%s%s.", path, counted(len(inside), "file"), where, others)
-        found += inside
-    return once(found)
+        files += inside
+    return once(files)
 
 
 def walk(folder: Path, output: Path | None, left_out: Counter[str]) -> Iterator[Path]:
-    """The files in ``folder`` and its sub-folders that are read, by name; what is left out is counted by its kind."""
+    """The files to read in ``folder`` and its sub-folders, sorted; what is left out is counted by kind."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"The folder {error.filename} cannot be looked into ({error.strerror}).") from error
 
     for name, folders, names in os.walk(folder, onerror=refuse):
         here = Path(name)
-        seen = []
+        searched = []
         for inner in sorted(folders):
             if inner.startswith("."):
                 left_out["hidden"] += 1
@@ -63,8 +63,8 @@ def walk(folder: Path, output: Path | None, left_out: Counter[str]) -> Iterator[
             ):
                 left_out["folders of checkpoints or runs"] += 1
             else:
-                seen.append(inner)
-        folders[:] = seen  # what os.walk goes on with
+                searched.append(inner)
+        folders[:] = searched  # os.walk continues with these
         for file in sorted(here / one for one in names):
             if file.name.startswith("."):
                 left_out["hidden"] += 1
@@ -77,7 +77,7 @@ def walk(folder: Path, output: Path | None, left_out: Counter[str]) -> Iterator[
 
 
 def once(files: list[Path]) -> tuple[Path, ...]:
-    """The files, each once however often it is named, by whatever links; said where one was named again."""
+    """The files without repetitions, also by links; a warning names what was repeated."""
     known: dict[object, Path] = {}
     again = []
     for path in files:
@@ -85,7 +85,7 @@ def once(files: list[Path]) -> tuple[Path, ...]:
             status = path.stat()
             key: object = (status.st_dev, status.st_ino) if status.st_ino else path.resolve()
         except (OSError, ValueError):
-            key = str(path)  # there is none; who reads it says so
+            key = str(path)  # a missing file; reading it raises
         if key in known:
             again.append(str(path))
         known.setdefault(key, path)
@@ -95,7 +95,7 @@ def once(files: list[Path]) -> tuple[Path, ...]:
 
 
 def is_one(path: Path, other: Path) -> bool:
-    """Whether both paths are one folder; never raises."""
+    """Whether both paths are the same folder."""
     try:
         return path.samefile(other)
     except OSError:

@@ -12,88 +12,89 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.errors import InputError
+from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.pairs import Pairs
-from minibert.pretraining.passages import Passages
-from minibert.pretraining.surface_features import KINDS, NUMBER_OF, Surface
+from minibert.pretraining.surface_features import KINDS, NUMBER_OF, SurfaceFeatures
 from minibert.training.examples import generator
 
-DECAY = 1e-2  # on the squared weights: what one half has by chance is not to be learned
+DECAY = 1e-2  # L2 penalty, against overfitting to one half
 FEWEST = 100  # pairs in each half
 
 
-def probe_accuracy(passages: Passages, pairs: Pairs, surface: Surface, languages: Tensor, *, seed: int = 0) -> float:
-    """The share of pairs, of a half that the probe was not trained on, whose label it gets right.
+def probe_accuracy(examples: PretrainingExamples, pairs: Pairs | int, *, seed: int = 0) -> float:
+    """The share of pairs, in the half that the probe was not trained on, whose label it predicts; 0.5 is the aim.
 
     Args:
-        passages: what the pairs are cut from.
-        pairs: of one epoch.
-        surface: of the passages' sentences.
-        languages: (N,) int64: the language of each passage's document.
-        seed: which pairs are in which half.
+        examples: the passages that the pairs are cut from.
+        pairs: those of an epoch, or the number of the epoch.
+        seed: of the split into halves.
 
-    Raises InputError when there are too few pairs to tell.
+    Raises InputError when there are too few pairs.
     """
+    pairs = examples.pairs(pairs) if isinstance(pairs, int) else pairs
+    passages, surface, languages = examples.passages, examples.surface, examples.languages()
     couples = pairs.couples[torch.randperm(len(pairs.couples), generator=generator(seed))]
     if 2 * len(couples) < FEWEST:
         raise InputError(f"There are {4 * len(couples)} pairs; a probe needs at least {2 * FEWEST} to tell anything.")
-    whose_a, whose_b = (couples[:, places].flatten() for places in ([0, 1, 0, 1], [0, 1, 1, 0]))
-    first = Seen.of(surface, passages.first[whose_a], pairs.cut[whose_a], languages[whose_a])
-    second = Seen.of(surface, pairs.cut[whose_b], passages.end[whose_b], languages[whose_b])
-    seen = together(first, second, int(languages.max()) + 1)
+    of_a, of_b = (couples[:, places].flatten() for places in ([0, 1, 0, 1], [0, 1, 1, 0]))
+    a = SegmentFeatures.of(surface, passages.first[of_a], pairs.cut[of_a], languages[of_a])
+    b = SegmentFeatures.of(surface, pairs.cut[of_b], passages.end[of_b], languages[of_b])
+    features = pair_features(a, b, int(languages.max()) + 1)
     labels = torch.tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(couples))
-    half = len(couples) // 2 * 4  # a couple is in one half with all of its pairs
-    guessed = trained(seen[:half], labels[:half], seen[half:])
-    return float((guessed == labels[half:]).float().mean())
+    half = len(couples) // 2 * 4  # the four pairs of a couple are in one half
+    predicted = fit_and_predict(features[:half], labels[:half], features[half:])
+    return float((predicted == labels[half:]).float().mean())
 
 
 @dataclass(frozen=True)
-class Seen:
+class SegmentFeatures:
     """What the probe sees of n segments."""
 
-    numbers: Tensor  # (n, F) float32: length, how many pieces of each kind, whether a quote is left open
-    begins: Tensor  # (n,) int64: the kind of the first piece
-    ends: Tensor  # (n,) int64: the kind of the last
+    numbers: Tensor  # (n, F) float32: length, number of pieces of each kind, whether a quote is left open
+    first_kind: Tensor  # (n,) int64: kind of the first piece
+    last_kind: Tensor  # (n,) int64: kind of the last piece
     language: Tensor  # (n,) int64
 
     @classmethod
-    def of(cls, surface: Surface, begin: Tensor, end: Tensor, language: Tensor) -> "Seen":
-        """Of the runs of sentences from ``begin`` up to ``end``, each (n,)."""
+    def of(cls, surface: SurfaceFeatures, begin: Tensor, end: Tensor, language: Tensor) -> "SegmentFeatures":
+        """The features of the runs of sentences from ``begin`` up to ``end``, each (n,)."""
         length, counts, borders = surface.lengths(begin, end), surface.counts(begin, end), surface.borders(begin, end)
         is_open = counts[:, NUMBER_OF["double quote"]] % 2
         numbers = torch.cat([length[:, None], counts.float().log1p(), is_open[:, None]], dim=1)
         return cls(numbers, borders[:, 0], borders[:, 3], language)
 
 
-def together(first: Seen, second: Seen, languages: int) -> Tensor:
-    """(n, G) float32: what is seen of A and of B, products of the two, and how A ends with how B begins."""
-    a, b = (standard(segment.numbers) for segment in (first, second))
+def pair_features(first: SegmentFeatures, second: SegmentFeatures, languages: int) -> Tensor:
+    """(n, G) float32: the features of A and of B, their products, and how A ends together with how B begins."""
+    a, b = (standardized(segment.numbers) for segment in (first, second))
     kinds = len(KINDS)
+    places = (first.first_kind, first.last_kind, second.first_kind, second.last_kind)
     return torch.cat(
         [
             a, b, a.square(), b.square(), (a[:, :, None] * b[:, None]).flatten(1),
-            *(F.one_hot(place, kinds) for place in (first.begins, first.ends, second.begins, second.ends)),
-            F.one_hot(first.ends * kinds + second.begins, kinds * kinds),
+            *(F.one_hot(place, kinds) for place in places),
+            F.one_hot(first.last_kind * kinds + second.first_kind, kinds * kinds),
             F.one_hot(first.language * languages + second.language, languages * languages),
         ],
         dim=1,
     )  # fmt: skip
 
 
-def standard(columns: Tensor) -> Tensor:
-    """Each column with mean 0 and deviation 1, or 0 throughout where it does not change."""
-    spread = columns.std(dim=0)
-    return (columns - columns.mean(dim=0)) / torch.where(spread > 0, spread, 1)
+def standardized(columns: Tensor) -> Tensor:
+    """Each column with mean 0 and standard deviation 1; a constant column becomes 0."""
+    std = columns.std(dim=0)
+    return (columns - columns.mean(dim=0)) / torch.where(std > 0, std, 1)
 
 
-def trained(seen: Tensor, labels: Tensor, others: Tensor) -> Tensor:
-    """(m,) float32, 0 or 1: the labels of ``others`` (m, G), guessed by a regression trained on ``seen`` (n, G)."""
-    weight = torch.zeros(seen.shape[1], requires_grad=True)
+def fit_and_predict(features: Tensor, labels: Tensor, others: Tensor) -> Tensor:
+    """(m,) float32, 0 or 1: labels of ``others`` (m, G), predicted by a regression fitted to ``features`` (n, G)."""
+    weight = torch.zeros(features.shape[1], requires_grad=True)
     bias = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = F.binary_cross_entropy_with_logits(seen @ weight + bias, labels) + DECAY * weight.square().sum()
+        value = F.binary_cross_entropy_with_logits(features @ weight + bias, labels) + DECAY * weight.square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

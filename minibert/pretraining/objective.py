@@ -1,7 +1,7 @@
-"""The sum of both pre-training losses (paper, sections 3.1 and A.2).
+"""The pre-training objective: masked language modelling plus next-sentence prediction (paper, sections 3.1 and A.2).
 
-Only the masked positions, a seventh of all, go through the projection to the vocabulary, as in Google's
-run_pretraining.py (gather_indexes).
+Only the masked positions, a seventh of all, are projected to the vocabulary, as in Google's run_pretraining.py
+(gather_indexes).
 """
 
 import torch
@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.heads import BertForPreTraining, BertPreTrainingHeads
-from minibert.pretraining.masking import NOT_ASKED
-from minibert.pretraining.pairs import NEITHER
+from minibert.losses import IGNORE_INDEX
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
@@ -26,10 +25,10 @@ class Pretraining(Objective):
         self.gather = gather
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Pieces to be guessed, and pairs to be told."""
+        """The numbers of masked pieces and of labelled pairs."""
         return {
-            "mlm": int((batch["labels"] != NOT_ASKED).sum()),
-            "nsp": int((batch["next_sentence_label"] != NEITHER).sum()),
+            "mlm": int((batch["labels"] != IGNORE_INDEX).sum()),
+            "nsp": int((batch["next_sentence_label"] != IGNORE_INDEX).sum()),
         }
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -38,23 +37,23 @@ class Pretraining(Objective):
         hidden_states = outputs.last_hidden_state.flatten(0, 1)  # (B · T, H)
         labels = batch["labels"].flatten()  # (B · T,)
         if self.gather:
-            asked = (labels != NOT_ASKED).nonzero()[:, 0]
-            hidden_states, labels = hidden_states[asked], labels[asked]
+            masked = (labels != IGNORE_INDEX).nonzero()[:, 0]
+            hidden_states, labels = hidden_states[masked], labels[masked]
         heads = heads_of(self.model)
         return {
-            "mlm": summed(heads.predictions(hidden_states), labels),
-            "nsp": summed(heads.seq_relationship(outputs.pooler_output), batch["next_sentence_label"]),
+            "mlm": summed_cross_entropy(heads.predictions(hidden_states), labels),
+            "nsp": summed_cross_entropy(heads.seq_relationship(outputs.pooler_output), batch["next_sentence_label"]),
         }
 
 
 def heads_of(model: BertForPreTraining) -> BertPreTrainingHeads:
-    """Both heads."""
+    """The MLM and the NSP head."""
     assert isinstance(model.cls, BertPreTrainingHeads)
     return model.cls
 
 
-def summed(logits: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of (n, classes) against (n,), summed over those that are asked for; never in half precision."""
+def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The summed cross-entropy of (n, classes) against (n,) labels, in float32 also where the logits are narrower."""
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    return F.cross_entropy(logits, labels, ignore_index=NOT_ASKED, reduction="sum")
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")

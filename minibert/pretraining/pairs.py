@@ -21,60 +21,62 @@ import torch
 from torch import Tensor
 
 from minibert.pretraining.passages import Passages
-from minibert.pretraining.surface_features import NUMBER_OF, Surface
+from minibert.pretraining.surface_features import NUMBER_OF, SurfaceFeatures
 
-TRUE, RANDOM, NEITHER = 0, 1, -100  # labels of next-sentence prediction; the last where there is no telling
-PAIRING = 2  # what a generator is for; see passages.py
+TRUE, RANDOM = 0, 1  # labels of next-sentence prediction
+PAIRING = 2  # seeds the generator; see passages.py
 ROUNDS = 4
-SPREAD = 3  # by how many pieces the lengths of two B's that are exchanged may differ; passages differ by much more
-ROOM = 32  # pieces: passages of a couple have about as much room left, so that they fill a batch evenly
-SIMILAR = 16  # pieces: B's of so different a length take turns, the longest first
-CLOSE = 2000  # how far apart a couple's B's may be, summed over marks: 1000 |log(1 + count) - log(1 + other count)|
-NEIGHBOURS = 48  # with how many others of the same key, the nearest in a random direction, each is compared
-# Whole numbers throughout: sums of fractions could round otherwise on another machine, and pair otherwise.
+SPREAD = 3  # pieces by which the lengths of two exchanged B's may differ
+ROOM = 32  # pieces: the two passages of a couple have about as much room left, so that they fill a batch evenly
+SIMILAR = 16  # pieces: candidates are ordered by length in steps of this size, the longest first
+CLOSE = 2000  # largest distance of a couple's B's: the sum over marks of 1000 |log(1 + count) - log(1 + other count)|
+NEIGHBOURS = 48  # each segment is compared with so many others of its key, the nearest in a random direction
+# Integers throughout: sums of floats may round differently on another machine, and then the pairs differ.
 LEVELS = torch.tensor([round(1000 * math.log1p(count)) for count in range(512)])
-# Marks that an author, or an angry person, uses more than another; quotes must be equal.
+# Marks whose frequency depends on the author or the mood; double quotes must be equal instead.
 TELLING = [number for kind, number in NUMBER_OF.items() if kind not in ("other", "double quote", "hangul", "letter")]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One epoch: where each passage is cut, and which passages are couples."""
+    """The pairs of an epoch: where each passage is cut, and which passages are couples."""
 
-    cut: Tensor  # (N,) int64: the sentence with which B begins; the passage's end where there is no B
-    couples: Tensor  # (C, 2) int64: passages; each is in one couple at most
+    cut: Tensor  # (N,) int64: the first sentence of B; the passage's end where there is no B
+    couples: Tensor  # (C, 2) int64: passages; each is in at most one couple
 
     def partners(self) -> Tensor:
-        """(N,) int64: the other of each passage's couple, or the passage itself where it is in none."""
+        """(N,) int64: the other passage of each passage's couple, or the passage itself if it is in none."""
         partner = torch.arange(len(self.cut))
         partner[self.couples] = self.couples.flip(1)
         return partner
 
 
 def draw_pairs(
-    passages: Passages, surface: Surface, labels: Tensor, room: int, draw: torch.Generator, shortest: int = 1
+    passages: Passages, surface: SurfaceFeatures, labels: Tensor, room: int, draw: torch.Generator, shortest: int = 1
 ) -> Pairs:
-    """Cut the passages into A and B, and put them into couples.
+    """Cut passages into A and B, and form couples.
 
     Args:
         passages: N of them.
-        surface: what their sentences look like.
+        surface: the surface features of their sentences.
         labels: (documents,) int32: the language of each document.
         room: pieces of A and B together, at most.
-        draw: where chance comes from.
-        shortest: pieces that A and B of a couple have at least.
+        draw: the random generator.
+        shortest: pieces of A and of B in a couple, at least.
     """
     sizes = passages.end - passages.first
     left = room - surface.lengths(passages.first, passages.end)
-    chance = torch.rand(len(passages), generator=draw, dtype=torch.float64)
-    cut = torch.where(sizes > 1, passages.first + 1 + (chance * (sizes - 1)).long(), passages.end)
+    random = torch.rand(len(passages), generator=draw, dtype=torch.float64)
+    cut = torch.where(sizes > 1, passages.first + 1 + (random * (sizes - 1)).long(), passages.end)
     is_free = sizes > 1
     couples = []
     for _ in range(ROUNDS):
         owner, place = possible_cuts(passages, surface, is_free, shortest, draw)
         languages = labels[passages.document[owner]].long()
-        near = neighbours(surface, place, passages.end[owner], languages, passages.document[owner], left[owner], draw)
-        chosen = each_once(owner, near, len(passages))  # (couples, 2)
+        close = similar_segments(
+            surface, place, passages.end[owner], languages, passages.document[owner], left[owner], draw
+        )
+        chosen = each_once(owner, close, len(passages))  # (couples, 2)
         cut[owner[chosen]] = place[chosen]
         is_free[owner[chosen]] = False
         couples.append(owner[chosen])
@@ -82,11 +84,11 @@ def draw_pairs(
 
 
 def possible_cuts(
-    passages: Passages, surface: Surface, is_free: Tensor, shortest: int, draw: torch.Generator
+    passages: Passages, surface: SurfaceFeatures, is_free: Tensor, shortest: int, draw: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A random half of all ways to cut the passages that are free: (n,) whose, and (n,) the sentence B begins with.
+    """A random half of all cuts of the free passages: (n,) the passage, and (n,) the first sentence of B.
 
-    Half of them, so that every epoch has other couples.
+    Only half of them, so that the couples differ between epochs.
     """
     sizes = torch.where(is_free, passages.end - passages.first - 1, 0)
     owner = torch.repeat_interleave(torch.arange(len(passages)), sizes)
@@ -99,8 +101,8 @@ def possible_cuts(
     return owner[taken], place[taken]
 
 
-def neighbours(
-    surface: Surface,
+def similar_segments(
+    surface: SurfaceFeatures,
     begin: Tensor,
     end: Tensor,
     language: Tensor,
@@ -108,47 +110,47 @@ def neighbours(
     left: Tensor,
     draw: torch.Generator,
 ) -> Tensor:
-    """(m, 2) int64: pairs of segments that may be exchanged; the long first, since they find few, then the closest.
+    """(m, 2) int64: segments that may be exchanged: the longest first, since they have few partners, then the closest.
 
-    They agree in language, the kinds of their first and last pieces, and the number of quotes, so that a quotation that
-    A left open is closed as before; they are CLOSE in other marks, as long but for SPREAD pieces, and of different
-    documents.  The longer one fits into what the other's passage has ``left``.
+    The two agree in language, in the kinds of their first and last pieces, and in the number of quotes, so that a quote
+    that A leaves open is closed as before.  They are CLOSE in other marks, differ in length by at most SPREAD pieces,
+    and are from different documents.  The longer one fits into the room ``left`` in the other's passage.
     """
     counts, borders, lengths = surface.counts(begin, end), surface.borders(begin, end), surface.lengths(begin, end)
     quotes = counts[:, NUMBER_OF["double quote"]].clamp(max=7)
-    keys = mixed([language, lengths // (SPREAD + 1), left // ROOM, quotes, borders[:, 0], borders[:, 3]])
+    keys = combined([language, lengths // (SPREAD + 1), left // ROOM, quotes, borders[:, 0], borders[:, 3]])
     marks = LEVELS[counts[:, TELLING].clamp(max=len(LEVELS) - 1)]
     direction = torch.randint(-1000, 1000, (len(TELLING),), generator=draw)
     order = (marks * direction).sum(1).argsort(stable=True)
     order = order[keys[order].argsort(stable=True)]
     keys, marks, document = keys[order], marks[order], document[order]
     lengths, left = lengths[order], left[order]
-    found, distances = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
-    for apart in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
-        alike = (keys[apart:] == keys[:-apart]) & (document[apart:] != document[:-apart])
-        here = alike.nonzero()[:, 0]
-        there = here + apart
+    candidates, distances = [torch.zeros(0, 2, dtype=torch.int64)], [torch.zeros(0, dtype=torch.int64)]
+    for offset in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
+        is_same_key = (keys[offset:] == keys[:-offset]) & (document[offset:] != document[:-offset])
+        here = is_same_key.nonzero()[:, 0]
+        there = here + offset
         distance, longer = (marks[here] - marks[there]).abs().sum(1), lengths[here] - lengths[there]
         is_fit = (distance <= CLOSE) & (longer <= left[there]) & (-longer <= left[here])
-        found.append(torch.stack([here, there], dim=1)[is_fit])
+        candidates.append(torch.stack([here, there], dim=1)[is_fit])
         distances.append(distance[is_fit])
-    closest = torch.cat(found)[torch.cat(distances).argsort(stable=True)]
+    closest = torch.cat(candidates)[torch.cat(distances).argsort(stable=True)]
     return order[closest[(lengths[closest[:, 0]] // SIMILAR).argsort(stable=True, descending=True)]]
 
 
-def each_once(owner: Tensor, near: Tensor, count: int) -> Tensor:
-    """(couples, 2) int64: the rows of ``near`` (m, 2), from the first on, whose two owners were in no row before."""
+def each_once(owner: Tensor, close: Tensor, count: int) -> Tensor:
+    """(couples, 2) int64: the rows of ``close`` (m, 2), in order, neither of whose two owners is in an earlier row."""
     is_taken = bytearray(count)
     rows = []
-    for row, (first, second) in enumerate(owner[near].tolist()):
+    for row, (first, second) in enumerate(owner[close].tolist()):
         if not is_taken[first] and not is_taken[second]:
             is_taken[first] = is_taken[second] = True
             rows.append(row)
-    return near[torch.tensor(rows, dtype=torch.int64)]
+    return close[torch.tensor(rows, dtype=torch.int64)]
 
 
-def mixed(columns: list[Tensor]) -> Tensor:
-    """Several columns of numbers from 0 up as one, in which rows are equal where they are equal in all."""
+def combined(columns: list[Tensor]) -> Tensor:
+    """Several columns of non-negative integers as one; two rows are equal in it if they are equal in all columns."""
     total = torch.zeros_like(columns[0])
     for column in columns:
         total = total * (int(column.max()) + 1 if len(column) else 1) + column

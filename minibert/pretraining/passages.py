@@ -1,8 +1,9 @@
-"""Passages of a text: runs of sentences that fill an example, the same in every epoch.
+"""Passages: runs of sentences that fill an example, the same in every epoch.
 
-From the paper (appendix A.2) and Google's create_pretraining_data.py: neighbouring sentences of a document up to the
-length of an example, now and then up to a shorter one.  Where they are cut into A and B is drawn once an epoch, in
-pairs.py.  Nothing is cut inside a word, and only sentences too long for an example are cut at all.  Read :func:`pack`.
+As in the paper (appendix A.2) and Google's create_pretraining_data.py, a passage is neighbouring sentences of a
+document up to the length of an example, and now and then up to a shorter length.  Where it is cut into A and B is drawn
+once per epoch, in pairs.py.  Only sentences too long for an example are cut, and never inside a word.  Read
+:func:`pack`.
 """
 
 from bisect import bisect_right
@@ -19,16 +20,16 @@ from minibert.tokenizer.windows import special_count
 from minibert.training.examples import generator
 
 SPECIAL_TOKENS = special_count(is_pair=True)
-PACKING = 1  # what a generator is for, so that two draws with one seed have nothing in common
+PACKING = 1  # part of the generator's seed, different for each purpose, so that the draws are independent
 
 
 @dataclass(frozen=True)
 class Passages:
-    """Runs of sentences of one document; what an example is made of, the same in every epoch."""
+    """N runs of sentences, each of one document."""
 
-    starts: Tensor  # (S + 1,) int64: the piece with which each sentence begins, those cut that were too long
+    starts: Tensor  # (S + 1,) int64: the first piece of each sentence, after long sentences were cut
     first: Tensor  # (N,) int64: the first sentence of each passage
-    end: Tensor  # (N,) int64: the sentence after its last
+    end: Tensor  # (N,) int64: the sentence behind its last
     document: Tensor  # (N,) int64
 
     def __len__(self) -> int:
@@ -36,20 +37,20 @@ class Passages:
 
 
 def pack(text: TokenizedText, continues: Tensor, *, max_length: int, short_share: float, seed: int) -> Passages:
-    """Fill passages with sentences.
+    """Divide a text into passages.
 
     Args:
         text: (P,) pieces.
-        continues: (V,) bool: which pieces go on with a word ("##ing").
+        continues: (V,) bool: the pieces that continue a word ("##ing").
         max_length: tokens of an example, [CLS] and two [SEP] included.
-        short_share: how often the length to fill is drawn at random below that (Google: 0.1), so that positions and
-            attention know short texts too.
-        seed: of the draw.
+        short_share: share of passages with a random shorter length (Google: 0.1), so that the model learns short
+            texts too.
+        seed: of the random lengths.
 
-    Two sentences that fit are always together, so that there is a pair.  A sentence too long for a passage is cut at a
-    space beforehand, where there is none between two words; a word too long for a passage is left out.
+    Two sentences that fit are always together, so that there is a pair.  A sentence too long for a passage is first cut
+    at a space, or between two words if there is none; a word too long for a passage is left out.
 
-    Raises InputError when ``max_length`` has no room for two pieces.
+    Raises InputError when ``max_length`` has no room for two pieces, or when no sentence fits.
     """
     room = max_length - SPECIAL_TOKENS
     if room < 2:
@@ -59,18 +60,17 @@ def pack(text: TokenizedText, continues: Tensor, *, max_length: int, short_share
     lengths = starts.diff().tolist()
     draws = torch.rand(2, len(lengths), generator=generator(seed, PACKING), dtype=torch.float64)
     targets = torch.where(draws[0] < short_share, 2 + (draws[1] * (room - 1)).long(), room).tolist()
-    found: list[tuple[int, int, int]] = []
-    bounds = document_starts.tolist()
-    for document, (begin, end) in enumerate(pairwise(bounds)):
-        found += ((first, last, document) for first, last in fill(lengths, targets, begin, end, room))
-    if not found:
+    passages: list[tuple[int, int, int]] = []
+    for document, (begin, end) in enumerate(pairwise(document_starts.tolist())):
+        passages += ((first, last, document) for first, last in fill(lengths, targets, begin, end, room))
+    if not passages:
         raise InputError(f"No sentence of the text fits into {max_length} tokens. Ask for a longer max_length.")
-    first, last, document_of = torch.tensor(found, dtype=torch.int64).unbind(1)
+    first, last, document_of = torch.tensor(passages, dtype=torch.int64).unbind(1)
     return Passages(starts, first.contiguous(), last.contiguous(), document_of.contiguous())
 
 
 def fill(lengths: list[int], targets: list[int], begin: int, end: int, room: int) -> Iterator[tuple[int, int]]:
-    """The passages of the sentences from ``begin`` up to ``end``: the first of each, and the one after its last."""
+    """The passages of the sentences from ``begin`` up to ``end``: the first sentence and the one behind the last."""
     while begin < end:
         last, total = begin + 1, lengths[begin]
         while last < end:
@@ -85,7 +85,7 @@ def fill(lengths: list[int], targets: list[int], begin: int, end: int, room: int
 
 
 def cut_long_sentences(text: TokenizedText, continues: Tensor, room: int) -> Tensor:
-    """(S' + 1,) int64: where the sentences begin when those of more than ``room`` pieces are cut into equal parts."""
+    """(S' + 1,) int64: the first piece of each sentence, after those of more than ``room`` pieces were cut."""
     begin, end = text.sentences[:-1], text.sentences[1:]
     cuts: list[int] = []
     for number in (end - begin > room).nonzero()[:, 0].tolist():
@@ -97,14 +97,14 @@ def cut_long_sentences(text: TokenizedText, continues: Tensor, room: int) -> Ten
 
 
 def places_to_cut(spaces: list[int], words: list[int], length: int, room: int) -> Iterator[int]:
-    """Where to cut ``length`` pieces into parts of at most ``room``; a part may be more only if it is one word.
+    """Where to cut ``length`` pieces into parts of at most ``room``; only a single word may be longer.
 
-    ``spaces`` and ``words`` are the places, rising, where a stretch and a word begin.
+    ``spaces`` and ``words`` are the ascending places where text after white space, and where a word, begins.
     """
     at = 0
     while length - at > room:
         parts = -(-(length - at) // room)
-        size = -(-(length - at) // parts)  # equal parts, rather than a full one and a shred
+        size = -(-(length - at) // parts)  # equal parts, not a full one and a short rest
         place = last_up_to(spaces, at + size) or last_up_to(words, at + size)
         if place <= at:
             place = last_up_to(spaces, at + room)
@@ -120,6 +120,6 @@ def places_to_cut(spaces: list[int], words: list[int], length: int, room: int) -
 
 
 def last_up_to(places: list[int], limit: int) -> int:
-    """The last of ``places`` that is not beyond ``limit``; 0 when there is none."""
+    """The last of ``places`` up to ``limit``; 0 if there is none."""
     number = bisect_right(places, limit)
     return places[number - 1] if number else 0

@@ -1,8 +1,8 @@
 """From plain text to a checkpoint: a vocabulary, passages, a model, a run (paper, section 3.1).
 
-Everything a run needs stands in its folder: the vocabulary and the tokenized text are made once, the rest is a function
-of the settings.  So the same call goes on with a run that was interrupted.  What can be wrong is checked before any of
-it is made.  Start with :func:`pretrain`.
+The vocabulary and the tokenized text are made once and stored in the run's folder; everything else is a function of the
+settings.  So the same call resumes a run that was interrupted.  The arguments and the text are checked before anything
+is made.  Start with :func:`pretrain`.
 """
 
 import logging
@@ -32,7 +32,7 @@ from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import TASKS, PretrainingExamples
 from minibert.pretraining.objective import Pretraining, heads_of
 from minibert.pretraining.passages import SPECIAL_TOKENS
-from minibert.pretraining.statistics import survey
+from minibert.pretraining.statistics import text_statistics
 from minibert.pretraining.tokenized import TokenizedText, origin_of
 from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
 from minibert.source import Checkpoint, Source
@@ -53,27 +53,27 @@ HEADS: dict[str, tuple[str, str, type[BertPreTrainedModel]]] = {
 
 
 @dataclass(frozen=True)
-class Text:
-    """Which text, and how it is laid out."""
+class TrainingText:
+    """The files to train on, how they are read, and how their text becomes examples."""
 
     files: tuple[Source, ...]
-    heldout_files: tuple[Source, ...] = ()  # kept for scores
-    heldout_share: float = 0.01  # of the documents of ``files``, where there are no heldout_files
+    heldout_files: tuple[Source, ...] = ()  # for scores
+    heldout_share: float = 0.01  # of the documents of ``files``, if there are no heldout_files
     reading: dict[str, Any] = field(default_factory=dict)  # arguments of read_documents
     max_length: int = 128
     step_tokens: int = 4096
     mask_share: float = 0.15
     whole_word: bool = False
-    shortest: int | None = None  # pieces of A and of B, at least, where next-sentence prediction is asked
-    task: str | None = None  # "mlm" or "nsp" alone; None: both.  Scores on held-out text are of both
+    shortest: int | None = None  # pieces of A and of B in a pair, at least
+    task: str | None = None  # "mlm" or "nsp" alone; None: both.  Held-out scores are of both
 
     def __post_init__(self) -> None:
         """Raises InputError for files that are no paths."""
         for name in ("files", "heldout_files"):
-            given = getattr(self, name)
-            paths = (given,) if isinstance(given, str | os.PathLike) else given
+            value = getattr(self, name)
+            paths = (value,) if isinstance(value, str | os.PathLike) else value
             if not isinstance(paths, Iterable):
-                raise InputError(f"{name} is {given!r}; expected the paths of files.")
+                raise InputError(f"{name} is {value!r}; expected the paths of files.")
             object.__setattr__(self, name, tuple(paths))
             for path in getattr(self, name):
                 data_path(path, f"one of {name}")
@@ -81,15 +81,14 @@ class Text:
             raise InputError("files is empty; name at least one file to learn from.")
 
     def documents(self, held_out: bool) -> Iterator[Document]:
-        """Those to learn from, or those that are kept for scores; none of ``heldout_files`` is among the former."""
+        """The held-out documents, or those to train on, among which no held-out one is."""
         if self.heldout_files:
             if held_out:
                 yield from read_documents(self.heldout_files, **self.reading)
                 return
             known = HeldOut(read_documents(self.heldout_files, **self.reading))
-            yield from (
-                document for document in read_documents(self.files, **self.reading) if not known.holds(document)
-            )
+            documents = read_documents(self.files, **self.reading)
+            yield from (document for document in documents if not known.contains(document))
             return
         for document in read_documents(self.files, **self.reading):
             if is_held_out(document, self.heldout_share) == held_out:
@@ -98,30 +97,30 @@ class Text:
     def origin(self, tokenizer: BertTokenizer) -> dict[str, Any]:
         """What the tokenized text depends on."""
         share = 0.0 if self.heldout_files else self.heldout_share
-        count = len(self.heldout_files)  # which of the files they are
+        count = len(self.heldout_files)  # these are the last of the files
         files = [*self.files, *self.heldout_files]
         return origin_of(files, tokenizer, heldout_share=share, heldout_files=count, **self.reading)
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts from: nothing but a shape, or a checkpoint.
+    """What a run starts from: an architecture with random weights, or a checkpoint.
 
-    A checkpoint must have the heads that the task asks for, both or one, unless ``fresh_head``.
+    A checkpoint must have the heads of the task, unless ``fresh_head``.
     """
 
-    config: Source | BertConfig = "bert-mini"  # a name, a file, a folder, or the thing itself; but for vocab_size
+    config: Source | BertConfig = "bert-mini"  # a name, a file, a folder or a config; its vocab_size is ignored
     vocab_size: int = 8000
     lowercase: bool = False
-    tokenizer: Source | None = None  # whose vocabulary is used; None: one is trained on the text
-    checkpoint: Source | None = None  # whose weights are trained further, with its vocabulary
-    dropout: float | None = None  # of hidden states and of attention; None: what the config or the checkpoint says
-    fresh_head: bool = False  # begin the checkpoint's heads anew
+    tokenizer: Source | None = None  # whose vocabulary to use; None: train one on the text
+    checkpoint: Source | None = None  # whose weights and vocabulary to start from
+    dropout: float | None = None  # of hidden states and of attention; None: as the config or the checkpoint
+    fresh_head: bool = False  # draw the weights of the heads anew
 
 
 @alone_in("output")
 def pretrain(
-    text: Text,
+    text: TrainingText,
     output: Source,
     settings: Settings,
     *,
@@ -129,13 +128,13 @@ def pretrain(
     gather: bool = True,
     processes: Processes = SINGLE_PROCESS,
 ) -> Result:
-    """Pre-train on ``text``, and leave a checkpoint in ``output``; called again, go on where it was.
+    """Pre-train on ``text`` and write a checkpoint to ``output``; called again after an interruption, resume.
 
     Args:
-        text: which, and how it is laid out.
-        output: a folder: of an earlier call with the same arguments, or new.
+        text: the files, and how their text becomes examples.
+        output: a folder: new, or of an earlier call with the same arguments.
         settings: of the run.
-        start: the shape and vocabulary of the model, or a checkpoint.
+        start: the architecture and vocabulary, or a checkpoint.
         gather: whether only the masked positions are projected to the vocabulary; the losses are the same.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
 
@@ -144,17 +143,17 @@ def pretrain(
     MissingExtraError when a vocabulary is to be trained without the extra.
     """
     start, folder = Start() if start is None else start, check_folder(output)
-    check_kinds(text, start, settings)
+    check_types(text, start, settings)
     check(text, start, settings, folder)
     if start.checkpoint is not None:
         start = replace(start, checkpoint=Checkpoint.open(start.checkpoint))
-    text, taken = apart(text)
+    text, removed = remove_heldout_files(text)
     model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
     with processes.main_first():
         if not all(is_file(folder / name) for name in (TRAINING, HELD_OUT)):
-            found = survey(text.files, text.heldout_files, text.heldout_share, text.reading)
-            found.say(taken)
-            found.check(text.task, text.reading)
+            statistics = text_statistics(text.files, text.heldout_files, text.heldout_share, text.reading)
+            statistics.log(removed)
+            statistics.check(text.task, text.reading)
         tokenizer = prepare_tokenizer(text, start, folder)
         layout: dict[str, Any] = {"max_length": text.max_length, "step_tokens": text.step_tokens, "seed": settings.seed}
         layout |= {"mask_share": text.mask_share, "whole_word": text.whole_word, "shortest": text.shortest}
@@ -163,7 +162,7 @@ def pretrain(
             for held_out, task in ((False, text.task), (True, None))
         )
         if processes.is_main:
-            tell(training)
+            log_summary(training)
     model = model or prepare_model(start, len(tokenizer), text, settings.seed)
     counts = training.text.piece_counts(len(tokenizer))
 
@@ -175,33 +174,29 @@ def pretrain(
         "text": text.origin(tokenizer),
         "layout": {**layout, "task": text.task},
         "gather": gather,
-        # The vocabulary that is there is taken as it is, so another one asked for would go unnoticed.
+        # An existing vocabulary is used as it is, so another size or case would go unnoticed.
         "vocabulary": [start.vocab_size, start.lowercase] if start.checkpoint is start.tokenizer is None else None,
         "model": model.config.to_dict(),
     }
     objective = Pretraining(model, gather=gather)
     result = train(
-        objective,
-        training,
-        settings,
-        folder,
-        evaluate=evaluate,
-        processes=processes,
-        identity=identity,
-        name="pre-training",
-    )
+        objective, training, settings, folder,
+        evaluate=evaluate, processes=processes, identity=identity, name="pre-training",
+    )  # fmt: skip
     if not result.interrupted:
         save_model(model, folder, processes, trained_class(model, text.task))
     return result
 
 
-def check_kinds(text: Text, start: Start, settings: Settings) -> None:
-    """Raise InputError for arguments of another kind, as a program may hand them over."""
-    for name, value, kind in (("text", text, Text), ("start", start, Start), ("settings", settings, Settings)):
-        if not isinstance(value, kind):
+def check_types(text: TrainingText, start: Start, settings: Settings) -> None:
+    """Raise InputError for arguments of the wrong type."""
+    for name, value, expected in (
+        ("text", text, TrainingText), ("start", start, Start), ("settings", settings, Settings),
+    ):  # fmt: skip
+        if not isinstance(value, expected):
             raise InputError(
-                f"{name} is a {type(value).__name__}; expected {kind.__module__}.{kind.__name__}, such as "
-                'Text(("book.txt",)), Start("bert-mini"), Settings(epochs=5).'
+                f"{name} is a {type(value).__name__}; expected {expected.__module__}.{expected.__name__}, such as "
+                'TrainingText(("book.txt",)), Start("bert-mini"), Settings(epochs=5).'
             )
     for name in ("checkpoint", "tokenizer", "config"):
         value = getattr(start, name)
@@ -212,8 +207,8 @@ def check_kinds(text: Text, start: Start, settings: Settings) -> None:
             )
 
 
-def check(text: Text, start: Start, settings: Settings, folder: Path) -> None:
-    """Raise what is wrong with the arguments and can be known without reading the text."""
+def check(text: TrainingText, start: Start, settings: Settings, folder: Path) -> None:
+    """Raise InputError for everything about the arguments that can be checked without reading the text."""
     if text.task not in TASKS:
         raise InputError(f"task is {text.task!r}; there are 'mlm' and 'nsp', and None for both.")
     if text.max_length < SPECIAL_TOKENS + 2:
@@ -246,25 +241,25 @@ def check(text: Text, start: Start, settings: Settings, folder: Path) -> None:
     settings.warn()
 
 
-def apart(text: Text) -> tuple[Text, list[str]]:
-    """The text without held-out files among those to learn from, and what these were."""
+def remove_heldout_files(text: TrainingText) -> tuple[TrainingText, list[str]]:
+    """The text without held-out files among the training files, and a phrase about each that was removed."""
     if not text.heldout_files:
         return text, []
-    files, taken = without_heldout(text.files, text.heldout_files)
-    return replace(text, files=files), taken
+    files, removed = without_heldout(text.files, text.heldout_files)
+    return replace(text, files=files), removed
 
 
-def tell(training: PretrainingExamples) -> None:
-    """Say what an epoch shows."""
-    found = training.summary()
+def log_summary(training: PretrainingExamples) -> None:
+    """Log what an epoch consists of."""
+    summary = training.summary()
     logger.info(
         "An epoch: %s passages shown twice, %s pairs of which half are true, %s tokens.",
-        f"{found['passages']:,}", f"{found['true_pairs'] + found['random_pairs']:,}", f"{found['tokens']:,}",
+        f"{summary['passages']:,}", f"{summary['true_pairs'] + summary['random_pairs']:,}", f"{summary['tokens']:,}",
     )  # fmt: skip
 
 
-def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
-    """The tokenizer of the run, which its folder holds from then on."""
+def prepare_tokenizer(text: TrainingText, start: Start, folder: Path) -> BertTokenizer:
+    """The tokenizer of the run, stored in its folder."""
     source = start.checkpoint or start.tokenizer
     check_version(folder)
     if not has_vocabulary(folder):
@@ -278,16 +273,16 @@ def prepare_tokenizer(text: Text, start: Start, folder: Path) -> BertTokenizer:
             tokenizer = BertTokenizer.from_pretrained(source)
         tokenizer.model_max_length = text.max_length
         if not is_file(folder / RECORD) and is_file(folder / VOCABULARY):
-            there = folder / VOCABULARY  # of a run that was killed a moment before it wrote the record; or not ours
-            if BertTokenizer(str(there), do_lower_case=tokenizer.do_lower_case).get_vocab() != tokenizer.get_vocab():
-                raise InputError(f"{there} is of no run. To use it: --tokenizer; else name a folder without one.")
+            path = folder / VOCABULARY  # of a run that was killed just before it wrote the record, or of no run
+            if BertTokenizer(str(path), do_lower_case=tokenizer.do_lower_case).get_vocab() != tokenizer.get_vocab():
+                raise InputError(f"{path} is of no run. To use it: --tokenizer; else name a folder without one.")
         names = sorted({Path(path).name for path in tokenizer.save_pretrained(folder)})
         write_sealed(folder / RECORD, {"files": {name: file_digest(folder / name) for name in names}})
     return BertTokenizer.from_pretrained(folder)
 
 
 def has_vocabulary(folder: Path) -> bool:
-    """Whether the folder holds a vocabulary that its record, which is written last, bears out."""
+    """Whether the folder holds a vocabulary with the checksums of its record, which is written last."""
     if not is_file(folder / RECORD):
         return False
     try:
@@ -301,8 +296,8 @@ def has_vocabulary(folder: Path) -> bool:
     return False
 
 
-def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool) -> TokenizedText:
-    """The text in pieces, which the folder holds from then on."""
+def tokenized(text: TrainingText, tokenizer: BertTokenizer, folder: Path, held_out: bool) -> TokenizedText:
+    """The tokenized text, stored in the run's folder."""
     path = folder / (HELD_OUT if held_out else TRAINING)
     origin = {**text.origin(tokenizer), "held_out": held_out}
     if is_file(path):
@@ -314,7 +309,7 @@ def tokenized(text: Text, tokenizer: BertTokenizer, folder: Path, held_out: bool
     return TokenizedText.load(path, origin)
 
 
-def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertForPreTraining:
+def prepare_model(start: Start, vocab_size: int, text: TrainingText, seed: int) -> BertForPreTraining:
     """A model with weights drawn from ``seed``, or with those of the checkpoint."""
     torch.manual_seed(seed)
     if start.checkpoint is None:
@@ -333,7 +328,7 @@ def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertF
             f"Start(fresh_head=True)){other}."
         )
     config = BertConfig.from_pretrained(checkpoint)
-    # num_labels, though neither head has labels: whoever names it allows a head that the file lacks, and keeps others.
+    # Neither head has labels, but from_pretrained accepts a missing head only when num_labels is given.
     allowed = {"num_labels": config.num_labels} if lacking else {}
     model = BertForPreTraining.from_pretrained(checkpoint, state_dict=weights, **dropout_of(start), **allowed)
     check_positions(model.config, text)
@@ -348,12 +343,12 @@ def prepare_model(start: Start, vocab_size: int, text: Text, seed: int) -> BertF
 
 
 def begin_anew(model: BertForPreTraining, task: str) -> list[str]:
-    """Draw the weights of one task's head, which the checkpoint brought, anew; returns their names."""
+    """Draw the weights of a task's head anew; returns their names."""
     name = HEADS[task][1].removesuffix(".weight").removesuffix(".transform.dense")
     names = []
     for inner, module in model.get_submodule(name).named_modules(prefix=name):
         if getattr(module, "weight", None) is model.get_input_embeddings().weight:
-            continue  # the tied decoder is the encoder's
+            continue  # the decoder is tied to the embeddings
         model._init_weights(module)
         names += [f"{inner}.{one}" for one, _ in module.named_parameters(recurse=False)]
     if task == "mlm":
@@ -361,23 +356,23 @@ def begin_anew(model: BertForPreTraining, task: str) -> list[str]:
     return names
 
 
-def config_of(start: Start, vocab_size: int, text: Text) -> BertConfig:
-    """The shape of a model that begins at random."""
-    known = start.config if isinstance(start.config, BertConfig) else BertConfig.from_pretrained(start.config)
-    config = BertConfig(**{**known.to_dict(), **dropout_of(start), "vocab_size": vocab_size})
+def config_of(start: Start, vocab_size: int, text: TrainingText) -> BertConfig:
+    """The config of a model with random weights."""
+    base = start.config if isinstance(start.config, BertConfig) else BertConfig.from_pretrained(start.config)
+    config = BertConfig(**{**base.to_dict(), **dropout_of(start), "vocab_size": vocab_size})
     config.validate()
     check_positions(config, text)
     return config
 
 
 def dropout_of(start: Start) -> dict[str, float]:
-    """The fields of a config that the dropout decides."""
+    """The fields of a config that ``start.dropout`` sets."""
     names = ("hidden_dropout_prob", "attention_probs_dropout_prob")
     return {} if start.dropout is None else dict.fromkeys(names, start.dropout)
 
 
-def check_positions(config: BertConfig, text: Text) -> None:
-    """Raise InputError for a text that is laid out longer than the model reads."""
+def check_positions(config: BertConfig, text: TrainingText) -> None:
+    """Raise InputError for examples longer than the model's positions."""
     if text.max_length > config.max_position_embeddings:
         raise InputError(
             f"max_length is {text.max_length}, and the model has {config.max_position_embeddings} positions."
@@ -385,7 +380,7 @@ def check_positions(config: BertConfig, text: Text) -> None:
 
 
 def trained_class(model: BertForPreTraining, task: str | None) -> type[BertPreTrainedModel]:
-    """The class to save as: without a head that began at random and was not trained; nobody is to take it for one."""
+    """The class to save as: without a head that has random weights because it was not trained."""
     fresh = () if model.load_report is None else model.load_report.fresh
     other = {"mlm": "nsp", "nsp": "mlm"}.get(task or "")
     if task is None or other is None or HEADS[other][1] not in fresh:

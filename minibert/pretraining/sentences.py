@@ -1,10 +1,10 @@
 """Where one sentence ends and the next begins, by rule: English, Korean, Chinese, Japanese, Hindi and their relatives.
 
-Two kinds of marks.  ``。！？।`` end a sentence wherever they stand; :func:`cut_at_marks` finds them.  ``. ! ?`` end one
-before white space, unless the word says otherwise ("Mr. Smith"); :func:`ends_sentence` decides, from one word and the
-next.  A language without marks, such as Thai, has a sentence per line: that is decided where lines are joined
-(:func:`join_lines`).  For pre-training a boundary need not be right every time: a sentence that is too long costs
-little, one that begins with "said he" is none.  So a doubtful place is no boundary.
+There are two kinds of marks.  ``。！？।`` end a sentence anywhere; :func:`cut_at_marks` finds them.  ``. ! ?`` end one
+before white space, unless the word is an abbreviation ("Mr. Smith"); :func:`ends_sentence` decides from one word and
+the next.  A language without marks, such as Thai, has a sentence per line (:func:`join_lines`).  A doubtful place is
+not treated as a boundary: for pre-training, a sentence that is too long costs little, and one that begins with "said
+he" is not a sentence.
 """
 
 import re
@@ -35,7 +35,7 @@ IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 WITHOUT_SPACES = re.compile(f"[{IDEOGRAPHS}\u3000-\u303f\uff00-\uffef]")  # these, and their punctuation
 QUOTES = "\"'”’」』｣»"
 BRACKETS = {"（": "）", "(": ")", "【": "】", "〔": "〕", "［": "］", "[": "]", "《": "》", "〈": "〉"}
-NEAR = 1000  # characters of a sentence that are looked at before its mark: time is not to grow with its square
+NEAR = 1000  # characters of a sentence that are examined before its mark, so that time does not grow quadratically
 LONGEST_ASIDE = 100  # characters between brackets; a bracket that is not closed until then is a slip
 GOES_ON = re.compile(r"[、，,;；:：]")
 # After a quotation the sentence goes on: Korean 라고, Japanese と言った, Chinese 他说.
@@ -54,7 +54,7 @@ BEFORE_NUMBERS = frozenset(["no", "nos", "vol", "ch", "chap", "fig", "p", "pp", 
 
 
 def split_sentences(paragraph: str) -> list[str]:
-    """The sentences of a paragraph, white space made single spaces; what has no end is a sentence, too.
+    """The sentences of a paragraph, with single spaces; text without an end mark is a sentence too.
 
     English: ``. ! ?`` with the quotes and brackets that close after them, unless a lower-case letter follows, or the
     word is an abbreviation or an initial.  Korean, besides: ``~ ㅋㅋ ㅎㅎ ㅠㅠ ^^ ;`` after a

@@ -1,7 +1,7 @@
-"""What a text holds, said and checked before the work begins: documents, sentences, pairs, and what is held out.
+"""Statistics of a text, reported and checked before the work begins: documents, sentences, pairs, held-out text.
 
-One reading of everything.  It finds an unreadable line, a text that was not split into sentences, and a lack of
-held-out documents in seconds, not after the vocabulary.  Start with :func:`survey`.
+One pass over all files finds an unreadable line, a text that was not split into sentences, and a lack of held-out
+documents in seconds, not after the vocabulary was trained.  Start with :func:`text_statistics`.
 """
 
 import logging
@@ -9,35 +9,34 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from minibert.data.formats import data_path
 from minibert.errors import InputError
-from minibert.pretraining.decontamination import LONG, HeldOut
-from minibert.pretraining.documents import UNITS, Document, place_of, read_documents
+from minibert.pretraining.decontamination import MIN_LETTERS, HeldOut
+from minibert.pretraining.documents import UNITS, Document, read_documents, uniform_hash
 from minibert.source import Source
 from minibert.training.overlap import is_same_file
 
 logger = logging.getLogger("minibert.pretraining")
-LONGEST, MEAN = 1000, 300  # characters: where sentences are longer, they were probably not split
+LONGEST, MEAN = 1000, 300  # characters of a sentence; above both, the text was probably not split
 
 
 @dataclass
-class Count:
-    """What documents hold."""
+class DocumentCounts:
+    """How much text some documents hold."""
 
     documents: int = 0
     sentences: int = 0
     with_pairs: int = 0  # documents of two sentences or more
     characters: int = 0
     longest: int = 0  # characters of a sentence
-    place: str = ""  # where that stands
+    place: str = ""  # of the longest sentence
 
     def add(self, document: Document) -> None:
-        """One document more."""
+        """Count one document."""
         self.documents += 1
         self.sentences += len(document.sentences)
         self.with_pairs += len(document.sentences) > 1
@@ -48,7 +47,7 @@ class Count:
 
     @property
     def pairs(self) -> int:
-        """Sentences with one after them in their document: the places where next sentences can be asked about."""
+        """The number of sentences that are followed by another in their document."""
         return self.sentences - self.documents
 
     def __str__(self) -> str:
@@ -59,18 +58,18 @@ class Count:
 
 
 @dataclass
-class Survey:
-    """What one reading tells."""
+class TextStatistics:
+    """The statistics of the training text and of the held-out text."""
 
-    training: Count
-    held_out: Count
-    twins: Counter[str]  # documents of training files that are held out, by file
-    overlap: int = 0  # long sentences of training documents that stand in held-out ones, too
+    training: DocumentCounts
+    held_out: DocumentCounts
+    copies: Counter[str]  # file: its documents that are held out
+    overlap: int = 0  # long sentences of training documents that also occur in held-out ones
 
     def check(self, task: str | None, reading: dict[str, Any]) -> None:
         """Raise InputError for a text that nothing can be learned from; warn of one that teaches little.
 
-        ``task`` and ``reading``: of :class:`minibert.pretraining.run.Text`.
+        ``task`` and ``reading``: of :class:`minibert.pretraining.run.TrainingText`.
         """
         if not self.training.documents:
             raise InputError(
@@ -104,70 +103,73 @@ class Survey:
         if self.overlap:
             logger.warning(
                 "%s sentences of %d letters or more stand in the training text and in held-out text; scores on them "
-                "are too good.", f"{self.overlap:,}", LONG,
+                "are too good.", f"{self.overlap:,}", MIN_LETTERS,
             )  # fmt: skip
 
-    def say(self, files: Sequence[str]) -> None:
-        """Say what was found; ``files``: those taken out of the training text."""
-        twins = [
-            f"{count:,} {'document' if count == 1 else 'documents'} of {file}" for file, count in self.twins.items()
+    def log(self, removed: Sequence[str]) -> None:
+        """Log the statistics; ``removed``: files that were taken out of the training text."""
+        copies = [
+            f"{count:,} {'document' if count == 1 else 'documents'} of {file}" for file, count in self.copies.items()
         ]
-        if files or twins:
+        if removed or copies:
             logger.warning(
-                "Held out, and so taken out of the training text and the vocabulary: %s.", ", ".join([*files, *twins])
+                "Held out, and so taken out of the training text and the vocabulary: %s.",
+                ", ".join([*removed, *copies]),
             )
         logger.info("Training text: %s.", self.training)
         logger.info("Held out: %s.", self.held_out)
 
 
-def survey(files: Sequence[Source], heldout: Sequence[Source], share: float, reading: dict[str, Any]) -> Survey:
-    """Read everything once.  Raises InputError for what cannot be read, and when no document is held out."""
-    found = Survey(Count(), Count(), Counter())
+def text_statistics(
+    files: Sequence[Source], heldout: Sequence[Source], share: float, reading: dict[str, Any]
+) -> TextStatistics:
+    """Read all files once.  Raises InputError for what cannot be read, and when no document is held out."""
+    statistics = TextStatistics(DocumentCounts(), DocumentCounts(), Counter())
     if heldout:
-        held_out = HeldOut(counted(read_documents(heldout, **reading), found.held_out))
+        held_out = HeldOut(counted(read_documents(heldout, **reading), statistics.held_out))
         for document in progress(read_documents(files, **reading)):
-            if held_out.holds(document):
-                found.twins[document.source] += 1
+            if held_out.contains(document):
+                statistics.copies[document.source] += 1
                 continue
-            found.training.add(document)
-            found.overlap += held_out.overlap(document)
-        return found
-    places = []
+            statistics.training.add(document)
+            statistics.overlap += held_out.overlap(document)
+        return statistics
+    hashes = []
     for document in progress(read_documents(files, **reading)):
-        places.append(place_of(document))
-        (found.held_out if places[-1] < share else found.training).add(document)
-    if not found.held_out.documents:
+        hashes.append(uniform_hash(document))
+        (statistics.held_out if hashes[-1] < share else statistics.training).add(document)
+    if not statistics.held_out.documents:
         raise InputError(
             f"No document fell among the {share:.1%} that are kept for scores: there "
-            f"{'is' if len(places) == 1 else 'are'} {len(places):,}. {advice(files, share, reading, places)}"
+            f"{'is' if len(hashes) == 1 else 'are'} {len(hashes):,}. {advice(files, share, reading, hashes)}"
         )
-    if not found.training.documents:
+    if not statistics.training.documents:
         raise InputError(
-            f"All {len(places):,} documents fell among the {share:.1%} that are kept for scores, so there is nothing "
+            f"All {len(hashes):,} documents fell among the {share:.1%} that are kept for scores, so there is nothing "
             "to learn from. Name a file that is kept instead: --heldout FILE, or ask for a smaller --heldout-share."
         )
-    return found
+    return statistics
 
 
-def advice(files: Sequence[Source], share: float, reading: dict[str, Any], places: list[float]) -> str:
-    """What to add to the command so that a document is held out and one is left; each has been tried here."""
+def advice(files: Sequence[Source], share: float, reading: dict[str, Any], hashes: list[float]) -> str:
+    """What to add to the command so that a document is held out and one is left; each advice was tried here."""
     if len(files) > 1:
-        smallest = min(map(data_path, files), key=size_of)
+        smallest = min(map(data_path, files), key=lambda path: path.stat().st_size)
         if not all(is_same_file(data_path(file), smallest) for file in files):
             return f"Keep a file instead: --heldout {shlex.quote(str(smallest))}"
-    if (enough := least_share(places)) is not None:
+    if (enough := least_share(hashes)) is not None:
         return f"Ask for more of them: --heldout-share {enough}, or keep another file: --heldout FILE"
     for unit in UNITS[: 1 if reading.get("heading") else 2]:
-        finer = [place_of(document) for document in read_documents(files, **{**reading, "document": unit})]
+        finer = [uniform_hash(document) for document in read_documents(files, **{**reading, "document": unit})]
         if (enough := least_share(finer)) is not None:
             more = "" if min(finer) < share else f" --heldout-share {enough}"
             return f"Make smaller documents of it: --document {unit}{more}, or keep another file: --heldout FILE"
     return "Name another file that is kept: --heldout FILE"
 
 
-def least_share(places: Sequence[float]) -> float | None:
-    """A short number that is above the first of these places and not above the last; None where there is none."""
-    first, last = min(places, default=1.0), max(places, default=0.0)
+def least_share(hashes: Sequence[float]) -> float | None:
+    """A short number above the least of these hashes and not above the greatest; None if there is none."""
+    first, last = min(hashes, default=1.0), max(hashes, default=0.0)
     for digits in range(2, 12):
         enough = float(round(first + 0.5 * 10**-digits, digits))
         if first < enough <= last:
@@ -175,20 +177,15 @@ def least_share(places: Sequence[float]) -> float | None:
     return None
 
 
-def size_of(path: Path) -> int:
-    """The bytes of a file."""
-    return path.stat().st_size
-
-
-def counted(documents: Iterable[Document], count: Count) -> Iterable[Document]:
-    """The documents, counted on their way."""
+def counted(documents: Iterable[Document], counts: DocumentCounts) -> Iterable[Document]:
+    """The documents, counted as they are read."""
     for document in documents:
-        count.add(document)
+        counts.add(document)
         yield document
 
 
 def progress(documents: Iterable[Document]) -> Iterable[Document]:
-    """The documents with a bar, where stderr is a terminal."""
+    """The documents, with a progress bar where stderr is a terminal."""
     bar: Iterable[Document] = tqdm(
         documents, desc="looking the text through", unit=" documents", leave=False, disable=None
     )

@@ -37,7 +37,7 @@ KIND_OF_MARK = {mark: kind for kind, marks in MARKS.items() for mark in marks}
 
 
 def kind_of(piece: str) -> str:
-    """Which of ``KINDS`` a piece of the vocabulary is."""
+    """The kind of a piece of the vocabulary, one of ``KINDS``."""
     text = piece.removeprefix(CONTINUATION) or " "
     first = text[0]
     tests = (
@@ -62,34 +62,34 @@ def piece_kinds(vocabulary: Mapping[str, int], special: frozenset[str]) -> Tenso
 
 
 @dataclass(frozen=True)
-class Surface:
-    """The surface of every sentence, from which that of any run of sentences follows."""
+class SurfaceFeatures:
+    """The surface features of every sentence, from which those of any run of sentences follow."""
 
-    starts: Tensor  # (S + 1,) int64: the piece with which each sentence begins
-    totals: Tensor  # (S + 1, kinds) int32: how many pieces of each kind stand before it
-    edges: Tensor  # (S, 4) int8: kinds of its first, second, last but one and last piece
+    starts: Tensor  # (S + 1,) int64: the first piece of each sentence
+    totals: Tensor  # (S + 1, kinds) int32: pieces of each kind before it
+    edges: Tensor  # (S, 4) int8: kinds of its first, second, second last and last piece
 
     @classmethod
-    def of(cls, text: TokenizedText, starts: Tensor, kinds: Tensor) -> "Surface":
-        """``kinds`` as :func:`piece_kinds` gives them."""
-        seen = kinds[text.pieces]
+    def of(cls, text: TokenizedText, starts: Tensor, kinds: Tensor) -> "SurfaceFeatures":
+        """The features of a text whose sentences begin at ``starts``; ``kinds`` is from :func:`piece_kinds`."""
+        piece_kind = kinds[text.pieces]
         totals = torch.zeros(len(starts), len(KINDS), dtype=torch.int32)
-        before = torch.zeros(len(seen) + 1, dtype=torch.int32)
-        for kind in range(len(KINDS)):  # one after the other: all at once would take the memory of twenty texts
-            torch.cumsum(seen == kind, 0, dtype=torch.int32, out=before[1:])
+        before = torch.zeros(len(piece_kind) + 1, dtype=torch.int32)
+        for kind in range(len(KINDS)):  # one at a time: all together would take the memory of twenty texts
+            torch.cumsum(piece_kind == kind, 0, dtype=torch.int32, out=before[1:])
             totals[:, kind] = before[starts]
         begin, end = starts[:-1], starts[1:]
         places = (begin, torch.minimum(begin + 1, end - 1), torch.maximum(end - 2, begin), end - 1)
-        return cls(starts, totals, torch.stack([seen[place] for place in places], dim=1))
+        return cls(starts, totals, torch.stack([piece_kind[place] for place in places], dim=1))
 
     def lengths(self, begin: Tensor, end: Tensor) -> Tensor:
-        """(n,) int64: pieces of the runs of sentences from ``begin`` up to ``end`` (each (n,))."""
+        """(n,) int64: pieces in the runs of sentences from ``begin`` up to ``end`` (each (n,))."""
         return self.starts[end] - self.starts[begin]
 
     def counts(self, begin: Tensor, end: Tensor) -> Tensor:
-        """(n, kinds) int64: how many pieces of each kind the runs have."""
+        """(n, kinds) int64: pieces of each kind in the runs."""
         return (self.totals[end] - self.totals[begin]).long()
 
     def borders(self, begin: Tensor, end: Tensor) -> Tensor:
-        """(n, 4) int64: kinds of the first, second, last but one and last piece of the runs."""
+        """(n, 4) int64: kinds of the first, second, second last and last piece of the runs."""
         return torch.cat([self.edges[begin, :2], self.edges[end - 1, 2:]], dim=1).long()

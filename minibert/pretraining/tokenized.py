@@ -1,8 +1,8 @@
-"""Documents as ids: flat tensors with offsets, so that ten million pieces are fifty megabytes and not a gigabyte.
+"""Tokenized documents: flat tensors with offsets, so that ten million pieces take 50 megabytes and not a gigabyte.
 
-A text is tokenized once.  What is drawn from it (passages, pairs, masks) is cheap and made anew.  It can be stored, and
-is then mapped into memory; a record of what it was made from keeps a run from learning from a text that is no more what
-was asked for.  Start with :class:`TokenizedText`.
+A text is tokenized once; passages, pairs and masks are cheap and drawn anew.  A stored text is mapped into memory.  It
+records its origin, so that a run does not learn from a text that is not the one asked for.  Start with
+:class:`TokenizedText`.
 """
 
 import hashlib
@@ -31,31 +31,31 @@ from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
 
 FORMAT = "2"  # with a checksum
-MOST_REMEMBERED = 1 << 17  # stretches with their ids; some 50 MB
-DOCUMENTS_TOGETHER = 256  # a call of the tokenizer costs as much as some dozens of words
+CACHE_SIZE = 1 << 17  # strings with their ids; about 50 MB
+DOCUMENTS_TOGETHER = 256  # per call of the tokenizer, which costs as much as dozens of words
 Label = Callable[[Document], str]
-Stretch = tuple[tuple[int, ...], bytes]  # the ids of its pieces, and a 1 with zeros behind it
+Stretch = tuple[tuple[int, ...], bytes]  # the ids of a string between spaces, and a 1 followed by zeros
 
 TENSORS = ("pieces", "begins_stretch", "sentences", "documents", "labels")
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """The pieces of documents, no [CLS] or [SEP] among them."""
+    """The pieces of documents, without special tokens."""
 
     pieces: Tensor  # (P,) int32: ids, one sentence after the other
-    begins_stretch: Tensor  # (P,) bool: white space stood before it, so that a text may be cut here
-    sentences: Tensor  # (S + 1,) int64: the piece with which each sentence begins; at last P
-    documents: Tensor  # (D + 1,) int64: the sentence with which each document begins; at last S
-    labels: Tensor  # (D,) int32: the number of each document's name in ``names``
-    names: tuple[str, ...]  # of languages, or whatever held-out scores are to be told apart by
+    begins_stretch: Tensor  # (P,) bool: the piece follows white space, so that a text may be cut here
+    sentences: Tensor  # (S + 1,) int64: the first piece of each sentence; at the end P
+    documents: Tensor  # (D + 1,) int64: the first sentence of each document; at the end S
+    labels: Tensor  # (D,) int32: the index of each document's name in ``names``
+    names: tuple[str, ...]  # of languages, or of other groups with separate held-out scores
 
     @classmethod
     def of(cls, documents: Iterable[Document], tokenizer: BertTokenizer, label: Label | None = None) -> "TokenizedText":
-        """Tokenize; ``label`` names a document's kind, by default its script (``"hangul"``, ``"latin"``).
+        """Tokenize; ``label`` names a document's group, by default its script (``"hangul"``, ``"latin"``).
 
-        What looks like a special token in the text is text.  Sentences of which no piece is left, and documents
-        without sentences, are left out.  Raises InputError when nothing is left.
+        Special tokens in the text are treated as text.  Sentences without pieces, and documents without sentences, are
+        left out.  Raises InputError when nothing is left.
         """
         label = label or script_of
         stretches = Stretches(tokenizer)
@@ -75,8 +75,8 @@ class TokenizedText:
         if not pieces:
             raise InputError("There is no text: the documents have no sentence with a piece in it.")
         tensors = [
-            torch.frombuffer(numbers, dtype=kind)
-            for numbers, kind in (
+            torch.frombuffer(numbers, dtype=dtype)
+            for numbers, dtype in (
                 (pieces, torch.int32), (begins, torch.bool), (sentence_ends, torch.int64),
                 (document_ends, torch.int64), (labels, torch.int32),
             )
@@ -89,11 +89,11 @@ class TokenizedText:
         )
 
     def piece_counts(self, size: int) -> Tensor:
-        """(size,) int64: how often each piece of a vocabulary of that size occurs."""
+        """(size,) int64: the count of each piece of a vocabulary of that size."""
         return torch.bincount(self.pieces, minlength=size)
 
     def save(self, path: Source, origin: dict[str, Any]) -> None:
-        """Write a safetensors file, whole or not at all, with what it was made from (:func:`origin_of`)."""
+        """Write a safetensors file, whole or not at all, with its origin (:func:`origin_of`)."""
         about = {"format": FORMAT, "names": json.dumps(self.names), "origin": json.dumps(origin, sort_keys=True)}
         write_safetensors(as_path(path), {name: getattr(self, name) for name in TENSORS}, about, sealed=True)
 
@@ -101,7 +101,7 @@ class TokenizedText:
     def load(cls, path: Source, origin: dict[str, Any]) -> "TokenizedText":
         """Map a file that :meth:`save` wrote into memory.
 
-        Raises InputError when it was made from something else than ``origin``, CheckpointError when it is no such file.
+        Raises InputError when it has another origin, CheckpointError when it is no such file.
         """
         path = as_path(path)
         try:
@@ -125,21 +125,21 @@ class TokenizedText:
         return cls(**dict(zip(TENSORS, tensors, strict=True)), names=names)
 
 
-def check_origin(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Raise InputError, naming what differs, unless both are the same."""
-    wanted = json.loads(json.dumps(wanted))
-    for name in sorted(stored.keys() | wanted.keys()):
-        if stored.get(name) != wanted.get(name):
+def check_origin(path: Path, stored: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise InputError, naming what differs, unless both are equal."""
+    expected = json.loads(json.dumps(expected))
+    for name in sorted(stored.keys() | expected.keys()):
+        if stored.get(name) != expected.get(name):
             raise InputError(
                 f"{path} was made with another {name.replace('_', ' ')} ({stored.get(name)!r}, now "
-                f"{wanted.get(name)!r}). Remove it, or name another folder, and the text is tokenized again."
+                f"{expected.get(name)!r}). Remove it, or name another folder, and the text is tokenized again."
             )
 
 
 def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any) -> dict[str, Any]:
-    """What a tokenized text depends on: checksums of the files' bytes and of the vocabulary, and how they are read.
+    """What a tokenized text depends on: checksums of the files and of the vocabulary, and how the files are read.
 
-    ``reading`` is whatever else decides which text it is, such as the arguments of ``read_documents`` and the share
+    ``reading`` is everything else that determines the text, such as the arguments of ``read_documents`` and the share
     that is held out.
     """
     content = hashlib.sha256()
@@ -157,15 +157,15 @@ def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any)
 
 
 class Stretches:
-    """Sentences to ids, one stretch between spaces after the other.
+    """Sentences to ids, one stretch (a string between spaces) at a time, with a cache.
 
-    No rule of BERT's looks across white space, so the ids are those of the whole sentence; and it is known where a
-    sentence may be cut without cutting a word.
+    No rule of BERT's tokenizer looks across white space, so the ids are those of the whole sentence; and the places
+    where a sentence may be cut are known.
     """
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._remembered: dict[str, Stretch] = {}
+        self._cache: dict[str, Stretch] = {}
 
     def of(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Iterator[list[Stretch]]]]:
         """Each document with the stretches of its sentences."""
@@ -174,12 +174,12 @@ class Stretches:
             parts = [[characters.WHITESPACE.split(sentence) for sentence in one.sentences] for one in together]
             self._learn({stretch for document in parts for sentence in document for stretch in sentence})
             for document, sentences in zip(together, parts, strict=True):
-                yield document, ([self._remembered[stretch] for stretch in sentence] for sentence in sentences)
+                yield document, ([self._cache[stretch] for stretch in sentence] for sentence in sentences)
 
     def _learn(self, stretches: set[str]) -> None:
-        if len(self._remembered) > MOST_REMEMBERED:
-            self._remembered.clear()
-        new = [stretch for stretch in stretches if stretch not in self._remembered]
+        if len(self._cache) > CACHE_SIZE:
+            self._cache.clear()
+        new = [stretch for stretch in stretches if stretch not in self._cache]
         if not new:
             return
         rows = self._tokenizer(
@@ -187,11 +187,11 @@ class Stretches:
             return_attention_mask=False, verbose=False,
         )["input_ids"]  # fmt: skip
         for stretch, ids in zip(new, rows, strict=True):
-            self._remembered[stretch] = (tuple(ids), b"\1" + bytes(len(ids) - 1) if ids else b"")
+            self._cache[stretch] = (tuple(ids), b"\1" + bytes(len(ids) - 1) if ids else b"")
 
 
 def script_of(document: Document) -> str:
-    """The script that most letters of a document's beginning belong to: ``"latin"``, ``"hangul"``, ``"cjk"`` …"""
+    """The most frequent script in a document's first sentences: ``"latin"``, ``"hangul"``, ``"cjk"`` …"""
     counts: Counter[str] = Counter()
     for sentence in document.sentences[:20]:
         counts.update(filter(None, map(script_of_letter, sentence)))
@@ -200,5 +200,5 @@ def script_of(document: Document) -> str:
 
 @cache
 def script_of_letter(letter: str) -> str | None:
-    """The first word of a letter's Unicode name, which for most scripts is the script's name; None for no letter."""
+    """The first word of a letter's Unicode name, mostly the name of its script; None for other characters."""
     return unicodedata.name(letter, "").partition(" ")[0].lower() or None if letter.isalpha() else None

@@ -1,11 +1,11 @@
 """A WordPiece vocabulary from text, trained with the ``tokenizers`` library (the extra ``train``).
 
-Letters first; then, again and again, the two neighbours that stand together most often become one piece (Sennrich et
-al. 2016, which is what the library trains under the name WordPiece; Google never published its own trainer).  Three
-things are done here and not left to it.  Words come from our own BasicTokenizer, so that every piece is one that
-BertTokenizer can produce.  Rare letters are left out, since an alphabet of Hanja and emoji would fill the vocabulary.
-And the letters get their numbers beforehand, since the library numbers them in the order of a hash table and breaks
-ties by number: the same text then gave another vocabulary each time.  Start with :func:`train_vocabulary`.
+It begins with letters; then the most frequent pair of neighbouring pieces becomes a piece, again and again (Sennrich et
+al. 2016, which the library trains under the name WordPiece; Google never published its own trainer).  Three things are
+done here.  Words come from our own BasicTokenizer, so that BertTokenizer can produce every piece.  Rare letters are
+left out, because an alphabet of Hanja and emoji would fill the vocabulary.  And the letters are numbered beforehand,
+because the library numbers them in the order of a hash table and breaks ties by number, which gave another vocabulary
+each time.  Start with :func:`train_vocabulary`.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-COVERAGE = 0.9995  # share of all letters that the alphabet makes up (sentencepiece's default); the others give [UNK]
-REPEATED_TOGETHER = 1000  # words are handed to the library one by one; so many of the same at once
+COVERAGE = 0.9995  # share of all letters in the text that the alphabet covers (sentencepiece's default)
+REPEATED_TOGETHER = 1000  # repetitions of a word per string that the library gets
 
 
 def train_vocabulary(
@@ -33,19 +33,19 @@ def train_vocabulary(
     limit_alphabet: int | None = None,
     min_frequency: int = 2,
 ) -> list[str]:
-    """The pieces of a vocabulary, in the order of their ids; a function of the texts alone, not of their order.
+    """Train a vocabulary: its pieces in the order of their ids.  The order of the texts does not matter.
 
     Args:
         texts: sentences, lines or whole documents; read once.
-        size: how many pieces, the special tokens included; fewer when the text does not yield as many.
-        lowercase: as BertTokenizer's ``do_lower_case``.  Off, capitals and accents stay, and Hangul is not taken apart.
-        strip_accents: as BertTokenizer's; None: as ``lowercase`` says.
-        limit_alphabet: at most so many letters, the most frequent; None: as many as make up all but 5 in 10,000.
-        min_frequency: a piece of several letters stands at least so often in the text, and so does a letter.
+        size: number of pieces, special tokens included; fewer if the text does not yield as many.
+        lowercase: BertTokenizer's ``do_lower_case``.  If off, capitals and accents stay, and Hangul is not decomposed.
+        strip_accents: BertTokenizer's; None: as ``lowercase``.
+        limit_alphabet: largest number of letters, the most frequent; None: as many as cover all but 5 in 10,000.
+        min_frequency: least number of occurrences of a piece or a letter in the text.
 
     [PAD], [UNK], [CLS], [SEP] and [MASK] come first, then letters, letters inside words ("##e"), and longer pieces from
     frequent to rare.  Raises MissingExtraError without ``tokenizers``, InputError for a size without room for the
-    letters, or when there is no text.
+    letters, and for no text.
     """
     library = need_tokenizers()
     words = count_words(texts, BasicTokenizer(lowercase, strip_accents))
@@ -60,7 +60,7 @@ def train_vocabulary(
         )
     tokenizer = library.Tokenizer(library.models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = library.pre_tokenizers.CharDelimiterSplit(" ")
-    # What it takes for special tokens only means that they come first and in this order.
+    # The trainer's special_tokens only means that these come first and in this order.
     trainer = library.trainers.WordPieceTrainer(
         vocab_size=size, min_frequency=min_frequency, special_tokens=fixed, show_progress=False
     )
@@ -70,7 +70,7 @@ def train_vocabulary(
 
 
 def need_tokenizers() -> Any:
-    """The module tokenizers; MissingExtraError when it is not installed."""
+    """The module tokenizers.  Raises MissingExtraError when it is not installed."""
     try:
         import tokenizers
         import tokenizers.models
@@ -82,9 +82,9 @@ def need_tokenizers() -> Any:
 
 
 def count_words(texts: Iterable[str], basic: BasicTokenizer) -> Counter[str]:
-    """How often each word of ``texts`` stands there, as ``basic`` splits them, without those that become [UNK] anyway.
+    """The count of each word of ``texts``, as ``basic`` splits them, without words so long that they become [UNK].
 
-    No rule looks across white space, so each stretch between spaces is split once, however often it occurs.
+    No rule of ``basic`` looks across white space, so each string between spaces is split only once.
     """
     stretches: Counter[str] = Counter()
     for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, disable=None):
@@ -98,7 +98,7 @@ def count_words(texts: Iterable[str], basic: BasicTokenizer) -> Counter[str]:
 
 
 def frequent_letters(words: Counter[str], limit: int | None, min_frequency: int) -> set[str]:
-    """The letters that are pieces by themselves: the most frequent; of two that are as frequent, the first in Unicode.
+    """The most frequent letters, which become pieces; of two with the same frequency, the first in Unicode.
 
     Raises InputError when there are none.
     """
@@ -111,9 +111,9 @@ def frequent_letters(words: Counter[str], limit: int | None, min_frequency: int)
         raise InputError(f"There is no text to train a vocabulary on: no letter occurs {min_frequency} times.")
     if limit is not None:
         return set(ranked[:limit])
-    wanted, covered, alphabet = COVERAGE * counts.total(), 0, set()
+    goal, covered, alphabet = COVERAGE * counts.total(), 0, set()
     for letter in ranked:
-        if covered >= wanted:
+        if covered >= goal:
             break
         alphabet.add(letter)
         covered += counts[letter]
@@ -121,12 +121,12 @@ def frequent_letters(words: Counter[str], limit: int | None, min_frequency: int)
 
 
 def letters_inside(words: Iterable[str]) -> list[str]:
-    """The letters that words go on with, "##" in front: no punctuation and no ideographs, which stand alone."""
+    """The letters inside words, with "##"; punctuation and ideographs are words by themselves, so not among them."""
     return sorted({CONTINUATION + letter for word in words for letter in word[1:]})
 
 
 def repeated(words: dict[str, int]) -> Iterator[str]:
-    """Each word as often as it was counted, spaces between: the library counts for itself."""
+    """Each word as often as it was counted, with spaces between, because the library counts words itself."""
     for word, count in words.items():
         for start in range(0, count, REPEATED_TOGETHER):
             yield " ".join([word] * min(REPEATED_TOGETHER, count - start))

@@ -22,8 +22,9 @@ import torch
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, fill_mask
 from minibert.devices import find_device
 from minibert.pretraining.evaluation import heldout_scores
-from minibert.pretraining.examples import PretrainingExamples, leak_probe
-from minibert.pretraining.run import HELD_OUT, TRAINING, Start, Text, pretrain
+from minibert.pretraining.examples import PretrainingExamples
+from minibert.pretraining.leakage_probe import probe_accuracy
+from minibert.pretraining.run import HELD_OUT, TRAINING, Start, TrainingText, pretrain
 from minibert.pretraining.tokenized import TokenizedText
 from minibert.training.distributed import join_processes
 from minibert.training.loop import Result
@@ -115,12 +116,12 @@ STAGES = (
 AVERAGED = ("both-last", "both-whole")
 
 
-def text_of(folder: Path, **layout: Any) -> Text:
+def text_of(folder: Path, **layout: Any) -> TrainingText:
     """What is learned from, and what is held out."""
     files, heldout = (
         tuple(folder / f"{language}.{part}.txt" for language in ("english", "korean")) for part in ("train", "heldout")
     )
-    return Text(files, heldout, **layout)
+    return TrainingText(files, heldout, **layout)
 
 
 @dataclasses.dataclass
@@ -141,12 +142,12 @@ def look_back(work: Path, facts: dict[str, Any]) -> Trained:
     tokenizer = BertTokenizer.from_pretrained(run)
     texts = {name: TokenizedText.load(run / name, json.loads(origin_in(run / name))) for name in (TRAINING, HELD_OUT)}
     model, counts = mean([work / name for name in AVERAGED]), texts[TRAINING].piece_counts(len(tokenizer))
-    scores = heldout_scores(model, PretrainingExamples(texts[HELD_OUT], tokenizer), counts, draws=DRAWS)
+    scores = heldout_scores(model, PretrainingExamples(texts[HELD_OUT], tokenizer), counts, samples=DRAWS)
     for least in LEAST:  # as pairs are asked about in use: with nothing hidden
         pairs = PretrainingExamples(texts[HELD_OUT], tokenizer, shortest=least, task="nsp")
-        scores |= {f"{name} {least}": score for name, score in heldout_scores(model, pairs, draws=DRAWS).items()}
+        scores |= {f"{name} {least}": score for name, score in heldout_scores(model, pairs, samples=DRAWS).items()}
     training, heldout = (PretrainingExamples(text, tokenizer, shortest=LONG) for text in texts.values())
-    probes = leak_probe(training, 0), sum(leak_probe(heldout, draw) for draw in range(DRAWS)) / DRAWS
+    probes = probe_accuracy(training, 0), sum(probe_accuracy(heldout, draw) for draw in range(DRAWS)) / DRAWS
     return Trained(model, tokenizer, scores, probes, joined_log(work), facts)
 
 
@@ -361,7 +362,7 @@ def where() -> str:
     return f"{torch.get_num_threads()} cores of a CPU ({platform.machine()}), torch {torch.__version__}"
 
 
-def documents(text: Text) -> str:
+def documents(text: TrainingText) -> str:
     """A line for each file: how much of what."""
     lines = []
     for path in map(Path, (*text.files, *text.heldout_files)):

@@ -15,7 +15,7 @@ from minibert.errors import InputError
 from minibert.pretraining.decontamination import HeldOut, without_heldout
 from minibert.pretraining.documents import read_documents
 from minibert.pretraining.files import files_of
-from minibert.pretraining.run import Text, apart
+from minibert.pretraining.run import TrainingText, remove_heldout_files
 from tests.support import command
 from tests.support.toy_tasks import toy_checkpoint
 
@@ -93,7 +93,8 @@ WAYS = {
 )
 def test_every_way_a_file_can_be_in_both(books, way: str, prose: bool) -> None:
     WAYS[way](books)
-    text, _ = apart(Text(files_of([books]), (books / "X.txt",), reading={"split_sentences": prose}))
+    text = TrainingText(files_of([books]), (books / "X.txt",), reading={"split_sentences": prose})
+    text, _ = remove_heldout_files(text)
     learned = [sentence for document in text.documents(held_out=False) for sentence in document.sentences]
     assert learned and not [sentence for sentence in learned if "Ω" in sentence]
     kept = [sentence for document in text.documents(held_out=True) for sentence in document.sentences]
@@ -123,7 +124,7 @@ def test_a_part_of_a_held_out_document_is_held_out_and_a_short_one_is_not(tmp_pa
     held_out = HeldOut(read_documents(tmp_path / "kept.txt"))
     (tmp_path / "t.txt").write_text(f"{SECRET[1]}\n\nSo it was.\n\n{SECRET[1]}\nSo it was.\n\n{SECRET[0]}\nAnd more.")
     found = list(read_documents(tmp_path / "t.txt"))
-    assert [held_out.holds(document) for document in found] == [True, False, True, False]
+    assert [held_out.contains(document) for document in found] == [True, False, True, False]
     assert [held_out.overlap(document) for document in found] == [1, 0, 1, 1]
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer, CheckpointError, InputError
+from minibert.losses import IGNORE_INDEX
 from minibert.pretraining.documents import Document
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.objective import Pretraining
-from minibert.pretraining.pairs import NEITHER, RANDOM, SPREAD, TRUE
+from minibert.pretraining.pairs import RANDOM, SPREAD, TRUE
 from minibert.pretraining.tokenized import FORMAT, TokenizedText, origin_of, script_of
 from tests.support.texts import revealing_documents, revealing_text, tokenizer
 
@@ -152,16 +153,16 @@ def test_a_batch_is_cls_a_sep_b_sep(examples: PretrainingExamples) -> None:
             b = pieces[passages.starts[pairs.cut[other]] : passages.starts[passages.end[other]]].tolist()
             expected, types = [*expected, *b, SEP], types + [1] * (len(b) + 1)
             expected_label = RANDOM if is_exchanged else TRUE
-            assert label == (expected_label if partners[passage] != passage else NEITHER)
+            assert label == (expected_label if partners[passage] != passage else IGNORE_INDEX)
         else:
-            assert label == NEITHER
+            assert label == IGNORE_INDEX
         length = len(expected)
         assert length <= examples.lengths[number] <= 48
         assert ids[row, :length].tolist() == expected and (ids[row, length:] == PAD).all()
         assert batch["token_type_ids"][row].tolist() == types + [0] * (ids.shape[1] - length)
         assert batch["attention_mask"][row].tolist() == [1] * length + [0] * (ids.shape[1] - length)
         kinds.add(label)
-    assert kinds == {TRUE, RANDOM, NEITHER}
+    assert kinds == {TRUE, RANDOM, IGNORE_INDEX}
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
 
 
@@ -213,7 +214,7 @@ def test_words_alone_ask_about_no_pair(examples: PretrainingExamples) -> None:
     assert alone.steps(0) == examples.steps(0)
     batch, both = alone.collate(range(30), 0), examples.collate(range(30), 0)
     assert torch.equal(batch["input_ids"], both["input_ids"]) and torch.equal(batch["labels"], both["labels"])
-    assert (batch["next_sentence_label"] == NEITHER).all() and (both["next_sentence_label"] != NEITHER).any()
+    assert (batch["next_sentence_label"] == IGNORE_INDEX).all() and (both["next_sentence_label"] != IGNORE_INDEX).any()
     with pytest.raises(InputError, match="task is 'sop'; there are 'mlm' and 'nsp'"):
         PretrainingExamples(examples.text, TOKENIZER, task="sop")
 
@@ -231,7 +232,7 @@ def test_a_tokenizer_without_masks_is_refused() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sums_are_those_of_the_models_own_loss(examples: PretrainingExamples, dtype: torch.dtype) -> None:
-    numbers = [n for n in range(60) if examples.collate([n], 0)["next_sentence_label"] != NEITHER]
+    numbers = [n for n in range(60) if examples.collate([n], 0)["next_sentence_label"] != IGNORE_INDEX]
     bert, batch = model().to(dtype), examples.collate(numbers, 0)
     objective = Pretraining(bert)
     counts, sums = objective.counts(batch), objective(batch)
@@ -286,17 +287,17 @@ def test_losses_of_an_autocast_model_are_summed_in_float32(examples: Pretraining
 # --- held-out text ---
 
 
-@pytest.mark.parametrize("draws", [1, 2])
-def test_scores_by_hand(examples: PretrainingExamples, draws: int) -> None:
+@pytest.mark.parametrize("samples", [1, 2])
+def test_scores_by_hand(examples: PretrainingExamples, samples: int) -> None:
     bert = model().train()
     counts = examples.text.piece_counts(len(TOKENIZER))
-    found = heldout_scores(bert, examples, counts, batch_tokens=500, draws=draws)
+    found = heldout_scores(bert, examples, counts, batch_tokens=500, samples=samples)
     assert bert.training
     bert.eval()
     losses, unigram, first, five, right, languages, told = [], [], [], [], [], [], []
     share = (counts + 1).double() / (counts + 1).sum()
     with torch.no_grad():
-        for draw, number in product(range(draws), range(len(examples))):
+        for draw, number in product(range(samples), range(len(examples))):
             batch = examples.collate([number], draw)
             outputs = bert(batch["input_ids"], token_type_ids=batch["token_type_ids"])
             logits, label = outputs.prediction_logits[0].log_softmax(-1), int(batch["next_sentence_label"])
@@ -306,7 +307,7 @@ def test_scores_by_hand(examples: PretrainingExamples, draws: int) -> None:
                 losses.append(-float(logits[place, piece]))
                 unigram.append(-math.log(float(share[piece])))
                 first.append(rank < 1), five.append(rank < 5), languages.append(int(examples.languages()[number]))
-            if label != NEITHER:
+            if label != IGNORE_INDEX:
                 right.append(int(outputs.seq_relationship_logits.argmax()) == label)
                 told.append(int(examples.languages()[number]))
 
@@ -324,7 +325,7 @@ def test_scores_by_hand(examples: PretrainingExamples, draws: int) -> None:
     assert found["mlm_loss/latin"] == pytest.approx(mean(losses, languages, 1), rel=1e-5)
     assert found["nsp_accuracy/hangul"] == pytest.approx(mean(right, told, 0), rel=1e-5)
     assert found["masked/latin"] + found["masked/hangul"] == found["masked"]
-    assert heldout_scores(bert, examples, counts, batch_tokens=2000, draws=draws) == pytest.approx(found, rel=1e-6)
+    assert heldout_scores(bert, examples, counts, batch_tokens=2000, samples=samples) == pytest.approx(found, rel=1e-6)
     json.dumps(found)
 
 
@@ -340,6 +341,6 @@ def test_where_only_pairs_are_asked_about_nothing_else_is_read(examples: Pretrai
     alone = PretrainingExamples(examples.text, TOKENIZER, max_length=48, seed=1, task="nsp")
     bert, read = model(), []
     bert.bert.register_forward_pre_hook(lambda _, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True)
-    found = heldout_scores(bert, alone, draws=2)
+    found = heldout_scores(bert, alone, samples=2)
     assert sum(read) == found["pairs"] == 4 * sum(len(alone.pairs(draw).couples) for draw in range(2))
     assert sum(read) < 2 * len(examples)

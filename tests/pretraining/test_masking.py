@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from minibert.losses import IGNORE_INDEX
 from minibert.pretraining.examples import continuing_pieces, ordinary_pieces
-from minibert.pretraining.masking import NOT_ASKED, Masking
+from minibert.pretraining.masking import Masking
 from tests.support.texts import SPECIAL, tokenizer
 
 TOKENIZER = tokenizer()
@@ -27,7 +28,7 @@ def rows(count: int, pieces: int, T: int | None = None, seed: int = 0) -> Tensor
 
 def hide(input_ids: Tensor, epoch: int = 0, **settings) -> tuple[Tensor, Tensor]:
     mask, (B, T) = masking(**settings), input_ids.shape
-    return mask.hide(input_ids, mask.draws(0, epoch, range(B), [T] * B, T))
+    return mask.mask(input_ids, mask.draw(0, epoch, range(B), [T] * B, T))
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 3, 4, 9, 10, 11, 30, 50, 125])
@@ -37,13 +38,13 @@ def test_as_many_as_googles_rule_says(pieces: int, whole_word: bool) -> None:
     if whole_word:
         input_ids[input_ids >= FIRST] = FIRST + 20  # words of one piece
     _, labels = hide(input_ids, whole_word=whole_word)
-    assert ((labels != NOT_ASKED).sum(1) == max(1, round(0.15 * pieces))).all()
+    assert ((labels != IGNORE_INDEX).sum(1) == max(1, round(0.15 * pieces))).all()
 
 
 def test_labels_are_the_pieces_that_stood_there() -> None:
     input_ids = rows(100, 60, 70)
     hidden, labels = hide(input_ids)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORE_INDEX
     assert torch.equal(labels[asked], input_ids[asked])
     assert torch.equal(hidden[~asked], input_ids[~asked])
 
@@ -52,18 +53,18 @@ def test_special_tokens_are_never_chosen_and_never_put_in() -> None:
     input_ids = rows(400, 40, 50)
     input_ids[:, 5:25] = UNK
     hidden, labels = hide(input_ids)
-    assert (labels[input_ids < FIRST] == NOT_ASKED).all()
-    assert ((labels != NOT_ASKED).sum(1) == 3).all()  # 15% of the 20 that are left
+    assert (labels[input_ids < FIRST] == IGNORE_INDEX).all()
+    assert ((labels != IGNORE_INDEX).sum(1) == 3).all()  # 15% of the 20 that are left
     new = hidden[hidden != input_ids]
     assert ((new == MASK) | (new >= FIRST)).all()
     hidden, labels = hide(torch.tensor([[CLS, SEP, PAD], [CLS, UNK, SEP]]))
-    assert (labels == NOT_ASKED).all() and hidden.tolist() == [[CLS, SEP, PAD], [CLS, UNK, SEP]]
+    assert (labels == IGNORE_INDEX).all() and hidden.tolist() == [[CLS, SEP, PAD], [CLS, UNK, SEP]]
 
 
 def test_eighty_ten_ten() -> None:
     input_ids = rows(4000, 100)
     hidden, labels = hide(input_ids)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORE_INDEX
     n = int(asked.sum())  # 60,000: a standard error of 0.16 points for 80%
     kept = (hidden == input_ids)[asked].double().mean()
     masked = (hidden == MASK)[asked].double().mean()
@@ -79,22 +80,22 @@ def test_eighty_ten_ten() -> None:
 
 def test_every_place_is_as_likely() -> None:
     _, labels = hide(rows(6000, 20))
-    share = (labels != NOT_ASKED).double().mean(0)[1:-1]
+    share = (labels != IGNORE_INDEX).double().mean(0)[1:-1]
     assert share == pytest.approx(torch.full((20,), 0.15).double(), abs=0.018)
 
 
 def test_drawn_afresh_each_epoch_and_from_nothing_else() -> None:
     input_ids, mask = rows(8, 40), masking()
-    chance = mask.draws(1, 2, range(8), [42] * 8, 42)
-    others = mask.draws(1, 3, range(8), [42] * 8, 42), mask.draws(2, 2, range(8), [42] * 8, 42)
+    chance = mask.draw(1, 2, range(8), [42] * 8, 42)
+    others = mask.draw(1, 3, range(8), [42] * 8, 42), mask.draw(2, 2, range(8), [42] * 8, 42)
     assert not any(torch.isclose(chance, other).any() for other in others)
     assert not torch.isclose(chance[0], chance[1]).any()
-    alone = mask.draws(1, 2, [5], [42], 42)
+    alone = mask.draw(1, 2, [5], [42], 42)
     assert torch.equal(alone[0], chance[5])
     padded = torch.cat([input_ids, torch.full((8, 5), PAD)], dim=1)
-    wide = mask.draws(1, 2, range(8), [42] * 8, 47)
+    wide = mask.draw(1, 2, range(8), [42] * 8, 47)
     assert torch.equal(wide[:, :, :42], chance) and (wide[:, :, 42:] == 1).all()
-    for short, long in zip(mask.hide(input_ids, chance), mask.hide(padded, wide), strict=True):
+    for short, long in zip(mask.mask(input_ids, chance), mask.mask(padded, wide), strict=True):
         assert torch.equal(short, long[:, :42])
 
 
@@ -105,7 +106,7 @@ def test_whole_words() -> None:
     row = [CLS, *(long + short + short) * 12, SEP]
     input_ids = torch.tensor([row] * 300)
     hidden, labels = hide(input_ids, whole_word=True)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORE_INDEX
     assert (asked.sum(1) <= 9).all() and (asked.sum(1) >= 7).all()  # round(0.15 * 60) = 9; two may not be filled
     begins = torch.arange(1, 61, 5)
     assert torch.equal(asked[:, begins], asked[:, begins + 1]) and torch.equal(asked[:, begins], asked[:, begins + 2])
@@ -117,5 +118,5 @@ def test_whole_words() -> None:
 def test_a_word_longer_than_the_number_is_taken_where_there_is_no_other() -> None:
     word, ending = TOKENIZER.convert_tokens_to_ids(["bake", "##ing"])
     _, labels = hide(torch.tensor([[CLS, word, ending, word, ending, ending, SEP]] * 50), whole_word=True)
-    asked = labels != NOT_ASKED
+    asked = labels != IGNORE_INDEX
     assert set(asked.sum(1).tolist()) == {2, 3}

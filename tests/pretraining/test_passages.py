@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibert import BertTokenizer, InputError
+from minibert.losses import IGNORE_INDEX
 from minibert.pretraining import pairs as pairing
 from minibert.pretraining.documents import Document
-from minibert.pretraining.examples import PretrainingExamples, continuing_pieces, leak_probe
+from minibert.pretraining.examples import PretrainingExamples, continuing_pieces
 from minibert.pretraining.leakage_probe import probe_accuracy
-from minibert.pretraining.pairs import NEITHER, RANDOM, TRUE, Pairs
+from minibert.pretraining.pairs import RANDOM, TRUE, Pairs
 from minibert.pretraining.passages import Passages, pack
 from minibert.pretraining.surface_features import KINDS
 from minibert.pretraining.tokenized import TokenizedText
@@ -90,7 +91,7 @@ def test_a_passage_of_one_sentence_is_no_pair() -> None:
     examples = PretrainingExamples(text_of(*[["bake till bust."]] * 20, ["bake.", "till."]), TOKENIZER, max_length=32)
     pairs = examples.pairs(0)
     assert (pairs.cut[:20] == examples.passages.end[:20]).all() and not len(pairs.couples)
-    assert (examples.collate(range(len(examples)), 0)["next_sentence_label"] == NEITHER).all()
+    assert (examples.collate(range(len(examples)), 0)["next_sentence_label"] == IGNORE_INDEX).all()
     assert pairs.cut[20] == 21  # the only pair has nobody to exchange with
     assert examples.summary() == {
         "passages": 21, "of_one_sentence": 20, "without_partner": 1, "true_pairs": 0, "random_pairs": 0,
@@ -115,8 +116,8 @@ def test_every_a_and_every_b_stands_in_both_halves(examples: PretrainingExamples
     )
     labels = examples.collate(range(2 * N), 0)["next_sentence_label"]
     coupled = partners != torch.arange(N)
-    assert (labels[:N] == torch.where(coupled, TRUE, NEITHER)).all()
-    assert (labels[N:] == torch.where(coupled, RANDOM, NEITHER)).all()
+    assert (labels[:N] == torch.where(coupled, TRUE, IGNORE_INDEX)).all()
+    assert (labels[N:] == torch.where(coupled, RANDOM, IGNORE_INDEX)).all()
 
 
 def test_a_couple_is_in_one_step(examples: PretrainingExamples) -> None:
@@ -208,27 +209,22 @@ def naive_pairs(passages: Passages, seed: int) -> Pairs:
     return Pairs(cut, long[torch.randperm(len(long), generator=draw)][: len(long) // 2 * 2].reshape(-1, 2))
 
 
-def probed(examples: PretrainingExamples, pairs: Pairs) -> float:
-    passages = examples.passages
-    return probe_accuracy(passages, pairs, examples.surface, examples.languages()[: len(passages)])
-
-
 def test_the_probe_finds_what_a_naive_scheme_leaks(examples: PretrainingExamples) -> None:
     naive = naive_pairs(examples.passages, 1)
-    accuracy = probed(examples, naive)
+    accuracy = probe_accuracy(examples, naive)
     assert accuracy > 0.85
 
 
 def test_the_probe_must_guess(examples: PretrainingExamples) -> None:
     big = PretrainingExamples(revealing_text(3000), TOKENIZER, max_length=64, seed=5)
-    accuracies = [leak_probe(big, epoch) for epoch in range(3)]
+    accuracies = [probe_accuracy(big, epoch) for epoch in range(3)]
     assert abs(sum(accuracies) / 3 - 0.5) < 0.02, accuracies
 
 
 def test_the_probe_needs_pairs() -> None:
     few = PretrainingExamples(revealing_text(20), TOKENIZER, max_length=64)
     with pytest.raises(InputError, match=r"There are \d+ pairs; a probe needs at least 200"):
-        leak_probe(few, 0)
+        probe_accuracy(few, 0)
 
 
 @pytest.fixture(scope="module")
@@ -245,9 +241,9 @@ def real(shared) -> dict[str, PretrainingExamples]:
 @pytest.mark.parametrize("name", ["books", "reviews"])
 def test_real_text_does_not_leak(real: dict[str, PretrainingExamples], name: str) -> None:
     examples = real[name]
-    accuracies = [leak_probe(examples, epoch) for epoch in range(3)]
+    accuracies = [probe_accuracy(examples, epoch) for epoch in range(3)]
     assert abs(sum(accuracies) / 3 - 0.5) < 0.02, accuracies
-    naive = probed(examples, naive_pairs(examples.passages, 1))
+    naive = probe_accuracy(examples, naive_pairs(examples.passages, 1))
     assert naive > 0.58
     summary = examples.summary()
     assert summary["without_partner"] < 0.4 * (summary["passages"] - summary["of_one_sentence"])

@@ -17,7 +17,7 @@ from minibert.cli import main
 from minibert.errors import InputError, MinibertError, MissingExtraError
 from minibert.pretraining import run as room
 from minibert.pretraining.documents import read_documents
-from minibert.pretraining.run import Start, Text, pretrain
+from minibert.pretraining.run import Start, TrainingText, pretrain
 from minibert.training.settings import Settings
 from tests.support.toy_tasks import toy_checkpoint
 
@@ -191,7 +191,7 @@ def test_a_missing_extra_is_told_first(name: str, options: list[str], model, tmp
         raise MissingExtraError(f"{name} is not installed.")
 
     monkeypatch.setattr(room, f"need_{name}", missing)
-    monkeypatch.setattr(room, "survey", lambda *_: pytest.fail("the text was read"))
+    monkeypatch.setattr(room, "text_statistics", lambda *_: pytest.fail("the text was read"))
     command = typed(model, tmp_path / "run", book(tmp_path / "a.txt", 3), *options)
     assert f"{name} is not installed." in refused(capsys, command)
 
@@ -268,7 +268,7 @@ def test_from_asks_for_the_heads_that_the_task_trains(name: str, task, starts, m
 def test_a_head_that_is_there_begins_anew_when_asked(starts, model, tmp_path) -> None:
     name = "cls.predictions.transform.dense.weight"
     before = load_file(starts["both"] / "model.safetensors")[name]
-    text = Text((book(tmp_path / "a.txt", 60),), heldout_share=0.3, max_length=32, step_tokens=256)
+    text = TrainingText((book(tmp_path / "a.txt", 60),), heldout_share=0.3, max_length=32, step_tokens=256)
     for fresh in (False, True):
         start = Start(checkpoint=starts["both"], fresh_head=fresh)
         pretrain(text, tmp_path / str(fresh), Settings(steps=1, learning_rate=1e-6), start=start)
@@ -279,7 +279,7 @@ def test_a_head_that_is_there_begins_anew_when_asked(starts, model, tmp_path) ->
 @pytest.mark.parametrize("files", [None, 5, (), [[{"text": "a"}]], [None], [5]])
 def test_what_is_no_list_of_files(files) -> None:
     with pytest.raises(InputError, match=r"expected the path|is empty"):
-        Text(files)
+        TrainingText(files)
 
 
 WRONG = [5, "x.txt", ["x.txt"], [{"text": "a"}], {}, object()]
@@ -291,7 +291,7 @@ PLACES = ("text", "settings", "start", "output")
     [(place, value) for place in PLACES for value in WRONG if (place, value) != ("output", "x.txt")],
 )
 def test_what_pretrain_is_handed_from_python(place: str, value, tmp_path) -> None:
-    text = Text((book(tmp_path / "a.txt", 3),))
+    text = TrainingText((book(tmp_path / "a.txt", 3),))
     given = {"text": text, "output": tmp_path / "run", "settings": Settings(), "start": Start(), place: value}
     with pytest.raises(MinibertError, match="expected|path"):
         pretrain(**given)
@@ -300,14 +300,14 @@ def test_what_pretrain_is_handed_from_python(place: str, value, tmp_path) -> Non
 @pytest.mark.parametrize("name", ["checkpoint", "tokenizer", "config"])
 @pytest.mark.parametrize("value", [5, ["x"], object(), BertModel(BertConfig.from_pretrained("bert-tiny"))])
 def test_what_a_run_cannot_start_from(name: str, value, tmp_path) -> None:
-    text = Text((book(tmp_path / "a.txt", 3),))
+    text = TrainingText((book(tmp_path / "a.txt", 3),))
     with pytest.raises(InputError, match=rf"start\.{name} is a .*expected a folder"):
         pretrain(text, tmp_path / "run", Settings(), start=Start(**{name: value}))
 
 
 def test_one_path_is_one_file(tmp_path) -> None:
-    assert Text(str(tmp_path / "a.txt")).files == (str(tmp_path / "a.txt"),)
-    assert Text(tmp_path / "a.txt", str(tmp_path / "b.txt")).heldout_files == (str(tmp_path / "b.txt"),)
+    assert TrainingText(str(tmp_path / "a.txt")).files == (str(tmp_path / "a.txt"),)
+    assert TrainingText(tmp_path / "a.txt", str(tmp_path / "b.txt")).heldout_files == (str(tmp_path / "b.txt"),)
 
 
 def test_a_rate_that_learns_nothing_is_told(caplog) -> None:

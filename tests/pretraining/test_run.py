@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
 from minibert.cli import main
 from minibert.errors import InputError
-from minibert.pretraining.run import Start, Text, pretrain
+from minibert.pretraining.run import Start, TrainingText, pretrain
 from minibert.training.metrics import read_metrics
 from minibert.training.settings import Settings
 
@@ -66,7 +66,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 
 def run(files, output: Path, config: BertConfig = TINY, **settings):
-    text = Text((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
+    text = TrainingText((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
     chosen = Settings(**{"learning_rate": 5e-3, "epochs": 4, "save_every": 10, **settings})
     return pretrain(text, output, chosen, start=Start(config, vocab_size=80))
 
@@ -98,7 +98,7 @@ def test_learns_and_leaves_a_checkpoint_that_transformers_loads(files, tmp_path)
 
 
 def test_gathering_the_masked_positions_changes_nothing_but_rounding(files, tmp_path):
-    text = Text((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
+    text = TrainingText((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
     settings = Settings(learning_rate=5e-3, steps=12)
     for gather in (True, False):
         pretrain(text, tmp_path / str(gather), settings, start=Start(TINY, vocab_size=80), gather=gather)
@@ -170,7 +170,7 @@ def test_json_for_programs(files, tmp_path, capsys):
 
 def test_goes_on_from_a_checkpoint(files, tmp_path):
     run(files, tmp_path / "first")
-    text = Text((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
+    text = TrainingText((files["text"],), (files["heldout"],), max_length=48, step_tokens=512)
     again = pretrain(
         text, tmp_path / "second", Settings(learning_rate=1e-4, steps=3), start=Start(checkpoint=tmp_path / "first")
     )
@@ -194,7 +194,7 @@ def test_dropout_is_what_is_asked_for_and_else_the_checkpoints(files, tmp_path):
 def test_the_heldout_text_is_kept_out_of_the_vocabulary(files, tmp_path):
     kept = tmp_path / "kept.txt"
     kept.write_text("Ω Ω Ω Ω\nΩ ΩΩ\n" * 50, encoding="utf-8")
-    text = Text((files["text"],), (kept,), max_length=48, step_tokens=512)
+    text = TrainingText((files["text"],), (kept,), max_length=48, step_tokens=512)
     pretrain(text, tmp_path / "run", Settings(steps=1), start=Start(TINY, vocab_size=80))
     assert "Ω" not in (tmp_path / "run/vocab.txt").read_text(encoding="utf-8")
 
@@ -203,10 +203,14 @@ def test_changed_text_is_noticed(files, tmp_path):
     copy = tmp_path / "copy.txt"
     copy.write_bytes(files["text"].read_bytes())
     arguments = {"start": Start(TINY, vocab_size=80)}
-    pretrain(Text((copy,), (files["heldout"],), max_length=48), tmp_path / "run", Settings(steps=1), **arguments)
+    pretrain(
+        TrainingText((copy,), (files["heldout"],), max_length=48), tmp_path / "run", Settings(steps=1), **arguments
+    )
     copy.write_text(story(50, 9), encoding="utf-8")
     with pytest.raises(InputError, match="was made with another text"):
-        pretrain(Text((copy,), (files["heldout"],), max_length=48), tmp_path / "run", Settings(steps=1), **arguments)
+        pretrain(
+            TrainingText((copy,), (files["heldout"],), max_length=48), tmp_path / "run", Settings(steps=1), **arguments
+        )
 
 
 @pytest.mark.parametrize(
@@ -251,4 +255,6 @@ def test_no_document_to_hold_out(files, tmp_path):
     one = tmp_path / "one.txt"
     one.write_text("the cat sat.\nthe dog ran.\n" * 30, encoding="utf-8")
     with pytest.raises(InputError, match=r"No document fell among the 1\.0% that are kept .* --heldout FILE"):
-        pretrain(Text((one,), max_length=48), tmp_path / "run", Settings(steps=1), start=Start(TINY, vocab_size=60))
+        pretrain(
+            TrainingText((one,), max_length=48), tmp_path / "run", Settings(steps=1), start=Start(TINY, vocab_size=60)
+        )

@@ -21,7 +21,7 @@ from minibert.checkpoint.save import write_safetensors
 from minibert.checksum import read_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError, TrainingError
 from minibert.finetuning import finetune
-from minibert.pretraining.run import HELD_OUT, RECORD, TRAINING, Start, Text, has_vocabulary, pretrain
+from minibert.pretraining.run import HELD_OUT, RECORD, TRAINING, Start, TrainingText, has_vocabulary, pretrain
 from minibert.pretraining.tokenized import TokenizedText
 from minibert.training.distributed import SINGLE_PROCESS
 from minibert.training.loop import check_identity, json_digest, train
@@ -79,7 +79,7 @@ class Case:
             stories = ("\n".join(" ".join(draw.choices(words, k=4)) + "." for _ in range(4)) for _ in range(count))
             (self.data / f"{name}.txt").write_text("\n\n".join(stories))
         small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-        text = Text((self.data / "text.txt",), (self.data / "kept.txt",), max_length=32, step_tokens=512)
+        text = TrainingText((self.data / "text.txt",), (self.data / "kept.txt",), max_length=32, step_tokens=512)
         settings = Settings(learning_rate=1e-3, steps=8, save_every=2, stop_after=stop, seed=seed)
         start = Start(BertConfig(vocab_size=1, max_position_embeddings=32, **small), vocab_size=60)
         pretrain(text, folder, settings, start=start)
@@ -289,15 +289,15 @@ def test_another_vocabulary_or_other_heldout_files_are_refused(cases, tmp_path) 
     case = cases["pretrain"]
     small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     start = Start(BertConfig(vocab_size=1, max_position_embeddings=32, **small), vocab_size=55)
-    text = Text((case.data / "text.txt",), (case.data / "kept.txt",), max_length=32, step_tokens=512)
+    text = TrainingText((case.data / "text.txt",), (case.data / "kept.txt",), max_length=32, step_tokens=512)
     settings = Settings(learning_rate=1e-3, steps=8, save_every=2)
     with pytest.raises(InputError, match=r"holds a run with vocabulary \[60, False\], and this one has \[55, False\]"):
         pretrain(text, shutil.copytree(case.parts, tmp_path / "a"), settings, start=start)
     more = case.data / "more.txt"
     more.write_text((case.data / "kept.txt").read_text().replace("cat", "mat"))
     origins = [
-        Text((case.data / "text.txt", more), (case.data / "kept.txt",)),
-        Text((case.data / "text.txt",), (more, case.data / "kept.txt")),
+        TrainingText((case.data / "text.txt", more), (case.data / "kept.txt",)),
+        TrainingText((case.data / "text.txt",), (more, case.data / "kept.txt")),
     ]
     tokenizer = BertTokenizer.from_pretrained(case.parts)
     assert origins[0].origin(tokenizer) != origins[1].origin(tokenizer)  # the same files in the same order
