@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import IO, Any
 
-from minibert.errors import CheckpointError
+from minibert.errors import CheckpointError, reason_of
 from minibert.files import read_json, written_whole
 
 KEY = "checksum"
@@ -47,7 +47,7 @@ def is_sealed(path: Path) -> bool:
             if mark is not None and digest(file, mark) == mark[1]:
                 return True
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise CheckpointError(f"{path} cannot be read ({reason_of(error)}).") from error
     raise CheckpointError(f"{path} is damaged: its content does not have the checksum that was written with it.")
 
 

@@ -53,3 +53,8 @@ class MissingExtraError(MinibertError, ImportError):
         The advice is for a checkout: on the public index, the name minibert belongs to another project.
         """
         return cls(f"{missing}: in a checkout of minibert, pip install '.[{extra}]'. {otherwise}".rstrip())
+
+
+def reason_of(error: Exception) -> str:
+    """Why reading or writing failed: the operating system's words for an OSError, else the error's message."""
+    return str(getattr(error, "strerror", None) or error)

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import CheckpointError, MinibertError
+from minibert.errors import CheckpointError, MinibertError, reason_of
 
 LARGEST_JSON = 64 << 20  # bytes; a multilingual tokenizer.json has 3 million
 LARGEST_SETTINGS = 4 << 20  # of a config or an index; parsing can multiply its size by forty
@@ -51,7 +51,7 @@ def is_file(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be opened ({error.strerror}).") from error
+        raise CheckpointError(f"{path} cannot be opened ({reason_of(error)}).") from error
     what = "a folder" if is_folder(path) else "a link to nothing, a pipe or a device"
     raise CheckpointError(f"{path} is {what}, expected a file. Put the file itself there.")
 
@@ -96,7 +96,7 @@ def read_json(path: Path, expected: type = dict, *, largest: int = LARGEST_JSON)
         if is_deep(content):
             raise ValueError(f"lists and objects are nested more than {DEEPEST_JSON} deep")
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise CheckpointError(f"{path} cannot be read ({reason_of(error)}).") from error
     except RecursionError as error:
         raise CheckpointError(f"{path} cannot be read as JSON (it is nested too deep).") from error
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError, too
@@ -150,8 +150,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     except MinibertError:  # from the block
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"{str(path)!r} cannot be written ({reason}).") from error
+        raise CheckpointError(f"{str(path)!r} cannot be written ({reason_of(error)}).") from error
     finally:
         with suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from minibert.destination import check_folder
-from minibert.errors import CheckpointError, InputError, MinibertError
+from minibert.errors import CheckpointError, InputError, MinibertError, reason_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,9 +79,9 @@ def locked(folder: Path) -> Iterator[None]:
         remove_empty(made)
         if isinstance(error, MinibertError):
             raise
-        reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
-            f"{str(folder / NAME)!r} cannot be written ({reason}). Name a folder that is, or can be made, writable."
+            f"{str(folder / NAME)!r} cannot be written ({reason_of(error)}). Name a folder that is, or can be made, "
+            "writable."
         ) from error
     if file is None:
         yield
@@ -111,7 +111,7 @@ def take(path: Path) -> int:
                 ) from error
             logger.warning(
                 "The file system of %s has no locks (%s): see to it that no second run writes into this folder.",
-                path.parent, error.strerror or error,
+                path.parent, reason_of(error),
             )  # fmt: skip
         try:
             ours = os.path.samestat(os.fstat(file), path.stat())

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import InputError, MissingExtraError
+from minibert.errors import InputError, MissingExtraError, reason_of
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -59,4 +59,4 @@ def write_picture(figure: Any, path: str | Path) -> None:
     try:
         path.write_bytes(picture.getvalue())
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        raise InputError(f"{path} cannot be written: {reason_of(error)}.") from error

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minibert.checkpoint.pickle_scan import BadPickle, describe_pickle
 from minibert.checkpoint.tensorflow import find_bundle_prefix, read_tensor_bundle
-from minibert.errors import CheckpointError, InputError
+from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.files import LARGEST_SETTINGS, is_file, read_json, without_repetition
 from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown
@@ -162,7 +162,7 @@ class PickleWeights(Weights):
             advice = f"It is {known}" if known else "Nothing in it was executed."
             raise CheckpointError(f"{path} cannot be used as a state dict: it {error}. {advice}") from error
         except OSError as error:
-            raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+            raise CheckpointError(f"{path} cannot be read ({reason_of(error)}).") from error
         self.holder = self._found.holder
 
     @cached_property

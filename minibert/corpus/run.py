@@ -40,7 +40,7 @@ from minibert.data.rows import BadRow
 from minibert.destination import check_folder
 from minibert.embedding import Embedder
 from minibert.embedding.packed import Packed
-from minibert.errors import CheckpointError, InputError
+from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.files import is_file
 from minibert.source import Source, as_path
 
@@ -327,7 +327,7 @@ def explained_write_errors(folder: Path) -> Iterator[None]:
         advice = "Make room or mend that and run again: what is complete is kept, and it goes on from there."
         raise CheckpointError(f"{error} {advice}") from error
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be used ({error.strerror or error}).") from error
+        raise CheckpointError(f"{folder} cannot be used ({reason_of(error)}).") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from minibert.corpus.manifest import FILE, Manifest, describe_model, read_manife
 from minibert.corpus.shards import damaged, file_names, read_row, vector_blocks
 from minibert.embedding import Embedder
 from minibert.embedding.arguments import check_whole, described
-from minibert.errors import CheckpointError, InputError
+from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.source import Source, as_path
 
 
@@ -109,7 +109,7 @@ def check_digests(place: Path, manifest: Manifest, number: int, names: Sequence[
             status = path.stat()
             is_whole = has_digest(path, status.st_size, status.st_mtime_ns, expected)
         except OSError as error:
-            raise damaged(path, error.strerror or error) from error
+            raise damaged(path, reason_of(error)) from error
         if not is_whole:
             raise damaged(path, f"its SHA-256 is not the one in {FILE}")
 

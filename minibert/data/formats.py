@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from minibert.errors import InputError
+from minibert.errors import InputError, reason_of
 from minibert.files import is_file
 from minibert.source import Source, as_path, is_path
 
@@ -149,7 +149,7 @@ def check_beginning(path: Path, ending: str) -> None:
         with opened(path) as file:
             begin = file.read(64)
     except READING_ERRORS as error:
-        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise InputError(f"{path} cannot be read ({reason_of(error)}).") from error
     if ending == ".parquet":
         return  # pyarrow says what is wrong with it
     for beginning, (what, advice) in BEGINNINGS:

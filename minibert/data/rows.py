@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from minibert.data.formats import READING_ERRORS, ending_of, opened
-from minibert.errors import InputError, MinibertError
+from minibert.errors import InputError, MinibertError, reason_of
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Characters.  The csv module's own limit, 131,072, is less than a long page has; without any limit a quote that is
@@ -76,7 +76,7 @@ class RowFile(ABC):
         except (MinibertError, ImportError):
             raise
         except READING_ERRORS as error:
-            raise InputError(f"{self.path} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+            raise InputError(f"{self.path} cannot be read ({reason_of(error)}).") from error
 
     def rows(self, make: Make[Made]) -> Iterator[Made | BadRow]:
         """What ``make`` returns for each row's number, first line and cells; a BadRow where it raises Unreadable.
@@ -93,8 +93,7 @@ class RowFile(ABC):
         except MinibertError:
             raise
         except READING_ERRORS as error:  # ValueError: what pyarrow says of a damaged file
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{self.path} cannot be read to its end ({reason}).") from error
+            raise InputError(f"{self.path} cannot be read to its end ({reason_of(error)}).") from error
 
 
 class TextLines(RowFile):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from minibert.data.formats import data_path
-from minibert.errors import InputError
+from minibert.errors import InputError, reason_of
 from minibert.pretraining.documents import Document
 from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
@@ -33,7 +33,7 @@ def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple
             else:
                 removed.append(str(path) if str(path) == str(same) else f"{path} (the same as {same})")
     except OSError as error:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        raise InputError(f"{error.filename} cannot be read ({reason_of(error)}).") from error
     if files and not kept:
         which = f"All {len(files)} training files are" if len(files) > 1 else "The only training file is"
         raise InputError(

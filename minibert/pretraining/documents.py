@@ -19,7 +19,7 @@ from minibert.data.columns import TextColumn
 from minibert.data.formats import ROWS, check_format, data_path
 from minibert.data.opening import open_rows
 from minibert.data.rows import BadRow, lines
-from minibert.errors import InputError
+from minibert.errors import InputError, reason_of
 from minibert.pretraining.sentences import join_lines
 from minibert.pretraining.sentences import split_sentences as sentences_of
 from minibert.source import Source
@@ -123,8 +123,7 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
                 )
             yield number, text.strip()
     except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read to its end ({reason}).") from error
+        raise InputError(f"{path} cannot be read to its end ({reason_of(error)}).") from error
 
 
 def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Line]]:

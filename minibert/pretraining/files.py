@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from minibert.data.formats import USES, data_path, ending_of
-from minibert.errors import InputError
+from minibert.errors import InputError, reason_of
 from minibert.files import is_folder, is_regular
 from minibert.source import Source
 
@@ -48,7 +48,7 @@ def walk(folder: Path, output: Path | None, left_out: Counter[str]) -> Iterator[
     """The files to read in ``folder`` and its sub-folders, sorted; what is left out is counted by kind."""
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"The folder {error.filename} cannot be looked into ({error.strerror}).") from error
+        raise InputError(f"The folder {error.filename} cannot be looked into ({reason_of(error)}).") from error
 
     for name, folders, names in os.walk(folder, onerror=refuse):
         here = Path(name)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from minibert.checkpoint.save import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.checksum import file_digest, is_sealed
-from minibert.errors import CheckpointError, InputError, MinibertError
+from minibert.errors import CheckpointError, InputError, MinibertError, reason_of
 from minibert.pretraining.documents import Document
 from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
@@ -118,9 +118,8 @@ class TokenizedText:
                 raise
             raise CheckpointError(f"{error} Remove it; it is made again from the text.") from error
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
             raise CheckpointError(
-                f"{path} is no whole tokenized text ({reason}). Remove it; it is made again from the text."
+                f"{path} is no whole tokenized text ({reason_of(error)}). Remove it; it is made again from the text."
             ) from error
         return cls(**dict(zip(TENSORS, tensors, strict=True)), names=names)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import TokenizerError
+from minibert.errors import TokenizerError, reason_of
 from minibert.files import LARGEST_JSON, LARGEST_SETTINGS, is_file, read_json, write_text
 from minibert.schema import (
     COUNT,
@@ -193,8 +193,7 @@ def read_vocab(path: Source) -> dict[str, int]:
             f"{' (UTF-16, as Windows calls Unicode)' if error.object[:2] in _UTF_16 else ''}. Save it as UTF-8."
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL or a lone surrogate in the path
-        reason = getattr(error, "strerror", None) or error
-        raise TokenizerError(f"The vocabulary {os.fspath(path)!r} cannot be read: {reason}.") from error
+        raise TokenizerError(f"The vocabulary {os.fspath(path)!r} cannot be read: {reason_of(error)}.") from error
     if content[:1] == "\ufeff":
         raise TokenizerError(
             f"{os.fspath(path)} begins with a byte-order mark (U+FEFF), which would be part of its first token: "

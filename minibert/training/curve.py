@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import CheckpointError, InputError
+from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.pictures import check_picture, need_matplotlib, write_picture
 from minibert.source import Source, as_path
 from minibert.training.metrics import read_metrics
@@ -42,7 +42,7 @@ def draw_curves(folder: Source, path: str | Path | None = None) -> Path:
     except CheckpointError:
         raise
     except OSError as error:
-        raise InputError(f"{folder} holds no metrics.jsonl of a run ({error.strerror or error}).") from error
+        raise InputError(f"{folder} holds no metrics.jsonl of a run ({reason_of(error)}).") from error
     panels = panels_of(entries)
     if not panels:
         raise InputError(f"The metrics.jsonl in {folder} has no step yet.")

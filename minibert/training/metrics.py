@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
-from minibert.errors import CheckpointError, MissingExtraError
+from minibert.errors import CheckpointError, MissingExtraError, reason_of
 
 NAME = "metrics.jsonl"
 CHUNK_BYTES = 1 << 20
@@ -68,7 +68,7 @@ class MetricsLog:
     def write_error(self, error: OSError) -> CheckpointError:
         """The error for a full disk."""
         return CheckpointError(
-            f"{str(self.path)!r} cannot be written ({error.strerror or error}). Make room and run again: it goes on "
+            f"{str(self.path)!r} cannot be written ({reason_of(error)}). Make room and run again: it goes on "
             "from the last snapshot."
         )
 
@@ -99,7 +99,7 @@ def check_metrics(folder: Path, size: int, digest: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}).") from error
+        raise CheckpointError(f"{path} cannot be read ({reason_of(error)}).") from error
     if read != size or digest != content.hexdigest():
         raise CheckpointError(
             f"{path} is damaged: its first {size:,} bytes are not those that the run had written by then. Put back a "
