@@ -42,7 +42,6 @@ def file_names(number: int, file_format: str) -> list[str]:
 
 
 def record_path(folder: Path, number: int) -> Path:
-    """The path of a shard's record."""
     return folder / f"shard-{number:05d}.json"
 
 

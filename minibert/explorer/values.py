@@ -170,7 +170,6 @@ def strongest_neurons(neurons: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def describe_model(model: BertPreTrainedModel, name: str) -> dict[str, Any]:
-    """The model for the page."""
     config = model.config
     return {
         "name": name,

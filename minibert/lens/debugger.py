@@ -69,19 +69,16 @@ class Debugger:
         self._commands[names[0]](rest.strip())
 
     def next(self, rest: str) -> None:
-        """``next [N]``."""
         if rest and (not rest.isdecimal() or int(rest) < 1):
             raise InputError(f"next takes a number of steps of at least 1; found {rest!r}.")
         goal = self._current().number + int(rest or 1)
         self._go(lambda step: step.number >= goal)
 
     def layer(self, _rest: str) -> None:
-        """``layer``."""
         here = self._current().point.layer
         self._go(lambda step: step.point.layer != here)
 
     def until(self, rest: str) -> None:
-        """``until POINT``."""
         if not rest:
             raise InputError("Until which point? For example: until **.probabilities")
         remaining = set(select(self.model, rest)) & set(self.names[self._current().number :])
@@ -90,20 +87,17 @@ class Debugger:
         self._go(lambda step: step.name in remaining)
 
     def print(self, rest: str) -> None:
-        """``print [PLACE]``."""
         value = self._current().value
         part = value if not rest else part_of(value, rest)
         self.say(f"{shape_text(part)}; {Summary.of(part)}\n{part}" if part.dim() else f"{part.item():.9g}")
 
     def edit(self, rest: str) -> None:
-        """``edit CHANGE``."""
         step = self._current()
         step.value = changed(step.value, rest)
         self.edits.append({"point": step.name, "change": rest})
         self.say(f"edited: {Summary.of(step.value)}")
 
     def quit(self, _rest: str = "") -> None:
-        """``quit``."""
         self.over = True
         self.walk.close()
 

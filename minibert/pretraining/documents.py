@@ -90,7 +90,6 @@ def check_reading(document: str | None = None, heading: str | None = None, encod
 def documents_of_file(
     path: Path, parts: Iterator[Iterator[Line]], split: bool, unit: str, heading: str | None
 ) -> Iterator[Document]:
-    """The documents of the parts of one file."""
     pattern = None if heading is None else compiled(heading)
     has_text = False
     for block in chain.from_iterable(blocks(part, unit, pattern) for part in parts):
