@@ -1,0 +1,369 @@
+"""Which value of somebody's BERT is the first that is wrong, and which known mistake made it so.
+
+The values of BERT are taken in the order of computation.  Each is computed from *their* values before it, so that
+rounding does not add up, and looked for among everything their program computed (layouts.py).  Where one is missing, and
+everything that is computed from it as well, the known mistakes (mistakes/) are tried: one is named only if the value that
+it makes, or one computed from it, is theirs within rounding.  Then the computation goes on with the mistake in it, and the
+next one shows.
+
+Start with :func:`explain_runs`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from torch import Tensor
+
+from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
+from minibert.verify.layouts import Index, Match
+from minibert.verify.mistakes import Mistake, known_mistakes
+from minibert.verify.observe import Observation
+
+UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
+NEARER = 4.0  # of several mistakes that fit, those stay whose error is at most this many times the smallest
+
+
+@dataclass
+class PointFound:
+    """One value of BERT, and where it is in their program."""
+
+    point: str
+    status: str  # "found", "unseen", "explained" (found with a mistake in it), "differs", "not reached"
+    theirs: str = ""
+    layout: str = ""
+    ulps: float | None = None
+
+
+@dataclass
+class Finding:
+    """One thing that is wrong."""
+
+    kind: str  # "mistake", "random", "unknown"
+    mistakes: tuple[Mistake, ...]  # several: the same values on every input, or not to be told apart here
+    points: list[str]  # where it was found
+    theirs: str = ""  # the value that proves it, by their name
+    ulps: float = 0.0  # how far the mistake's value is from theirs there
+    right_ulps: float = 0.0  # how far the right value is from theirs there
+    note: str = ""
+
+
+@dataclass
+class Explanation:
+    """All of it."""
+
+    points: list[PointFound]
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    units: float = UNITS
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True, eq=False)
+class _Hypothesis:
+    mistakes: tuple[Mistake, ...]
+    replaced: Mapping[str, Formula]  # by full name
+    weights_of: Mapping[int, int] = field(default_factory=dict)
+
+    def first(self, order: Mapping[str, int]) -> int:
+        return min(order[name] for name in self.replaced)
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    hypothesis: _Hypothesis
+    at: int
+    match: Match
+    right: float  # how far the right value is from theirs, in the same units
+    score: int
+
+
+def explain_runs(
+    reference: Reference,
+    batches: Mapping[str, Mapping[str, Tensor]],
+    runs: Mapping[str, Observation],
+    units: float = UNITS,
+) -> Explanation:
+    """Compare what a program computed on some batches with BERT.
+
+    Args:
+        reference: the right model.
+        batches: name → ``input_ids``, ``attention_mask``, ``token_type_ids``: (B, T) int64.
+        runs: name → what was seen of the program's run on that batch.
+        units: what counts as rounding, in units in the last place of a value's largest number.
+    """
+    return _Search(reference, batches, runs, units).run()
+
+
+class _Search:
+    def __init__(
+        self,
+        reference: Reference,
+        batches: Mapping[str, Mapping[str, Tensor]],
+        runs: Mapping[str, Observation],
+        units: float,
+    ) -> None:
+        self.reference, self.units = reference, units
+        config = reference.config
+        self.names = reference.names
+        self.order = {name: number for number, name in enumerate(self.names)}
+        N = config.num_attention_heads
+        sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
+        sizes |= {"V": config.vocab_size, "C": self._classes()}
+        # The batch with most padding first: most mistakes show there.
+        ordered = sorted(batches, key=lambda name: -int((batches[name]["attention_mask"] == 0).sum()))
+        self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), sizes) for n in ordered}
+        self.runs = {n: Computation(reference, batches[n]) for n in ordered}
+        self.batches = ordered
+        self.sources = sources(reference, batches[ordered[-1]])
+        self.rows = {name: PointFound(name, "not reached") for name in self.names}
+        self.findings: list[Finding] = []
+        self.changed: set[str] = set()  # points whose formula holds a mistake
+
+    def _classes(self) -> int:
+        weights = self.reference.weights
+        heads = [name for name in ("cls.seq_relationship", "classifier", "qa_outputs") if f"{name}.weight" in weights]
+        return len(weights[f"{heads[0]}.weight"]) if heads else 2
+
+    @cached_property
+    def ends(self) -> dict[int | None, int]:
+        """Layer (None: embeddings) → the number of the first value after it."""
+        return {split(name)[0]: number + 1 for number, name in enumerate(self.names)}
+
+    def run(self) -> Explanation:
+        """All of it."""
+        i = 0
+        while i < len(self.names):
+            name = self.names[i]
+            if self.locate(name):
+                i += 1
+            elif self.shows_later(i):
+                self.rows[name].status = "unseen"
+                i += 1
+            elif (evidence := self.explain(i)) is not None:
+                i = self.accept(evidence, i)
+            else:
+                self.rows[name].status = "differs"
+                self.findings.append(Finding("unknown", (), [name]))
+                break
+        return Explanation(list(self.rows.values()), _merged(self.findings), [], self.units)
+
+    def locate(self, name: str) -> bool:
+        """Find a value in every run, and go on with theirs."""
+        matches = {batch: self.find(batch, name, self.runs[batch][name]) for batch in self.batches}
+        if not all(matches.values()):
+            return False
+        row = self.rows[name]
+        for batch, match in matches.items():
+            assert match is not None
+            self.runs[batch].known[name] = match.tensor
+            row.theirs, row.layout, row.ulps = match.name, str(match.layout), max(row.ulps or 0.0, match.ulps)
+        row.status = "explained" if name in self.changed else "found"
+        return True
+
+    def find(self, batch: str, name: str, value: Tensor) -> Match | None:
+        """A value in one run."""
+        return self.indexes[batch].find(self.reference.axes(name), value, self.units)
+
+    def shows_later(self, i: int, runs: Mapping[str, Computation] | None = None, end: int | None = None) -> bool:
+        """Whether a value that is computed from this one is found, so that this one is right and only not seen."""
+        runs = runs or self.runs
+        for later in self.names[i + 1 : end]:
+            if self.names[i] not in self.sources[later]:
+                continue
+            if all(self.find(batch, later, runs[batch][later]) for batch in self.batches):
+                self.forget(i)
+                return True
+        self.forget(i)
+        return False
+
+    def forget(self, i: int) -> None:
+        """Drop the values from a number on, which were computed only to look ahead."""
+        for run in self.runs.values():
+            for name in self.names[i:]:
+                run.known.pop(name, None)
+
+    def explain(self, i: int) -> _Evidence | None:
+        """The mistake that explains why the value of that number is nowhere."""
+        found = list(self.try_all(i, self.hypotheses(i)))
+        if not found:
+            found = list(self.try_all(i, self.systematic(i), far=True))
+        if not found:
+            return None
+        score = max(evidence.score for evidence in found)
+        best = [evidence for evidence in found if evidence.score == score]
+        first = min(evidence.at for evidence in best)
+        best = [evidence for evidence in best if evidence.at == first]
+        fewest = min(len(evidence.hypothesis.replaced) for evidence in best)
+        best = [evidence for evidence in best if len(evidence.hypothesis.replaced) == fewest]
+        error = max(1.0, min(evidence.match.ulps for evidence in best) * NEARER)
+        best = [evidence for evidence in best if evidence.match.ulps <= error]
+        chosen = best[0]
+        mistakes = tuple(mistake for evidence in best for mistake in evidence.hypothesis.mistakes)
+        return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes))
+
+    def try_all(self, i: int, hypotheses: Iterator[_Hypothesis], *, far: bool = False) -> Iterator[_Evidence]:
+        """Those that fit."""
+        for hypothesis in hypotheses:
+            evidence = self.test(i, hypothesis, far)
+            if evidence is not None:
+                yield evidence
+
+    def test(self, i: int, hypothesis: _Hypothesis, far: bool) -> _Evidence | None:
+        """Whether values with this mistake in them are theirs, and how many."""
+        first = hypothesis.first(self.order)
+        after = self.names[first:]
+        runs = {batch: run.fork(after, hypothesis.replaced, hypothesis.weights_of) for batch, run in self.runs.items()}
+        layer = split(self.names[max(first, i)])[0]
+        end = len(self.names)
+        if not far and (layer is not None or self.names[first].startswith("embeddings")):
+            ahead = (layer if layer is not None else -1) + 2
+            end = self.ends.get(ahead, len(self.names))
+        near = self.ends[layer]
+        score, evidence = 0, None
+        for number in range(first, end):
+            name = self.names[number]
+            if name not in hypothesis.replaced and not any(each in self.sources[name] for each in hypothesis.replaced):
+                continue
+            matches = []
+            for batch in self.batches:
+                value = runs[batch][name]
+                match = None if self.is_copy(batch, name, value, first) else self.find(batch, name, value)
+                if match is None:
+                    break
+                runs[batch].known[name] = match.tensor
+                matches.append(match)
+            if len(matches) < len(self.batches):
+                if evidence is None and number >= near and not far and not self.skips(hypothesis):
+                    return None
+                continue
+            score += 1
+            if evidence is None:
+                right = self.far_from(matches[0], name)
+                evidence = number, matches[0], right
+        if evidence is None:
+            return None
+        return _Evidence(hypothesis, evidence[0], evidence[1], evidence[2], score)
+
+    def far_from(self, match: Match, name: str) -> float:
+        """How far the right value is from theirs, in units in the last place of its largest number."""
+        batch = self.batches[0]
+        right = self.runs[batch][name]
+        counts = self.indexes[batch].counts(self.reference.axes(name))
+        far = float((right - match.tensor).abs()[counts].max())
+        scale = float(right[counts].abs().max()) * match.values[0].eps
+        self.forget(self.order[name])
+        return far / scale if scale else float("inf")
+
+    @staticmethod
+    def skips(hypothesis: _Hypothesis) -> bool:
+        """Whether it is about whole layers, and shows in the next."""
+        return hypothesis.mistakes[0].key.startswith("layers.")
+
+    def is_copy(self, batch: str, name: str, value: Tensor, first: int) -> bool:
+        """Whether a value only repeats one that was found before, so that finding it proves nothing."""
+        axes = self.reference.axes(name)
+        counts = self.indexes[batch].counts(axes)
+        near = self.units * 2.0**-23 * float(value[counts].abs().max())
+        layer = split(name)[0]
+        start = 0 if layer is None else max(0, self.order[f"encoder.layer.{layer}.attention.self.query"] - 1)
+        for other in self.names[start:first]:
+            known = self.runs[batch].known.get(other)
+            if known is not None and known.shape == value.shape and float((known - value).abs()[counts].max()) <= near:
+                return True
+        return False
+
+    def hypotheses(self, i: int) -> Iterator[_Hypothesis]:
+        """What may be wrong at a value, or after it in the same part."""
+        name = self.names[i]
+        layer, local = split(name)
+        part = "embeddings" if local.startswith("embeddings") else "heads" if layer is None else "layer"
+        prefix = "" if layer is None else f"encoder.layer.{layer}."
+        for mistake in self.table[part]:
+            full = {prefix + value: formula for value, formula in mistake.formulas.items()}
+            if self.order[prefix + mistake.first] >= i and name in self.sources[prefix + mistake.first]:
+                yield _Hypothesis((mistake,), full)
+        if layer is not None:
+            yield from self.layers(layer)
+
+    @cached_property
+    def table(self) -> dict[str, list[Mistake]]:
+        """All known mistakes by part."""
+        return {part: list(known_mistakes(self.reference, part)) for part in ("embeddings", "layer", "heads")}
+
+    def layers(self, k: int) -> Iterator[_Hypothesis]:
+        """What may be wrong with whole layers."""
+        L = self.reference.config.num_hidden_layers
+        query, last = f"encoder.layer.{k}.attention.self.query", f"encoder.layer.{k}.output"
+        before = f"encoder.layer.{k - 1}.output"
+        for other in range(L):
+            if other != k:
+                details = {"layer": str(k), "other": str(other)}
+                mistake = Mistake("layers.order", {query: _unchanged}, f"layer {k} with the weights of {other}", details)
+                yield _Hypothesis((mistake,), {query: self.formula(query)}, {k: other})
+        skipped = Mistake("layers.skipped", {last: _unchanged}, f"layer {k} left out", {"layer": str(k)})
+        yield _Hypothesis((skipped,), {last: lambda s: s["x"]})
+        if k:
+            again = Mistake("layers.repeated", {before: _unchanged}, f"layer {k - 1} twice", {"layer": str(k - 1)})
+            yield _Hypothesis((again,), {before: lambda s: s.c.layer(k - 1, s.right("output"))})
+
+    def formula(self, name: str) -> Formula:
+        """The formula a value has now."""
+        local = split(name)[1]
+        return self.runs[self.batches[0]].replaced.get(name) or (lambda s: s.right(local))
+
+    def systematic(self, i: int) -> Iterator[_Hypothesis]:
+        """A mistake in every layer at once, for runs of which little was recorded."""
+        L = self.reference.config.num_hidden_layers
+        layer, local = split(self.names[i])
+        if layer is None and not local.startswith("embeddings"):
+            return
+        start = 0 if layer is None else layer
+        if layer is None:
+            for mistake in self.table["embeddings"]:
+                if self.order[mistake.first] >= i:
+                    yield _Hypothesis((mistake,), dict(mistake.formulas))
+        for mistake in self.table["layer"]:
+            full = {
+                f"encoder.layer.{k}.{value}": formula
+                for k in range(start, L)
+                for value, formula in mistake.formulas.items()
+            }
+            yield _Hypothesis((mistake,), full)
+        for mistake in self.table["heads"]:
+            yield _Hypothesis((mistake,), dict(mistake.formulas))
+
+    def accept(self, evidence: _Evidence, i: int) -> int:
+        """Go on with the mistake in place; returns the number to go on from."""
+        hypothesis = evidence.hypothesis
+        first = min(hypothesis.first(self.order), i)
+        self.forget(first)
+        for run in self.runs.values():
+            run.replaced.update(hypothesis.replaced)
+            run.weights_of.update(hypothesis.weights_of)
+        self.changed.update(hypothesis.replaced)
+        where = [name for name in hypothesis.replaced]
+        self.findings.append(
+            Finding("mistake", hypothesis.mistakes, where, evidence.match.name, evidence.match.ulps, evidence.right)
+        )
+        return first
+
+
+def _unchanged(s: Scope) -> Tensor:
+    raise NotImplementedError
+
+
+def _merged(findings: Sequence[Finding]) -> list[Finding]:
+    """The same mistake in several layers is one finding."""
+    merged: dict[tuple[str, ...], Finding] = {}
+    for finding in findings:
+        key = tuple(mistake.name for mistake in finding.mistakes) or (finding.kind, *finding.points)
+        if key in merged:
+            merged[key].points += finding.points
+        else:
+            merged[key] = finding
+    return list(merged.values())
