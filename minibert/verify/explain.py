@@ -9,9 +9,10 @@ next one shows.
 Start with :func:`explain_runs`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -79,7 +80,9 @@ class _Evidence:
     at: int
     match: Match
     right: float  # how far the right value is from theirs, in the same units
-    score: int
+    found: int  # values with the mistake in them that are theirs
+    missing: int  # values after it that are not
+    unseen: int  # values that it says they computed, and that are nowhere
 
 
 def explain_runs(
@@ -141,11 +144,14 @@ class _Search:
             name = self.names[i]
             if self.locate(name):
                 i += 1
-            elif self.shows_later(i):
+            elif not self.is_near(i) and self.shows_later(i):
                 self.rows[name].status = "unseen"
                 i += 1
             elif (evidence := self.explain(i)) is not None:
                 i = self.accept(evidence, i)
+            elif self.is_near(i) and self.shows_later(i):
+                self.rows[name].status = "unseen"
+                i += 1
             else:
                 self.rows[name].status = "differs"
                 self.findings.append(Finding("unknown", (), [name]))
@@ -165,9 +171,9 @@ class _Search:
         row.status = "explained" if name in self.changed else "found"
         return True
 
-    def find(self, batch: str, name: str, value: Tensor) -> Match | None:
-        """A value in one run."""
-        return self.indexes[batch].find(self.reference.axes(name), value, self.units)
+    def find(self, batch: str, name: str, value: Tensor, further: float = 1.0) -> Match | None:
+        """A value in one run; ``further``: how much more than one step of rounding is between."""
+        return self.indexes[batch].find(self.reference.axes(name), value, self.units * further)
 
     def shows_later(self, i: int, runs: Mapping[str, Computation] | None = None, end: int | None = None) -> bool:
         """Whether a value that is computed from this one is found, so that this one is right and only not seen."""
@@ -181,6 +187,14 @@ class _Search:
         self.forget(i)
         return False
 
+    def is_near(self, i: int) -> bool:
+        """Whether their program has a value that is almost this one: then it is there, and slightly wrong."""
+        name = self.names[i]
+        units = self.units * 1024
+        return all(
+            self.indexes[batch].find(self.reference.axes(name), self.runs[batch][name], units) for batch in self.batches
+        )
+
     def forget(self, i: int) -> None:
         """Drop the values from a number on, which were computed only to look ahead."""
         for run in self.runs.values():
@@ -189,24 +203,34 @@ class _Search:
 
     def explain(self, i: int) -> _Evidence | None:
         """The mistake that explains why the value of that number is nowhere."""
-        found = list(self.try_all(i, self.hypotheses(i)))
-        if not found:
+        told = {(mistake.name, mistake.first) for finding in self.findings for mistake in finding.mistakes}
+        hypotheses = list(self.hypotheses(i))
+        # A mistake of one layer is most likely that of the next.
+        again = [each for each in hypotheses if (each.mistakes[0].name, each.mistakes[0].first) in told]
+        found = list(self.try_all(i, again)) or list(self.try_all(i, hypotheses))
+        if self.is_near(i):
+            found = [evidence for evidence in found if evidence.at == i]
+        elif not found:
             found = list(self.try_all(i, self.systematic(i), far=True))
         if not found:
             return None
-        score = max(evidence.score for evidence in found)
-        best = [evidence for evidence in found if evidence.score == score]
-        first = min(evidence.at for evidence in best)
-        best = [evidence for evidence in best if evidence.at == first]
-        fewest = min(len(evidence.hypothesis.replaced) for evidence in best)
-        best = [evidence for evidence in best if len(evidence.hypothesis.replaced) == fewest]
-        error = max(1.0, min(evidence.match.ulps for evidence in best) * NEARER)
-        best = [evidence for evidence in best if evidence.match.ulps <= error]
-        chosen = best[0]
-        mistakes = tuple(mistake for evidence in best for mistake in evidence.hypothesis.mistakes)
+        ranks: tuple[Callable[[_Evidence], Any], ...] = (  # each narrows the choice; the last are a matter of words
+            lambda e: (-e.found, e.missing, e.at),
+            lambda e: not e.match.everywhere,
+            lambda e: e.unseen,
+            lambda e: len(e.hypothesis.replaced),
+            lambda e: e.hypothesis.mistakes[0].name not in {name for name, _ in told},
+        )
+        for rank in ranks:
+            best = min(map(rank, found))
+            found = [evidence for evidence in found if rank(evidence) == best]
+        error = max(1.0, min(evidence.match.ulps for evidence in found) * NEARER)
+        found = [evidence for evidence in found if evidence.match.ulps <= error]
+        chosen = min(found, key=lambda evidence: evidence.match.ulps)
+        mistakes = tuple(mistake for evidence in found for mistake in evidence.hypothesis.mistakes)
         return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes))
 
-    def try_all(self, i: int, hypotheses: Iterator[_Hypothesis], *, far: bool = False) -> Iterator[_Evidence]:
+    def try_all(self, i: int, hypotheses: Iterable[_Hypothesis], *, far: bool = False) -> Iterator[_Evidence]:
         """Those that fit."""
         for hypothesis in hypotheses:
             evidence = self.test(i, hypothesis, far)
@@ -220,25 +244,33 @@ class _Search:
         runs = {batch: run.fork(after, hypothesis.replaced, hypothesis.weights_of) for batch, run in self.runs.items()}
         layer = split(self.names[max(first, i)])[0]
         end = len(self.names)
-        if not far and (layer is not None or self.names[first].startswith("embeddings")):
+        whole = self.is_of_layers(hypothesis)
+        if not far and not whole and (layer is not None or self.names[first].startswith("embeddings")):
             ahead = (layer if layer is not None else -1) + 2
             end = self.ends.get(ahead, len(self.names))
-        near = self.ends[layer]
-        score, evidence = 0, None
+        further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
+        near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.ends[layer]
+        score, missing, unseen, evidence = 0, 0, 0, None
         for number in range(first, end):
             name = self.names[number]
             if name not in hypothesis.replaced and not any(each in self.sources[name] for each in hypothesis.replaced):
                 continue
-            matches = []
+            matches, copied = [], False
             for batch in self.batches:
-                value = runs[batch][name]
-                match = None if self.is_copy(batch, name, value, first) else self.find(batch, name, value)
+                try:
+                    value = runs[batch][name]
+                except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
+                    return None
+                copied = self.is_copy(batch, name, value, first)
+                match = None if copied else self.find(batch, name, value, further)
                 if match is None:
                     break
                 runs[batch].known[name] = match.tensor
                 matches.append(match)
             if len(matches) < len(self.batches):
-                if evidence is None and number >= near and not far and not self.skips(hypothesis):
+                missing += evidence is not None and not copied
+                unseen += name in hypothesis.replaced and not copied
+                if evidence is None and number >= near and not far:
                     return None
                 continue
             score += 1
@@ -247,7 +279,7 @@ class _Search:
                 evidence = number, matches[0], right
         if evidence is None:
             return None
-        return _Evidence(hypothesis, evidence[0], evidence[1], evidence[2], score)
+        return _Evidence(hypothesis, *evidence, score, missing, unseen)
 
     def far_from(self, match: Match, name: str) -> float:
         """How far the right value is from theirs, in units in the last place of its largest number."""
@@ -260,8 +292,8 @@ class _Search:
         return far / scale if scale else float("inf")
 
     @staticmethod
-    def skips(hypothesis: _Hypothesis) -> bool:
-        """Whether it is about whole layers, and shows in the next."""
+    def is_of_layers(hypothesis: _Hypothesis) -> bool:
+        """Whether it is about whole layers, and may show in the next."""
         return hypothesis.mistakes[0].key.startswith("layers.")
 
     def is_copy(self, batch: str, name: str, value: Tensor, first: int) -> bool:
@@ -285,10 +317,16 @@ class _Search:
         prefix = "" if layer is None else f"encoder.layer.{layer}."
         for mistake in self.table[part]:
             full = {prefix + value: formula for value, formula in mistake.formulas.items()}
-            if self.order[prefix + mistake.first] >= i and name in self.sources[prefix + mistake.first]:
+            first = prefix + mistake.first
+            if (self.order[first] >= i and name in self.sources[first]) or self.is_transposed(first, i):
                 yield _Hypothesis((mistake,), full)
         if layer is not None:
             yield from self.layers(layer)
+
+    def is_transposed(self, name: str, i: int) -> bool:
+        """Whether a value before this one was found only with its two axes of tokens exchanged: perhaps no layout."""
+        layout = self.rows[name].layout
+        return self.order[name] == i - 1 and "S" in layout and layout.index("S") < layout.index("T")
 
     @cached_property
     def table(self) -> dict[str, list[Mistake]]:
@@ -304,7 +342,13 @@ class _Search:
             if other != k:
                 details = {"layer": str(k), "other": str(other)}
                 mistake = Mistake("layers.order", {query: _unchanged}, f"layer {k} with the weights of {other}", details)
-                yield _Hypothesis((mistake,), {query: self.formula(query)}, {k: other})
+                names = [name for name in self.names if split(name)[0] == k]
+                yield _Hypothesis((mistake,), {name: self.formula(name) for name in names}, {k: other})
+        for other in range(k + 1, L):
+            details = {"layers": f"{k} and {other}"}
+            mistake = Mistake("layers.exchanged", {query: _unchanged}, f"layers {k} and {other} exchanged", details)
+            names = [name for name in self.names if split(name)[0] in (k, other)]
+            yield _Hypothesis((mistake,), {name: self.formula(name) for name in names}, {k: other, other: k})
         skipped = Mistake("layers.skipped", {last: _unchanged}, f"layer {k} left out", {"layer": str(k)})
         yield _Hypothesis((skipped,), {last: lambda s: s["x"]})
         if k:
@@ -317,30 +361,32 @@ class _Search:
         return self.runs[self.batches[0]].replaced.get(name) or (lambda s: s.right(local))
 
     def systematic(self, i: int) -> Iterator[_Hypothesis]:
-        """A mistake in every layer at once, for runs of which little was recorded."""
+        """A mistake wherever it can be made, for runs of which little was recorded."""
         L = self.reference.config.num_hidden_layers
-        layer, local = split(self.names[i])
-        if layer is None and not local.startswith("embeddings"):
-            return
-        start = 0 if layer is None else layer
-        if layer is None:
-            for mistake in self.table["embeddings"]:
-                if self.order[mistake.first] >= i:
-                    yield _Hypothesis((mistake,), dict(mistake.formulas))
-        for mistake in self.table["layer"]:
-            full = {
-                f"encoder.layer.{k}.{value}": formula
-                for k in range(start, L)
-                for value, formula in mistake.formulas.items()
-            }
-            yield _Hypothesis((mistake,), full)
-        for mistake in self.table["heads"]:
-            yield _Hypothesis((mistake,), dict(mistake.formulas))
+        everywhere: dict[str, list[tuple[Mistake, dict[str, Formula]]]] = {}
+        for part, mistakes in self.table.items():
+            prefixes = [f"encoder.layer.{k}." for k in range(L)] if part == "layer" else [""]
+            for mistake in mistakes:
+                full = {prefix + name: formula for prefix in prefixes for name, formula in mistake.formulas.items()}
+                full = {name: formula for name, formula in full.items() if self.order[name] >= i}
+                if full:
+                    everywhere.setdefault(mistake.name, []).append((mistake, full))
+        for several in everywhere.values():
+            for mistake, full in several:
+                yield _Hypothesis((mistake,), full)
+            if len(several) > 1:
+                together: dict[str, Formula] = {}
+                for _, full in several:
+                    together |= full
+                yield _Hypothesis(tuple(mistake for mistake, _ in several), together)
+        first = split(self.names[i])[0] or 0
+        for k in range(first, L):
+            yield from self.layers(k)
 
     def accept(self, evidence: _Evidence, i: int) -> int:
         """Go on with the mistake in place; returns the number to go on from."""
         hypothesis = evidence.hypothesis
-        first = min(hypothesis.first(self.order), i)
+        first = hypothesis.first(self.order)
         self.forget(first)
         for run in self.runs.values():
             run.replaced.update(hypothesis.replaced)
@@ -358,12 +404,13 @@ def _unchanged(s: Scope) -> Tensor:
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
-    """The same mistake in several layers is one finding."""
+    """The same mistake in several places is one finding."""
     merged: dict[tuple[str, ...], Finding] = {}
     for finding in findings:
-        key = tuple(mistake.name for mistake in finding.mistakes) or (finding.kind, *finding.points)
+        key = tuple(sorted({mistake.name for mistake in finding.mistakes})) or (finding.kind, *finding.points)
         if key in merged:
-            merged[key].points += finding.points
+            merged[key].points += [point for point in finding.points if point not in merged[key].points]
+            merged[key].mistakes += finding.mistakes
         else:
             merged[key] = finding
     return list(merged.values())

@@ -63,6 +63,7 @@ class Match:
     error: float  # the largest |Δ| over what counts
     ulps: float  # the same, in units in the last place of the largest value
     tensor: Tensor  # their numbers in BERT's layout, float64; where they hold none (packed), ours
+    everywhere: bool  # whether it is right at the padding as well
 
     @property
     def name(self) -> str:
@@ -169,6 +170,7 @@ class _Family:
         self.probes = [self._probes(choice) for choice in self.choices]
         self.read: list[list[tuple[Value, Layout]]] = []
         self.table: list[Tensor] = []
+        self.eps: dict[int, Tensor] = {}
         by_text = "B" in fixed
         for number, choice in enumerate(self.choices):
             if number and not by_text:  # a head's probes are the same for every head
@@ -269,7 +271,7 @@ class _Family:
             wanted = canonical[tuple(at[atom] for atom in atoms_of(self.axes))]
             distance = (self.table[number] - wanted).abs().amax(dim=1)
             best = None
-            for row in (~(distance > self._bounds(number, units, scale))).nonzero()[:, 0].tolist():
+            for row in (distance <= self._eps(number) * (units * scale)).nonzero()[:, 0].tolist():
                 value, layout = self.read[number][row]
                 part = self._part(canonical, choice)
                 theirs = self._whole(value, layout, part, choice)
@@ -285,11 +287,15 @@ class _Family:
             self._part(result, choice).copy_(torch.where(theirs.isfinite(), theirs, self._part(result, choice)))
             error, ulps = max(error, far), max(ulps, far / (value.eps * scale) if scale else 0.0)
         values = tuple(dict.fromkeys(value for value, _ in found))
-        return Match(values, found[0][1], error, ulps, self._joined(result))
+        padding = float((result - canonical).abs().max())
+        everywhere = padding <= units * values[0].eps * max(scale, float(canonical.abs().max()))
+        return Match(values, found[0][1], error, ulps, self._joined(result), everywhere)
 
-    def _bounds(self, number: int, units: float, scale: float) -> Tensor:
-        eps = torch.tensor([value.eps for value, _ in self.read[number]], dtype=torch.float64)
-        return eps * (units * scale)
+    def _eps(self, number: int) -> Tensor:
+        """The eps of every value that was read, (M,)."""
+        if number not in self.eps:
+            self.eps[number] = torch.tensor([value.eps for value, _ in self.read[number]], dtype=torch.float64)
+        return self.eps[number]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(self.axes.index("H"), (self.sizes["N"], -1)) if "H" in self.axes else x

@@ -36,8 +36,9 @@ class Mistake:
 
     @property
     def name(self) -> str:
-        """The key with its details: one name for each variant."""
-        return self.key + (f"({', '.join(self.details.values())})" if self.details else "")
+        """The key with its details: one name for each variant, wherever in BERT it is."""
+        details = [value for blank, value in self.details.items() if blank != "where"]
+        return self.key + (f" ({', '.join(details)})" if details else "")
 
 
 EPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-3, 1e-12)
