@@ -20,6 +20,7 @@ from minibert.verify.computation import Computation, Formula, Reference, Scope, 
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.observe import Observation
+from minibert.verify.relations import describe
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
 NEARER = 4.0  # of several mistakes that fit, those stay whose error is at most this many times the smallest
@@ -149,12 +150,9 @@ class _Search:
                 i += 1
             elif (evidence := self.explain(i)) is not None:
                 i = self.accept(evidence, i)
-            elif self.is_near(i) and self.shows_later(i):
-                self.rows[name].status = "unseen"
-                i += 1
+            elif (told := self.guess(i)) is not None:
+                i = told
             else:
-                self.rows[name].status = "differs"
-                self.findings.append(Finding("unknown", (), [name]))
                 break
         return Explanation(list(self.rows.values()), _merged(self.findings), [], self.units)
 
@@ -171,9 +169,40 @@ class _Search:
         row.status = "explained" if name in self.changed else "found"
         return True
 
-    def find(self, batch: str, name: str, value: Tensor, further: float = 1.0) -> Match | None:
+    def guess(self, i: int) -> int | None:
+        """Say how a value that no known mistake makes relates to the right one.
+
+        Returns the number to go on from, with their value in place; None where the relation is not sure enough.
+        """
+        part = split(self.names[i])[0]
+        for number in range(i, self.ends[part]):
+            name = self.names[number]
+            if self.names[i] not in self.sources[name]:
+                continue
+            axes = self.reference.axes(name)
+            relations = {b: describe(self.indexes[b], axes, self.runs[b][name], self.units) for b in self.batches}
+            keys = {relation.key for relation in relations.values()}
+            if len(keys) == 1 and "relation.unknown" not in keys:
+                break
+        else:
+            number, name = i, self.names[i]
+            self.rows[name].status = "differs"
+            self.findings.append(Finding("unknown", (Mistake("relation.unknown", {}, "", {"where": name}),), [name]))
+            return None
+        for unseen in self.names[i:number]:
+            self.rows[unseen].status = "unseen"
+        self.rows[name].status = "differs"
+        relation = relations[self.batches[0]]
+        mistake = Mistake(relation.key, {}, "", {"where": name, **relation.details})
+        self.findings.append(Finding("unknown", (mistake,), [name], relation.value.name if relation.value else ""))
+        self.forget(i)
+        for batch, each in relations.items():
+            self.runs[batch].known[name] = each.tensor
+        return number + 1
+
+    def find(self, batch: str, name: str, value: Tensor, further: float = 1.0, *, quickly: bool = False) -> Match | None:
         """A value in one run; ``further``: how much more than one step of rounding is between."""
-        return self.indexes[batch].find(self.reference.axes(name), value, self.units * further)
+        return self.indexes[batch].find(self.reference.axes(name), value, self.units * further, quickly=quickly)
 
     def shows_later(self, i: int, runs: Mapping[str, Computation] | None = None, end: int | None = None) -> bool:
         """Whether a value that is computed from this one is found, so that this one is right and only not seen."""
@@ -186,6 +215,11 @@ class _Search:
                 return True
         self.forget(i)
         return False
+
+    @cached_property
+    def is_sparse(self) -> bool:
+        """Whether fewer values were recorded than BERT has, so that several mistakes may lie between two of them."""
+        return any(len(index.values) < len(self.names) for index in self.indexes.values())
 
     def is_near(self, i: int) -> bool:
         """Whether their program has a value that is almost this one: then it is there, and slightly wrong."""
@@ -203,14 +237,15 @@ class _Search:
 
     def explain(self, i: int) -> _Evidence | None:
         """The mistake that explains why the value of that number is nowhere."""
-        told = {(mistake.name, mistake.first) for finding in self.findings for mistake in finding.mistakes}
+        named = [mistake for finding in self.findings for mistake in finding.mistakes if mistake.formulas]
+        told = {(mistake.name, mistake.first) for mistake in named}
         hypotheses = list(self.hypotheses(i))
         # A mistake of one layer is most likely that of the next.
         again = [each for each in hypotheses if (each.mistakes[0].name, each.mistakes[0].first) in told]
         found = list(self.try_all(i, again)) or list(self.try_all(i, hypotheses))
         if self.is_near(i):
             found = [evidence for evidence in found if evidence.at == i]
-        elif not found:
+        elif not found and self.is_sparse:
             found = list(self.try_all(i, self.systematic(i), far=True))
         if not found:
             return None
@@ -248,6 +283,7 @@ class _Search:
         if not far and not whole and (layer is not None or self.names[first].startswith("embeddings")):
             ahead = (layer if layer is not None else -1) + 2
             end = self.ends.get(ahead, len(self.names))
+        sparse = self.is_sparse
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
         near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.ends[layer]
         score, missing, unseen, evidence = 0, 0, 0, None
@@ -262,7 +298,7 @@ class _Search:
                 except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
                     return None
                 copied = self.is_copy(batch, name, value, first)
-                match = None if copied else self.find(batch, name, value, further)
+                match = None if copied else self.find(batch, name, value, further, quickly=not sparse)
                 if match is None:
                     break
                 runs[batch].known[name] = match.tensor

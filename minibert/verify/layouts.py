@@ -118,6 +118,7 @@ class Index:
     def __init__(self, values: Sequence[Value], visible: Tensor, sizes: Mapping[str, int]) -> None:
         self.values, self.visible, self.sizes = list(values), visible, dict(sizes)
         self.families: dict[tuple[str, str], _Family] = {}
+        self.parts = {""}  # in which parts values were found so far: whole, a head, a text, a head of a text
 
     def family(self, axes: str, fixed: str) -> "_Family":
         """Every value read as something with these axes; made when it is first asked for."""
@@ -125,24 +126,24 @@ class Index:
             self.families[axes, fixed] = _Family(self, axes, fixed)
         return self.families[axes, fixed]
 
-    def find(self, axes: str, expected: Tensor, units: float, *, near: float = 0.0) -> Match | None:
+    def find(self, axes: str, expected: Tensor, units: float, *, quickly: bool = False) -> Match | None:
         """The first value that equals ``expected`` within ``units`` in the last place of its largest number.
 
-        None as well where ``expected`` is constant, which anything could equal by chance.
+        None as well where ``expected`` is constant, which anything could equal by chance.  ``quickly``: in parts (a
+        tensor per head, per text) only where other values were found in such parts.
         """
-        if self.is_constant(axes, expected, near):
+        numbers = expected[self.counts(axes)]
+        largest = float(numbers.abs().max()) if len(numbers) else float("nan")
+        if not largest < float("inf") or float(numbers.max() - numbers.min()) <= 1e-12 * largest:
             return None
         for fixed in ("", "N", "B", "BN"):
-            if all(letter in atoms_of(axes) for letter in fixed):
-                match = self.family(axes, fixed).find(expected, units)
-                if match is not None:
-                    return match
+            if any(letter not in atoms_of(axes) for letter in fixed) or (quickly and fixed not in self.parts):
+                continue
+            match = self.family(axes, fixed).find(expected, units)
+            if match is not None:
+                self.parts.add(fixed)
+                return match
         return None
-
-    def is_constant(self, axes: str, expected: Tensor, near: float = 0.0) -> bool:
-        """Whether what counts of a value is one number, or less than two numbers."""
-        numbers = expected[self.counts(axes)]
-        return numbers.numel() < 2 or float(numbers.max() - numbers.min()) <= max(near, 1e-12 * float(numbers.abs().max()))
 
     def counts(self, axes: str) -> Tensor:
         """True where a value with these axes counts, in its shape up to the last axis that decides."""
@@ -291,6 +292,19 @@ class _Family:
         everywhere = padding <= units * values[0].eps * max(scale, float(canonical.abs().max()))
         return Match(values, found[0][1], error, ulps, self._joined(result), everywhere)
 
+    def likeness(self, expected: Tensor) -> list[int]:
+        """The rows of the first choice, those first whose numbers at the probes are most like the value's."""
+        at = self.probes[0]
+        right = self._split(expected)[tuple(at[atom] for atom in self.atoms)]
+        table = self.table[0].nan_to_num()
+        cosine = (table @ right).abs() / (table.norm(dim=1) * right.norm()).clamp(min=1e-300)
+        order: list[int] = cosine.argsort(descending=True).tolist()
+        return order
+
+    def whole(self, value: Value, layout: Layout, ours: Tensor) -> Tensor:
+        """A value in BERT's layout; where it holds no number (padding), ours."""
+        return self._joined(self._whole(value, layout, self._split(ours), {}))
+
     def _eps(self, number: int) -> Tensor:
         """The eps of every value that was read, (M,)."""
         if number not in self.eps:
@@ -298,7 +312,7 @@ class _Family:
         return self.eps[number]
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(self.axes.index("H"), (self.sizes["N"], -1)) if "H" in self.axes else x
+        return x.unflatten(self.axes.index("H"), (self.sizes["N"], -1)) if "H" in self.axes else x  # type: ignore[no-untyped-call, unused-ignore]
 
     def _joined(self, x: Tensor) -> Tensor:
         return x.flatten(self.axes.index("H"), self.axes.index("H") + 1) if "H" in self.axes else x

@@ -149,6 +149,8 @@ class _Recorder(TorchDispatchMode):
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if "empty" in func.__name__:  # memory that holds no number yet
+            return result
         tensors = result if isinstance(result, tuple | list) else (result,)
         for tensor in tensors:
             if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.dim() < 2:

@@ -114,7 +114,7 @@ def viewed(s: Scope, x: Tensor) -> Tensor:
 
 def exchanged(s: Scope, x: Tensor) -> Tensor:
     """(B, T, H) split as (B, T, D, N): the numbers of a head do not lie together."""
-    return x.unflatten(-1, (-1, s.config.num_attention_heads)).permute(0, 3, 1, 2)
+    return x.view(*x.shape[:2], -1, s.config.num_attention_heads).permute(0, 3, 1, 2)
 
 
 def _heads(config: BertConfig) -> Iterator[Mistake]:

@@ -1,0 +1,127 @@
+"""Any program that says it is BERT, checked against the readable one: a module, a function, an ONNX file, recorded values.
+
+Start with :func:`explain_port`.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minibert.config import BertConfig
+from minibert.errors import InputError
+from minibert.verify.batches import Batch
+from minibert.verify.computation import Reference
+from minibert.verify.explain import UNITS, Explanation, Finding, explain_runs
+from minibert.verify.mistakes import Mistake
+from minibert.verify.observe import Observation, observe
+
+
+def reference_of(model: nn.Module) -> Reference:
+    """The settings and weights of a model with BERT's names, in float64.
+
+    Raises InputError where the model has other names.
+    """
+    config: Any = model.config
+    if not isinstance(config, BertConfig):
+        config = BertConfig.from_dict(config.to_dict())
+    weights = {name.removeprefix("bert."): value for name, value in model.state_dict().items()}
+    if "embeddings.word_embeddings.weight" not in weights:
+        raise InputError(
+            f"The reference model ({type(model).__name__}) has no embeddings.word_embeddings.weight, so it is not BERT "
+            "under its published names. Give minibert's model first, and the port second."
+        )
+    in_double = {name: value.detach().cpu().double() for name, value in weights.items() if value.is_floating_point()}
+    return Reference(config, in_double, "TokenClassification" in type(model).__name__)
+
+
+def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
+    """Drawn ids on which as many mistakes as possible show.
+
+    One text without padding, and four texts with padding, of which the first is not the longest.  Both segments are
+    used.  The number of tokens is one that no other dimension has, so that a tensor's shape says what its axes are.
+    """
+    H, N = config.hidden_size, config.num_attention_heads
+    taken = {H, N, H // N, config.intermediate_size, 2, 3, 4}
+    longest = min(config.max_position_embeddings - 2, 40)
+    lengths = [T for T in (13, 11, 17, 19, 23, 14, 15, 9, 10, 7, 6, 5) if T not in taken and T <= longest]
+    if len(lengths) < 2:
+        raise InputError(f"max_position_embeddings is {config.max_position_embeddings}: too few tokens to tell mistakes.")
+    T, alone = lengths[:2]
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.randint(config.vocab_size, (5, max(T, alone)), generator=draw)
+    of_texts = torch.tensor([T - 4, T, max(2, T // 2), max(2, T // 3)])
+    mask = (torch.arange(T) < of_texts[:, None]).long()
+    segments = (torch.arange(T) >= of_texts[:, None] // 2).long().clamp(max=config.type_vocab_size - 1)
+    second = (torch.arange(alone) >= alone // 3).long()[None].clamp(max=config.type_vocab_size - 1)
+    return {
+        "padded texts": {"input_ids": ids[:4, :T], "attention_mask": mask, "token_type_ids": segments * mask},
+        "one text": {
+            "input_ids": ids[4:, :alone],
+            "attention_mask": torch.ones(1, alone, dtype=torch.long),
+            "token_type_ids": second,
+        },
+    }
+
+
+def explain_port(
+    reference: nn.Module | Reference,
+    theirs: Callable[..., Any],
+    batches: Mapping[str, Batch] | None = None,
+    *,
+    units: float = UNITS,
+) -> Explanation:
+    """Run a program on some batches and say which value is the first that is wrong, and why.
+
+    Args:
+        reference: the right model, with BERT's names.
+        theirs: an ``nn.Module`` of any structure, or a function, called with ``input_ids``, ``attention_mask``,
+            ``token_type_ids`` by the names that its parameters have, or by position.
+        batches: name → inputs, each (B, T) int64; default: drawn ids (:func:`batches_for_ports`).
+        units: what counts as rounding, in units in the last place of a value's largest number.
+
+    Raises InputError when the program fails.
+    """
+    right = reference if isinstance(reference, Reference) else reference_of(reference)
+    complete = {name: with_defaults(batch) for name, batch in (batches or batches_for_ports(right.config)).items()}
+    findings: list[Finding] = []
+    runs, random = observe_twice(theirs, complete)
+    if random is not None:
+        findings.append(random)
+        if isinstance(theirs, nn.Module):
+            theirs = copy.deepcopy(theirs).eval()
+            runs, again = observe_twice(theirs, complete)
+            if again is not None and again.theirs != random.theirs:
+                findings.append(again)
+    explanation = explain_runs(right, complete, runs, units)
+    explanation.findings[:0] = findings
+    return explanation
+
+
+def with_defaults(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch with a mask that shows all and segments that are 0, where it has none."""
+    ids = batch["input_ids"]
+    return {
+        "input_ids": ids,
+        "attention_mask": batch.get("attention_mask", torch.ones_like(ids)),
+        "token_type_ids": batch.get("token_type_ids", torch.zeros_like(ids)),
+    }
+
+
+def observe_twice(
+    theirs: Callable[..., Any], batches: Mapping[str, Batch]
+) -> tuple[dict[str, Observation], Finding | None]:
+    """Their runs, and the first value that is another one the second time."""
+    runs = {name: observe(theirs, batch) for name, batch in batches.items()}
+    for name, batch in batches.items():
+        second = observe(theirs, batch)
+        for here, there in zip(runs[name].values, second.values, strict=False):
+            if here.tensor.shape != there.tensor.shape or not torch.equal(
+                here.tensor.nan_to_num(), there.tensor.nan_to_num()
+            ):
+                dropout = Mistake("random.dropout", {}, "another value in every run")
+                return runs, Finding("random", (dropout,), [], here.name)
+    return runs, None
+
