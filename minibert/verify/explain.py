@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
+from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
@@ -24,45 +25,6 @@ from minibert.verify.relations import describe
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
 NEARER = 4.0  # of several mistakes that fit, those stay whose error is at most this many times the smallest
-
-
-@dataclass
-class PointFound:
-    """One value of BERT, and where it is in their program."""
-
-    point: str
-    status: str  # "found", "unseen", "explained" (found with a mistake in it), "differs", "not reached"
-    theirs: str = ""
-    layout: str = ""
-    ulps: float | None = None
-
-
-@dataclass
-class Finding:
-    """One thing that is wrong."""
-
-    kind: str  # "mistake", "random", "unknown"
-    mistakes: tuple[Mistake, ...]  # several: the same values on every input, or not to be told apart here
-    points: list[str]  # where it was found
-    theirs: str = ""  # the value that proves it, by their name
-    ulps: float = 0.0  # how far the mistake's value is from theirs there
-    right_ulps: float = 0.0  # how far the right value is from theirs there
-    note: str = ""
-
-
-@dataclass
-class Explanation:
-    """All of it."""
-
-    points: list[PointFound]
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    units: float = UNITS
-
-    @property
-    def same(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +62,9 @@ def explain_runs(
         runs: name → what was seen of the program's run on that batch.
         units: what counts as rounding, in units in the last place of a value's largest number.
     """
-    return _Search(reference, batches, runs, units).run()
+    search = _Search(reference, batches, runs, units)
+    search.run()
+    return Explanation(list(search.rows.values()), _merged(search.findings), notes=[], units=units)
 
 
 class _Search:
@@ -122,7 +86,7 @@ class _Search:
         ordered = sorted(batches, key=lambda name: -int((batches[name]["attention_mask"] == 0).sum()))
         self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), sizes) for n in ordered}
         self.runs = {n: Computation(reference, batches[n]) for n in ordered}
-        self.batches = ordered
+        self.batches, self.observations = ordered, runs
         self.sources = sources(reference, batches[ordered[-1]])
         self.rows = {name: PointFound(name, "not reached") for name in self.names}
         self.findings: list[Finding] = []
@@ -138,8 +102,8 @@ class _Search:
         """Layer (None: embeddings) → the number of the first value after it."""
         return {split(name)[0]: number + 1 for number, name in enumerate(self.names)}
 
-    def run(self) -> Explanation:
-        """All of it."""
+    def run(self) -> None:
+        """Every value, in the order of computation."""
         i = 0
         while i < len(self.names):
             name = self.names[i]
@@ -154,7 +118,39 @@ class _Search:
                 i = told
             else:
                 break
-        return Explanation(list(self.rows.values()), _merged(self.findings), [], self.units)
+        self.check_outputs()
+
+    def check_outputs(self) -> None:
+        """Whether what the program returned under a known name is that value, where that value was found."""
+        L = self.reference.config.num_hidden_layers
+        states = ["embeddings", *(f"encoder.layer.{k}.output" for k in range(L))]
+        expected = {"last_hidden_state": states[-1], "pooler_output": "pooler", "seq_relationship_logits": "cls.seq_relationship"}
+        expected |= dict.fromkeys(("prediction_logits", "logits"), "cls.predictions")
+        expected |= {f"hidden_states[{k}]": name for k, name in enumerate(states)}
+        wrong = [name for name, point in expected.items() if self.returns_other(name, point)]
+        shifted = [f"hidden_states[{k}]" for k in range(L) if not self.returns_other(f"hidden_states[{k}]", states[k + 1])]
+        if any(name.startswith("hidden_states") for name in wrong) and len(shifted) == L and self.returned(shifted[0]):
+            off = Mistake("outputs.off_by_one", {}, "hidden_states[k] is the output of layer k, not its input")
+            self.findings.append(Finding("mistake", (off,), ["hidden_states"], "returned hidden_states"))
+            wrong = [name for name in wrong if not name.startswith("hidden_states")]
+        for name in wrong:
+            other = Mistake("outputs.other", {}, f"{name} is not {expected[name]}", {"where": name, "point": expected[name]})
+            self.findings.append(Finding("mistake", (other,), [name], f"returned {name}"))
+
+    def returned(self, name: str) -> bool:
+        """Whether every run returned something under that name."""
+        return all(name in run.outputs for run in self.observations.values())
+
+    def returns_other(self, name: str, point: str) -> bool:
+        """Whether what was returned under a name is not that value, although the value was found elsewhere."""
+        row = self.rows.get(point)
+        if row is None or row.status not in ("found", "explained") or not self.returned(name):
+            return False
+        for batch, index in self.indexes.items():
+            alone = Index([self.observations[batch].outputs[name]], index.visible, index.sizes)
+            if alone.find(self.reference.axes(point), self.runs[batch][point], self.units) is None:
+                return True
+        return False
 
     def locate(self, name: str) -> bool:
         """Find a value in every run, and go on with theirs."""
