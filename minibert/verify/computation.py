@@ -202,7 +202,7 @@ class Scope:
 
     def heads(self, x: Tensor) -> Tensor:
         """(B, T, H) → (B, N, T, D)."""
-        return x.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.config.num_attention_heads, -1).transpose(1, 2)
 
     def merged(self, x: Tensor) -> Tensor:
         """(B, N, T, D) → (B, T, H)."""

@@ -1,10 +1,10 @@
 """Which value of somebody's BERT is the first that is wrong, and which known mistake made it so.
 
 The values of BERT are taken in the order of computation.  Each is computed from *their* values before it, so that
-rounding does not add up, and looked for among everything their program computed (layouts.py).  Where one is missing, and
-everything that is computed from it as well, the known mistakes (mistakes/) are tried: one is named only if the value that
-it makes, or one computed from it, is theirs within rounding.  Then the computation goes on with the mistake in it, and the
-next one shows.
+rounding does not add up, and looked for among everything their program computed (layouts.py).  Where one is missing,
+and everything that is computed from it as well, the known mistakes (mistakes/) are tried: one is named only if the
+value that it makes, or one computed from it, is theirs within rounding.  Then the computation goes on with the mistake
+in it, and the next one shows.
 
 Start with :func:`explain_runs`.
 """
@@ -16,8 +16,8 @@ from typing import Any
 
 from torch import Tensor
 
-from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
+from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.observe import Observation
@@ -124,17 +124,25 @@ class _Search:
         """Whether what the program returned under a known name is that value, where that value was found."""
         L = self.reference.config.num_hidden_layers
         states = ["embeddings", *(f"encoder.layer.{k}.output" for k in range(L))]
-        expected = {"last_hidden_state": states[-1], "pooler_output": "pooler", "seq_relationship_logits": "cls.seq_relationship"}
+        expected = {
+            "last_hidden_state": states[-1],
+            "pooler_output": "pooler",
+            "seq_relationship_logits": "cls.seq_relationship",
+        }
         expected |= dict.fromkeys(("prediction_logits", "logits"), "cls.predictions")
         expected |= {f"hidden_states[{k}]": name for k, name in enumerate(states)}
         wrong = [name for name, point in expected.items() if self.returns_other(name, point)]
-        shifted = [f"hidden_states[{k}]" for k in range(L) if not self.returns_other(f"hidden_states[{k}]", states[k + 1])]
+        shifted = [
+            f"hidden_states[{k}]" for k in range(L) if not self.returns_other(f"hidden_states[{k}]", states[k + 1])
+        ]
         if any(name.startswith("hidden_states") for name in wrong) and len(shifted) == L and self.returned(shifted[0]):
             off = Mistake("outputs.off_by_one", {}, "hidden_states[k] is the output of layer k, not its input")
             self.findings.append(Finding("mistake", (off,), ["hidden_states"], "returned hidden_states"))
             wrong = [name for name in wrong if not name.startswith("hidden_states")]
         for name in wrong:
-            other = Mistake("outputs.other", {}, f"{name} is not {expected[name]}", {"where": name, "point": expected[name]})
+            other = Mistake(
+                "outputs.other", {}, f"{name} is not {expected[name]}", {"where": name, "point": expected[name]}
+            )
             self.findings.append(Finding("mistake", (other,), [name], f"returned {name}"))
 
     def returned(self, name: str) -> bool:
@@ -196,7 +204,9 @@ class _Search:
             self.runs[batch].known[name] = each.tensor
         return number + 1
 
-    def find(self, batch: str, name: str, value: Tensor, further: float = 1.0, *, quickly: bool = False) -> Match | None:
+    def find(
+        self, batch: str, name: str, value: Tensor, further: float = 1.0, *, quickly: bool = False
+    ) -> Match | None:
         """A value in one run; ``further``: how much more than one step of rounding is between."""
         return self.indexes[batch].find(self.reference.axes(name), value, self.units * further, quickly=quickly)
 
@@ -373,7 +383,9 @@ class _Search:
         for other in range(L):
             if other != k:
                 details = {"layer": str(k), "other": str(other)}
-                mistake = Mistake("layers.order", {query: _unchanged}, f"layer {k} with the weights of {other}", details)
+                mistake = Mistake(
+                    "layers.order", {query: _unchanged}, f"layer {k} with the weights of {other}", details
+                )
                 names = [name for name in self.names if split(name)[0] == k]
                 yield _Hypothesis((mistake,), {name: self.formula(name) for name in names}, {k: other})
         for other in range(k + 1, L):
@@ -424,7 +436,7 @@ class _Search:
             run.replaced.update(hypothesis.replaced)
             run.weights_of.update(hypothesis.weights_of)
         self.changed.update(hypothesis.replaced)
-        where = [name for name in hypothesis.replaced]
+        where = list(hypothesis.replaced)
         self.findings.append(
             Finding("mistake", hypothesis.mistakes, where, evidence.match.name, evidence.match.ulps, evidence.right)
         )

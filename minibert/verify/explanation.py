@@ -28,7 +28,9 @@ class PointFound:
     point: str
     status: str  # a key of STATUS
     theirs: str = ""  # what they call it, with the line of code where that is known
-    layout: str = ""  # the order of its axes there: B text, T token, S seen token, N head, D place in the head, P packed
+    layout: str = (
+        ""  # the order of its axes there: B text, T token, S seen token, N head, D place in the head, P packed
+    )
     ulps: float | None = None  # the largest |Δ|, in units in the last place of the value's largest number
 
 
@@ -89,7 +91,9 @@ class Explanation:
     def to_text(self, *, every_point: bool = False, language: str = "en") -> str:
         """For a terminal: the findings, then a table of the values that are not simply right, or of all."""
         shown = [p for p in self.points if every_point or p.status not in ("found", "unseen", "not reached")]
-        rows = [(p.point, STATUS[p.status], p.theirs, p.layout, "" if p.ulps is None else f"{p.ulps:.1f}") for p in shown]
+        rows = [
+            (p.point, STATUS[p.status], p.theirs, p.layout, "" if p.ulps is None else f"{p.ulps:.1f}") for p in shown
+        ]
         columns = ("value of BERT", "", "in their program", "axes", "ulps")
         parts = [table(columns, rows, right=("ulps",))] if rows else []
         return "\n\n".join([*parts, *(_paragraph(told) for told in explain(self, language)), self.conclusion()])
@@ -102,7 +106,9 @@ class Explanation:
         if self.same:
             verdict = "No value differs" if counts["found"] else "Nothing was found to differ, and nothing was found"
             return f"{verdict}: {seen}{unseen}. Rounding is up to {self.units:g} ulps; padding does not count."
-        left = f" {counts['not reached']} values after the last one could not be judged." if counts["not reached"] else ""
+        left = (
+            f" {counts['not reached']} values after the last one could not be judged." if counts["not reached"] else ""
+        )
         return f"{len(self.findings)} finding{'s' * (len(self.findings) > 1)}: {seen}{unseen}.{left}"
 
     def __str__(self) -> str:
@@ -112,7 +118,9 @@ class Explanation:
         """A table for notebooks."""
         cells = [(t.title, t.sentence, t.formula, ", ".join(t.where), t.theirs) for t in explain(self)]
         rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-        head = "".join(f"<th>{name}</th>" for name in ("mistake", "what it means", "their formula", "where", "their value"))
+        head = "".join(
+            f"<th>{name}</th>" for name in ("mistake", "what it means", "their formula", "where", "their value")
+        )
         return f"<p>{escape(self.conclusion())}</p>" + (f"<table><tr>{head}</tr>{rows}</table>" if cells else "")
 
 

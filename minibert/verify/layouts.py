@@ -1,9 +1,9 @@
 """Finding one of BERT's values among everything a program computed: by the numbers, under any name and any layout.
 
-A program may hold a value as (B, T, H), (T, B, H), (B·T, H), packed without padding, with heads split or merged, fused
-with others, or in parts (a tensor per head, or per text).  Each is an order of *atoms* (batch, token, head, place in the
-head, …), each dimension of the tensor being one or several atoms side by side.  So a layout is a stride for every atom,
-and reading a tensor in that layout is a gather.
+A program may hold a value as (B, T, H), (T, B, H), (B·T, H), packed without padding, with heads split or merged,
+fused with others, or in parts (a tensor per head, or per text).  Each is an order of *atoms* (batch, token, head, place
+in the head, …), each dimension of the tensor being one or several atoms side by side.  So a layout is a stride for
+every atom, and reading a tensor in that layout is a gather.
 
 To compare quickly, every tensor is first read at a few random places only (*probes*) in every layout that its shape
 allows; whatever agrees there is compared in full.  Padding does not count.  Start with :class:`Index`.

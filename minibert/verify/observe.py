@@ -46,7 +46,9 @@ class Observation:
 
 
 def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observation:
-    """Run ``theirs`` on a batch (``input_ids``, ``attention_mask``, ``token_type_ids``: (B, T)) and keep what it computes.
+    """Run ``theirs`` on a batch and keep what it computes.
+
+    ``batch``: ``input_ids``, ``attention_mask``, ``token_type_ids``, each (B, T) int64.
 
     Raises InputError when the program fails, with its error and the line.
     """
@@ -138,11 +140,11 @@ class _Where:
         return f"{inside}({line}{operation})"
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what every operation returns; a view of all of another tensor is that tensor."""
 
     def __init__(self, seen: Observation, where: _Where) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen, self.where = seen, where
 
     def __torch_dispatch__(

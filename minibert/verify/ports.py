@@ -1,4 +1,4 @@
-"""Any program that says it is BERT, checked against the readable one: a module, a function, an ONNX file, recorded values.
+"""Any program that says it is BERT, checked against the readable one.
 
 Start with :func:`explain_port`.
 """
@@ -14,7 +14,8 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.verify.batches import Batch
 from minibert.verify.computation import Reference
-from minibert.verify.explain import UNITS, Explanation, Finding, explain_runs
+from minibert.verify.explain import UNITS, explain_runs
+from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import Observation, observe
 
@@ -48,7 +49,9 @@ def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
     longest = min(config.max_position_embeddings - 2, 40)
     lengths = [T for T in (13, 11, 17, 19, 23, 14, 15, 9, 10, 7, 6, 5) if T not in taken and T <= longest]
     if len(lengths) < 2:
-        raise InputError(f"max_position_embeddings is {config.max_position_embeddings}: too few tokens to tell mistakes.")
+        raise InputError(
+            f"max_position_embeddings is {config.max_position_embeddings}: too few tokens to tell mistakes."
+        )
     T, alone = lengths[:2]
     draw = torch.Generator().manual_seed(seed)
     ids = torch.randint(config.vocab_size, (5, max(T, alone)), generator=draw)
@@ -124,4 +127,3 @@ def observe_twice(
                 dropout = Mistake("random.dropout", {}, "another value in every run")
                 return runs, Finding("random", (dropout,), [], here.name)
     return runs, None
-

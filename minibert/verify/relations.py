@@ -15,10 +15,10 @@ NEAR = 1e-3  # of the largest number: closer than any other value of BERT, furth
 
 @dataclass(frozen=True, eq=False)
 class Relation:
-    """How their value relates to the right one: a key of sentences.py, what its sentence has blanks for, their value."""
+    """How their value relates to the right one."""
 
-    key: str
-    details: dict[str, str]
+    key: str  # of sentences/
+    details: dict[str, str]  # what its sentence has blanks for
     value: Value | None
     tensor: Tensor  # their value in BERT's layout; the right one where there is none
 

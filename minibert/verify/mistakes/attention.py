@@ -9,7 +9,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.verify.computation import Formula, Scope
-from minibert.verify.mistakes.mistake import Mistake, dense_mistakes
+from minibert.verify.mistakes.mistake import Mistake, dense_mistakes, with_value
 
 Split = Callable[[Scope, Tensor], Tensor]
 Masking = Callable[[Scope, Tensor], Tensor]
@@ -39,7 +39,10 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
         if changed:
             yield Mistake(
                 "weights.qkv_order",
-                {value: lambda s, m=f"attention.self.{taken}": s.dense(m, s["x"]) for value, taken in changed.items()},
+                {
+                    value: with_value(f"attention.self.{taken}", lambda s, m: s.dense(m, s["x"]))
+                    for value, taken in changed.items()
+                },
                 "q, k, v = " + ", ".join(f"x W_{name[0].upper()}" for name in order),
                 {"order": ", ".join(order)},
             )
@@ -48,7 +51,7 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
     def part(s: Scope, number: int, view: tuple[int, ...], axis: int) -> Tensor:
         weight = torch.cat([s.w(f"{name}.weight") for name in (Q, K, V)])
         bias = torch.cat([s.w(f"{name}.bias") for name in (Q, K, V)])
-        y = F.linear(s["x"], weight, bias).unflatten(-1, view)  # the last axes as they are taken apart
+        y = F.linear(s["x"], weight, bias).view(*s.ids.shape, *view)  # the last axes as they are taken apart
         return y.select(axis - len(view), number).flatten(2)
 
     for how, view, axis in (
@@ -58,7 +61,7 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
     ):
         yield Mistake(
             "weights.qkv_interleaved",
-            {value: lambda s, n=n, v=view, a=axis: part(s, n, v, a) for n, value in enumerate((Q, K, V))},
+            {value: with_value((n, view, axis), lambda s, how: part(s, *how)) for n, value in enumerate((Q, K, V))},
             f"[x W_Q, x W_K, x W_V] taken apart {how}",
             {"how": how},
         )
@@ -86,18 +89,33 @@ def _scores(config: BertConfig) -> Iterator[Mistake]:
 
         yield Mistake("attention.scale_before_bias", {SCORES: before_bias}, "(x W / √D + b) kᵀ", {"where": told})
     yield Mistake("attention.swapped_qk", {SCORES: lambda s: s.right(SCORES).mT}, "k qᵀ / √D")
-    yield Mistake("attention.query_for_key", {SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[Q]).mT * s.scale}, "q qᵀ / √D")
-    yield Mistake("attention.key_for_query", {SCORES: lambda s: s.heads(s[K]) @ s.heads(s[K]).mT * s.scale}, "k kᵀ / √D")
+    yield Mistake(
+        "attention.query_for_key", {SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[Q]).mT * s.scale}, "q qᵀ / √D"
+    )
+    yield Mistake(
+        "attention.key_for_query", {SCORES: lambda s: s.heads(s[K]) @ s.heads(s[K]).mT * s.scale}, "k kᵀ / √D"
+    )
     yield Mistake(
         "attention.swapped_kv",
-        {SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[V]).mT * s.scale, CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[K]))},
+        {
+            SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[V]).mT * s.scale,
+            CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[K])),
+        },
         "q vᵀ / √D, softmax(…) k",
     )
-    yield Mistake("attention.key_for_value", {CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[K]))}, "softmax(…) k")
-    yield Mistake("attention.query_for_value", {CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[Q]))}, "softmax(…) q")
+    yield Mistake(
+        "attention.key_for_value", {CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[K]))}, "softmax(…) k"
+    )
+    yield Mistake(
+        "attention.query_for_value", {CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s[Q]))}, "softmax(…) q"
+    )
     yield Mistake(
         "attention.key_reshaped",
-        {SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[K]).reshape(*s.heads(s[K]).shape[:2], -1, s.ids.shape[1]) * s.scale},
+        {
+            SCORES: lambda s: (
+                s.heads(s[Q]) @ s.heads(s[K]).reshape(*s.heads(s[K]).shape[:2], -1, s.ids.shape[1]) * s.scale
+            )
+        },
         "q reshape(k, (D, T)) / √D",
     )
     yield Mistake(
@@ -124,6 +142,7 @@ def _heads(config: BertConfig) -> Iterator[Mistake]:
         ("attention.heads_viewed", viewed, "view(B, N, T, D)"),
         ("attention.heads_exchanged", exchanged, "view(B, T, D, N)"),
     ):
+
         def scores(s: Scope, split: Split = split) -> Tensor:
             return split(s, s[Q]) @ split(s, s[K]).mT * s.scale
 
@@ -134,11 +153,23 @@ def _heads(config: BertConfig) -> Iterator[Mistake]:
             heads = s[PROBABILITIES] @ split(s, s[V])
             return heads.reshape(len(heads), -1, N * D) if split is viewed else heads.permute(0, 2, 3, 1).flatten(2)
 
-        yield Mistake(key, {SCORES: scores, CONTEXT: context}, f"q, k, v as {formula}", {"what": "query, key and value"})
-        yield Mistake(key, {SCORES: scores, CONTEXT: both}, f"q, k, v as {formula}, and back the same way", {"what": "query, key and value, and merged back the same way"})
+        yield Mistake(
+            key, {SCORES: scores, CONTEXT: context}, f"q, k, v as {formula}", {"what": "query, key and value"}
+        )
+        yield Mistake(
+            key,
+            {SCORES: scores, CONTEXT: both},
+            f"q, k, v as {formula}, and back the same way",
+            {"what": "query, key and value, and merged back the same way"},
+        )
         yield Mistake(key, {SCORES: scores}, f"q, k as {formula}", {"what": "query and key"})
         yield Mistake(key, {CONTEXT: context}, f"v as {formula}", {"what": "value"})
-        yield Mistake(key, {CONTEXT: both}, f"v as {formula}, and back the same way", {"what": "value, and merged back the same way"})
+        yield Mistake(
+            key,
+            {CONTEXT: both},
+            f"v as {formula}, and back the same way",
+            {"what": "value, and merged back the same way"},
+        )
         for told, name in (("query", Q), ("key", K)):
 
             def one(s: Scope, split: Split = split, name: str = name) -> Tensor:
@@ -172,9 +203,15 @@ def _merged_wrongly(s: Scope) -> Tensor:
 
 
 def _context() -> Iterator[Mistake]:
-    yield Mistake("attention.probabilities_transposed", {CONTEXT: lambda s: s.merged(s[PROBABILITIES].mT @ s.heads(s[V]))}, "pᵀ v")
+    yield Mistake(
+        "attention.probabilities_transposed", {CONTEXT: lambda s: s.merged(s[PROBABILITIES].mT @ s.heads(s[V]))}, "pᵀ v"
+    )
     yield Mistake("attention.no_values", {CONTEXT: lambda s: s.merged(s[PROBABILITIES] @ s.heads(s["x"]))}, "p x")
-    yield Mistake("attention.merged_by_view", {DENSE: lambda s: s.dense(DENSE, _merged_wrongly(s))}, "view(B, T, H) of (B, N, T, D)")
+    yield Mistake(
+        "attention.merged_by_view",
+        {DENSE: lambda s: s.dense(DENSE, _merged_wrongly(s))},
+        "view(B, T, H) of (B, N, T, D)",
+    )
     yield Mistake(
         "attention.merged_exchanged",
         {DENSE: lambda s: s.dense(DENSE, s.heads(s[CONTEXT]).permute(0, 2, 3, 1).flatten(2))},
@@ -202,23 +239,66 @@ def _mask() -> Iterator[Mistake]:
 
     p = PROBABILITIES
     yield Mistake("mask.missing", {p: masked(lambda s, x: x)}, "softmax(scores)")
-    yield Mistake("mask.inverted", {p: masked(lambda s, x: hide(x, 1 - seen(s)))}, "softmax(scores + mask of the visible)")
+    yield Mistake(
+        "mask.inverted", {p: masked(lambda s, x: hide(x, 1 - seen(s)))}, "softmax(scores + mask of the visible)"
+    )
     yield Mistake("mask.multiplied", {p: masked(lambda s, x: x * seen(s))}, "softmax(scores · mask)")
     yield Mistake("mask.added_raw", {p: masked(lambda s, x: x + seen(s))}, "softmax(scores + mask), mask of 0 and 1")
     for told, size in (("-1", -1.0), ("-10", -10.0), ("-100", -100.0), ("+10000", 1e4), ("+1", 1.0)):
-        yield Mistake("mask.too_small", {p: masked(lambda s, x, z=size: x + (1 - seen(s)) * z)}, f"softmax(scores + {told} at padding)", {"number": told})
+        yield Mistake(
+            "mask.too_small",
+            {p: with_value(size, lambda s, z: torch.softmax(s[SCORES] + (1 - seen(s)) * z, -1))},
+            f"softmax(scores + {told} at padding)",
+            {"number": told},
+        )
     yield Mistake("mask.after_softmax", {p: lambda s: torch.softmax(s[SCORES], -1) * seen(s)}, "softmax(scores) · mask")
-    yield Mistake("mask.added_after_softmax", {p: lambda s: torch.softmax(s[SCORES], -1) + torch.where(s.c.visible, 0.0, -1e4).double()[:, None, None]}, "softmax(scores) + mask")
-    yield Mistake("mask.wrong_axis", {p: masked(lambda s, x: hide(x, s.c.visible[:, None, :, None].double()))}, "the mask on the asking tokens")
-    yield Mistake("mask.causal", {p: masked(lambda s, x: hide(hide(x, seen(s)), causal(s)))}, "softmax(scores + mask + causal mask)")
+    yield Mistake(
+        "mask.added_after_softmax",
+        {p: lambda s: torch.softmax(s[SCORES], -1) + torch.where(s.c.visible, 0.0, -1e4).double()[:, None, None]},
+        "softmax(scores) + mask",
+    )
+    yield Mistake(
+        "mask.wrong_axis",
+        {p: masked(lambda s, x: hide(x, s.c.visible[:, None, :, None].double()))},
+        "the mask on the asking tokens",
+    )
+    yield Mistake(
+        "mask.causal",
+        {p: masked(lambda s, x: hide(hide(x, seen(s)), causal(s)))},
+        "softmax(scores + mask + causal mask)",
+    )
     yield Mistake("mask.causal_only", {p: masked(lambda s, x: hide(x, causal(s)))}, "softmax(scores + causal mask)")
-    yield Mistake("mask.future_only", {p: masked(lambda s, x: hide(hide(x, seen(s)), causal(s).mT))}, "softmax(scores + mask + mask of the past)")
-    yield Mistake("mask.diagonal", {p: masked(lambda s, x: hide(hide(x, seen(s)), ~torch.eye(s.ids.shape[1], dtype=torch.bool)))}, "no token sees itself")
-    yield Mistake("mask.by_segment", {p: masked(lambda s, x: hide(hide(x, seen(s)), (s.segments[:, None, :, None] == s.segments[:, None, None])))}, "a token sees its own segment only")
-    yield Mistake("mask.segments", {p: masked(lambda s, x: hide(x, s.segments[:, None, None].double()))}, "segments in place of the mask")
+    yield Mistake(
+        "mask.future_only",
+        {p: masked(lambda s, x: hide(hide(x, seen(s)), causal(s).mT))},
+        "softmax(scores + mask + mask of the past)",
+    )
+    yield Mistake(
+        "mask.diagonal",
+        {p: masked(lambda s, x: hide(hide(x, seen(s)), ~torch.eye(s.ids.shape[1], dtype=torch.bool)))},
+        "no token sees itself",
+    )
+    yield Mistake(
+        "mask.by_segment",
+        {p: masked(lambda s, x: hide(hide(x, seen(s)), (s.segments[:, None, :, None] == s.segments[:, None, None])))},
+        "a token sees its own segment only",
+    )
+    yield Mistake(
+        "mask.segments",
+        {p: masked(lambda s, x: hide(x, s.segments[:, None, None].double()))},
+        "segments in place of the mask",
+    )
     yield Mistake("mask.first_sample", {p: masked(lambda s, x: hide(x, seen(s)[:1]))}, "the first text's mask for all")
-    yield Mistake("mask.filled_with_zero", {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 0.0))}, "masked_fill(scores, 0)")
-    yield Mistake("mask.tiny", {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 1e-9))}, "masked_fill(scores, 1e-9)")
+    yield Mistake(
+        "mask.filled_with_zero",
+        {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 0.0))},
+        "masked_fill(scores, 0)",
+    )
+    yield Mistake(
+        "mask.tiny",
+        {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 1e-9))},
+        "masked_fill(scores, 1e-9)",
+    )
 
 
 def _softmax() -> Iterator[Mistake]:
@@ -227,8 +307,15 @@ def _softmax() -> Iterator[Mistake]:
     def over(s: Scope, dim: int) -> Tensor:
         return torch.softmax(s[SCORES] + s.mask, dim=dim)
 
-    yield Mistake("softmax.over_queries", {p: lambda s: over(s, 2)}, "softmax over the asking tokens", {"mask": "masked"})
-    yield Mistake("softmax.over_queries", {p: lambda s: torch.softmax(s[SCORES] + s.mask.mT, dim=2)}, "softmax over the asking tokens", {"mask": "mask on the same axis"})
+    yield Mistake(
+        "softmax.over_queries", {p: lambda s: over(s, 2)}, "softmax over the asking tokens", {"mask": "masked"}
+    )
+    yield Mistake(
+        "softmax.over_queries",
+        {p: lambda s: torch.softmax(s[SCORES] + s.mask.mT, dim=2)},
+        "softmax over the asking tokens",
+        {"mask": "mask on the same axis"},
+    )
     yield Mistake("softmax.over_heads", {p: lambda s: over(s, 1)}, "softmax over the heads")
     yield Mistake("softmax.over_batch", {p: lambda s: over(s, 0)}, "softmax over the batch")
     yield Mistake("softmax.missing", {p: lambda s: s[SCORES]}, "scores")
@@ -236,6 +323,16 @@ def _softmax() -> Iterator[Mistake]:
     yield Mistake("softmax.sigmoid", {p: lambda s: torch.sigmoid(s[SCORES] + s.mask)}, "sigmoid(scores + mask)")
     yield Mistake("softmax.log", {p: lambda s: torch.log_softmax(s[SCORES] + s.mask, -1)}, "log softmax(scores + mask)")
     yield Mistake("softmax.twice", {p: lambda s: torch.softmax(over(s, -1), -1)}, "softmax(softmax(scores + mask))")
-    yield Mistake("softmax.relu", {p: lambda s: F.normalize(torch.relu(s[SCORES]) * s.c.visible[:, None, None], p=1, dim=-1)}, "relu(scores), made to sum to 1")
-    yield Mistake("softmax.uniform", {p: lambda s: torch.softmax(s[SCORES] * 0 + s.mask, -1)}, "the same weight for every token")
-    yield Mistake("softmax.plus_one", {p: lambda s: torch.exp(s[SCORES] + s.mask) / (1 + torch.exp(s[SCORES] + s.mask).sum(-1, True))}, "exp(s) / (1 + Σ exp(s))")
+    yield Mistake(
+        "softmax.relu",
+        {p: lambda s: F.normalize(torch.relu(s[SCORES]) * s.c.visible[:, None, None], p=1, dim=-1)},
+        "relu(scores), made to sum to 1",
+    )
+    yield Mistake(
+        "softmax.uniform", {p: lambda s: torch.softmax(s[SCORES] * 0 + s.mask, -1)}, "the same weight for every token"
+    )
+    yield Mistake(
+        "softmax.plus_one",
+        {p: lambda s: torch.exp(s[SCORES] + s.mask) / (1 + torch.exp(s[SCORES] + s.mask).sum(-1, True))},
+        "exp(s) / (1 + Σ exp(s))",
+    )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.verify.computation import Scope
-from minibert.verify.mistakes.mistake import Mistake, int8_per_row, int8_per_tensor, norm_mistakes, rounder
+from minibert.verify.mistakes.mistake import Mistake, int8_per_row, int8_per_tensor, norm_mistakes, rounder, with_value
 
 WORD, SEGMENT, POSITION = (f"embeddings.{kind}_embeddings" for kind in ("word", "token_type", "position"))
 SUM, OUT = "embeddings.sum", "embeddings"
@@ -21,11 +21,17 @@ def embedding_mistakes(config: BertConfig) -> Iterator[Mistake]:
     yield Mistake("embeddings.no_segment", {SUM: lambda s: s[WORD] + s[POSITION]}, "word + position")
     yield Mistake("embeddings.no_position", {SUM: lambda s: s[WORD] + s[SEGMENT]}, "word + segment")
     yield Mistake("embeddings.word_only", {SUM: lambda s: s[WORD]}, "word")
-    yield Mistake("embeddings.scaled", {SUM: lambda s: s[WORD] * root + s[SEGMENT] + s[POSITION]}, "√H · word + segment + position")
+    yield Mistake(
+        "embeddings.scaled",
+        {SUM: lambda s: s[WORD] * root + s[SEGMENT] + s[POSITION]},
+        "√H · word + segment + position",
+    )
     yield Mistake("embeddings.sum_scaled", {SUM: lambda s: s.right(SUM) * root}, "√H · (word + segment + position)")
     yield Mistake("embeddings.mean", {SUM: lambda s: s.right(SUM) / 3}, "(word + segment + position) / 3")
     yield Mistake("embeddings.word_twice", {SUM: lambda s: s.right(SUM) + s[WORD]}, "2 word + segment + position")
-    yield Mistake("embeddings.product", {SUM: lambda s: s[WORD] * s[POSITION] + s[SEGMENT]}, "word · position + segment")
+    yield Mistake(
+        "embeddings.product", {SUM: lambda s: s[WORD] * s[POSITION] + s[SEGMENT]}, "word · position + segment"
+    )
     yield from norm_mistakes(OUT, "embeddings.LayerNorm", SUM, config.layer_norm_eps)
     for late, formula in (
         ((SEGMENT, POSITION), "LayerNorm(word) + segment + position"),
@@ -40,7 +46,11 @@ def embedding_mistakes(config: BertConfig) -> Iterator[Mistake]:
         yield Mistake("embeddings.norm_before_sum", {OUT: wrong}, formula, {"formula": formula})
     yield Mistake(
         "embeddings.norm_each",
-        {OUT: lambda s: sum((s.layer_norm("embeddings.LayerNorm", s[n]) for n in (WORD, SEGMENT, POSITION)), torch.zeros(()))},
+        {
+            OUT: lambda s: sum(
+                (s.layer_norm("embeddings.LayerNorm", s[n]) for n in (WORD, SEGMENT, POSITION)), torch.zeros(())
+            )
+        },
         "LayerNorm(word) + LayerNorm(segment) + LayerNorm(position)",
     )
 
@@ -52,10 +62,12 @@ def _tables() -> Iterator[Mistake]:
         weight = s.w(f"{table}.weight")
         return weight[ids.clamp(0, len(weight) - 1)]
 
-    for shift in [k for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 16, 32, 64, 99, 100, 106, 994, 1000) for k in (size, -size)]:
+    for shift in [
+        k for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 16, 32, 64, 99, 100, 106, 994, 1000) for k in (size, -size)
+    ]:
         yield Mistake(
             "weights.vocabulary_shifted",
-            {WORD: lambda s, k=shift: looked_up(s, WORD, s.ids + k)},
+            {WORD: with_value(shift, lambda s, k: looked_up(s, WORD, s.ids + k))},
             f"word_embeddings[id {'+' if shift > 0 else '-'} {abs(shift)}]",
             {"rows": f"{shift:+d}"},
         )
@@ -72,11 +84,31 @@ def _tables() -> Iterator[Mistake]:
                 return change(s.w(f"{table}.weight"))[ids]  # type: ignore[operator, no-any-return]
 
             yield Mistake("dense.rounded", {table: rounded}, f"{name}(W)[id]", {"where": table, "dtype": name})
-    yield Mistake("embeddings.segments_flipped", {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[1 - s.segments.clamp(max=1)]}, "token_type_embeddings[1 - segment]")
-    yield Mistake("embeddings.segments_all_zero", {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.segments * 0]}, "token_type_embeddings[0]")
-    yield Mistake("embeddings.segments_all_one", {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.segments * 0 + 1]}, "token_type_embeddings[1]")
-    yield Mistake("embeddings.segments_from_one", {SEGMENT: lambda s: looked_up(s, SEGMENT, s.segments + 1)}, "token_type_embeddings[segment + 1]")
-    yield Mistake("embeddings.mask_for_segments", {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.c.visible.long()]}, "token_type_embeddings[attention_mask]")
+    yield Mistake(
+        "embeddings.segments_flipped",
+        {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[1 - s.segments.clamp(max=1)]},
+        "token_type_embeddings[1 - segment]",
+    )
+    yield Mistake(
+        "embeddings.segments_all_zero",
+        {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.segments * 0]},
+        "token_type_embeddings[0]",
+    )
+    yield Mistake(
+        "embeddings.segments_all_one",
+        {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.segments * 0 + 1]},
+        "token_type_embeddings[1]",
+    )
+    yield Mistake(
+        "embeddings.segments_from_one",
+        {SEGMENT: lambda s: looked_up(s, SEGMENT, s.segments + 1)},
+        "token_type_embeddings[segment + 1]",
+    )
+    yield Mistake(
+        "embeddings.mask_for_segments",
+        {SEGMENT: lambda s: s.w(f"{SEGMENT}.weight")[s.c.visible.long()]},
+        "token_type_embeddings[attention_mask]",
+    )
 
 
 def _positions() -> Iterator[Mistake]:
@@ -86,23 +118,37 @@ def _positions() -> Iterator[Mistake]:
         weight = s.w(f"{POSITION}.weight")
         return weight[positions.clamp(0, len(weight) - 1)]
 
-    yield Mistake("positions.from_one", {POSITION: lambda s: at(s, s.positions + 1)}, "position_embeddings[t + 1]", {"first": "1"})
-    yield Mistake("positions.from_one", {POSITION: lambda s: at(s, s.positions + 2)}, "position_embeddings[t + 2]", {"first": "2"})
+    yield Mistake(
+        "positions.from_one", {POSITION: lambda s: at(s, s.positions + 1)}, "position_embeddings[t + 1]", {"first": "1"}
+    )
+    yield Mistake(
+        "positions.from_one", {POSITION: lambda s: at(s, s.positions + 2)}, "position_embeddings[t + 2]", {"first": "2"}
+    )
     for padding in (0, 1):
         yield Mistake(
             "positions.after_padding",
-            {POSITION: lambda s, p=padding: at(s, s.c.visible.long().cumsum(1) * s.c.visible.long() + p)},
+            {POSITION: with_value(padding, lambda s, p: at(s, s.c.visible.long().cumsum(1) * s.c.visible.long() + p))},
             f"position_embeddings[cumsum(mask) · mask + {padding}]",
             {"padding": str(padding)},
         )
-    yield Mistake("positions.reversed", {POSITION: lambda s: at(s, s.positions.flip(1))}, "position_embeddings[T - 1 - t]")
+    yield Mistake(
+        "positions.reversed", {POSITION: lambda s: at(s, s.positions.flip(1))}, "position_embeddings[T - 1 - t]"
+    )
     yield Mistake("positions.all_zero", {POSITION: lambda s: at(s, s.positions * 0)}, "position_embeddings[0]")
-    yield Mistake("positions.by_segment", {POSITION: lambda s: at(s, _within_segments(s.segments))}, "position_embeddings[t within the segment]")
-    yield Mistake("positions.by_sample", {POSITION: lambda s: at(s, torch.arange(len(s.ids))[:, None].expand_as(s.ids))}, "position_embeddings[b]")
+    yield Mistake(
+        "positions.by_segment",
+        {POSITION: lambda s: at(s, _within_segments(s.segments))},
+        "position_embeddings[t within the segment]",
+    )
+    yield Mistake(
+        "positions.by_sample",
+        {POSITION: lambda s: at(s, torch.arange(len(s.ids))[:, None].expand_as(s.ids))},
+        "position_embeddings[b]",
+    )
     for interleaved in (True, False):
         yield Mistake(
             "positions.sinusoidal",
-            {POSITION: lambda s, i=interleaved: sinusoidal(s, i)},
+            {POSITION: with_value(interleaved, sinusoidal)},
             "sin, cos (t / 10000^(2i/H))",
             {"how": "sine and cosine in turn" if interleaved else "first all sines, then all cosines"},
         )
@@ -110,7 +156,9 @@ def _positions() -> Iterator[Mistake]:
 
 def _within_segments(segments: Tensor) -> Tensor:
     """(B, T): the place of a token in its segment."""
-    counted = [(segments == number).long().cumsum(1) * (segments == number) for number in range(int(segments.max()) + 1)]
+    counted = [
+        (segments == number).long().cumsum(1) * (segments == number) for number in range(int(segments.max()) + 1)
+    ]
     return torch.stack(counted).sum(0) - 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from minibert.verify.computation import Formula, Scope
 
+X = TypeVar("X")
 Change = Callable[[Tensor], Tensor]  # of a weight
 Normalise = Callable[[Tensor, float], Tensor]  # of an input, with the right eps
 
@@ -39,6 +41,11 @@ class Mistake:
         """The key with its details: one name for each variant, wherever in BERT it is."""
         details = [value for blank, value in self.details.items() if blank != "where"]
         return self.key + (f" ({', '.join(details)})" if details else "")
+
+
+def with_value(value: X, formula: Callable[[Scope, X], Tensor]) -> Formula:
+    """A formula that is also given a value, for the lines of a loop."""
+    return lambda s: formula(s, value)
 
 
 EPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-3, 1e-12)
@@ -113,23 +120,47 @@ def norm_mistakes(value: str, module: str, source: str, right_eps: float) -> Ite
         if eps >= 1e-8:
             yield variant("norm.eps_outside", _outside(eps), f"(u - μ) / (σ + {told})", eps=told)
             yield variant("norm.unbiased", _unbiased(eps, True), f"(u - μ) / √(s² + {told}), s² over H - 1", eps=told)
-            yield variant("norm.unbiased", _unbiased(eps, False), f"(u - μ) / (s + {told}), s over H - 1", eps=f"{told} outside the root")
-    yield variant("norm.unbiased", _unbiased(right_eps, True), "(u - μ) / √(s² + eps), s² over H - 1", eps=f"{right_eps:g}")
+            yield variant(
+                "norm.unbiased",
+                _unbiased(eps, False),
+                f"(u - μ) / (s + {told}), s over H - 1",
+                eps=f"{told} outside the root",
+            )
+    yield variant(
+        "norm.unbiased", _unbiased(right_eps, True), "(u - μ) / √(s² + eps), s² over H - 1", eps=f"{right_eps:g}"
+    )
     yield variant("norm.no_mean", lambda x, e: x * (x.square().mean(-1, True) + e).rsqrt(), "u / √(mean(u²) + eps)")
     yield variant("norm.no_variance", lambda x, e: x - x.mean(-1, True), "(u - μ)")
-    yield variant("norm.variance_for_std", lambda x, e: (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + e), "(u - μ) / (σ² + eps)")
-    yield variant("norm.over_tokens", lambda x, e: (x - x.mean(1, True)) / (x.var(1, unbiased=False, keepdim=True) + e).sqrt(), "(u - μ) / √(σ² + eps) over the tokens")
+    yield variant(
+        "norm.variance_for_std",
+        lambda x, e: (x - x.mean(-1, True)) / (x.var(-1, unbiased=False, keepdim=True) + e),
+        "(u - μ) / (σ² + eps)",
+    )
+    yield variant(
+        "norm.over_tokens",
+        lambda x, e: (x - x.mean(1, True)) / (x.var(1, unbiased=False, keepdim=True) + e).sqrt(),
+        "(u - μ) / √(σ² + eps) over the tokens",
+    )
     yield variant(
         "norm.over_tokens_and_features",
         lambda x, e: F.layer_norm(x, x.shape[1:], eps=e),
         "(u - μ) / √(σ² + eps) over tokens and features together",
     )
-    yield Mistake("norm.swapped", {value: lambda s: norm(read(s, source), right_eps) * beta(s) + gamma(s)}, "β · LN(u) + γ", where)
+    yield Mistake(
+        "norm.swapped", {value: lambda s: norm(read(s, source), right_eps) * beta(s) + gamma(s)}, "β · LN(u) + γ", where
+    )
     yield Mistake("norm.no_beta", {value: lambda s: norm(read(s, source), right_eps) * gamma(s)}, "γ · LN(u)", where)
     yield Mistake("norm.no_gamma", {value: lambda s: norm(read(s, source), right_eps) + beta(s)}, "LN(u) + β", where)
     yield Mistake("norm.no_affine", {value: lambda s: norm(read(s, source), right_eps)}, "LN(u)", where)
-    yield Mistake("norm.one_plus_gamma", {value: lambda s: norm(read(s, source), right_eps) * (1 + gamma(s)) + beta(s)}, "(1 + γ) · LN(u) + β", where)
-    yield Mistake("norm.twice", {value: lambda s: s.layer_norm(module, s.layer_norm(module, read(s, source)))}, "LN(LN(u))", where)
+    yield Mistake(
+        "norm.one_plus_gamma",
+        {value: lambda s: norm(read(s, source), right_eps) * (1 + gamma(s)) + beta(s)},
+        "(1 + γ) · LN(u) + β",
+        where,
+    )
+    yield Mistake(
+        "norm.twice", {value: lambda s: s.layer_norm(module, s.layer_norm(module, read(s, source)))}, "LN(LN(u))", where
+    )
 
 
 def read(s: Scope, source: str) -> Tensor:
@@ -177,4 +208,3 @@ def int8_per_row(w: Tensor) -> Tensor:
     """Symmetric 8-bit rounding with a scale for each output."""
     scale = w.abs().amax(dim=1, keepdim=True) / 127
     return (w / scale).round().clamp(-128, 127) * scale
-
