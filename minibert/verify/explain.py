@@ -21,6 +21,7 @@ from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.observe import Observation
+from minibert.verify.padding import check_padding_text
 from minibert.verify.relations import describe
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
@@ -53,6 +54,8 @@ def explain_runs(
     batches: Mapping[str, Mapping[str, Tensor]],
     runs: Mapping[str, Observation],
     units: float = UNITS,
+    *,
+    padding_text: tuple[Mapping[str, Tensor], Observation] | None = None,
 ) -> Explanation:
     """Compare what a program computed on some batches with BERT.
 
@@ -61,10 +64,18 @@ def explain_runs(
         batches: name → ``input_ids``, ``attention_mask``, ``token_type_ids``: (B, T) int64.
         runs: name → what was seen of the program's run on that batch.
         units: what counts as rounding, in units in the last place of a value's largest number.
+        padding_text: a batch of :func:`minibert.verify.padding.batch_with_padding_text` and the program's run on it.
     """
     search = _Search(reference, batches, runs, units)
     search.run()
-    return Explanation(list(search.rows.values()), _merged(search.findings), notes=[], units=units)
+    findings, notes = _merged(search.findings), []
+    masked = any(mistake.key.startswith(("mask.", "softmax.")) for each in findings for mistake in each.mistakes)
+    if padding_text is not None and not masked and not search.is_sparse:
+        replaced = search.runs[search.batches[0]].replaced
+        finding, note = check_padding_text(reference, replaced, *padding_text, search.sizes, units)
+        findings += [finding] if finding else []
+        notes += [note] if note else []
+    return Explanation(list(search.rows.values()), findings, notes, units)
 
 
 class _Search:
@@ -81,10 +92,10 @@ class _Search:
         self.order = {name: number for number, name in enumerate(self.names)}
         N = config.num_attention_heads
         sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
-        sizes |= {"V": config.vocab_size, "C": self._classes()}
+        self.sizes = sizes | {"V": config.vocab_size, "C": self._classes()}
         # The batch with most padding first: most mistakes show there.
         ordered = sorted(batches, key=lambda name: -int((batches[name]["attention_mask"] == 0).sum()))
-        self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), sizes) for n in ordered}
+        self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), self.sizes) for n in ordered}
         self.runs = {n: Computation(reference, batches[n]) for n in ordered}
         self.batches, self.observations = ordered, runs
         self.sources = sources(reference, batches[ordered[-1]])

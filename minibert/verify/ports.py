@@ -18,6 +18,7 @@ from minibert.verify.explain import UNITS, explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import Observation, observe
+from minibert.verify.padding import batch_with_padding_text
 
 
 def reference_of(model: nn.Module) -> Reference:
@@ -98,7 +99,12 @@ def explain_port(
             runs, again = observe_twice(theirs, complete)
             if again is not None and again.theirs != random.theirs:
                 findings.append(again)
-    explanation = explain_runs(right, complete, runs, units)
+    widest = max(complete.values(), key=lambda batch: len(batch["input_ids"]))
+    padding_text = None
+    if len(widest["input_ids"]) > 1:
+        hidden = batch_with_padding_text(widest)
+        padding_text = hidden, observe(theirs, hidden)
+    explanation = explain_runs(right, complete, runs, units, padding_text=padding_text)
     explanation.findings[:0] = findings
     return explanation
 
