@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "minibert.lens.drawing.draw_sensitivity": {"found": "sensitivity"},
     "minibert.lens.noise.sensitivity": {"deviation": "std"},
     "minibert.finetuning.run.finetune": {"workers": "processes"},
+    "minibert.verify.models.verify_models": {"ours": "theirs"},
     "minibert.training.settings.Settings.__init__": {"clip": "max_grad_norm", "recompute": "gradient_checkpointing"},
 }
 

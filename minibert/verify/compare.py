@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from minibert.terminal import table
+from minibert.verify.explanation import Explanation
 from minibert.verify.points import RETURNED, depth_of, is_outer
 
 # The limit of rounding errors, in units in the last place (eps) of a point's largest value, per layer above it.  In
@@ -55,6 +56,7 @@ class VerifyReport:
     reference_attention: str  # what ran in the reference
     results: list[PointResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    explanation: Explanation | None = None  # what is wrong, where a point differs or the names are not BERT's
 
     @property
     def first_difference(self) -> PointResult | None:
@@ -71,13 +73,18 @@ class VerifyReport:
         """``same`` (every point identical), ``rounding`` (all within their bounds), ``differs``, ``not compared``."""
         if self.first_difference is not None:
             return "differs"
+        if not self.results and self.explanation is not None:
+            return "rounding" if self.explanation.same else "differs"
         compared = [result.difference for result in self.results if result.difference is not None]
         return ("rounding" if any(compared) else "same") if compared else "not compared"
 
     def to_dict(self) -> dict[str, object]:
         """The whole report as plain values, for JSON."""
         first = self.first_difference
-        return asdict(self) | {
+        plain = {name: value for name, value in vars(self).items() if name not in ("results", "explanation")}
+        return plain | {
+            "results": [asdict(result) for result in self.results],
+            "explanation": None if self.explanation is None else self.explanation.to_dict(),
             "same": self.same,
             "verdict": self.verdict,
             "first_difference": None if first is None else asdict(first),
@@ -86,6 +93,8 @@ class VerifyReport:
     def conclusion(self) -> str:
         """The one line to read."""
         first = self.first_difference
+        if not self.results and self.explanation is not None:
+            return self.explanation.conclusion()
         if first is not None:
             place = f" at {first.place}" if first.place else ""
             values = "" if first.found is None else f": {first.found!r}, expected {first.expected!r}"
@@ -102,8 +111,14 @@ class VerifyReport:
     def __str__(self) -> str:
         return self.to_text()
 
-    def to_text(self, *, every_point: bool = True) -> str:
-        """The table and the conclusion; without ``every_point`` only the outer points and those that differ."""
+    def to_text(self, *, every_point: bool = True, language: str = "en") -> str:
+        """The table, the conclusion and the mistakes; without ``every_point`` only the outer points and differences.
+
+        ``language``: of the mistakes' sentences, "en", "ko" or "zh".
+        """
+        if not self.results and self.explanation is not None:
+            told = self.explanation.to_text(every_point=every_point, language=language)
+            return f"{self.ours}\nagainst {self.reference}; values matched by their numbers\n\n{told}"
         attention = f"{self.attention} attention"
         if self.reference_attention != self.attention:
             attention = f"{self.attention} attention against {self.reference_attention}"
@@ -125,7 +140,8 @@ class VerifyReport:
         body = table(columns, rows, right=("max |Δ|", "ulps", "bound"))
         hidden = len(self.results) - len(shown)
         notes = [*self.notes, *([f"{hidden} inner points are not shown (--all shows them)"] if hidden else [])]
-        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion()])
+        told = [] if self.explanation is None else ["", self.explanation.to_text(language=language)]
+        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion(), *told])
 
 
 def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, units: float = BOUND) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Compare two models in this process: identical, different by rounding, or different, and at which point first."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,32 +14,39 @@ from minibert.config import BertConfig, find_config
 from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
 from minibert.pretrained import BertPreTrainedModel
+from minibert.renamed import older_arguments
 from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
-from minibert.verify.points import attention_of, compared_points, layers_of, record
+from minibert.verify.explain import UNITS
+from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
+from minibert.verify.ports import batches_for_ports, explain_port, reference_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+@older_arguments
 def verify_models(
-    ours: nn.Module,
     reference: nn.Module,
-    batches: Mapping[str, Batch] | Batch,
+    theirs: nn.Module | Callable[..., Any],
+    batches: Mapping[str, Batch] | Batch | None = None,
     *,
-    names: tuple[str, str] = ("ours", "reference"),
+    names: tuple[str, str] = ("reference", "theirs"),
     bound: float = BOUND,
     dtype: torch.dtype | str | None = None,
 ) -> VerifyReport:
-    """Run two models with BERT's tree on the same batches and compare every point.
+    """Compare a program that should compute BERT with a model that does: every value, and what is wrong.
 
-    Both may be any implementation with the published module names, so this also debugs ports.
+    A module with BERT's names is compared point by point.  Where a point differs, and for any other program, BERT's
+    values are looked for by their numbers among everything that it computes, and the mistake is named
+    (``report.explanation``, see :func:`minibert.verify.explain`).
 
     Args:
-        ours: the model to verify.
-        reference: the model known to be correct.
-        batches: inputs by name; or one batch (``input_ids``, …), as a tokenizer returns it.
+        reference: the model known to be correct, with BERT's module names.
+        theirs: an ``nn.Module`` of any structure, or any callable of ``input_ids``, ``attention_mask`` and
+            ``token_type_ids``.
+        batches: inputs by name; or one batch (``input_ids``, …), as a tokenizer returns it.  Default: drawn ids.
         names: of the two in the report.
         bound: the limit of rounding errors, in units in the last place of a point's largest value, per layer above it
             (compare.py has measured sizes).  0: only identical values are the same.
@@ -48,20 +55,28 @@ def verify_models(
     If one side ran fused and the other eager attention, rows whose mask is all 0 are left out: they are the average of
     all values on one side and 0 on the other, and neither is used.
 
-    Raises InputError for a model without the published module names, and for invalid arguments.
+    Raises InputError for a reference without the published module names, a program that fails, and invalid arguments.
     """
     bound = check_bound(bound)
-    layers = max(layers_of(ours, names[0]), layers_of(reference, names[1]))
-    by_name = named_batches(batches)
+    layers = layers_of(reference, names[0])
+    right = reference_of(reference) if batches is None else None
+    by_name = batches_for_ports(right.config) if right is not None else named_batches(batches)
     if dtype is not None:
-        ours, reference = (copy.deepcopy(model).to(as_dtype(dtype)) for model in (ours, reference))
-    dtypes = dict.fromkeys(next(model.parameters()).dtype for model in (ours, reference))
+        reference = copy.deepcopy(reference).to(as_dtype(dtype))
+        theirs = copy.deepcopy(theirs).to(as_dtype(dtype)) if isinstance(theirs, nn.Module) else theirs
+    if not has_published_names(theirs):
+        report = VerifyReport(names[1], names[0], dtype_name(next(reference.parameters()).dtype), "", "")
+        report.explanation = explain_port(reference, theirs, by_name, units=bound or UNITS)
+        return report
+    assert isinstance(theirs, nn.Module)
+    layers = max(layers, layers_of(theirs, names[1]))
+    dtypes = dict.fromkeys(next(model.parameters()).dtype for model in (theirs, reference))
     eps = max(torch.finfo(each).eps for each in dtypes)
     dtype_names = " against ".join(map(dtype_name, dtypes))
-    report = VerifyReport(names[0], names[1], dtype_names, "", "")
+    report = VerifyReport(names[1], names[0], dtype_names, "", "")
     for name, batch in by_name.items():
-        values, expected = (record(model, inputs_for(model, batch)) for model in (ours, reference))
-        report.attention, report.reference_attention = attention_of(ours, values), attention_of(reference, expected)
+        values, expected = (record(model, inputs_for(model, batch)) for model in (theirs, reference))
+        report.attention, report.reference_attention = attention_of(theirs, values), attention_of(reference, expected)
         if report.attention != report.reference_attention:
             values, expected = without_blind_rows(report, name, batch, values, expected)
         bounds = rounding_bounds(expected, layers, eps, bound)
@@ -71,6 +86,8 @@ def verify_models(
             f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "
             "that at probabilities and context; what is within it is rounding"
         )
+    if report.first_difference is not None and all("input_ids" in batch for batch in by_name.values()):
+        report.explanation = explain_port(reference, theirs, by_name, units=bound or UNITS)
     return report
 
 
@@ -164,8 +181,8 @@ def verify_against_transformers(
     if getattr(ours, "pooler", True) is None:  # transformers fills what the file lacks with random numbers
         reference.pooler = None
     on_equal_footing(reference)
-    names = (f"minibert {type(ours).__name__} {source}", f"transformers {transformers.__version__}")
-    return verify_models(ours, reference, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
+    names = (f"transformers {transformers.__version__}", f"minibert {type(ours).__name__} {source}")
+    return verify_models(reference, ours, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
 
 
 def verify_against_folder(
@@ -181,8 +198,8 @@ def verify_against_folder(
     checkpoint, against = Checkpoint.open(source), Checkpoint.open(other)
     find_config(against)  # says that there is none before the first is loaded
     ours, reference = load(checkpoint, dtype, attention), load(against, dtype, attention)
-    names = (f"minibert {type(ours).__name__} {source}", f"minibert {type(reference).__name__} {other}")
-    return verify_models(ours, reference, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
+    names = (f"minibert {type(reference).__name__} {other}", f"minibert {type(ours).__name__} {source}")
+    return verify_models(reference, ours, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
 
 
 def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> BertPreTrainedModel:

@@ -50,6 +50,12 @@ def attention_of(model: nn.Module, values: Mapping[str, Tensor]) -> str:
     return f"{named} (no maps)" if named == "eager" else str(named or "unnamed (no maps)")
 
 
+def has_published_names(model: object) -> bool:
+    """Whether a program is a module with ``encoder.layer`` or ``bert.encoder.layer``, as every published BERT."""
+    encoder = getattr(model, "bert", model)
+    return isinstance(encoder, nn.Module) and "encoder.layer" in dict(encoder.named_modules())
+
+
 def layers_of(model: nn.Module, side: str) -> int:
     """The number of layers; InputError if the model does not have BERT's module names."""
     layers = dict(getattr(model, "bert", model).named_modules()).get("encoder.layer")

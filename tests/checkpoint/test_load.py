@@ -56,7 +56,7 @@ def _reference(name: str, **settings):
 
 def assert_computes_the_same(ours, theirs) -> None:
     """Identical at every point, both sides in memory of their own."""
-    report = verify_models(on_equal_footing(ours), on_equal_footing(theirs), batches_from_config(ours.config))
+    report = verify_models(on_equal_footing(theirs), on_equal_footing(ours), batches_from_config(ours.config))
     assert report.same, report.conclusion()
     assert report.first_difference is None
     assert not any(result.verdict in ("absent (here)", "absent (the reference)") for result in report.results)

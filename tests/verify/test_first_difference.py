@@ -24,7 +24,7 @@ def model():
 
 
 def first_difference(model, changed, batches=None):
-    report = verify_models(changed, model, batches or batches_from_config(model.config))
+    report = verify_models(model, changed, batches or batches_from_config(model.config))
     return report.first_difference, report
 
 
