@@ -1,0 +1,167 @@
+"""Every known mistake has a title and a sentence in English, Korean and Chinese, with the same blanks."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import minibert.verify
+from minibert import BertForPreTraining, InputError
+from minibert.verify.mistakes import Mistake, known_mistakes
+from minibert.verify.ports import reference_of
+from minibert.verify.sentences import LANGUAGES, blanks, sentence, speak, title
+
+PLACES = "encoder.layer.N.output (layers 0–3), embeddings (layer 0, 2)"
+# What the search adds to the table, and the blanks that it fills.
+OTHERS = {
+    "layers.order": {"layer", "other"},
+    "layers.exchanged": {"layers"},
+    "layers.skipped": {"layer"},
+    "layers.repeated": {"layer"},
+    "random.dropout": set(),
+    "mask.minus_10000": set(),
+    "outputs.off_by_one": set(),
+    "outputs.order": set(),
+    "outputs.other": {"where", "point"},
+    "decoder.not_tied": set(),
+    "relation.factor": {"where", "factor"},
+    "relation.offset": {"where", "offset"},
+    "relation.heads_permuted": {"where", "order"},
+    "relation.tokens_permuted": {"where", "order"},
+    "relation.one_sample": {"where", "samples"},
+    "relation.padding_only": {"where"},
+    "relation.rounding_grows": {"where", "ulps"},
+    "relation.unknown": {"where"},
+}
+TRANSLATED = [language for language in LANGUAGES if language != "en"]
+CODE = re.compile(r"[\d.e+-]+|.*[\d√].*|[a-z]*elu|leaky relu|quick gelu|gelu \((erf|tanh)\)|b?float16|LayerNorm.*|\w+")
+
+
+@pytest.fixture(scope="module")
+def table() -> list[Mistake]:
+    reference = reference_of(BertForPreTraining.from_pretrained("minibert-demo"))
+    return [mistake for part in ("embeddings", "layer", "heads") for mistake in known_mistakes(reference, part)]
+
+
+@pytest.fixture(scope="module")
+def expected(table: list[Mistake]) -> dict[str, set[str]]:
+    """Key → the blanks that can be filled."""
+    return {mistake.key: set(mistake.details) for mistake in table} | OTHERS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_has_a_sentence_for_every_mistake_and_for_no_other(language: str, expected: dict[str, set[str]]) -> None:
+    assert set(speak(language).mistakes) == set(expected)
+    assert len(expected) == len(set(expected) - set(OTHERS)) + len(OTHERS) >= 140
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_blanks_are_those_of_the_mistake(language: str, expected: dict[str, set[str]]) -> None:
+    said = {key: set(blanks(entry.sentence)) for key, entry in speak(language).mistakes.items()}
+    assert said == expected
+
+
+def test_the_same_mistake_has_the_same_details_everywhere(table: list[Mistake]) -> None:
+    by_key: dict[str, set[frozenset[str]]] = {}
+    for mistake in table:
+        by_key.setdefault(mistake.key, set()).add(frozenset(mistake.details))
+    assert [key for key, details in by_key.items() if len(details) > 1] == []
+
+
+def keys_in_code() -> Iterator[tuple[str, str]]:
+    """Every ``Mistake("key", …)`` that the package makes, and the file."""
+    for file in Path(minibert.verify.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Mistake":
+                if node.args and isinstance(node.args[0], ast.Constant):
+                    yield node.args[0].value, file.name
+
+
+def test_every_mistake_made_in_code_has_a_sentence() -> None:
+    found = list(keys_in_code())
+    assert len(found) > 100
+    assert [(key, file) for key, file in found if key not in speak("en").mistakes] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_fills_every_blank(language: str, table: list[Mistake]) -> None:
+    for mistake in table:
+        told = sentence(mistake.key, {**mistake.details, "where": PLACES}, language)
+        assert "{" not in told and told.endswith("。" if language == "zh" else "."), told
+    for key, names in OTHERS.items():
+        assert "{" not in sentence(key, dict.fromkeys(names, "7"), language)
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_words_in_details_are_translated(language: str, table: list[Mistake]) -> None:
+    """What is no name, number or formula; and no translation is left that no mistake uses."""
+    told = speak(language)
+    values = {
+        value for mistake in table for blank, value in mistake.details.items() if blank not in ("where", "which")
+    } | {mistake.details["where"] for mistake in table if mistake.key == "attention.scale_before_bias"}
+    assert [value for value in sorted(values) if told.said(value) == value and not CODE.fullmatch(value)] == []
+    assert [value for value in ("none", "masked", "query", "value") if told.said(value) == value] == []
+    assert set(told.details) - values == set()
+
+
+@pytest.mark.parametrize(
+    ("language", "places", "layers"),
+    [
+        ("en", "output (layers 0–3)", "0 and 2"),
+        ("ko", "output(0–3번 층)", "0번 층과 2"),
+        ("zh", "output（第 0–3 层）", "0 层和第 2"),  # noqa: RUF001
+    ],
+)
+def test_words_around_numbers_are_translated(language: str, places: str, layers: str) -> None:
+    assert speak(language).said("output (layers 0–3)") == places
+    assert speak(language).said("0 and 2") == layers
+    assert places in sentence("dense.no_bias", {"where": "output (layers 0–3)"}, language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_titles_are_short_and_differ(language: str) -> None:
+    titles = {key: title(key, language) for key in speak(language).mistakes}
+    # Chinese has no spaces; two characters are a word on average.
+    words = {text: len(text.split()) for text in titles.values()}
+    if language == "zh":
+        words = {text: len(re.findall("[\u4e00-\u9fff]", text)) / 2 for text in titles.values()}
+    assert [text for text, count in words.items() if count > 5] == []
+    assert len(set(titles.values())) == len(titles)
+    assert [text for text in titles.values() if text.endswith((".", "。")) or "{" in text] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_sentences_are_in_their_language(language: str) -> None:
+    script = {"en": "[a-z]{3}", "ko": "[\uac00-\ud7a3]", "zh": "[\u4e00-\u9fff]"}
+    foreign = {
+        "en": "[\u4e00-\u9fff\uac00-\ud7a3]",
+        "ko": "[\u4e00-\u9fff]|니다[.]|십시오",
+        "zh": "[\uac00-\ud7a3]|[,;]$",
+    }
+    for key, entry in speak(language).mistakes.items():
+        for text in (entry.title, entry.sentence):
+            assert re.search(script[language], text, re.IGNORECASE), (key, text)
+            assert not re.search(foreign[language], text), (key, text)
+    if language == "ko":  # 해요체 throughout: every sentence ends politely
+        ends = {key: re.findall(r"(\w)[.](?= |$)", said.sentence) for key, said in speak("ko").mistakes.items()}
+        assert {key: letters for key, letters in ends.items() if set(letters) - set("요")} == {}
+
+
+def test_says_what_the_learner_did() -> None:
+    assert sentence("attention.no_scale", {}) == (
+        "Your attention scores are not divided by √D, so the softmax is too sharp; multiply q kᵀ by 1/√D."
+    )
+    assert "1/√H" in sentence("attention.wrong_scale", {"scale": "1/√H"}, "ko")
+    assert "上下文" in sentence("residual.elsewhere", {"where": "output.residual", "from": "the context"}, "zh")
+
+
+def test_refuses_another_language_key_or_an_empty_blank() -> None:
+    for call in (sentence, lambda key, _, language: title(key, language)):
+        with pytest.raises(InputError, match="language is 'de'; there are sentences in 'en', 'ko', 'zh'"):
+            call("attention.no_scale", {}, "de")
+        with pytest.raises(InputError, match="No sentence for the mistake 'attention.spelling'"):
+            call("attention.spelling", {}, "en")
+    with pytest.raises(InputError, match="'norm.eps' has blanks that details does not fill: right, where"):
+        sentence("norm.eps", {"eps": "1e-5"})
