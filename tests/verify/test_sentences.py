@@ -74,9 +74,10 @@ def keys_in_code() -> Iterator[tuple[str, str]]:
     """Every ``Mistake("key", …)`` that the package makes, and the file."""
     for file in Path(minibert.verify.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Mistake":
-                if node.args and isinstance(node.args[0], ast.Constant):
-                    yield node.args[0].value, file.name
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Mistake" and node.args:
+                key = node.args[0]
+                if isinstance(key, ast.Constant):
+                    yield str(key.value), file.name
 
 
 def test_every_mistake_made_in_code_has_a_sentence() -> None:
@@ -111,7 +112,7 @@ def test_words_in_details_are_translated(language: str, table: list[Mistake]) ->
     [
         ("en", "output (layers 0–3)", "0 and 2"),
         ("ko", "output(0–3번 층)", "0번 층과 2"),
-        ("zh", "output（第 0–3 层）", "0 层和第 2"),  # noqa: RUF001
+        ("zh", "output (第 0–3 层)", "0 层和第 2"),
     ],
 )
 def test_words_around_numbers_are_translated(language: str, places: str, layers: str) -> None:

@@ -1,7 +1,7 @@
 """What each known mistake is called and what the learner is told about it, in English, Korean and Chinese.
 
 ``en.json``, ``ko.json`` and ``zh.json`` have a title and a sentence for every key of mistakes/.  A sentence has blanks
-for the mistake's details ("{scale}"); ``details`` and ``patterns`` say those in the file's language where they are words.
+for the mistake's details ("{scale}"); ``details`` and ``patterns`` translate what fills them, where it is words.
 To add a mistake, add its key to all three files; tests/verify/test_sentences.py says what is missing.
 """
 
