@@ -15,7 +15,10 @@ def add(verbs: Any) -> None:
     add_checkpoint(verb, None)
     against = verb.add_mutually_exclusive_group(required=True)
     against.add_argument(
-        "--against", metavar="WHAT", help="transformers, a golden file, or another checkpoint to compare with"
+        "--against",
+        metavar="WHAT",
+        help="transformers, a golden file, another checkpoint, or path/to/my_bert.py:build, a function that builds "
+        "your own BERT from what its parameters ask for (config, state_dict, folder); this runs your file",
     )
     against.add_argument(
         "--published", nargs="?", const="", metavar="NAME", help="compare with values that other projects printed"
@@ -32,6 +35,9 @@ def add(verbs: Any) -> None:
         "default 16; 0: only identical values pass",
     )
     verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
+    verb.add_argument(
+        "--language", choices=("en", "ko", "zh"), default="en", help="of the sentences about mistakes; default en"
+    )
     verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
     verb.epilog = (
         "exit code 1: a point differs by more than rounding.  example: minibert verify --against transformers; or: "
@@ -74,21 +80,23 @@ def verify(options: argparse.Namespace) -> int:
     if options.json:
         print_json(report.to_dict())
     else:
-        print(report.to_text(every_point=options.all))
+        print(report.to_text(every_point=options.all, language=options.language))
     return 0 if report.same else 1
 
 
 def to_verify(options: argparse.Namespace) -> str:
     """The checkpoint that was named; else minibert's own, but never as one of two that are compared with each other."""
     from minibert.verify.golden import is_golden
+    from minibert.verify.user_code import names_code
 
     if options.checkpoint is None:
         path = Path(options.against or "")
+        own_code = names_code(options.against)
         a_golden = path.suffix == ".safetensors" and path.is_file() and is_golden(path)
-        if options.against != "transformers" and not a_golden:
+        if options.against != "transformers" and not own_code and not a_golden:
             raise InputError(
-                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers or a "
-                f"golden file is it, without a name, {OWN}."
+                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers, a "
+                f"golden file or your own code is it, without a name, {OWN}."
             )
         options.checkpoint = DEMO
         say_own(options)

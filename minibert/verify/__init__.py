@@ -10,18 +10,30 @@ from pathlib import Path
 from minibert.errors import InputError
 from minibert.source import Source
 from minibert.verify.compare import BOUND, PointResult, VerifyReport
+from minibert.verify.explanation import Explanation, Finding, PointFound, explain
 from minibert.verify.golden import is_golden, make_golden, verify_against_golden
-from minibert.verify.models import verify_against_folder, verify_against_transformers, verify_models
+from minibert.verify.models import (
+    verify_against_folder,
+    verify_against_port,
+    verify_against_transformers,
+    verify_models,
+)
 from minibert.verify.published import PublishedReport, verify_published
+from minibert.verify.user_code import names_code
 
 __all__ = [
+    "Explanation",
+    "Finding",
+    "PointFound",
     "PointResult",
     "PublishedReport",
     "VerifyReport",
+    "explain",
     "make_golden",
     "verify",
     "verify_against_folder",
     "verify_against_golden",
+    "verify_against_port",
     "verify_against_transformers",
     "verify_models",
     "verify_published",
@@ -37,12 +49,18 @@ def verify(
     texts: Sequence[str] = (),
     bound: float | None = None,
 ) -> VerifyReport:
-    """Compare a checkpoint with ``"transformers"``, with a golden file, or with another checkpoint.
+    """Compare a checkpoint with ``"transformers"``, a golden file, another checkpoint, or a port of the user.
+
+    A port is named by the function that builds it, as ``path/to/my_bert.py:build``; its file is run.
 
     ``dtype`` is ``"float32"`` (default) or ``"float64"``; against a golden file both are run unless one is given.
     ``bound`` is the limit of rounding errors, see :func:`verify_models`; a golden file has its own bounds.
     """
     units = BOUND if bound is None else bound
+    if names_code(against):
+        return verify_against_port(
+            source, str(against), dtype=dtype or "float32", attention=attention, texts=texts, bound=units
+        )
     if against == "transformers":
         return verify_against_transformers(
             source, dtype=dtype or "float32", attention=attention, texts=texts, bound=units

@@ -117,8 +117,8 @@ class VerifyReport:
         ``language``: of the mistakes' sentences, "en", "ko" or "zh".
         """
         if not self.results and self.explanation is not None:
-            told = self.explanation.to_text(every_point=every_point, language=language)
-            return f"{self.ours}\nagainst {self.reference}; values matched by their numbers\n\n{told}"
+            explained = self.explanation.to_text(every_point=every_point, language=language)
+            return f"{self.ours}\nagainst {self.reference}; values matched by their numbers\n\n{explained}"
         attention = f"{self.attention} attention"
         if self.reference_attention != self.attention:
             attention = f"{self.attention} attention against {self.reference_attention}"

@@ -96,7 +96,8 @@ class Explanation:
         ]
         columns = ("value of BERT", "", "in their program", "axes", "ulps")
         parts = [table(columns, rows, right=("ulps",))] if rows else []
-        return "\n\n".join([*parts, *(_paragraph(told) for told in explain(self, language)), self.conclusion()])
+        parts += [_paragraph(told) for told in explain(self, language)]
+        return "\n\n".join([*parts, *(["\n".join(self.notes)] if self.notes else []), self.conclusion()])
 
     def conclusion(self) -> str:
         """One sentence."""

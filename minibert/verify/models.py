@@ -21,7 +21,7 @@ from minibert.verify.batches import Batch, batches_from_config, batches_from_tex
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
 from minibert.verify.explain import UNITS
 from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
-from minibert.verify.ports import batches_for_ports, explain_port, reference_of
+from minibert.verify.ports import batches_for_ports, build_port, explain_port, reference_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -59,8 +59,7 @@ def verify_models(
     """
     bound = check_bound(bound)
     layers = layers_of(reference, names[0])
-    right = reference_of(reference) if batches is None else None
-    by_name = batches_for_ports(right.config) if right is not None else named_batches(batches)
+    by_name = batches_for_ports(reference_of(reference).config) if batches is None else named_batches(batches)
     if dtype is not None:
         reference = copy.deepcopy(reference).to(as_dtype(dtype))
         theirs = copy.deepcopy(theirs).to(as_dtype(dtype)) if isinstance(theirs, nn.Module) else theirs
@@ -183,6 +182,27 @@ def verify_against_transformers(
     on_equal_footing(reference)
     names = (f"transformers {transformers.__version__}", f"minibert {type(ours).__name__} {source}")
     return verify_models(reference, ours, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
+
+
+def verify_against_port(
+    source: Source,
+    spec: str,
+    *,
+    dtype: str = "float32",
+    attention: str = "eager",
+    texts: Sequence[str] = (),
+    bound: float = BOUND,
+) -> VerifyReport:
+    """Compare a checkpoint with what a function of the user builds from it, named as ``path/to/my_bert.py:build``.
+
+    This runs the user's file.  See :func:`minibert.verify.ports.build_port` for what the function is given.
+    """
+    checkpoint = Checkpoint.open(source)
+    reference = load(checkpoint, dtype, attention)
+    theirs = build_port(spec, reference.config, reference.state_dict(), checkpoint.folder)
+    batches = batches_for(checkpoint, reference.config, texts) if texts else batches_for_ports(reference.config)
+    names = (f"minibert {type(reference).__name__} {source}", spec)
+    return verify_models(reference, theirs, batches, names=names, bound=bound)
 
 
 def verify_against_folder(

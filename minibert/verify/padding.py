@@ -1,8 +1,8 @@
 """What a program makes of a text that is nothing but padding: the only place where the number in its mask shows.
 
 Where every token is hidden, a mask of the most negative number gives each the same weight, one of −10,000 (Google's
-own) leaves the softmax of the scores as it was, one of −∞ gives NaN, and fused kernels give zeros.  No reader of a model
-looks at such a text, so all but the second are only noted.
+own) leaves the softmax of the scores as it was, one of −∞ gives NaN, and fused kernels give zeros.  No reader of a
+model looks at such a text, so all but the second are only noted.
 """
 
 from collections.abc import Mapping

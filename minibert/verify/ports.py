@@ -4,7 +4,9 @@ Start with :func:`explain_port`.
 """
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +19,9 @@ from minibert.verify.computation import Reference
 from minibert.verify.explain import UNITS, explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.mistakes import Mistake
-from minibert.verify.observe import Observation, observe
+from minibert.verify.observe import ROLES, Observation, observe
 from minibert.verify.padding import batch_with_padding_text
+from minibert.verify.user_code import load_callable, running
 
 
 def reference_of(model: nn.Module) -> Reference:
@@ -133,3 +136,37 @@ def observe_twice(
                 dropout = Mistake("random.dropout", {}, "another value in every run")
                 return runs, Finding("random", (dropout,), [], here.name)
     return runs, None
+
+
+def build_port(spec: str, config: BertConfig, state_dict: Mapping[str, Tensor], folder: Path | None) -> Any:
+    """The program that a function of the user builds, named as ``path/to/my_bert.py:build``.
+
+    The function is given what its parameters ask for by name: ``config``; ``state_dict``, copies of the checkpoint's
+    weights under minibert's names; ``folder``, where the checkpoint lies.  One that asks for ``input_ids`` is the
+    program itself.
+
+    Raises InputError when the file or the function is not there, fails, asks for anything else, or returns nothing that
+    can be called.
+    """
+    function = load_callable(spec)
+    file = spec.rpartition(":")[0]
+    offered = {"config": config, "state_dict": {k: v.clone() for k, v in state_dict.items()}, "folder": folder}
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if any(name in ROLES["input_ids"] for name in needed):
+        return function
+    unknown = [name for name in needed if name not in offered]
+    if unknown:
+        raise InputError(
+            f"{spec} asks for {unknown[0]!r}; a function that builds a port may ask for config, state_dict and folder, "
+            "by these names."
+        )
+    wanted = {p.name: offered[p.name] for p in parameters if p.name in offered}
+    with running(file, f"{spec} failed while it built the port"):
+        program = function(**wanted)
+    if not callable(program):
+        raise InputError(
+            f"{spec} returned a value of type {type(program).__name__}; expected an nn.Module, or a function of "
+            "input_ids, attention_mask and token_type_ids."
+        )
+    return program
