@@ -101,6 +101,7 @@ class _Search:
         self.sources = sources(reference, batches[ordered[-1]])
         self.rows = {name: PointFound(name, "not reached") for name in self.names}
         self.findings: list[Finding] = []
+        self.last = -1  # the number of the last value of theirs that was found
         self.changed: set[str] = set()  # points whose formula holds a mistake
 
     def _classes(self) -> int:
@@ -119,6 +120,9 @@ class _Search:
         while i < len(self.names):
             name = self.names[i]
             if self.locate(name):
+                i += 1
+            elif self.is_absent(i):
+                self.rows[name].status = "absent"
                 i += 1
             elif not self.is_near(i) and self.shows_later(i):
                 self.rows[name].status = "unseen"
@@ -180,6 +184,7 @@ class _Search:
         for batch, match in matches.items():
             assert match is not None
             self.runs[batch].known[name] = match.tensor
+            self.last = max(self.last, *(value.order for value in match.values))
             row.theirs, row.layout, row.ulps = match.name, str(match.layout), max(row.ulps or 0.0, match.ulps)
         row.status = "explained" if name in self.changed else "found"
         return True
@@ -237,6 +242,23 @@ class _Search:
     def is_sparse(self) -> bool:
         """Whether fewer values were recorded than BERT has, so that several mistakes may lie between two of them."""
         return any(len(index.values) < len(self.names) for index in self.indexes.values())
+
+    def is_absent(self, i: int) -> bool:
+        """Whether their program does not compute this part at all, as one without a pooler or a head.
+
+        It is so where nothing that could be the value came after the last one that was found.
+        """
+        name = self.names[i]
+        if split(name)[0] is not None or name.startswith("embeddings"):
+            return False
+        axes = self.reference.axes(name)
+        for batch, index in self.indexes.items():
+            known = [
+                v for n, v in self.runs[batch].known.items() if v.shape == self.runs[batch][name].shape and n != name
+            ]
+            if index.family(axes, "").computed_after(self.last, known):
+                return False
+        return True
 
     def is_near(self, i: int) -> bool:
         """Whether their program has a value that is almost this one: then it is there, and slightly wrong."""

@@ -10,7 +10,7 @@ allows; whatever agrees there is compared in full.  Padding does not count.  Sta
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import permutations
@@ -291,6 +291,19 @@ class _Family:
         padding = float((result - canonical).abs().max())
         everywhere = padding <= units * values[0].eps * max(scale, float(canonical.abs().max()))
         return Match(values, found[0][1], error, ulps, self._joined(result), everywhere)
+
+    def computed_after(self, order: int, known: Iterable[Tensor]) -> bool:
+        """Whether a tensor that is none of the known values, and could be read with these axes, came after a place."""
+        if not self.choices:
+            return False
+        later = [row for row, (value, _) in enumerate(self.read[0]) if value.order > order]
+        at = self.probes[0]
+        seen = [self._split(each)[tuple(at[atom] for atom in self.atoms)] for each in known]
+        rows = self.table[0][later]
+        new = torch.ones(len(rows), dtype=torch.bool)
+        for each in seen:
+            new &= (rows - each).abs().amax(dim=1) > 1e-5 * each.abs().max()
+        return bool(new.any())
 
     def likeness(self, expected: Tensor) -> list[int]:
         """The rows of the first choice, those first whose numbers at the probes are most like the value's."""
