@@ -17,6 +17,7 @@ STATUS = {
     "unseen": "not seen, and what follows is right",
     "explained": "found, with the mistake in it",
     "differs": "differs",
+    "absent": "not in their program",
     "not reached": "not reached",
 }
 
@@ -90,7 +91,7 @@ class Explanation:
 
     def to_text(self, *, every_point: bool = False, language: str = "en") -> str:
         """For a terminal: the findings, then a table of the values that are not simply right, or of all."""
-        shown = [p for p in self.points if every_point or p.status not in ("found", "unseen", "not reached")]
+        shown = [p for p in self.points if every_point or p.status in ("explained", "differs")]
         rows = [
             (p.point, STATUS[p.status], p.theirs, p.layout, "" if p.ulps is None else f"{p.ulps:.1f}") for p in shown
         ]
@@ -104,6 +105,7 @@ class Explanation:
         counts = {status: sum(point.status == status for point in self.points) for status in STATUS}
         seen = f"{counts['found']} of BERT's {len(self.points)} values were found in their program"
         unseen = f", {counts['unseen']} are inside a fused operation or were not recorded" if counts["unseen"] else ""
+        unseen += f", {counts['absent']} are of parts that their program does not have" if counts["absent"] else ""
         if self.same:
             verdict = "No value differs" if counts["found"] else "Nothing was found to differ, and nothing was found"
             return f"{verdict}: {seen}{unseen}. Rounding is up to {self.units:g} ulps; padding does not count."

@@ -94,6 +94,7 @@ def explain_port(
     right = reference if isinstance(reference, Reference) else reference_of(reference)
     complete = {name: with_defaults(batch) for name, batch in (batches or batches_for_ports(right.config)).items()}
     findings: list[Finding] = []
+    notes: list[str] = []
     runs, random = observe_twice(theirs, complete)
     if random is not None:
         findings.append(random)
@@ -106,9 +107,13 @@ def explain_port(
     padding_text = None
     if len(widest["input_ids"]) > 1:
         hidden = batch_with_padding_text(widest)
-        padding_text = hidden, observe(theirs, hidden)
+        try:
+            padding_text = hidden, observe(theirs, hidden)
+        except InputError as error:  # packed programs have no token of such a text
+            notes.append(f"a text of nothing but padding makes the program fail ({error})")
     explanation = explain_runs(right, complete, runs, units, padding_text=padding_text)
     explanation.findings[:0] = findings
+    explanation.notes += notes
     return explanation
 
 
