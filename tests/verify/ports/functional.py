@@ -81,7 +81,7 @@ def embed(p: Weights, config, wrong: frozenset[str], ids: Tensor, mask: Tensor, 
         place = place + 1
     if "roberta-positions" in wrong:
         place = mask.cumsum(1) * mask + config.pad_token_id
-    words = p[e + "word_embeddings.weight"][(ids + 1) % config.vocab_size if "rows+1" in wrong else ids]
+    words = p[e + "word_embeddings.weight"][(ids + 1).clamp(max=config.vocab_size - 1) if "rows+1" in wrong else ids]
     if "scaled" in wrong:
         words = words * math.sqrt(config.hidden_size)
     where = p[e + "position_embeddings.weight"][place]

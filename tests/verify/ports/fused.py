@@ -68,7 +68,7 @@ class Mixer(nn.Module):
             seen = torch.ones(t, t, dtype=torch.bool).tril()
         if "mask-first-text" in self.bad:
             seen = seen[:1]
-        if self.written_out or self.bad & {"softmax-axis", "p-transposed", "no-softmax"}:
+        if self.written_out or self.bad & {"softmax-axis", "p-transposed"}:
             s = scale * (q @ k.mT)
             if seen is not None:
                 s = s + seen if seen.is_floating_point() else s.masked_fill(~seen, torch.finfo(s.dtype).min)
