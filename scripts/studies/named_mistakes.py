@@ -41,7 +41,10 @@ def main() -> int:
     for port in PORTS if not args.only else ():
         findings = explain_case(model, Case(port, (), ())).findings
         failed |= bool(findings)
-        print(f"{port}, right: {'no difference' if not findings else 'WRONG, ' + findings[0].mistakes[0].name}", flush=True)
+        print(
+            f"{port}, right: {'no difference' if not findings else 'WRONG, ' + findings[0].mistakes[0].name}",
+            flush=True,
+        )
     for title, cases, least in (("one mistake", SINGLE, 0.95), ("two mistakes", PAIRS, 0.90)):
         counts: Counter[str] = Counter()
         for case in cases:

@@ -97,14 +97,17 @@ def fits(finding: Finding, number: int, names: frozenset[str]) -> bool:
 
 
 def judge(case: Case, findings: list[Finding]) -> str:
-    """"named", "equivalent", "missed" or "WRONG"."""
+    """ "named", "equivalent", "missed" or "WRONG"."""
     left, others = set(range(len(case.names))), False
     wrong = False
     for finding in findings:
         if finding.kind == "unknown":
             continue
         fitting = [
-            (number, k) for number in range(len(finding.mistakes)) for k, n in enumerate(case.names) if fits(finding, number, n)
+            (number, k)
+            for number in range(len(finding.mistakes))
+            for k, n in enumerate(case.names)
+            if fits(finding, number, n)
         ]
         if not fitting:
             wrong = True

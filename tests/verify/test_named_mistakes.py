@@ -7,7 +7,7 @@ from minibert import BertForPreTraining
 from minibert.verify.mistakes import known_mistakes
 from minibert.verify.ports import reference_of
 from tests.verify.naming import RIGHT, check, explain_case, perturbed, with_few_words
-from tests.verify.wrong import PAIRS, QUICK, SINGLE, Case
+from tests.verify.wrong import HARMLESS, PAIRS, QUICK, SINGLE, Case
 
 PORTS = ("functional", "fused", "written", "packed", "numpy_port")
 
@@ -52,6 +52,10 @@ def test_a_mistake_is_named(model, name):
     case = next(case for case in SINGLE if str(case) == name)
     result = check(model, case)
     assert result.verdict in RIGHT, result
+
+
+def test_what_cannot_show_is_not_claimed(model):
+    assert explain_case(model, HARMLESS).findings == []
 
 
 @pytest.mark.slow

@@ -41,9 +41,7 @@ def outputs_of(port: str, config, weights) -> dict[str, torch.Tensor]:
         found = [values[name] for name in OUTPUTS]
     else:
         found = list(fused.build(config, weights, (), port == "written")(IDS, MASK, SEGMENTS))
-    return {
-        name: value[seen] if value.dim() == 3 else value for name, value in zip(OUTPUTS, found, strict=True)
-    }
+    return {name: value[seen] if value.dim() == 3 else value for name, value in zip(OUTPUTS, found, strict=True)}
 
 
 @pytest.mark.parametrize("port", ["functional", "fused", "written", "packed", "numpy_port"])

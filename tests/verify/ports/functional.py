@@ -31,7 +31,7 @@ def build(config, state_dict: Mapping[str, Tensor], mistakes: Sequence[str] = ()
 
 
 def affine(p: Weights, name: str, x: Tensor, wrong: frozenset[str]) -> Tensor:
-    short = name.split(".")[-1] if "self" in name else ".".join(name.split(".")[-2:])
+    short = name.rsplit(".", maxsplit=1)[-1] if "self" in name else ".".join(name.split(".")[-2:])
     w, b = p[name + ".weight"], p.get(name + ".bias")
     if f"transposed:{short}" in wrong:
         w = w.t()
@@ -98,7 +98,9 @@ def embed(p: Weights, config, wrong: frozenset[str], ids: Tensor, mask: Tensor, 
     if "norm-then-position" in wrong:
         return normalise(p, e + "LayerNorm", words + kind, config.layer_norm_eps, wrong) + where
     total = words + kind + where
-    return total if "no-embeddings-norm" in wrong else normalise(p, e + "LayerNorm", total, config.layer_norm_eps, wrong)
+    return (
+        total if "no-embeddings-norm" in wrong else normalise(p, e + "LayerNorm", total, config.layer_norm_eps, wrong)
+    )
 
 
 def attend(p: Weights, pre: str, config, wrong: frozenset[str], x: Tensor, mask: Tensor) -> Tensor:

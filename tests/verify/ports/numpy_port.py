@@ -168,7 +168,9 @@ def run(config, W, bad, ids, mask, kinds):
         u = keep(tag + "u", fc(at + "intermediate.dense", a))
         g = keep(tag + "g", act(u))
         f = keep(tag + "f", fc(at + "output.dense", g))
-        r2 = keep(tag + "r2", f if "no_res2" in bad else f + x if "res2_x" in bad else f + r if "res2_r" in bad else f + a)
+        r2 = keep(
+            tag + "r2", f if "no_res2" in bad else f + x if "res2_x" in bad else f + r if "res2_r" in bad else f + a
+        )
         x = keep(f"x{step + 1}", r2 if "no_norm2" in bad else norm(two, r2))
     if "pooler.dense.weight" in W:
         first = x.mean(1) if "pool_mean" in bad else x.max(1) if "pool_max" in bad else x[:, 0]

@@ -81,7 +81,9 @@ class Packed:
         starts = [sum(lengths[:b]) for b in range(len(lengths))]
         if "pooler.dense.weight" in self.params:
             ends = [start + n - 1 for start, n in zip(starts, lengths, strict=True)]
-            head = x[ends if "pool-end" in self.mis else [s + 1 for s in starts] if "pool-second" in self.mis else starts]
+            head = x[
+                ends if "pool-end" in self.mis else [s + 1 for s in starts] if "pool-second" in self.mis else starts
+            ]
             if "pool-mean" in self.mis:
                 head = torch.stack([part.mean(0) for part in x.split(lengths)])
             pooled = self.lin("pooler.dense", head)
@@ -92,8 +94,10 @@ class Packed:
                 out["seq_relationship_logits"] = self.lin("cls.seq_relationship", pooled)[:, order_]
         if "cls.predictions.transform.dense.weight" in self.params:
             pre = "cls.predictions."
-            y = x if "mlm-untransformed" in self.mis else self.ln(
-                pre + "transform.LayerNorm", self.gelu(self.lin(pre + "transform.dense", x))
+            y = (
+                x
+                if "mlm-untransformed" in self.mis
+                else self.ln(pre + "transform.LayerNorm", self.gelu(self.lin(pre + "transform.dense", x)))
             )
             out["prediction_logits"] = self.lin(pre + "decoder", y)
         return out
@@ -135,7 +139,9 @@ class Packed:
         if "cosine" in self.mis:
             q, k = (y / y.norm(dim=-1, keepdim=True) for y in (q, k))
             d = 1
-        score = einsum("tnd,snd->nts", q, k) * (d if "scale-d" in self.mis else d ** (0.5 if "root-up" in self.mis else -0.5))
+        score = einsum("tnd,snd->nts", q, k) * (
+            d if "scale-d" in self.mis else d ** (0.5 if "root-up" in self.mis else -0.5)
+        )
         if "transposed-scores" in self.mis:
             score = score.mT
         if "unscaled" in self.mis:
@@ -160,7 +166,15 @@ class Packed:
         texts = [len(x)] if "one-text" in self.mis else lengths
         mixed = torch.cat([self.attention(f"{at}.attention", part) for part in x.split(texts)])
         o = mixed if "no-projection" in self.mis else self.lin(f"{at}.attention.output.dense", mixed)
-        a = o - x if "minus" in self.mis else o if "no-skip" in self.mis else (o + x) / 2 if "halved" in self.mis else o + x
+        a = (
+            o - x
+            if "minus" in self.mis
+            else o
+            if "no-skip" in self.mis
+            else (o + x) / 2
+            if "halved" in self.mis
+            else o + x
+        )
         mid = a if "ffn-reads-sum" in self.mis else None
         a = self.ln(f"{at}.attention.output.LayerNorm", a)
         f = self.gelu(self.lin(f"{at}.intermediate.dense", a if mid is None else mid))
