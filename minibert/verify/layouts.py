@@ -296,14 +296,14 @@ class _Family:
         """Whether a tensor that is none of the known values, and could be read with these axes, came after a place."""
         if not self.choices:
             return False
-        later = [row for row, (value, _) in enumerate(self.read[0]) if value.order > order]
         at = self.probes[0]
         seen = [self._split(each)[tuple(at[atom] for atom in self.atoms)] for each in known]
-        rows = self.table[0][later]
-        new = torch.ones(len(rows), dtype=torch.bool)
-        for each in seen:
-            new &= (rows - each).abs().amax(dim=1) > 1e-5 * each.abs().max()
-        return bool(new.any())
+        later: dict[Value, bool] = {}  # whether it is one of the known, in one of its layouts
+        for (value, _), row in zip(self.read[0], self.table[0], strict=True):
+            if value.order > order:
+                same = any(float((row - each).abs().max()) <= 1e-5 * float(each.abs().max()) for each in seen)
+                later[value] = later.get(value, False) or same
+        return not all(later.values())
 
     def likeness(self, expected: Tensor) -> list[int]:
         """The rows of the first choice, those first whose numbers at the probes are most like the value's."""

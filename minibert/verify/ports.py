@@ -45,11 +45,11 @@ def reference_of(model: nn.Module) -> Reference:
 def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
     """Drawn ids on which as many mistakes as possible show.
 
-    One text without padding, and four texts with padding, of which the first is not the longest.  Both segments are
+    One text without padding, and a few texts with padding, of which the first is not the longest.  Both segments are
     used.  The number of tokens is one that no other dimension has, so that a tensor's shape says what its axes are.
     """
     H, N = config.hidden_size, config.num_attention_heads
-    taken = {H, N, H // N, config.intermediate_size, 2, 3, 4}
+    taken = {H, N, H // N, config.intermediate_size, 2, 3, 4, 5, 6}
     longest = min(config.max_position_embeddings - 2, 40)
     lengths = [T for T in (13, 11, 17, 19, 23, 14, 15, 9, 10, 7, 6, 5) if T not in taken and T <= longest]
     if len(lengths) < 2:
@@ -57,16 +57,17 @@ def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
             f"max_position_embeddings is {config.max_position_embeddings}: too few tokens to tell mistakes."
         )
     T, alone = lengths[:2]
+    B = next(size for size in (4, 3, 5, 6) if size not in (N, H // N))
     draw = torch.Generator().manual_seed(seed)
-    ids = torch.randint(config.vocab_size, (5, max(T, alone)), generator=draw)
-    of_texts = torch.tensor([T - 4, T, max(2, T // 2), max(2, T // 3)])
+    ids = torch.randint(config.vocab_size, (B + 1, max(T, alone)), generator=draw)
+    of_texts = torch.tensor([T - 4, T, max(2, T // 2), max(2, T // 3), T - 1, T - 2])[:B]
     mask = (torch.arange(T) < of_texts[:, None]).long()
     segments = (torch.arange(T) >= of_texts[:, None] // 2).long().clamp(max=config.type_vocab_size - 1)
     second = (torch.arange(alone) >= alone // 3).long()[None].clamp(max=config.type_vocab_size - 1)
     return {
-        "padded texts": {"input_ids": ids[:4, :T], "attention_mask": mask, "token_type_ids": segments * mask},
+        "padded texts": {"input_ids": ids[:B, :T], "attention_mask": mask, "token_type_ids": segments * mask},
         "one text": {
-            "input_ids": ids[4:, :alone],
+            "input_ids": ids[B:, :alone],
             "attention_mask": torch.ones(1, alone, dtype=torch.long),
             "token_type_ids": second,
         },
