@@ -53,7 +53,10 @@ def special_texts(ours: BertTokenizer) -> list[str]:
 def long_texts(vocab: Sequence[str]) -> list[str]:
     """Words around the usual limits, of several alphabets, and texts of very many pieces."""
     letters = [c for c in ("a", "e", "1") if c in vocab] or [next((t for t in vocab if len(t) == 1), "a")]
-    texts = [c * length for c in [*letters, "é", "가", "ー", "你"] for length in LENGTHS]
+    known = set(vocab)
+    wide = [t for t in vocab if len(t) == 1 and not t.isascii() and f"##{t}" in known]  # several bytes in UTF-8
+    several = wide[:1] + [t for t in wide if t > "\u0800"][:1]
+    texts = [c * length for c in [*letters, *several, "é", "가", "ー", "你"] for length in LENGTHS]
     texts += ["ab" * 50, "ab" * 51, "É" * 100, "가나다" * 34, "x" * 1000, f"{'a' * 100} {'b' * 101} c"]
     texts += [" ".join(letters[0] for _ in range(n)) for n in (60, 126, 127, 255, 300, 510, 511, 600, 1030)]
     return texts

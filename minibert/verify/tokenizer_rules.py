@@ -61,8 +61,10 @@ class Rules:
         form: Unicode normalization of the text before everything else: "", "NFC", "NFD", "NFKC", "NFKD".
         special: special tokens inside text: "whole", "split" as other text, "spaced" (whole only between spaces),
             "any case".
-        controls: "dropped", "kept", "format kept" (category Cf), "spaces", "unassigned too".
-        spaces: "all", "ASCII" (space, tab, newline, return), "tabs dropped" (as the control characters they are).
+        controls: "dropped", "kept", "kept, split" (kept, and words end at every White_Space), "format kept"
+            (category Cf), "spaces", "unassigned too".
+        spaces: "all", "Zs" (U+2028 and U+2029 are none), "ASCII" (space, tab, newline, return), "tabs dropped" (as the
+            control characters they are).
         chinese: "spaced", "off", "basic block" (U+4E00–9FFF only), "kana too", "Hangul too".
         strip: accents are stripped.
         marks: what counts as accent: "Mn", "M", "combining" (a class other than 0), "precomposed kept" (no NFD),
@@ -70,6 +72,7 @@ class Rules:
         recompose: NFC after stripping.
         lower: lower-casing.
         case: "each" character by itself, "context" (final sigma), "folded" (casefold), "ASCII".
+        lower_first: lower-casing comes before accents are stripped.
         punctuation: "all", "P" (category P only), "ASCII", "none", "symbols too".
         limit: characters of a word; None for none.  ``limit_bytes``: it counts bytes of UTF-8.
         unknown: "word", "piece" (each character without a piece), "rest" (pieces before it are kept), "left out".
@@ -91,6 +94,7 @@ class Rules:
     recompose: bool = False
     lower: bool = True
     case: str = "each"
+    lower_first: bool = False
     punctuation: str = "all"
     limit: int | None = MAX_CHARACTERS_PER_WORD
     limit_bytes: bool = False
@@ -174,7 +178,9 @@ class Rules:
             fold = str.lower if self.special == "any case" else str
             self._finders["written"] = Finder((t for t in added if not t.normalized), names.special, fold)
             self._finders["normalized"] = Finder((t for t in added if t.normalized), names.special, self._normalize)
-        searched = text.lower() if self.special == "any case" and len(text.lower()) == len(text) else text
+        searched = text
+        if self.special == "any case":
+            searched = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
         for token, start, end in self._finders["written"].split(searched):
             if token is not None:
                 yield token.content, text[start:end]
@@ -189,9 +195,11 @@ class Rules:
         text = "".join(map(self._cleaned, text))
         if self.chinese != "off":
             text = "".join(f" {c} " if self._is_chinese(c) else c for c in text)
+        if self.lower and self.lower_first:
+            text = self._lowered(text)
         if self.strip:
             text = self._stripped(text)
-        if self.lower:
+        if self.lower and not self.lower_first:
             text = self._lowered(text)
         return text
 
@@ -200,7 +208,7 @@ class Rules:
             return ""
         if self._is_space(c):
             return " "
-        if self.controls == "kept":
+        if self.controls in ("kept", "kept, split"):
             return c
         category = unicodedata.category(c)
         if self.controls == "unassigned too" and category == "Cn":
@@ -219,9 +227,11 @@ class Rules:
             return self.spaces != "tabs dropped" or c == " "
         if self.spaces == "ASCII":
             return False
-        if self.controls == "kept" and ch.is_white_space(c):
+        if self.controls == "kept, split" and ch.is_white_space(c):
             return True
-        return unicodedata.category(c) == "Zs" if self.unicode == "Python" else ch.is_whitespace(c)
+        if self.spaces == "Zs" and c in "\u2028\u2029":
+            return False
+        return unicodedata.category(c)[0] == "Z" if self.unicode == "Python" else ch.is_whitespace(c)
 
     def _is_chinese(self, c: str) -> bool:
         if self.chinese == "basic block":
@@ -263,7 +273,7 @@ class Rules:
     def _split(self, text: str) -> Iterator[str]:
         word = ""
         for c in text:
-            is_space = c == " " or (self.controls == "kept" and ch.is_white_space(c) and self.spaces == "all")
+            is_space = c == " "
             if not is_space and not self._is_punctuation(c):
                 word += c
                 continue
@@ -365,6 +375,8 @@ TABLE: dict[str, dict[Any, tuple[str, str]]] = {
                        "ideographs only (tokenize_chinese_chars)."),
     },
     "controls": {
+        "kept, split": ("controls.kept", "They keep control characters and other invisible characters; BERT drops them "
+                        "(clean_text)."),
         "kept": ("controls.kept", "They keep control characters and other invisible characters; BERT drops them "
                  "(clean_text)."),
         "format kept": ("controls.format_kept", "They drop control characters but keep format characters (category "
@@ -404,6 +416,8 @@ TABLE: dict[str, dict[Any, tuple[str, str]]] = {
         "symbols too": ("punctuation.symbols_too", "They split at symbols (category S) as well, such as € and →."),
     },
     "spaces": {
+        "Zs": ("spaces.line_separators", "They do not split at U+2028 and U+2029 (categories Zl and Zp); Google's file "
+               "does not either, but the tokenizers library does."),
         "ASCII": ("spaces.ascii", "They split at space, tab, newline and return only; BERT splits at all spaces "
                   "(category Zs), such as U+00A0 and U+3000."),
         "tabs dropped": ("spaces.tabs_dropped", "They drop tab, newline and return as control characters, which joins "
@@ -460,6 +474,8 @@ def known_mistakes(rules: Rules) -> Iterator[TokenizerMistake]:
         yield TokenizerMistake(key, sentence, {"lower": not rules.lower, "strip": not rules.lower})
     if rules.cls and rules.sep:
         yield TokenizerMistake("frame.none", "They add neither [CLS] nor [SEP].", {"cls": False, "sep": False})
+    key, sentence = TABLE["marks"]["NFKD"]
+    yield TokenizerMistake(key, sentence, {"marks": "NFKD", "strip": True, "lower_first": True})
     if not rules.strip:  # a variant of stripping, for a tokenizer that should not strip at all
         for marks in ("M", "ASCII", "NFKD"):
             key, sentence = TABLE["marks"][marks]

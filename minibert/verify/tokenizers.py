@@ -28,7 +28,7 @@ Tokenize = Callable[[str], Any]
 MIXTURES = 1500  # random texts of the search
 FRESH = 1200  # and as many again, on which a named cause must hold
 MOST_CAUSES = 8
-NODES = 24  # combinations of mistakes whose result is computed on all texts
+NODES = 60  # combinations of mistakes whose result is computed on all texts
 LONGEST_WORD = 4096  # where a word's limit is looked for
 
 
@@ -388,7 +388,7 @@ class _Search:
         framed = sum(len(self.theirs(text)) == len(rules.pieces(text)) for text in plain)
         alone = rules.but(cls=False, sep=False)
         bare = sum(len(self.theirs(text)) == len(alone.pieces(text)) for text in plain)
-        if bare <= framed:
+        if bare <= framed or 2 * bare < len(plain) or rules.names.cls in self.theirs(plain[0]):
             return rules
         self.notes.append("Their result has no [CLS] and [SEP]; the pieces of the text alone are compared.")
         return alone
@@ -407,6 +407,9 @@ class _Search:
         explained = steps is not None
         if steps is None:
             steps = self.confirmed()
+            state = steps[-1].state if steps else self.base
+            explained = not any(self.differs(state, text) for text in self.texts)
+            explained = explained and self._holds_on_fresh_texts(state)
         left: list[TokenizerDifference] = []
         if not explained:
             state = steps[-1].state if steps else self.base
