@@ -28,6 +28,7 @@ from minibert.commands import (
     tokenize,
     trace,
     verify,
+    verify_tokenizer,
 )
 from minibert.commands.verb import Command, Parser, say_own
 from minibert.errors import MinibertError, StoppedElsewhereError
@@ -36,7 +37,7 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 # One per verb, in the order of --help.
 MODULES = (
-    inspect, verify, golden, convert, tokenize, fill_mask, embed, similar, trace, step, noise, attention, logit_lens,
+    inspect, verify, verify_tokenizer, golden, convert, tokenize, fill_mask, embed, similar, trace, step, noise, attention, logit_lens,
     explore, pretrain, finetune, predict,
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
 ``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
-with values that other projects published.  ``points.py`` names the values, ``compare.py`` finds the first difference.
+with values that other projects published; ``tokenizers.py`` does the same for tokenizers.  ``points.py`` names the values, ``compare.py`` finds the first difference.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from minibert.verify.models import (
     verify_models,
 )
 from minibert.verify.published import PublishedReport, verify_published
-from minibert.verify.user_code import names_code
+from minibert.verify.tokenizers import TokenizerReport, verify_tokenizer
 
 __all__ = [
     "Explanation",
@@ -27,6 +27,7 @@ __all__ = [
     "PointFound",
     "PointResult",
     "PublishedReport",
+    "TokenizerReport",
     "VerifyReport",
     "explain",
     "make_golden",
@@ -37,6 +38,7 @@ __all__ = [
     "verify_against_transformers",
     "verify_models",
     "verify_published",
+    "verify_tokenizer",
 ]
 
 

@@ -58,7 +58,9 @@ def long_texts(vocab: Sequence[str]) -> list[str]:
     several = wide[:1] + [t for t in wide if t > "\u0800"][:1]
     texts = [c * length for c in [*letters, *several, "é", "가", "ー", "你"] for length in LENGTHS]
     texts += ["ab" * 50, "ab" * 51, "É" * 100, "가나다" * 34, "x" * 1000, f"{'a' * 100} {'b' * 101} c"]
-    texts += [" ".join(letters[0] for _ in range(n)) for n in (60, 126, 127, 255, 300, 510, 511, 600, 1030)]
+    alphabet = [t for t in vocab if len(t) == 1 and t.isalnum()][:60] or letters
+    for count in (20, 60, 126, 127, 255, 300, 510, 511, 600, 1030):
+        texts.append(" ".join(alphabet[i * i % len(alphabet)] for i in range(count)))
     return texts
 
 
@@ -80,6 +82,8 @@ def of_vocabulary(ours: BertTokenizer, count: int, source: random.Random) -> lis
     texts = [token.removeprefix("##") for token in tokens[source.randrange(step) :: step]]
     texts += [source.choice(texts) + source.choice(texts) for _ in texts[: count // 2]]
     texts += [text.upper() for text in texts[:: max(1, len(texts) // 40)]]
+    whole = [token for token in tokens if not token.startswith("##")]
+    texts += [" ".join(whole[i : i + 40]) for i in range(0, len(whole), 40)]  # every line that begins a word
     return list(dict.fromkeys(texts))
 
 

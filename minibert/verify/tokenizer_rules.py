@@ -63,8 +63,8 @@ class Rules:
             "any case".
         controls: "dropped", "kept", "kept, split" (kept, and words end at every White_Space), "format kept"
             (category Cf), "spaces", "unassigned too".
-        spaces: "all", "Zs" (U+2028 and U+2029 are none), "ASCII" (space, tab, newline, return), "tabs dropped" (as the
-            control characters they are).
+        spaces: "all", "Zs" (U+2028 and U+2029 are none), "ASCII" (space, tab, newline, return).
+        tabs: tab, newline and return are spaces; else they are dropped as the control characters they are.
         chinese: "spaced", "off", "basic block" (U+4E00–9FFF only), "kana too", "Hangul too".
         strip: accents are stripped.
         marks: what counts as accent: "Mn", "M", "combining" (a class other than 0), "precomposed kept" (no NFD),
@@ -88,6 +88,7 @@ class Rules:
     special: str = "whole"
     controls: str = "dropped"
     spaces: str = "all"
+    tabs: bool = True
     chinese: str = "spaced"
     strip: bool = True
     marks: str = "Mn"
@@ -204,7 +205,7 @@ class Rules:
         return text
 
     def _cleaned(self, c: str) -> str:
-        if self.spaces == "tabs dropped" and c in "\t\n\r":
+        if not self.tabs and c in "\t\n\r":
             return ""
         if self._is_space(c):
             return " "
@@ -224,7 +225,7 @@ class Rules:
 
     def _is_space(self, c: str) -> bool:
         if c in " \t\n\r":
-            return self.spaces != "tabs dropped" or c == " "
+            return self.tabs or c == " "
         if self.spaces == "ASCII":
             return False
         if self.controls == "kept, split" and ch.is_white_space(c):
@@ -420,7 +421,9 @@ TABLE: dict[str, dict[Any, tuple[str, str]]] = {
                "does not either, but the tokenizers library does."),
         "ASCII": ("spaces.ascii", "They split at space, tab, newline and return only; BERT splits at all spaces "
                   "(category Zs), such as U+00A0 and U+3000."),
-        "tabs dropped": ("spaces.tabs_dropped", "They drop tab, newline and return as control characters, which joins "
+    },
+    "tabs": {
+        False: ("spaces.tabs_dropped", "They drop tab, newline and return as control characters, which joins "
                          "words; BERT makes them spaces."),
     },
     "special": {
