@@ -40,11 +40,13 @@ def verify_tokenizer(options: argparse.Namespace) -> int:
     """``minibert verify-tokenizer``."""
     from minibert.tokenizer import BertTokenizer
     from minibert.verify import verify_tokenizer as run
+    from minibert.verify.tokenizers import folder_for_transformers
 
     texts = lines_of(options.texts) if options.texts else []
     settings = {} if options.lower_case is None else {"do_lower_case": options.lower_case}
     ours = BertTokenizer.from_pretrained(options.vocabulary, **settings)
-    theirs = Path(options.vocabulary) if options.against == "transformers" else options.against
+    against: str | Path = options.against
+    theirs = folder_for_transformers(options.vocabulary) if against == "transformers" else against
     report = run(ours, theirs, texts=texts, seed=options.seed)
     if options.json:
         print_json(report.to_dict())

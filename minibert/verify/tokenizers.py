@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.errors import InputError, MinibertError, MissingExtraError
-from minibert.source import Source
+from minibert.source import Checkpoint, Source
 from minibert.terminal import table, visible
 from minibert.tokenizer import BertTokenizer
 from minibert.verify.hard_texts import hard_pieces, mixtures, of_vocabulary
@@ -203,9 +203,19 @@ def verify_tokenizer(
     if theirs == "transformers":
         if isinstance(ours, BertTokenizer):
             raise InputError("'transformers' loads what ours is loaded from: give ours as a path, or theirs as one.")
-        theirs = Path(ours)
+        theirs = folder_for_transformers(ours)
     tokenizer = ours if isinstance(ours, BertTokenizer) else BertTokenizer.from_pretrained(ours)
     return _Search(tokenizer, _Theirs.of(theirs), list(texts), seed).report()
+
+
+def folder_for_transformers(source: Source) -> Path:
+    """The folder of the tokenizer that ``source`` names; InputError for a single file, which says no class."""
+    checkpoint = Checkpoint.open(source)
+    if checkpoint.file is None:
+        for name in ("tokenizer.json", "vocab.txt"):
+            if path := checkpoint.find(name):
+                return path.parent
+    raise InputError(f"transformers loads a folder, and {source} is none; give the folder, or a tokenizer.json itself.")
 
 
 class _Theirs:
@@ -598,10 +608,10 @@ class _Search:
         right = "none" if rules.limit is None else str(rules.limit)
         sentence = "A word is [UNK] beyond {} in their tokenizer; here the limit is {} characters "
         sentence += "(max_input_chars_per_word)."
-        numbers: list[int | None] = list(dict.fromkeys((self._first_that_differs(state, text) - 1, len(word) - 1)))
+        numbers: list[int | None] = [*self._lower_limits(state, text), len(word) - 1]
         if rules.limit is not None and len(word) > rules.limit:
-            numbers = [self._their_limit(rules, text, len(word))]
-        for number in numbers:
+            numbers = self._higher_limits(rules, text)
+        for number in dict.fromkeys(numbers):
             if number is None:
                 said = f"Their words have no limit; here a word of more than {right} characters is [UNK] "
                 yield TokenizerMistake("word_limit", f"{said}(max_input_chars_per_word).", {"limit": None})
@@ -614,35 +624,39 @@ class _Search:
                 said = sentence.format(f"{number} bytes of UTF-8", right)
                 yield TokenizerMistake("word_limit.bytes", said, {"limit": number, "limit_bytes": True})
 
-    def _first_that_differs(self, state: _State, text: str) -> int:
-        """Characters of the shortest text on which the two part, of those that repeat the start of ``text``."""
-        start = text[: max(1, len(text) // 4)]
-        for short in (text[:1], start, text):
-            repeated = short * (len(text) // len(short) + 1)
+    def _lower_limits(self, state: _State, text: str) -> list[int]:
+        """Where words that repeat the start of ``text`` begin to part, by bisection: limits below ours."""
+        for start in (text[:1], text):
             low, high = 0, len(text)
+            repeated = start * len(text)
             if not self.differs(state, repeated[:high]):
                 continue
             while low + 1 < high:
                 middle = (low + high) // 2
                 low, high = (low, middle) if self.differs(state, repeated[:middle]) else (middle, high)
-            return high
-        return len(text)
+            return self._between(state.rules, repeated[:low], repeated[:high])
+        return []
 
-    def _their_limit(self, rules: Rules, text: str, low: int) -> int | None:
-        """The longest word of the same kind that they split, by bisection; None if there is no limit."""
+    def _higher_limits(self, rules: Rules, text: str) -> list[int | None]:
+        """Limits above ours: up to where words that repeat ``text`` are split, by bisection; None if without end."""
         endless = self._state(rules.but(limit=None))
-
-        def splits(length: int) -> bool:
-            longer = (text * (length // max(1, len(text)) + 1))[:length]
-            return not self.differs(endless, longer)
-
-        if splits(LONGEST_WORD):
-            return None
-        high = LONGEST_WORD
+        repeated = text * (LONGEST_WORD // len(text) + 1)
+        if not self.differs(endless, repeated[:LONGEST_WORD]):
+            return [None]
+        low, high = len(text), LONGEST_WORD
         while low + 1 < high:
             middle = (low + high) // 2
-            low, high = (middle, high) if splits(middle) else (low, middle)
-        return low
+            low, high = (low, middle) if self.differs(endless, repeated[:middle]) else (middle, high)
+        return list(self._between(rules, repeated[:low], repeated[:high]))
+
+    @staticmethod
+    def _between(rules: Rules, short: str, long: str) -> list[int]:
+        """The limits that keep the word of ``short`` and not that of ``long``; a syllable may be three characters."""
+
+        def size(text: str) -> int:
+            return max(map(len, rules._split(rules._normalize(text))), default=0)
+
+        return list(range(max(1, size(short)), size(long)))[:8]
 
     def _vocabularies(self, state: _State, text: str) -> Iterator[TokenizerMistake]:
         """Another vocabulary: theirs where it can be read, else what the results say about it."""
