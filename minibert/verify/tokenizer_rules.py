@@ -137,7 +137,7 @@ class Rules:
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text, [CLS] and [SEP] among them."""
         if self.form:
-            text = unicodedata.normalize(self.form, text)
+            text = unicodedata.normalize(self.form, text)  # type: ignore[arg-type]
         pieces: list[str] = []
         for token, part in self._parts(text):
             if token is not None:
@@ -156,7 +156,9 @@ class Rules:
         if self.cut == "ends too":
             return [*first, *pieces, *last][: self.most]
         kept = max(0, self.most - len(first) - len(last))
-        pieces = pieces if len(pieces) <= kept else pieces[len(pieces) - kept :] if self.cut == "left" else pieces[:kept]
+        pieces = (
+            pieces if len(pieces) <= kept else pieces[len(pieces) - kept :] if self.cut == "left" else pieces[:kept]
+        )
         return [*first, *pieces, *last]
 
     def _parts(self, text: str) -> Iterator[tuple[str | None, str]]:
@@ -216,9 +218,7 @@ class Rules:
             return ""
         if self.controls == "format kept" and category == "Cf":
             return c
-        is_removed = (
-            category in ("Cc", "Cf", "Co") or c == "\ufffd" if self.unicode == "Python" else ch.is_removed(c)
-        )
+        is_removed = category in ("Cc", "Cf", "Co") or c == "\ufffd" if self.unicode == "Python" else ch.is_removed(c)
         if is_removed and c not in "\t\n\r":
             return " " if self.controls == "spaces" else ""
         return c
@@ -251,7 +251,9 @@ class Rules:
         if self.marks == "NFKD":
             text = unicodedata.normalize("NFKD", text)
         elif self.marks != "precomposed kept":
-            text = unicodedata.normalize("NFD", text) if self.unicode == "Python" else decompose(AlignedText.of(text)).text
+            text = (
+                unicodedata.normalize("NFD", text) if self.unicode == "Python" else decompose(AlignedText.of(text)).text
+            )
         text = "".join(c for c in text if not self._is_mark(c))
         return unicodedata.normalize("NFC", text) if self.recompose else text
 

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from minibert.errors import InputError, MinibertError, MissingExtraError
+from minibert.errors import InputError, MissingExtraError
 from minibert.source import Checkpoint, Source
 from minibert.terminal import table, visible
 from minibert.tokenizer import BertTokenizer
@@ -131,7 +131,9 @@ class TokenizerReport:
         if self.shortest is None:
             lines.append(f"No text differs: {self.texts:,} texts, the same {self.compared}.")
         else:
-            lines.append(f"{self.differing:,} of {self.texts:,} texts differ. The shortest: {shown(self.shortest.text)}")
+            lines.append(
+                f"{self.differing:,} of {self.texts:,} texts differ. The shortest: {shown(self.shortest.text)}"
+            )
             lines.append(_two_rows(self.shortest))
         for number, cause in enumerate(self.causes, start=1):
             also = f" On every text the same as {', '.join(cause.also)}." if cause.also else ""
@@ -278,7 +280,7 @@ def _encoder_of(tokenizer: Any) -> Any:
     """The function from text to an encoding, for the libraries' tokenizers; anything else as it is."""
     module = type(tokenizer).__module__.partition(".")[0]
     if module == "tokenizers" and hasattr(tokenizer, "encode"):
-        return lambda text: tokenizer.encode(text)
+        return tokenizer.encode
     if module == "transformers" and hasattr(tokenizer, "convert_ids_to_tokens"):
         return lambda text: tokenizer(text, verbose=False)
     return tokenizer
@@ -321,9 +323,8 @@ def _as_result(value: Any, name: str, text: str) -> tuple[Result, Result | None]
         mask = value.get("attention_mask") if hasattr(value, "get") else None
         value = row
     row, mask = _as_list(value), _as_list(mask)
-    if (
-        row is None
-        or not all(isinstance(x, str) for x in row)
+    if row is None or (
+        not all(isinstance(x, str) for x in row)
         and not all(isinstance(x, int) and not isinstance(x, bool) for x in row)
     ):
         raise InputError(
@@ -352,7 +353,11 @@ def _agree(ours: Result, theirs: Result) -> bool:
     """Equal; an id of ours that is not known (None) agrees with any."""
     if ours == theirs:
         return True
-    return None in ours and len(ours) == len(theirs) and all(a is None or a == b for a, b in zip(ours, theirs, strict=True))
+    return (
+        None in ours
+        and len(ours) == len(theirs)
+        and all(a is None or a == b for a, b in zip(ours, theirs, strict=True))
+    )
 
 
 class _State:
@@ -508,7 +513,7 @@ class _Search:
         self.nodes += 1
         text = self.shortest(state, differing)
         ranked = self._ranked(state, text, differing)
-        before = ranked and ranked[0][0]
+        before = ranked[0][0] if ranked else 0
         for wrong, mistake, after in ranked[:4]:
             if wrong > before + 40:
                 break
@@ -524,9 +529,7 @@ class _Search:
         self.texts += fresh
         return not fresh
 
-    def _ranked(
-        self, state: _State, text: str, differing: Sequence[str]
-    ) -> list[tuple[int, TokenizerMistake, _State]]:
+    def _ranked(self, state: _State, text: str, differing: Sequence[str]) -> list[tuple[int, TokenizerMistake, _State]]:
         """The mistakes that explain ``text`` and part less from them than ``state`` does, the best first."""
         explaining = []
         for mistake in self._candidates(state, text):
@@ -684,9 +687,7 @@ class _Search:
         if self.kind == "pieces":
             for piece in dict.fromkeys(theirs_pieces):
                 if isinstance(piece, str) and piece not in names.vocab and piece:
-                    more = replace(
-                        names, vocab={**names.vocab, piece: -1}, id_of={**names.id_of, piece: None}
-                    )
+                    more = replace(names, vocab={**names.vocab, piece: -1}, id_of={**names.id_of, piece: None})
                     sentence = f"Their vocabulary has {piece!r}, which ours lacks."
                     yield TokenizerMistake("vocabulary.more", sentence, {"names": more})
 

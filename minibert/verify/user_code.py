@@ -82,7 +82,9 @@ def described(error: BaseException, path: str | Path | None) -> str:
     """An error as the end of a sentence: its type, its message, its line."""
     message = str(error).strip().partition("\n")[0]
     if isinstance(error, SyntaxError) and error.lineno is not None:
-        where = f" (line {error.lineno} of {Path(error.filename).name})" if error.filename else f" (line {error.lineno})"
+        where = (
+            f" (line {error.lineno} of {Path(error.filename).name})" if error.filename else f" (line {error.lineno})"
+        )
         message = error.msg
     else:
         frames = traceback.extract_tb(error.__traceback__)

@@ -86,7 +86,11 @@ class Student:
                 if "tabs_dropped" in self.wrong and c in "\t\n\r":
                     continue
                 out.append(" " if c in " \t\n\r" or "ascii_spaces" not in self.wrong else c)
-            elif category in ("Cc", "Cf", "Co") or c == "\ufffd" or (category == "Cn" and "drops_unassigned" in self.wrong):
+            elif (
+                category in ("Cc", "Cf", "Co")
+                or c == "\ufffd"
+                or (category == "Cn" and "drops_unassigned" in self.wrong)
+            ):
                 if "keeps_controls" in self.wrong or ("keeps_format" in self.wrong and category == "Cf"):
                     out.append(c)
                 elif "controls_are_spaces" in self.wrong:

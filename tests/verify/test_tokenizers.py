@@ -21,8 +21,8 @@ VOCAB = {
     token: i
     for i, token in enumerate(
         dict.fromkeys(
-            [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS + PUNCTUATION), *PUNCTUATION]
-            + ["the", "fox", "##ing", "##er", "hello", "mask", "café", "é", "##é", "A", "##A", "中文", "ss", "##ss", "xyz"]
+            [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS + PUNCTUATION), *PUNCTUATION,
+             "the", "fox", "##ing", "##er", "hello", "mask", "café", "é", "##é", "A", "##A", "中文", "ss", "##ss", "xyz"]
         )
     )
 }  # fmt: skip
