@@ -37,7 +37,8 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 # One per verb, in the order of --help.
 MODULES = (
-    inspect, verify, verify_tokenizer, golden, convert, tokenize, fill_mask, embed, similar, trace, step, noise, attention, logit_lens,
+    inspect, verify, verify_tokenizer, golden, convert, tokenize, fill_mask, embed, similar,
+    trace, step, noise, attention, logit_lens,
     explore, pretrain, finetune, predict,
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """BERT's tokenizer with every step open to change, and the table of known mistakes.
 
 ``Rules()`` of a tokenizer gives the results of minibert.tokenizer; ``replace(rules, lower=False)`` those of a tokenizer
-with that mistake.  It is written for comparison with wrong tokenizers, not for speed.  Start with ``Rules.pieces``, then
-``known_mistakes``.
+with that mistake.  It is written for comparison with wrong tokenizers, not for speed.  Start with ``Rules.pieces``,
+then ``known_mistakes``.
 """
 
 import unicodedata
@@ -161,7 +161,7 @@ class Rules:
         )
         return [*first, *pieces, *last]
 
-    def _parts(self, text: str) -> Iterator[tuple[str | None, str]]:
+    def _parts(self, text: str) -> Iterator[tuple[str | None, str]]:  # noqa: PLR0912 (one branch for each rule)
         names = self.names
         added = names.added
         if self.special == "split":
@@ -206,7 +206,7 @@ class Rules:
             text = self._lowered(text)
         return text
 
-    def _cleaned(self, c: str) -> str:
+    def _cleaned(self, c: str) -> str:  # noqa: PLR0911 (one return for each rule)
         if not self.tabs and c in "\t\n\r":
             return ""
         if self._is_space(c):

@@ -22,7 +22,8 @@ VOCAB = {
     for i, token in enumerate(
         dict.fromkeys(
             [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS + PUNCTUATION), *PUNCTUATION,
-             "the", "fox", "##ing", "##er", "hello", "mask", "café", "é", "##é", "A", "##A", "中文", "ss", "##ss", "xyz"]
+             "the", "fox", "##ing", "##er", "hello", "mask", "café", "é", "##é", "A", "##A", "中文",
+             "ss", "##ss", "xyz"]
         )
     )
 }  # fmt: skip
