@@ -20,7 +20,7 @@ from minibert.verify.models import (
     verify_models,
 )
 from minibert.verify.published import PublishedReport, verify_published
-from minibert.verify.tokenizers import TokenizerReport, verify_tokenizer
+from minibert.verify.training import TrainingReport, verify_training
 
 __all__ = [
     "Explanation",
@@ -28,7 +28,7 @@ __all__ = [
     "PointFound",
     "PointResult",
     "PublishedReport",
-    "TokenizerReport",
+    "TrainingReport",
     "VerifyReport",
     "explain",
     "make_golden",
@@ -39,7 +39,7 @@ __all__ = [
     "verify_against_transformers",
     "verify_models",
     "verify_published",
-    "verify_tokenizer",
+    "verify_training",
 ]
 
 

@@ -1,0 +1,695 @@
+"""Where two training runs part: the first step, and in it the first value, gradient or optimizer state that differs.
+
+Both sides train on the same batches, drawn with the same seeds.  Rounding does not add up over the steps: while
+nothing differs, the second side goes on from the first side's numbers.  Its gradients are set to the first side's just
+before its optimizer steps, and its weights and moments after the step.  So the bound is the same at every step, and
+the smallest eps in an optimizer shows.  ``training_run.py`` runs a step, ``training_causes.py`` has the known causes.
+Start with :func:`verify_training`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minibert.errors import InputError
+from minibert.terminal import table
+from minibert.verify.compare import BOUND, SHARPER
+from minibert.verify.models import check_bound
+from minibert.verify.training_causes import (
+    Cause,
+    Update,
+    applied_causes,
+    how_applied,
+    loss_causes,
+    norm,
+    update_bound,
+    update_causes,
+)
+from minibert.verify.training_run import Side, StepRecord
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingDifference:
+    """The first thing that differs."""
+
+    step: int  # from 1
+    kind: str  # "initial weights", "activations", "loss", "gradients", "applied gradients", "optimizer state", …
+    name: str  # of the value on the first side
+    theirs: str  # its name on the second side
+    difference: float | None  # the largest |Δ|; None where one side has no such value
+    place: tuple[int, ...]
+    found: float | None  # on the second side
+    expected: float | None  # on the first side
+    bound: float | None  # what counts as rounding there
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """Everything of one kind in one step."""
+
+    step: int
+    kind: str
+    compared: int
+    difference: float  # the largest |Δ|
+    of_bound: float  # the largest |Δ| / bound
+    verdict: str  # "same", "rounding", "differs"
+
+
+@dataclass
+class TrainingReport:
+    """The whole comparison."""
+
+    names: tuple[str, str]
+    steps: int  # compared, the one that differs too
+    rows: list[TrainingRow] = field(default_factory=list)
+    first_difference: TrainingDifference | None = None
+    causes: list[Cause] = field(default_factory=list)  # known ones whose values are theirs
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def same(self) -> bool:
+        """Whether something was compared and nothing differs by more than rounding."""
+        return self.first_difference is None and any(row.compared for row in self.rows)
+
+    def __bool__(self) -> bool:
+        return self.same
+
+    def to_dict(self) -> dict[str, object]:
+        """The whole report as plain values, for JSON."""
+        return asdict(self) | {"same": self.same}
+
+    def conclusion(self) -> str:
+        """The finding in a few lines."""
+        first = self.first_difference
+        if first is None:
+            largest = max((row.of_bound for row in self.rows), default=0.0)
+            return f"The two runs are the same for {self.steps} steps; at most {largest:.2g} of the bound for rounding."
+        name = first.name + (f" ({first.theirs} in {self.names[1]})" if first.theirs not in ("", first.name) else "")
+        place = f" at {first.place}" if first.place else ""
+        lines = [f"The runs part at step {first.step}: {first.kind}, {name}{place}."]
+        if first.difference is not None and first.found is not None:
+            beyond = "" if first.bound is None else f" The bound for rounding is {first.bound:.2g}."
+            lines.append(f"{self.names[0]} has {first.expected!r}, {self.names[1]} {first.found!r}.{beyond}")
+        for cause in self.causes:
+            lines.append(f"Cause: {cause.sentence}" + (f" [{cause.formula}]." if cause.formula else "."))
+        if not self.causes:
+            lines.append("No known cause has this value.")
+        return "\n".join(lines)
+
+    def to_text(self) -> str:
+        """The finding, then a row for each kind of value in each step."""
+        rows = [
+            (row.step, row.kind, row.compared, f"{row.difference:.3g}", f"{row.of_bound:.2g}", row.verdict)
+            for row in self.rows
+        ]
+        columns = ("step", "what", "compared", "max |Δ|", "of bound", "verdict")
+        body = table(columns, rows, right=("step", "compared", "max |Δ|", "of bound"))
+        return "\n\n".join([self.conclusion(), body, *(["\n".join(self.notes)] if self.notes else [])])
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def verify_training(
+    build_a: Callable[[], Any],
+    build_b: Callable[[], Any],
+    batches: Sequence[Batch] | Batch,
+    steps: int | None = None,
+    *,
+    names: tuple[str, str] = ("A", "B"),
+    bound: float = BOUND,
+    seed: int = 0,
+) -> TrainingReport:
+    """Train two models side by side and name the first thing that differs, with its cause where that is a known one.
+
+    Args:
+        build_a, build_b: return ``(model, optimizer)``, ``(model, optimizer, scheduler)``, or an object with these as
+            attributes.  Such an object may also have ``max_grad_norm``, or ``step(batch)``: its own training step,
+            from zeroing the gradients to the scheduler.  Without it, the step is: zero the gradients, run the model
+            with the batch as keywords, go backward from ``outputs.loss``, ``outputs["loss"]`` or ``outputs[0]``, step.
+        batches: one, or several that are taken in turn; tensors by name, the labels among them.
+        steps: how many; by default one for each batch.
+        names: of the two sides in the report.
+        bound: the limit of rounding errors, in units in the last place of a value's largest number for each layer.
+        seed: the generators of torch are set to ``seed + step`` before each side's step.
+
+    Each side is built after the generators of torch were set to ``seed``.  Parameters are matched by name, otherwise
+    by the values of the initial weights (also transposed, or as rows of a larger one), and those that all hold the
+    same number by the values of their gradients.  Raises InputError for anything that cannot be run.
+    """
+    units = check_bound(bound)
+    chosen: list[Batch] = [batches] if isinstance(batches, Mapping) or hasattr(batches, "keys") else list(batches)
+    if not chosen or not all(hasattr(batch, "keys") and len(batch) for batch in chosen):
+        raise InputError("batches is empty, or no dict of tensors or list of such; expected the inputs of each step.")
+    steps = len(chosen) if steps is None else steps
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InputError(f"steps is {steps!r}; expected a whole number of at least 1.")
+    with torch.random.fork_rng():
+        sides = []
+        for name, build in zip(names, (build_a, build_b), strict=True):
+            torch.manual_seed(seed)
+            sides.append(Side(name, build))
+        if sides[0].model is sides[1].model or sides[0].optimizer is sides[1].optimizer:
+            raise InputError("Both builds returned the same model or optimizer; each has to make its own.")
+        return _Comparison(sides[0], sides[1], units).run([dict(batch) for batch in chosen], steps, seed)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where a parameter of the first side is on the second."""
+
+    theirs: str
+    transposed: bool = False
+    rows: tuple[int, int] | None = None
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """The part of a tensor of theirs, in our layout; a view."""
+        tensor = tensor if self.rows is None else tensor[self.rows[0] : self.rows[1]]
+        return tensor.T if self.transposed else tensor
+
+
+class _Comparison:
+    def __init__(self, a: Side, b: Side, units: float) -> None:
+        self.a, self.b, self.units = a, b, units
+        self.report = TrainingReport((a.name, b.name), 0)
+        dtypes = [p.dtype for side in (a, b) for p in side.parameters.values()]
+        self.eps = max((torch.finfo(dtype).eps for dtype in dtypes), default=2.0**-23)
+        self.parts = self.match()
+        self.number = 0
+
+    def run(self, batches: Sequence[Batch], steps: int, seed: int) -> TrainingReport:
+        """Step by step until something differs."""
+        self.number, self.report.steps = 1, 1
+        if not self.initial():
+            return self.report
+        for self.number in range(1, steps + 1):
+            self.report.steps = self.number
+            batch = batches[(self.number - 1) % len(batches)]
+            first = self.a.run(batch, seed + self.number)
+            compared: list[bool] = []
+
+            def middle(second: StepRecord, first: StepRecord = first, batch: Batch = batch) -> None:
+                compared.append(self.forward_and_backward(first, second, batch))
+                if compared[0] and first.applied is not None:
+                    self.set_gradients(first.applied)
+
+            second = self.b.run(batch, seed + self.number, middle)
+            if not compared:
+                compared.append(self.forward_and_backward(first, second, batch))
+            if not compared[0] or not self.optimizers(first, second):
+                break
+            self.go_on_from(first)
+        unmatched = [name for name in self.a.parameters if name not in self.parts]
+        if unmatched:
+            some = ", ".join(unmatched[:3]) + (", …" if len(unmatched) > 3 else "")
+            self.report.notes.append(f"Not found in {self.b.name}, not compared: {len(unmatched)} parameters ({some}).")
+        self.report.notes.append(
+            f"bound: {self.units:g} units in the last place of a value's largest number for each layer; a step of the "
+            "optimizer: 2 units of the parameter and 16 of its change, number by number. It does not grow over the "
+            f"steps: {self.b.name} goes on from the numbers of {self.a.name}."
+        )
+        return self.report
+
+    def match(self) -> dict[str, _Part]:
+        """The parameters of the first side on the second: by name, otherwise by their values."""
+        by_alias = {alias: name for name, aliases in self.b.aliases.items() for alias in aliases}
+        parts: dict[str, _Part] = {}
+        for name, aliases in self.a.aliases.items():
+            theirs = next((by_alias[alias] for alias in aliases if alias in by_alias), None)
+            if theirs is not None and self.b.parameters[theirs].shape == self.a.parameters[name].shape:
+                parts[name] = _Part(theirs)
+        taken = {part.theirs for part in parts.values()}
+        free = {name: p.detach() for name, p in self.b.parameters.items() if name not in taken}
+        for name, parameter in self.a.parameters.items():
+            if name not in parts and (part := find(parameter.detach(), free)) is not None:
+                parts[name] = part
+        return parts
+
+    def initial(self) -> bool:
+        """The weights before the first step; False if they differ."""
+        by_alias = {alias: name for name, aliases in self.b.aliases.items() for alias in aliases}
+        found, expected, theirs = {}, {}, {}
+        for name, part in self.parts.items():
+            expected[name] = self.a.parameters[name].detach()
+            found[name], theirs[name] = part.read(self.b.parameters[part.theirs].detach()), part.theirs
+            for alias in self.a.aliases[name]:
+                if alias in by_alias and by_alias[alias] != part.theirs:  # tied on the first side only
+                    found[alias] = self.b.parameters[by_alias[alias]].detach()
+                    expected[alias], theirs[alias] = expected[name], by_alias[alias]
+        return self.stage("initial weights", found, expected, lambda _n, e: torch.zeros((), dtype=e.dtype), theirs)
+
+    def stage(
+        self,
+        kind: str,
+        found: Mapping[str, Tensor],
+        expected: Mapping[str, Tensor],
+        bound: Callable[[str, Tensor], Tensor],
+        theirs: Mapping[str, str],
+    ) -> bool:
+        """Compare values of one kind in order; False if one differs, and then it is the first difference."""
+        largest, of_bound, compared = 0.0, 0.0, 0
+        first: TrainingDifference | None = None
+        for name, value in expected.items():
+            if name not in found:
+                continue
+            other = found[name].to(value.device).double()
+            if other.shape != value.shape:
+                first = TrainingDifference(
+                    self.number, kind, name, theirs.get(name, name), None, (), None, None, None
+                )
+                break
+            wide = value.double()
+            delta = (other - wide).abs()
+            delta = delta.where((other != wide) & ~(other.isnan() & wide.isnan()), 0.0).nan_to_num(nan=float("inf"))
+            compared += 1
+            if not delta.numel() or not bool(delta.any()):
+                continue
+            limit = bound(name, value).double().to(delta.device).expand_as(delta)
+            ratio = (delta / limit).nan_to_num(nan=float("inf"))
+            flat = int(ratio.argmax())
+            largest = max(largest, float(delta.max()))
+            of_bound = max(of_bound, float(ratio.reshape(-1)[flat]))
+            if float(ratio.reshape(-1)[flat]) > 1:
+                place = tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), delta.shape))
+                first = TrainingDifference(
+                    self.number, kind, name, theirs.get(name, name), float(delta[place]), place,
+                    float(other[place]), float(wide[place]), float(limit[place]),
+                )  # fmt: skip
+                break
+        verdict = "differs" if first else "rounding" if largest else "same"
+        self.report.rows.append(TrainingRow(self.number, kind, compared, largest, of_bound, verdict))
+        self.report.first_difference = first
+        return first is None
+
+    def missing(self, kind: str, name: str, theirs: str, found: float | None, expected: float | None) -> None:
+        """Something that only one side has."""
+        self.report.rows.append(TrainingRow(self.number, kind, 1, float("inf"), float("inf"), "differs"))
+        self.report.first_difference = TrainingDifference(
+            self.number, kind, name, theirs, None, (), found, expected, None
+        )
+
+    def forward_and_backward(self, first: StepRecord, second: StepRecord, batch: Batch) -> bool:
+        """Everything before the optimizer's step; False if something differs."""
+        return (
+            self.forward(first, second, batch)
+            and self.backward(first, second)
+            and self.applied(first, second)
+        )
+
+    def forward(self, first: StepRecord, second: StepRecord, batch: Batch) -> bool:
+        """Activations and loss."""
+        layers = max(self.a.layers, self.b.layers)
+
+        def bound(name: str, value: Tensor) -> Tensor:
+            finite = value[value.isfinite()].abs()
+            largest = float(finite.max()) if finite.numel() else 0.0
+            sharper = SHARPER if name.endswith((".self", ".dropout")) else 1.0
+            return torch.tensor(self.units * self.eps * largest * depth_of(name, layers) * sharper)
+
+        found, theirs = self.activations(first, second, bound)
+        if not self.stage("activations", found, first.activations, bound, theirs):
+            name = self.report.first_difference.name if self.report.first_difference else ""
+            self.random(first, second, name, theirs[name], bound)
+            return False
+        if first.loss is None or second.loss is None:
+            if first.loss is not second.loss:
+                side = self.b.name if second.loss is None else self.a.name
+                self.report.notes.append(f"No loss was seen in {side}: its model does not return one.")
+            return True
+        scale = self.units * self.eps * (layers + 1)
+        losses = {"loss": first.loss}
+        limit = scale * max(1.0, abs(float(first.loss)))
+        if self.stage("loss", {"loss": second.loss}, losses, lambda _n, _v: torch.tensor(limit), {}):
+            return True
+        labels = batch.get("labels")
+        if first.logits is not None and isinstance(labels, Tensor):
+            logits = second.logits
+            if logits is None or (logits.shape == first.logits.shape and self.near(logits, first.logits, scale)):
+                values = {self.a.name: float(first.loss), self.b.name: float(second.loss)}
+                self.report.causes += loss_causes(first.logits, labels, values, limit)
+        if not self.report.causes and not found:
+            self.random(first, second, "", "", bound)
+        return False
+
+    def activations(
+        self, first: StepRecord, second: StepRecord, bound: Callable[[str, Tensor], Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The second side's value for each of the first side's: by name, otherwise by value."""
+        found: dict[str, Tensor] = {}
+        theirs: dict[str, str] = {}
+        for name, value in first.activations.items():
+            other = second.activations.get(name)
+            if other is not None and other.shape == value.shape:
+                found[name], theirs[name] = other, name
+        if found:
+            return found, theirs
+        by_size: dict[int, list[tuple[str, Tensor]]] = {}
+        for name, value in second.activations.items():
+            by_size.setdefault(value.numel(), []).append((name, value))
+        for name, value in first.activations.items():
+            limit = float(bound(name, value))
+            for other_name, other in by_size.get(value.numel(), []):
+                swapped = other.transpose(0, 1) if other.dim() >= 2 else other
+                for read in (other, swapped):
+                    numbers = read.reshape(value.shape)
+                    if float((numbers.double() - value.double()).abs().max()) <= limit:
+                        found[name], theirs[name] = numbers, other_name
+                        break
+                if name in found:
+                    break
+        return found, theirs
+
+    def random(
+        self, first: StepRecord, second: StepRecord, name: str, theirs: str, bound: Callable[[str, Tensor], Tensor]
+    ) -> None:
+        """Dropout has no formula: a value is random if it changes with the seed."""
+        draws = {}
+        for side, record, value in ((self.a, first, name), (self.b, second, theirs)):
+            if len(record.calls) != 1:
+                return
+            once, twice = side.again(record, 1), side.again(record, 2)
+            names = [value] if value else list(once)
+            draws[side.name] = any(n in once and not torch.equal(once[n], twice[n]) for n in names)
+        if all(draws.values()):
+            self.report.notes.append("Both sides draw random numbers (dropout), in another order: use .eval() or p = 0.")
+        elif any(draws.values()):
+            side, record, value = (self.b, second, theirs) if draws[self.b.name] else (self.a, first, name)
+            other = first.activations.get(name) if side is self.b else second.activations.get(theirs)
+            calm = side.again(record, 1, evaluate=True).get(value)
+            dropout = not value or (calm is not None and other is not None and self.near(calm, other, float(bound(name, other))))
+            key, text = ("dropout.on", "has dropout on") if dropout else ("random", "draws random numbers")
+            sentence = f"{side.name} {text}: this value changes with the seed"
+            formula = "in eval() the value is the other side's" if dropout and value else ""
+            self.report.causes.append(Cause(key, side.name, sentence, formula))
+
+    @staticmethod
+    def near(found: Tensor, expected: Tensor, limit: float) -> bool:
+        """Whether two tensors of a shape are within a limit, relative to the largest number above 1."""
+        scale = max(1.0, float(expected.abs().max()))
+        return found.shape == expected.shape and float((found - expected).abs().max()) <= limit * scale
+
+    def backward(self, first: StepRecord, second: StepRecord) -> bool:
+        """The gradients of this step's backward passes, in backward order."""
+        if self.number == 1:
+            self.match_constants(first, second)
+        found, theirs = self.read(second.gradients)
+        for name, value in first.gradients.items():
+            part = self.parts.get(name)
+            if part is not None and part.theirs not in second.gradients and bool(value.any()):
+                self.missing("gradients", name, part.theirs, None, float(value.abs().max()))
+                self.frozen(self.b, part.theirs)
+                return False
+        for name, part in self.parts.items():
+            value = second.gradients.get(part.theirs)
+            if name not in first.gradients and value is not None and bool(value.any()):
+                self.missing("gradients", name, part.theirs, float(value.abs().max()), None)
+                self.frozen(self.a, name)
+                return False
+        bound = self.gradient_bound(first.gradients)
+        if self.stage("gradients", found, first.gradients, bound, theirs):
+            return True
+        self.gradient_causes(first, second, bound)
+        return False
+
+    def frozen(self, side: Side, name: str) -> None:
+        """A parameter without a gradient, if that is because it is frozen."""
+        if not side.parameters[name].requires_grad:
+            text = f"{name} is frozen in {side.name}"
+            self.report.causes.append(Cause("weights.frozen", side.name, text, "requires_grad=False"))
+
+    def gradient_causes(
+        self, first: StepRecord, second: StepRecord, bound: Callable[[str, Tensor], Tensor]
+    ) -> None:
+        """Weights that are tied on one side only, and sums over micro-batches."""
+        difference = self.report.first_difference
+        assert difference is not None
+        for one, other, mine, yours in (
+            (self.a, self.b, first.gradients, second.gradients),
+            (self.b, self.a, second.gradients, first.gradients),
+        ):
+            by_alias = {alias: name for name, aliases in other.aliases.items() for alias in aliases}
+            for name, aliases in one.aliases.items():
+                several = sorted({by_alias[alias] for alias in aliases if alias in by_alias})
+                if len(several) < 2 or name not in mine or any(n not in yours for n in several):
+                    continue
+                total = sum((yours[n] for n in several), torch.zeros(()))
+                limit = float(bound(name, mine[name]).max())
+                apart = float((yours[several[0]] - mine[name]).abs().max())
+                if float((total - mine[name]).abs().max()) <= limit < apart:
+                    text = f"{' and '.join(several)} are one parameter in {one.name} and several in {other.name}"
+                    formula = "the sum of their gradients is the other side's gradient"
+                    self.report.causes.append(Cause("weights.not_tied", other.name, text, formula))
+        found, _ = self.read(second.gradients)
+        for side, record, wrong, right in (
+            (self.b, second, found, first.gradients),
+            (self.a, first, first.gradients, found),
+        ):
+            k = record.backwards
+            if k > 1 and all(
+                self.is_near(wrong[n], right[n] * k, bound(n, right[n] * k)) for n in right if n in wrong
+            ):
+                text = f"{side.name} sums the gradients of its {k} micro-batches instead of averaging them"
+                self.report.causes.append(Cause("gradients.summed", side.name, text, f"{k} · gradient"))
+        ratios = [float((found[n].double() * v.double()).sum() / v.double().square().sum()) for n, v in
+                  first.gradients.items() if n in found and bool(v.any())]  # fmt: skip
+        if not self.report.causes and ratios and max(ratios) - min(ratios) <= 1e-4 * abs(ratios[0]):
+            self.report.notes.append(f"All gradients of {self.b.name} are {ratios[0]:.6g} times those of {self.a.name}.")
+
+    @staticmethod
+    def is_near(found: Tensor, expected: Tensor, bound: Tensor) -> bool:
+        """Whether a tensor is within a bound of another."""
+        return bool(((found - expected).abs() <= bound).all())
+
+    def match_constants(self, first: StepRecord, second: StepRecord) -> None:
+        """Parameters that hold one number (all 0, all 1) are told apart by their gradients."""
+        taken = {part.theirs for part in self.parts.values()}
+        free = {name: value for name, value in second.gradients.items() if name not in taken}
+        bound = self.gradient_bound(first.gradients)
+        for name, value in first.gradients.items():
+            if name in self.parts or value.dim() == 0:
+                continue
+            limit = float(bound(name, value).max())
+            if float(value.abs().max()) <= 8 * limit:
+                continue  # nothing but rounding, as a key's bias: it could be anything
+            for other, gradient in free.items():
+                if gradient.shape == value.shape and float((gradient - value).abs().max()) <= limit:
+                    self.parts[name] = _Part(other)
+                    del free[other]
+                    break
+
+    def gradient_bound(self, gradients: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
+        """The rounding of gradients: relative to the largest in the same module, as a key's bias has none of its own."""
+        largest: dict[str, float] = {}
+        for name, value in gradients.items():
+            module = name.rpartition(".")[0]
+            here = float(value.abs().max()) if value.numel() else 0.0
+            largest[module] = max(largest.get(module, 0.0), here)
+        depth = 2 * (max(self.a.layers, self.b.layers) + 1)
+
+        def bound(name: str, value: Tensor) -> Tensor:
+            here = float(value.abs().max()) if value.numel() else 0.0
+            scale = max(here, largest.get(name.rpartition(".")[0], 0.0))
+            return torch.tensor(self.units * self.eps * depth * scale)
+
+        return bound
+
+    def applied(self, first: StepRecord, second: StepRecord) -> bool:
+        """The gradients that the optimizers were given: accumulated, clipped."""
+        if first.applied is None or second.applied is None:
+            if first.applied is not second.applied:
+                side = self.b.name if second.applied is None else self.a.name
+                self.missing("applied gradients", "step of the optimizer", "", None, None)
+                self.report.notes.append(f"The optimizer of {side} made no step.")
+                return False
+            return True
+        expected = {name: first.applied[name] for name in first.gradients if name in first.applied}
+        found, theirs = self.read(second.applied)
+        if self.stage("applied gradients", found, expected, self.gradient_bound(expected), theirs):
+            return True
+        sides = {}
+        for side, record in ((self.a, first), (self.b, second)):
+            applied = {n: v for n, v in (record.applied or {}).items() if n in record.gradients}
+            sides[side.name] = how_applied(applied, record.gradients, record.gradients_before, self.eps)
+        self.report.causes += applied_causes(sides)
+        self.report.notes.append(
+            "Norm of the gradients before and after: "
+            + "; ".join(
+                f"{side.name} {norm(record.gradients):.6g}, {norm(record.applied or {}):.6g}"
+                for side, record in ((self.a, first), (self.b, second))
+            )
+        )
+        return False
+
+    def optimizers(self, first: StepRecord, second: StepRecord) -> bool:
+        """Moments, learning rate, parameters after the step; False if something differs."""
+        if first.applied is None:
+            return True
+        for name, part in self.parts.items():
+            left_out = (name not in first.groups, part.theirs not in second.groups)
+            if left_out[0] != left_out[1] and name in first.gradients:
+                side, its = (self.b, part.theirs) if left_out[1] else (self.a, name)
+                self.missing("parameters", name, part.theirs, None, None)
+                text = f"{its} was not given to the optimizer of {side.name}"
+                self.report.causes.append(Cause("optimizer.without_parameter", side.name, text))
+                return False
+        same = self.stage("optimizer state", *self.states(first, second))
+        if not same:
+            self.explain_update(first, second)
+            return False
+        if not self.rates(first, second):
+            return False
+        found, theirs = self.read(second.after)
+
+        def bound(name: str, value: Tensor) -> Tensor:
+            rate = float(first.groups.get(name, {}).get("lr", 0.0))
+            before = first.before[name].double()
+            return update_bound(before, value.double(), rate, self.eps)
+
+        if self.stage("parameters", found, first.after, bound, theirs):
+            return True
+        self.explain_update(first, second)
+        return False
+
+    def states(
+        self, first: StepRecord, second: StepRecord
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Callable[[str, Tensor], Tensor], dict[str, str]]:
+        """The moments of both optimizers, by "parameter: exp_avg"."""
+        found, expected, near = {}, {}, {}
+        for key in ("exp_avg", "exp_avg_sq", "momentum_buffer", "step"):
+            for name, part in self.parts.items():
+                mine, yours = first.state.get(name, {}).get(key), second.state.get(part.theirs, {}).get(key)
+                if mine is None or yours is None or (first.applied or {}).get(name) is None:
+                    continue
+                label = f"{name}: {key}"
+                expected[label] = mine
+                found[label] = yours if key == "step" else part.read(yours)
+                g = (first.applied or {})[name].double().abs()
+                before = first.state_before.get(name, {}).get(key)
+                old = torch.zeros_like(mine).double() if before is None else before.double().abs()
+                grown = torch.zeros(()) if key == "step" else g * g if key == "exp_avg_sq" else g
+                near[label] = self.units * self.eps * (old + grown) if key != "step" else torch.tensor(0.0)
+        return found, expected, lambda label, _value: near[label], {}
+
+    def rates(self, first: StepRecord, second: StepRecord) -> bool:
+        """The learning rates with which this step was made."""
+        expected, found, theirs = {}, {}, {}
+        for name, part in self.parts.items():
+            if name in first.groups and part.theirs in second.groups:
+                expected[name] = torch.tensor(float(first.groups[name]["lr"]), dtype=torch.float64)
+                found[name] = torch.tensor(float(second.groups[part.theirs]["lr"]), dtype=torch.float64)
+                theirs[name] = part.theirs
+        near = 1e-6 if any(isinstance(g["lr"], Tensor) for r in (first, second) for g in r.groups.values()) else 1e-12
+        if self.stage("learning rate", found, expected, lambda _n, v: near * v.abs() + 1e-300, theirs):
+            return True
+        difference = self.report.first_difference
+        assert difference is not None
+        name, other = difference.name, difference.theirs
+        mine, yours = float(expected[name]), float(found[name])
+        for ahead, behind, later, rate in (
+            (self.b, self.a, first.next_rates.get(name), yours),
+            (self.a, self.b, second.next_rates.get(other), mine),
+        ):
+            now = mine if ahead is self.b else yours
+            if later is not None and abs(later - rate) <= 1e-9 * abs(rate) and later != now:
+                text = f"the learning rate of {ahead.name} is one step ahead of {behind.name}'s schedule"
+                self.report.causes.append(Cause("learning_rate.one_step_off", ahead.name, text, "lr(step + 1)"))
+        if not self.report.causes and mine:
+            self.report.notes.append(f"The learning rate of {self.b.name} is {yours / mine:.6g} times {self.a.name}'s.")
+        return False
+
+    def explain_update(self, first: StepRecord, second: StepRecord) -> None:
+        """The form of Adam that each side uses, if it uses one."""
+        ours, yours = list(self.updates(first, first, False)), list(self.updates(first, second, True))
+        names = {update.name for update in ours} & {update.name for update in yours}
+        ours, yours = ([u for u in side if u.name in names] for side in (ours, yours))
+        if ours:
+            self.report.causes += update_causes(self.a.name, self.b.name, ours, yours)
+
+    def updates(self, first: StepRecord, record: StepRecord, second: bool) -> Iterator[Update]:
+        """Each parameter before and after the step."""
+        for name, part in self.parts.items():
+            gradient = (first.applied or {}).get(name)
+            its = part.theirs if second else name
+            if gradient is None or its not in record.groups or its not in record.after:
+                continue
+
+            def read(tensor: Tensor, part: _Part = part) -> Tensor:
+                return part.read(tensor) if second else tensor
+
+            old = first.state_before.get(name, {})
+            if not old and self.number > 1:
+                continue
+            zero = torch.zeros_like(gradient)
+            new = record.state.get(its, {})
+            yield Update(
+                name,
+                read(record.before[its]),
+                gradient,
+                old.get("exp_avg", zero),
+                old.get("exp_avg_sq", zero),
+                self.number,
+                float(record.groups[its]["lr"]),
+                read(record.after[its]),
+                {key: read(new[key]) for key in ("exp_avg", "exp_avg_sq") if key in new},
+                record.groups[its],
+                gradient.dim() <= 1,
+            )
+
+    def read(self, values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """The second side's values of parameters under the first side's names and in its layout, and their names."""
+        parts = {name: part for name, part in self.parts.items() if part.theirs in values}
+        return {n: part.read(values[part.theirs]) for n, part in parts.items()}, {n: p.theirs for n, p in parts.items()}
+
+    @torch.no_grad()
+    def set_gradients(self, applied: Mapping[str, Tensor]) -> None:
+        """Give the second side's optimizer the first side's gradients, which are its own but for rounding."""
+        for name, part in self.parts.items():
+            gradient = self.b.parameters[part.theirs].grad
+            if name in applied and gradient is not None and not gradient.is_sparse:
+                part.read(gradient).copy_(applied[name])
+
+    @torch.no_grad()
+    def go_on_from(self, first: StepRecord) -> None:
+        """Give the second side the first side's weights and moments, which are its own but for rounding."""
+        for name, part in self.parts.items():
+            parameter = self.b.parameters[part.theirs]
+            part.read(parameter.data).copy_(first.after[name])
+            state = self.b.optimizer.state.get(parameter, {})
+            for key in ("exp_avg", "exp_avg_sq"):
+                if key in state and key in first.state.get(name, {}):
+                    part.read(state[key]).copy_(first.state[name][key])
+
+
+def find(value: Tensor, others: Mapping[str, Tensor]) -> _Part | None:
+    """The tensor that holds exactly these numbers, as it is, transposed, or among its rows."""
+    if value.numel() < 2 or bool((value == value.reshape(-1)[0]).all()):
+        return None
+    for name, other in others.items():
+        for transposed in (False, True) if value.dim() == 2 else (False,):
+            wanted = value.T if transposed else value
+            if other.shape == wanted.shape and torch.equal(other, wanted.to(other.dtype)):
+                return _Part(name, transposed)
+            if other.dim() == wanted.dim() and other.shape[1:] == wanted.shape[1:] and len(other) > len(wanted):
+                for start in starts(len(other), len(wanted)):
+                    if torch.equal(other[start : start + len(wanted)], wanted.to(other.dtype)):
+                        return _Part(name, transposed, (start, start + len(wanted)))
+    return None
+
+
+def starts(whole: int, part: int) -> Iterable[int]:
+    """Where a part of a fused tensor may begin."""
+    return range(0, whole - part + 1, part)
+
+
+def depth_of(name: str, layers: int) -> float:
+    """The depth of a module's output in layers, by its name; that of the head where the name does not say."""
+    numbered = re.search(r"(?:^|\.)(\d+)(?:\.|$)", name)
+    if numbered:
+        return int(numbered[1]) + 1.0
+    return 1.0 if "embedding" in name.lower() else layers + 1.0
