@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minibert.errors import InputError
+from minibert.losses import IGNORE_INDEX
 from minibert.terminal import table
 from minibert.verify.compare import BOUND, SHARPER
 from minibert.verify.models import check_bound
@@ -260,9 +261,7 @@ class _Comparison:
                 continue
             other = found[name].to(value.device).double()
             if other.shape != value.shape:
-                first = TrainingDifference(
-                    self.number, kind, name, theirs.get(name, name), None, (), None, None, None
-                )
+                first = TrainingDifference(self.number, kind, name, theirs.get(name, name), None, (), None, None, None)
                 break
             wide = value.double()
             delta = (other - wide).abs()
@@ -271,8 +270,8 @@ class _Comparison:
             if not delta.numel() or not bool(delta.any()):
                 continue
             limit = bound(name, value).double().to(delta.device).expand_as(delta)
-            ratio = (delta / limit).nan_to_num(nan=float("inf"))
-            flat = int(ratio.argmax())
+            ratio = (delta / limit).where(delta != 0, 0.0).nan_to_num(nan=float("inf"))
+            flat = int((delta if bool(ratio.isinf().any()) else ratio).argmax())
             largest = max(largest, float(delta.max()))
             of_bound = max(of_bound, float(ratio.reshape(-1)[flat]))
             if float(ratio.reshape(-1)[flat]) > 1:
@@ -287,6 +286,11 @@ class _Comparison:
         self.report.first_difference = first
         return first is None
 
+    def note(self, text: str) -> None:
+        """Something to say once."""
+        if text not in self.report.notes:
+            self.report.notes.append(text)
+
     def missing(self, kind: str, name: str, theirs: str, found: float | None, expected: float | None) -> None:
         """Something that only one side has."""
         self.report.rows.append(TrainingRow(self.number, kind, 1, float("inf"), float("inf"), "differs"))
@@ -296,11 +300,7 @@ class _Comparison:
 
     def forward_and_backward(self, first: StepRecord, second: StepRecord, batch: Batch) -> bool:
         """Everything before the optimizer's step; False if something differs."""
-        return (
-            self.forward(first, second, batch)
-            and self.backward(first, second)
-            and self.applied(first, second)
-        )
+        return self.forward(first, second, batch) and self.backward(first, second) and self.applied(first, second)
 
     def forward(self, first: StepRecord, second: StepRecord, batch: Batch) -> bool:
         """Activations and loss."""
@@ -320,7 +320,7 @@ class _Comparison:
         if first.loss is None or second.loss is None:
             if first.loss is not second.loss:
                 side = self.b.name if second.loss is None else self.a.name
-                self.report.notes.append(f"No loss was seen in {side}: its model does not return one.")
+                self.note(f"The loss is not compared: {side} returned none, or one for each of several micro-batches.")
             return True
         scale = self.units * self.eps * (layers + 1)
         losses = {"loss": first.loss}
@@ -377,12 +377,16 @@ class _Comparison:
             names = [value] if value else list(once)
             draws[side.name] = any(n in once and not torch.equal(once[n], twice[n]) for n in names)
         if all(draws.values()):
-            self.report.notes.append("Both sides draw random numbers (dropout), in another order: use .eval() or p = 0.")
+            self.report.notes.append(
+                "Both sides draw random numbers (dropout), in another order: use .eval() or p = 0."
+            )
         elif any(draws.values()):
             side, record, value = (self.b, second, theirs) if draws[self.b.name] else (self.a, first, name)
             other = first.activations.get(name) if side is self.b else second.activations.get(theirs)
             calm = side.again(record, 1, evaluate=True).get(value)
-            dropout = not value or (calm is not None and other is not None and self.near(calm, other, float(bound(name, other))))
+            dropout = not value or (
+                calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
+            )
             key, text = ("dropout.on", "has dropout on") if dropout else ("random", "draws random numbers")
             sentence = f"{side.name} {text}: this value changes with the seed"
             formula = "in eval() the value is the other side's" if dropout and value else ""
@@ -423,9 +427,7 @@ class _Comparison:
             text = f"{name} is frozen in {side.name}"
             self.report.causes.append(Cause("weights.frozen", side.name, text, "requires_grad=False"))
 
-    def gradient_causes(
-        self, first: StepRecord, second: StepRecord, bound: Callable[[str, Tensor], Tensor]
-    ) -> None:
+    def gradient_causes(self, first: StepRecord, second: StepRecord, bound: Callable[[str, Tensor], Tensor]) -> None:
         """Weights that are tied on one side only, and sums over micro-batches."""
         difference = self.report.first_difference
         assert difference is not None
@@ -451,15 +453,39 @@ class _Comparison:
             (self.a, first, first.gradients, found),
         ):
             k = record.backwards
-            if k > 1 and all(
-                self.is_near(wrong[n], right[n] * k, bound(n, right[n] * k)) for n in right if n in wrong
-            ):
+            if k > 1 and all(self.is_near(wrong[n], right[n] * k, bound(n, right[n] * k)) for n in right if n in wrong):
                 text = f"{side.name} sums the gradients of its {k} micro-batches instead of averaging them"
                 self.report.causes.append(Cause("gradients.summed", side.name, text, f"{k} · gradient"))
+                continue
+            weights = self.weights_of_pieces(record)
+            means = {n: self.weighted(p, weights) for n, p in record.pieces.items() if len(p) == len(weights)}
+            means = self.read(means)[0] if side is self.b else means
+            if means and all(self.is_near(means[n], v, bound(n, v)) for n, v in right.items() if n in means):
+                text = f"{side.name} averages over each micro-batch by itself, then over the {k}, which have "
+                text += "different numbers of labels"
+                formula = "mean over micro-batches of (Σ loss / count)"
+                self.report.causes.append(Cause("gradients.mean_of_means", side.name, text, formula))
         ratios = [float((found[n].double() * v.double()).sum() / v.double().square().sum()) for n, v in
                   first.gradients.items() if n in found and bool(v.any())]  # fmt: skip
         if not self.report.causes and ratios and max(ratios) - min(ratios) <= 1e-4 * abs(ratios[0]):
-            self.report.notes.append(f"All gradients of {self.b.name} are {ratios[0]:.6g} times those of {self.a.name}.")
+            self.report.notes.append(
+                f"All gradients of {self.b.name} are {ratios[0]:.6g} times those of {self.a.name}."
+            )
+
+    @staticmethod
+    def weights_of_pieces(record: StepRecord) -> list[float]:
+        """k · count / total of each micro-batch: what turns a mean of means into a mean; empty where that is 1."""
+        labels = [kwargs.get("labels") for _, kwargs in record.calls]
+        counts = [int((label != IGNORE_INDEX).sum()) for label in labels if isinstance(label, Tensor)]
+        k = record.backwards
+        if k < 2 or len(counts) != k or len(set(counts)) == 1:
+            return []
+        return [k * count / sum(counts) for count in counts]
+
+    @staticmethod
+    def weighted(pieces: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """The gradients of the micro-batches, each with its weight."""
+        return torch.stack([piece * weight for piece, weight in zip(pieces, weights, strict=True)]).sum(dim=0)
 
     @staticmethod
     def is_near(found: Tensor, expected: Tensor, bound: Tensor) -> bool:

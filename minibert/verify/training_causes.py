@@ -181,15 +181,15 @@ class Adam:
 
     def step(
         self, p: Tensor, g: Tensor, m: Tensor, v: Tensor, number: int, rate: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The parameter and both moments after step ``number`` (from 1); all float64."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The parameter and both moments after step ``number`` (from 1), and the divisor of the update; float64."""
         g = g + self.decay * p if self.coupled else g
         b1, b2 = self.betas
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
         c1, c2 = (1 - b1**number, 1 - b2**number) if self.bias_correction else (1.0, 1.0)
         root = (v / c2 + self.eps).sqrt() if self.eps_inside else (v / c2).sqrt() + self.eps
         p = p if self.coupled else p - rate * self.decay * p
-        return p - rate * (m / c1) / root, m, v
+        return p - rate * (m / c1) / root, m, v, root * c1
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,11 +211,15 @@ class Update:
     def fits(self, adam: Adam) -> bool:
         """Whether a form of Adam makes this step, within rounding, number by number."""
         p, g, m, v = (t.double() for t in (self.before, self.gradient, self.m, self.v))
-        after, m1, v1 = adam.step(p, g, m, v, self.number, self.rate)
+        after, m1, v1, root = adam.step(p, g, m, v, self.number, self.rate)
         eps = torch.finfo(self.before.dtype).eps
-        if not within(self.after, after, update_bound(p, after, self.rate, eps)):
+        bound, size = update_bound(p, after, self.rate, eps), g.abs()
+        if adam.coupled:  # gradient and weight decay may cancel, and leave the rounding of their sum
+            size = size + adam.decay * p.abs()
+            bound = bound + abs(self.rate) * 2 * eps * size / root.clamp(min=1e-38)
+        if not within(self.after, after, bound):
             return False
-        pairs = (("exp_avg", m1, m.abs() + g.abs()), ("exp_avg_sq", v1, v.abs() + g * g))
+        pairs = (("exp_avg", m1, m.abs() + size), ("exp_avg_sq", v1, v.abs() + size * size))
         return all(k not in self.state or within(self.state[k], value, 16 * eps * near) for k, value, near in pairs)
 
 

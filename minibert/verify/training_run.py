@@ -27,6 +27,7 @@ class StepRecord:
     logits: Tensor | None = None
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)  # what the model was given
     gradients: dict[str, Tensor] = field(default_factory=dict)  # of this step's backward passes, in backward order
+    pieces: dict[str, list[Tensor]] = field(default_factory=dict)  # the same, each backward pass by itself
     backwards: int = 0
     gradients_before: dict[str, Tensor] = field(default_factory=dict)  # .grad when the step began
     applied: dict[str, Tensor] | None = None  # .grad as the optimizer got it; None: it made no step
@@ -106,6 +107,7 @@ class Side:
                 known = seen.gradients.get(name)
                 copy = (gradient.to_dense() if gradient.is_sparse else gradient).detach().clone()
                 seen.gradients[name] = copy if known is None else known + copy
+                seen.pieces.setdefault(name, []).append(copy)
 
             return hook
 
@@ -130,8 +132,8 @@ class Side:
                 elif runs == 1:
                     seen.activations |= {f"{name} (call {i + 1})": tensor for i, tensor in enumerate(tensors)}
             seen.backwards = max(passes.values(), default=0)
-            if losses:
-                seen.loss = torch.stack(losses).mean()
+            if len(losses) == 1:  # the losses of micro-batches may be means or parts of a sum: nobody can tell
+                seen.loss = losses[0]
             if logits and len({scores.shape[1:] for scores in logits}) == 1:
                 seen.logits = torch.cat(logits) if len(logits) > 1 else logits[0]
 
@@ -154,6 +156,8 @@ class Side:
                 raise InputError(f"A training step of {self.name} failed: {describe(error)}") from error
         if seen.applied is None:
             finish()
+        if seen.backwards <= 1:
+            seen.pieces = {}
         seen.after = {name: p.detach().clone() for name, p in self.parameters.items()}
         seen.state = self.state()
         for group in self.optimizer.param_groups:
