@@ -10,6 +10,7 @@ Start with :func:`verify_training`.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -145,7 +146,7 @@ def verify_training(
     same number by the values of their gradients.  Raises InputError for anything that cannot be run.
     """
     units = check_bound(bound)
-    chosen: list[Batch] = [batches] if isinstance(batches, Mapping) or hasattr(batches, "keys") else list(batches)
+    chosen: list[Any] = [batches] if hasattr(batches, "keys") else list(batches)
     if not chosen or not all(hasattr(batch, "keys") and len(batch) for batch in chosen):
         raise InputError("batches is empty, or no dict of tensors or list of such; expected the inputs of each step.")
     steps = len(chosen) if steps is None else steps
@@ -194,12 +195,7 @@ class _Comparison:
             batch = batches[(self.number - 1) % len(batches)]
             first = self.a.run(batch, seed + self.number)
             compared: list[bool] = []
-
-            def middle(second: StepRecord, first: StepRecord = first, batch: Batch = batch) -> None:
-                compared.append(self.forward_and_backward(first, second, batch))
-                if compared[0] and first.applied is not None:
-                    self.set_gradients(first.applied)
-
+            middle = partial(self.middle, first, batch, compared)
             second = self.b.run(batch, seed + self.number, middle)
             if not compared:
                 compared.append(self.forward_and_backward(first, second, batch))
@@ -216,6 +212,12 @@ class _Comparison:
             f"steps: {self.b.name} goes on from the numbers of {self.a.name}."
         )
         return self.report
+
+    def middle(self, first: StepRecord, batch: Batch, compared: list[bool], second: StepRecord) -> None:
+        """The second side's optimizer is about to step: compare what came before, and give it the same gradients."""
+        compared.append(self.forward_and_backward(first, second, batch))
+        if compared[0] and first.applied is not None:
+            self.set_gradients(first.applied)
 
     def match(self) -> dict[str, _Part]:
         """The parameters of the first side on the second: by name, otherwise by their values."""
@@ -377,9 +379,7 @@ class _Comparison:
             names = [value] if value else list(once)
             draws[side.name] = any(n in once and not torch.equal(once[n], twice[n]) for n in names)
         if all(draws.values()):
-            self.report.notes.append(
-                "Both sides draw random numbers (dropout), in another order: use .eval() or p = 0."
-            )
+            self.report.notes.append("Both sides draw random numbers (dropout), in another order: use .eval().")
         elif any(draws.values()):
             side, record, value = (self.b, second, theirs) if draws[self.b.name] else (self.a, first, name)
             other = first.activations.get(name) if side is self.b else second.activations.get(theirs)
@@ -387,7 +387,7 @@ class _Comparison:
             dropout = not value or (
                 calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
             )
-            key, text = ("dropout.on", "has dropout on") if dropout else ("random", "draws random numbers")
+            key, text = ("dropout.on", "has dropout on") if dropout or not value else ("random", "draws random numbers")
             sentence = f"{side.name} {text}: this value changes with the seed"
             formula = "in eval() the value is the other side's" if dropout and value else ""
             self.report.causes.append(Cause(key, side.name, sentence, formula))
@@ -410,9 +410,9 @@ class _Comparison:
                 self.frozen(self.b, part.theirs)
                 return False
         for name, part in self.parts.items():
-            value = second.gradients.get(part.theirs)
-            if name not in first.gradients and value is not None and bool(value.any()):
-                self.missing("gradients", name, part.theirs, float(value.abs().max()), None)
+            other = second.gradients.get(part.theirs)
+            if name not in first.gradients and other is not None and bool(other.any()):
+                self.missing("gradients", name, part.theirs, float(other.abs().max()), None)
                 self.frozen(self.a, name)
                 return False
         bound = self.gradient_bound(first.gradients)
@@ -474,7 +474,7 @@ class _Comparison:
 
     @staticmethod
     def weights_of_pieces(record: StepRecord) -> list[float]:
-        """k · count / total of each micro-batch: what turns a mean of means into a mean; empty where that is 1."""
+        """For each micro-batch k · count / total: what turns a mean of means into a mean; empty where that is 1."""
         labels = [kwargs.get("labels") for _, kwargs in record.calls]
         counts = [int((label != IGNORE_INDEX).sum()) for label in labels if isinstance(label, Tensor)]
         k = record.backwards
@@ -510,7 +510,7 @@ class _Comparison:
                     break
 
     def gradient_bound(self, gradients: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
-        """The rounding of gradients: relative to the largest in the same module, as a key's bias has none of its own."""
+        """The rounding of gradients, relative to the largest in the module: a key's bias has none but rounding."""
         largest: dict[str, float] = {}
         for name, value in gradients.items():
             module = name.rpartition(".")[0]
@@ -633,7 +633,7 @@ class _Comparison:
         """The form of Adam that each side uses, if it uses one."""
         ours, yours = list(self.updates(first, first, False)), list(self.updates(first, second, True))
         names = {update.name for update in ours} & {update.name for update in yours}
-        ours, yours = ([u for u in side if u.name in names] for side in (ours, yours))
+        ours, yours = [u for u in ours if u.name in names], [u for u in yours if u.name in names]
         if ours:
             self.report.causes += update_causes(self.a.name, self.b.name, ours, yours)
 

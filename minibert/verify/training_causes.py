@@ -5,6 +5,7 @@ right one.  ``loss_causes`` recomputes the loss from the logits, ``gradient_caus
 ``update_causes`` one step of Adam in float64.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
@@ -98,7 +99,7 @@ def proportional(found: Mapping[str, Tensor], base: Mapping[str, Tensor], eps: f
 
 def norm(gradients: Mapping[str, Tensor]) -> float:
     """The norm of all gradients together, computed in float64."""
-    return sum(float(value.double().square().sum()) for value in gradients.values()) ** 0.5
+    return math.sqrt(sum(float(value.double().square().sum()) for value in gradients.values()))
 
 
 @dataclass(frozen=True)
@@ -279,8 +280,8 @@ def forms(base: Form, other: Form | None) -> Iterator[Form]:
     yield base
     for size in (1, 2, 3):
         for keys in combinations(choices, size):
-            for values in product(*(choices[key] for key in keys)):
-                yield base | dict(zip(keys, values, strict=True))
+            for chosen in product(*(choices[key] for key in keys)):
+                yield base | dict(zip(keys, chosen, strict=True))
 
 
 def nearest(base: Form, other: Form | None, updates: list[Update]) -> list[Form]:

@@ -70,7 +70,7 @@ class GoogleAdam(torch.optim.Optimizer):
                 m, v = state.setdefault("m", torch.zeros_like(p)), state.setdefault("v", torch.zeros_like(p))
                 m.mul_(group["betas"][0]).add_(p.grad, alpha=1 - group["betas"][0])
                 v.mul_(group["betas"][1]).addcmul_(p.grad, p.grad, value=1 - group["betas"][1])
-                p -= group["lr"] * (m / (v.sqrt() + group["eps"]) + group["weight_decay"] * p)
+                p.sub_(group["lr"] * (m / (v.sqrt() + group["eps"]) + group["weight_decay"] * p))
 
 
 def with_step(zero=True, clip=None, micro=1, average=True, by_value=None, count=True):
