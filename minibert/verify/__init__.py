@@ -1,8 +1,7 @@
 """Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
 ``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
-with values that other projects published; ``tokenizers.py`` does the same
-for tokenizers.  ``points.py`` names the values, ``compare.py`` finds the first difference.
+with values that other projects published.  ``training.py`` compares two training runs.  ``points.py`` names the values, ``compare.py`` finds the first difference.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from minibert.verify.models import (
     verify_models,
 )
 from minibert.verify.published import PublishedReport, verify_published
-from minibert.verify.training import TrainingReport, verify_training
+from minibert.verify.training import verify_training
+from minibert.verify.training_report import TrainingReport
 
 __all__ = [
     "Explanation",

@@ -9,7 +9,7 @@ Start with :func:`verify_training`.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.losses import IGNORE_INDEX
-from minibert.terminal import table
 from minibert.verify.compare import BOUND, SHARPER
 from minibert.verify.models import check_bound
 from minibert.verify.training_causes import (
+    Applied,
     Cause,
     Update,
     applied_causes,
@@ -31,91 +31,10 @@ from minibert.verify.training_causes import (
     update_bound,
     update_causes,
 )
+from minibert.verify.training_report import TrainingDifference, TrainingReport, TrainingRow
 from minibert.verify.training_run import Side, StepRecord
 
 Batch = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TrainingDifference:
-    """The first thing that differs."""
-
-    step: int  # from 1
-    kind: str  # "initial weights", "activations", "loss", "gradients", "applied gradients", "optimizer state", …
-    name: str  # of the value on the first side
-    theirs: str  # its name on the second side
-    difference: float | None  # the largest |Δ|; None where one side has no such value
-    place: tuple[int, ...]
-    found: float | None  # on the second side
-    expected: float | None  # on the first side
-    bound: float | None  # what counts as rounding there
-
-
-@dataclass(frozen=True)
-class TrainingRow:
-    """Everything of one kind in one step."""
-
-    step: int
-    kind: str
-    compared: int
-    difference: float  # the largest |Δ|
-    of_bound: float  # the largest |Δ| / bound
-    verdict: str  # "same", "rounding", "differs"
-
-
-@dataclass
-class TrainingReport:
-    """The whole comparison."""
-
-    names: tuple[str, str]
-    steps: int  # compared, the one that differs too
-    rows: list[TrainingRow] = field(default_factory=list)
-    first_difference: TrainingDifference | None = None
-    causes: list[Cause] = field(default_factory=list)  # known ones whose values are theirs
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def same(self) -> bool:
-        """Whether something was compared and nothing differs by more than rounding."""
-        return self.first_difference is None and any(row.compared for row in self.rows)
-
-    def __bool__(self) -> bool:
-        return self.same
-
-    def to_dict(self) -> dict[str, object]:
-        """The whole report as plain values, for JSON."""
-        return asdict(self) | {"same": self.same}
-
-    def conclusion(self) -> str:
-        """The finding in a few lines."""
-        first = self.first_difference
-        if first is None:
-            largest = max((row.of_bound for row in self.rows), default=0.0)
-            return f"The two runs are the same for {self.steps} steps; at most {largest:.2g} of the bound for rounding."
-        name = first.name + (f" ({first.theirs} in {self.names[1]})" if first.theirs not in ("", first.name) else "")
-        place = f" at {first.place}" if first.place else ""
-        lines = [f"The runs part at step {first.step}: {first.kind}, {name}{place}."]
-        if first.difference is not None and first.found is not None:
-            beyond = "" if first.bound is None else f" The bound for rounding is {first.bound:.2g}."
-            lines.append(f"{self.names[0]} has {first.expected!r}, {self.names[1]} {first.found!r}.{beyond}")
-        for cause in self.causes:
-            lines.append(f"Cause: {cause.sentence}" + (f" [{cause.formula}]." if cause.formula else "."))
-        if not self.causes:
-            lines.append("No known cause has this value.")
-        return "\n".join(lines)
-
-    def to_text(self) -> str:
-        """The finding, then a row for each kind of value in each step."""
-        rows = [
-            (row.step, row.kind, row.compared, f"{row.difference:.3g}", f"{row.of_bound:.2g}", row.verdict)
-            for row in self.rows
-        ]
-        columns = ("step", "what", "compared", "max |Δ|", "of bound", "verdict")
-        body = table(columns, rows, right=("step", "compared", "max |Δ|", "of bound"))
-        return "\n\n".join([self.conclusion(), body, *(["\n".join(self.notes)] if self.notes else [])])
-
-    def __str__(self) -> str:
-        return self.to_text()
 
 
 def verify_training(
@@ -335,7 +254,7 @@ class _Comparison:
             if logits is None or (logits.shape == first.logits.shape and self.near(logits, first.logits, scale)):
                 values = {self.a.name: float(first.loss), self.b.name: float(second.loss)}
                 self.report.causes += loss_causes(first.logits, labels, values, limit)
-        if not self.report.causes and not found:
+        if not self.report.causes:
             self.random(first, second, "", "", bound)
         return False
 
@@ -387,9 +306,9 @@ class _Comparison:
             dropout = not value or (
                 calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
             )
-            key, text = ("dropout.on", "has dropout on") if dropout or not value else ("random", "draws random numbers")
-            sentence = f"{side.name} {text}: this value changes with the seed"
-            formula = "in eval() the value is the other side's" if dropout and value else ""
+            key, text = ("dropout.on", "dropout is on") if dropout else ("random", "dropout is on, or an unseeded draw")
+            sentence = f"random in {side.name}: {text}; its values change with the seed"
+            formula = "in eval() the value is the other side's" if dropout else ""
             self.report.causes.append(Cause(key, side.name, sentence, formula))
 
     @staticmethod
@@ -529,16 +448,16 @@ class _Comparison:
         """The gradients that the optimizers were given: accumulated, clipped."""
         if first.applied is None or second.applied is None:
             if first.applied is not second.applied:
-                side = self.b.name if second.applied is None else self.a.name
+                idle = self.b.name if second.applied is None else self.a.name
                 self.missing("applied gradients", "step of the optimizer", "", None, None)
-                self.report.notes.append(f"The optimizer of {side} made no step.")
+                self.note(f"The optimizer of {idle} made no step.")
                 return False
             return True
         expected = {name: first.applied[name] for name in first.gradients if name in first.applied}
         found, theirs = self.read(second.applied)
         if self.stage("applied gradients", found, expected, self.gradient_bound(expected), theirs):
             return True
-        sides = {}
+        sides: dict[str, Applied | None] = {}
         for side, record in ((self.a, first), (self.b, second)):
             applied = {n: v for n, v in (record.applied or {}).items() if n in record.gradients}
             sides[side.name] = how_applied(applied, record.gradients, record.gradients_before, self.eps)

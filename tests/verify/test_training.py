@@ -198,6 +198,11 @@ def renamed():
     return bert, adamw(bert)
 
 
+def renamed_with_dropout():
+    bert = Renamed(model(hidden_dropout_prob=0.1))
+    return bert, adamw(bert)
+
+
 def flat_loss(logits, labels, **options):
     return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **options)
 
@@ -243,6 +248,7 @@ CASES = {
     "decay of biases": (right, with_optimizer(small=0.01), 1, "parameters", "optimizer.decay_of_small"),
     "no decay": (right, with_optimizer(decay=0.0), 1, "parameters", "optimizer.decay"),
     "dropout": (right, with_dropout, 1, "activations", "dropout.on"),
+    "dropout in a port": (right, renamed_with_dropout, 1, "loss", "random"),
     "over all tokens": (right, with_loss(mean_over_all), 1, "loss", "loss.mean_over_all"),
     "mean of means": (right, with_loss(mean_of_means), 1, "loss", "loss.mean_of_means"),
     "-100 as class 0": (
