@@ -1,7 +1,8 @@
 """Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
 ``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
-with values that other projects published.  ``training.py`` compares two training runs.  ``points.py`` names the values, ``compare.py`` finds the first difference.
+with values that other projects published.  ``training.py`` compares two training runs.  ``points.py`` names the values,
+``compare.py`` finds the first difference.
 """
 
 from collections.abc import Sequence

@@ -303,9 +303,7 @@ class _Comparison:
             side, record, value = (self.b, second, theirs) if draws[self.b.name] else (self.a, first, name)
             other = first.activations.get(name) if side is self.b else second.activations.get(theirs)
             calm = side.again(record, 1, evaluate=True).get(value)
-            dropout = not value or (
-                calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
-            )
+            dropout = calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
             key, text = ("dropout.on", "dropout is on") if dropout else ("random", "dropout is on, or an unseeded draw")
             sentence = f"random in {side.name}: {text}; its values change with the seed"
             formula = "in eval() the value is the other side's" if dropout else ""
