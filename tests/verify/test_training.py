@@ -11,6 +11,7 @@ from torch import nn
 import minibert
 from minibert.verify import verify_training
 from tests.support.small_models import SETTINGS
+from tests.verify.test_rounding import FusedQueryKeyValue
 
 CONFIG = {**SETTINGS, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 2}
 STEPS = 3
@@ -203,6 +204,14 @@ def renamed_with_dropout():
     return bert, adamw(bert)
 
 
+def fused():
+    bert = model()
+    bert.set_attn_implementation("eager")
+    for layer in bert.bert.encoder.layer:
+        layer.attention.self = FusedQueryKeyValue(layer.attention.self, bert.config)
+    return bert, adamw(bert)
+
+
 def flat_loss(logits, labels, **options):
     return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), **options)
 
@@ -217,8 +226,8 @@ def mean_of_means(logits, labels):
 
 @pytest.mark.parametrize(
     "other",
-    [right, transformers_run, renamed, with_step(), with_step(micro=2), with_loss(flat_loss), with_google],
-    ids=["itself", "transformers", "renamed", "own step", "micro-batches", "own loss", "google"],
+    [right, transformers_run, renamed, with_step(), with_step(micro=2), with_loss(flat_loss), with_google, fused],
+    ids=["itself", "transformers", "renamed", "own step", "micro-batches", "own loss", "google", "fused"],
 )
 def test_right_runs_are_the_same(other) -> None:
     first = with_google if other is with_google else right
@@ -251,6 +260,10 @@ CASES = {
     "dropout in a port": (right, renamed_with_dropout, 1, "loss", "random"),
     "over all tokens": (right, with_loss(mean_over_all), 1, "loss", "loss.mean_over_all"),
     "mean of means": (right, with_loss(mean_of_means), 1, "loss", "loss.mean_of_means"),
+    "sum": (right, with_loss(lambda x, y: flat_loss(x, y, reduction="sum")), 1, "loss", "loss.sum"),
+    "bits": (right, with_loss(lambda x, y: flat_loss(x, y) / 0.6931471805599453), 1, "loss", "loss.bits"),
+    "smoothed": (right, with_loss(lambda x, y: flat_loss(x, y, label_smoothing=0.1)), 1, "loss", "loss.smoothed"),
+    "shifted": (right, with_loss(lambda x, y: flat_loss(x[:, :-1], y[:, 1:])), 1, "loss", "loss.shifted"),
     "-100 as class 0": (
         right, with_loss(lambda x, y: flat_loss(x, y.clamp(min=0))), 1, "loss", "loss.ignored_as_zero"),
     "frozen": (right, frozen, 1, "gradients", "weights.frozen"),
