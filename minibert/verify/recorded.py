@@ -1,0 +1,190 @@
+"""Values that another program recorded, in any language, under any names: ``.safetensors`` or ``.npz``.
+
+Among them, or given by the caller, are the ids that the program was run on.  Nothing is unpickled.
+Start with :func:`observe_values`.
+"""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from minibert.checkpoint.weights import check_header, open_safetensors
+from minibert.errors import InputError, MissingExtraError
+from minibert.verify.observe import LARGEST, Observation
+
+NAMES = {
+    "input_ids": ("input_ids", "ids", "tokens", "token_ids"),
+    "attention_mask": ("attention_mask", "mask", "input_mask", "padding_mask"),
+    "token_type_ids": ("token_type_ids", "segment_ids", "segments", "token_types"),
+}
+READ = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def observe_values(
+    values: Path | str | Mapping[str, Any],
+    *,
+    input_ids: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+    token_type_ids: Tensor | None = None,
+) -> tuple[dict[str, Tensor], Observation]:
+    """What a program recorded, and the batch it was run on.
+
+    Args:
+        values: a ``.safetensors`` file (in the order of the offsets in its header), an ``.npz`` file (in the order of
+            its entries), or a mapping of names to tensors or arrays.  Tensors of float16, bfloat16, float32 or float64
+            are kept.
+        input_ids: (B, T) or (T,) integers, instead of those recorded as ``input_ids``, ``ids`` or ``tokens``.
+        attention_mask: (B, T), 1 where a token is no padding; recorded as ``attention_mask`` or ``mask``; else all 1.
+        token_type_ids: (B, T); recorded as ``token_type_ids`` or ``segment_ids``; else all 0.
+
+    Returns:
+        ``input_ids``, ``attention_mask``, ``token_type_ids``: (B, T) int64, and the values.
+
+    Raises:
+        InputError: a file that cannot be read, holds Python objects, or has no ids or no values.
+    """
+    source = "The values" if isinstance(values, Mapping) else str(values)
+    given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+    found = {role: tensor for role, tensor in given.items() if tensor is not None}
+    ranks: dict[str, int] = {}
+    seen = Observation()
+    for name, tensor in _tensors(values, source):
+        role, rank = _role(name)
+        if role is not None and given[role] is None and _is_whole(tensor, role):
+            if rank < ranks.get(role, 99):
+                found[role], ranks[role] = tensor, rank
+        elif tensor.dtype in FLOATS and tensor.dim() and 1 < tensor.numel() <= LARGEST:
+            seen.outputs[name] = seen.keep(name, tensor)
+    if "input_ids" not in found:
+        raise InputError(
+            f"{source}: there are no ids that the program was run on; record them as input_ids, (B, T) integers, "
+            "or say the text."
+        )
+    if not seen.values:
+        raise InputError(f"{source}: there are no tensors of floating-point numbers to compare.")
+    return _batch(found, source), seen
+
+
+def _role(name: str) -> tuple[str | None, int]:
+    """What an input of that name is, and how sure that is (0 is best)."""
+    last = name.replace("/", ".").split(".")[-1].lower()
+    for role, names in NAMES.items():
+        if last in names:
+            return role, names.index(last)
+    return None, 0
+
+
+def _is_whole(tensor: Tensor, role: str) -> bool:
+    """Whether a tensor can be ids: some programs keep all numbers as floats."""
+    if tensor.dtype in FLOATS and role == "attention_mask" and tensor.dim() > 2:
+        return False  # an additive mask
+    if tensor.dtype in FLOATS:
+        return bool(tensor.isfinite().all()) and bool((tensor == tensor.round()).all())
+    return not tensor.is_complex()
+
+
+def _batch(found: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """The three inputs, (B, T) int64."""
+    batch = {role: torch.as_tensor(tensor) for role, tensor in found.items()}
+    ids = batch["input_ids"]
+    if ids.dim() not in (1, 2) or not ids.numel() or not _is_whole(ids, "input_ids") or ids.dtype == torch.bool:
+        raise InputError(f"{source}: input_ids are {tuple(ids.shape)} {ids.dtype}; (B, T) integers were expected.")
+    ids = ids.to(torch.int64).reshape(1 if ids.dim() == 1 else len(ids), -1)
+    batch["input_ids"] = ids
+    for role, value in (("attention_mask", 1), ("token_type_ids", 0)):
+        tensor = batch.get(role, torch.full_like(ids, value))
+        if tensor.numel() != ids.numel() or tensor.shape[-1] != ids.shape[-1]:
+            raise InputError(f"{source}: {role} is {tuple(tensor.shape)}, input_ids are {tuple(ids.shape)}.")
+        batch[role] = tensor.to(torch.int64).reshape(ids.shape)
+    if not bool(((batch["attention_mask"] == 0) | (batch["attention_mask"] == 1)).all()):
+        raise InputError(f"{source}: attention_mask holds other numbers than 0 and 1; 1 stands at tokens, 0 at padding.")
+    if not bool(batch["attention_mask"].any()):
+        raise InputError(f"{source}: attention_mask is 0 everywhere, so that nothing counts.")
+    return {role: batch[role] for role in ("input_ids", "attention_mask", "token_type_ids")}
+
+
+def _tensors(values: Path | str | Mapping[str, Any], source: str) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor, in the order it was recorded."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield str(name), value.detach() if isinstance(value, Tensor) else _from_array(name, value, source)
+        return
+    path = Path(values)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    if path.suffix == ".safetensors":
+        yield from _safetensors(path)
+    elif path.suffix == ".npz":
+        yield from _npz(path)
+    else:
+        raise InputError(f"{path}: recorded values are a .safetensors or an .npz file.")
+
+
+def _safetensors(path: Path) -> Iterator[tuple[str, Tensor]]:
+    try:
+        header, _ = check_header(path)
+        header.pop("__metadata__", None)
+        names = sorted(header, key=lambda name: header[name]["data_offsets"][0])
+        with open_safetensors(path) as file:
+            for name in names:
+                if header[name]["dtype"] in READ:
+                    yield name, file.get_tensor(name)
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _npz(path: Path) -> Iterator[tuple[str, Tensor]]:
+    numpy = _numpy()
+    try:
+        archive = numpy.load(path, allow_pickle=False)
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path} cannot be read as npz: {error}") from error
+    if not hasattr(archive, "files"):
+        raise InputError(f"{path} holds one array (npy); record the values and the ids with numpy.savez.")
+    with archive:
+        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.zip.infolist()}
+        for name in archive.files:
+            if sizes.get(name, 0) > LARGEST * 8 + 4096:
+                continue  # larger than any value that is kept
+            try:
+                array = archive[name]
+            except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+                if "allow_pickle" in str(error):
+                    raise InputError(
+                        f"{path}: {name} holds Python objects, which are not read; record an array of numbers."
+                    ) from error
+                raise InputError(f"{path}: {name} cannot be read: {error}") from error
+            if isinstance(array, numpy.ndarray) and array.dtype.kind in "biufV" and array.dtype.names is None:
+                yield name, _from_array(name, array, str(path))
+
+
+def _from_array(name: object, value: Any, source: str) -> Tensor:
+    """An array, or something that can be one, as a tensor."""
+    numpy = _numpy()
+    try:
+        array = numpy.asarray(value)
+        if array.dtype.kind == "O":
+            raise InputError(f"{source}: {name} holds Python objects, which are not read; record an array of numbers.")
+        if array.dtype.str.lstrip("<>|=").startswith("V2") or array.dtype.name == "bfloat16":
+            return torch.from_numpy(array.view(numpy.int16).copy()).view(torch.bfloat16)
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+            array = array.astype(numpy.float64)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{source}: {name} is no array of numbers ({error}).") from error
+
+
+def _numpy() -> Any:
+    try:
+        import numpy
+    except ImportError as error:
+        raise MissingExtraError.of("numpy is not installed; for arrays and .npz files", "onnx") from error
+    return numpy
