@@ -141,7 +141,9 @@ class OnnxModel:
         if rows is not None and rows != B:
             order = [row if row < len(fitted["input_ids"]) else 0 for row in range(rows)]
             fitted = {role: tensor[order] for role, tensor in fitted.items()}
-            notes.append(f"{self.path.name} takes {rows} texts at once, not {B}: the first is repeated, or some left out.")
+            notes.append(
+                f"{self.path.name} takes {rows} texts at once, not {B}: the first is repeated, or some left out."
+            )
         return fitted, notes
 
     def _sizes(self) -> tuple[int | None, int | None]:
@@ -180,7 +182,12 @@ class OnnxModel:
         seen = Observation()
         for output, name in names.items():
             tensor = found.get(output)
-            if tensor is not None and tensor.is_floating_point() and tensor.dim() >= 2 and 1 < tensor.numel() <= LARGEST:
+            if (
+                tensor is not None
+                and tensor.is_floating_point()
+                and tensor.dim() >= 2
+                and 1 < tensor.numel() <= LARGEST
+            ):
                 seen.keep(name, tensor)
         for each in self.model.graph.output:
             tensor = found.get(each.name)

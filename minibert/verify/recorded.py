@@ -103,7 +103,9 @@ def _batch(found: Mapping[str, Any], source: str) -> dict[str, Tensor]:
             raise InputError(f"{source}: {role} is {tuple(tensor.shape)}, input_ids are {tuple(ids.shape)}.")
         batch[role] = tensor.to(torch.int64).reshape(ids.shape)
     if not bool(((batch["attention_mask"] == 0) | (batch["attention_mask"] == 1)).all()):
-        raise InputError(f"{source}: attention_mask holds other numbers than 0 and 1; 1 stands at tokens, 0 at padding.")
+        raise InputError(
+            f"{source}: attention_mask holds other numbers than 0 and 1; 1 stands at tokens, 0 at padding."
+        )
     if not bool(batch["attention_mask"].any()):
         raise InputError(f"{source}: attention_mask is 0 everywhere, so that nothing counts.")
     return {role: batch[role] for role in ("input_ids", "attention_mask", "token_type_ids")}

@@ -1,0 +1,285 @@
+"""ONNX files as runs that are explained: right graphs by either exporter, wrong graphs, graphs with inputs of their own."""
+
+import contextlib
+import io
+import math
+import sys
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import minibert
+from minibert.errors import InputError, MissingExtraError
+from minibert.verify.computation import Reference
+from minibert.verify.explain import explain_runs
+from minibert.verify.onnx_runs import OnnxModel, observe_onnx
+from tests.support.small_models import small
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed (make test does)")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (make test does)")
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+SETTINGS = {"hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 90}
+
+
+class Port(nn.Module):
+    """The model's last hidden states, for the exporters."""
+
+    def __init__(self, model: nn.Module, **without: bool) -> None:
+        super().__init__()
+        self.model, self.without = model, without
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        mask = torch.ones_like(attention_mask) if self.without.get("mask") else attention_mask
+        if self.without.get("mask_input"):
+            mask = torch.ones_like(input_ids)
+        segments = torch.zeros_like(input_ids) if self.without.get("segments") else token_type_ids
+        return self.model(input_ids, mask, segments)[0]
+
+
+def pairs(vocabulary: int = 90, T: int = 11) -> dict[str, dict[str, Tensor]]:
+    """Padded pairs, and one text."""
+    ids = torch.randint(1, vocabulary, (3, T), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(T) < torch.tensor([[T - 3], [T], [5]])).long()
+    segments = (torch.arange(T) >= 4).long() * mask
+    padded = dict(zip(INPUTS, (ids, mask, segments), strict=True))
+    return {"pairs": padded, "one": {role: tensor[1:2] for role, tensor in padded.items()}}
+
+
+def export(port: nn.Module, path: Any, *, padding: bool = True, dynamo: bool = False, fixed: bool = False, **more: Any):
+    """Export from an example of (2, 7) with or without padding."""
+    ids, mask, segments = (tensor[:2, :7].clone() for tensor in pairs()["pairs"].values())
+    mask = torch.ones_like(mask)
+    if padding:
+        mask[1, 5:] = 0
+    names = {"input_names": list(INPUTS), "output_names": ["hidden"], **more}
+    if fixed:
+        axes = {}
+    elif dynamo:
+        free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+        axes = {"dynamic_shapes": dict.fromkeys(INPUTS, free)}
+    else:
+        axes = {"dynamic_axes": dict.fromkeys((*names["input_names"], "hidden"), {0: "texts", 1: "tokens"})}
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(port.eval(), (ids, mask, segments), str(path), dynamo=dynamo, **names, **axes)
+    return path
+
+
+def explain(path: Any, model: Any, batches: dict[str, dict[str, Tensor]]) -> Any:
+    runs = {name: observe_onnx(path, batch) for name, batch in batches.items()}
+    weights = {name: tensor.double() for name, tensor in model.state_dict().items() if not name.startswith("pooler")}
+    reference = Reference(model.config, weights)
+    fitted = {name: batch for name, (batch, _) in runs.items()}
+    return explain_runs(reference, fitted, {name: seen for name, (_, seen) in runs.items()})
+
+
+def named(explanation: Any) -> list[set[str]]:
+    return [{mistake.key for mistake in finding.mistakes} for finding in explanation.findings]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return small(**SETTINGS, attn_implementation="eager")
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("padding", [True, False])
+def test_a_right_graph_has_no_difference(attention, padding, tmp_path):
+    model = small(**SETTINGS, attn_implementation=attention)
+    path = export(Port(model), tmp_path / "model.onnx", padding=padding)
+    before = path.read_bytes()
+    found = explain(path, model, pairs())
+    assert found.same
+    assert all(point.status == "found" for point in found.points if "scores" not in point.point)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("padding", [True, False])
+def test_a_right_graph_of_the_dynamo_exporter_has_no_difference(model, padding, tmp_path):
+    path = export(Port(model), tmp_path / "model.onnx", padding=padding, dynamo=True)
+    found = explain(path, model, pairs())
+    assert found.same
+    assert all(point.status == "found" for point in found.points)
+
+
+def test_external_data_is_found_beside_the_file(model, tmp_path, monkeypatch):
+    path = export(Port(model), tmp_path / "model.onnx")
+    apart = tmp_path / "apart" / "model.onnx"
+    apart.parent.mkdir()
+    onnx.save(onnx.load(path), apart, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    monkeypatch.chdir(tmp_path)
+    assert explain("apart/model.onnx", model, pairs()).same
+    (apart.parent / "weights.bin").unlink()
+    with pytest.raises(InputError, match="cannot be run by onnxruntime"):
+        observe_onnx(apart, pairs()["pairs"])
+
+
+def test_values_have_their_names_and_stand_in_order(model, tmp_path):
+    path = export(Port(model), tmp_path / "model.onnx", output_names=["eine_Ausgabe"])
+    _, seen = observe_onnx(path, pairs()["pairs"])
+    assert list(seen.outputs) == ["eine_Ausgabe"]
+    assert [value.order for value in seen.values] == list(range(len(seen.values)))
+    found = explain(path, model, pairs())
+    places = {point.point: point.theirs for point in found.points}
+    assert "Softmax" in places["encoder.layer.1.attention.self.probabilities"]
+    assert "/layer.1/" in places["encoder.layer.1.attention.self.probabilities"]
+
+
+def test_a_scale_of_one_over_d_is_named(model, tmp_path):
+    path = export(Port(model), tmp_path / "model.onnx")
+    graph = onnx.load(path)
+    D, changed = 8, 0
+    for tensor in [a.t for node in graph.graph.node for a in node.attribute if a.name == "value"]:
+        number = onnx.numpy_helper.to_array(tensor)
+        if number.size == 1 and math.isclose(number.item(), D**-0.5, rel_tol=1e-6):
+            tensor.CopyFrom(onnx.numpy_helper.from_array((number / D**0.5).astype(number.dtype)))
+            changed += 1
+    assert changed == 3
+    onnx.save(graph, path)
+    found = explain(path, model, pairs())
+    assert named(found) == [{"attention.wrong_scale"}]
+    assert "1/D" in found.findings[0].mistakes[0].name
+    assert found.findings[0].points[0] == "encoder.layer.0.attention.self.scores"
+    assert len(found.findings[0].points) == 3
+
+
+def test_a_tanh_gelu_is_named(model, tmp_path):
+    wrong = small(**SETTINGS, attn_implementation="eager", hidden_act="gelu_pytorch_tanh")
+    wrong.load_state_dict(model.state_dict())
+    found = explain(export(Port(wrong), tmp_path / "model.onnx"), model, pairs())
+    assert len(found.findings) == 1
+    assert any("tanh" in mistake.name for mistake in found.findings[0].mistakes)
+    assert found.findings[0].points[0] == "encoder.layer.0.intermediate"
+
+
+def test_a_mask_without_effect_is_named(model, tmp_path):
+    found = explain(export(Port(model, mask=True), tmp_path / "model.onnx"), model, pairs())
+    assert len(found.findings) == 1
+    assert any("mask" in mistake.key for mistake in found.findings[0].mistakes)
+    assert found.findings[0].points[0] == "encoder.layer.0.attention.self.probabilities"
+
+
+def test_a_graph_without_a_mask_runs_one_text_without_padding(model, tmp_path):
+    path = export(Port(model, mask_input=True, segments=True), tmp_path / "model.onnx")
+    theirs = OnnxModel(path)
+    assert list(theirs.roles.values()) == ["input_ids"]
+    batch, notes = theirs.fit(pairs()["pairs"])
+    assert batch["input_ids"].tolist() == pairs()["pairs"]["input_ids"][1:2].tolist()
+    assert batch["attention_mask"].all() and not batch["token_type_ids"].any()
+    assert [note.split("no input ")[1] for note in notes] == [
+        "token_type_ids: all segments are 0.",
+        "attention_mask: one text is run, without padding.",
+    ]
+    assert explain(path, model, pairs()).same
+
+
+def test_a_fixed_size_is_reached_by_padding(model, tmp_path):
+    path = export(Port(model), tmp_path / "model.onnx", fixed=True)
+    for T in (4, 9):
+        batch, notes = OnnxModel(path).fit(pairs(T=T)["one"])
+        assert batch["input_ids"].shape == (2, 7)
+        assert len(notes) == 2
+    assert explain(path, model, pairs(T=6)).same
+
+
+def test_a_float16_graph_is_compared_in_its_own_rounding(tmp_path):
+    model = small(**SETTINGS, attn_implementation="eager").half()
+    path = export(Port(model), tmp_path / "model.onnx")
+    _, seen = observe_onnx(path, pairs()["pairs"])
+    assert {value.tensor.dtype for value in seen.values} >= {torch.float16}
+    assert explain(path, model, pairs()).same
+
+
+def test_a_quantised_graph_is_observed(model, tmp_path):
+    from onnxruntime.quantization import quantize_dynamic
+
+    path, small_one = export(Port(model), tmp_path / "model.onnx"), tmp_path / "int8.onnx"
+    quantize_dynamic(str(path), str(small_one))
+    assert any(node.op_type == "MatMulInteger" for node in onnx.load(small_one).graph.node)
+    batch, seen = observe_onnx(small_one, pairs()["pairs"])
+    right = model(**batch).last_hidden_state[batch["attention_mask"].bool()]
+    theirs = seen.outputs["hidden"].tensor[batch["attention_mask"].bool()]
+    assert 0 < (right - theirs).abs().max() < 0.5
+    assert torch.nn.functional.cosine_similarity(right, theirs, dim=-1).min() > 0.95
+
+
+def graph_of(text: str, path: Any) -> Any:
+    onnx.save(onnx.parser.parse_model(text), path)
+    return path
+
+
+HEADER = '<ir_version: 9, opset_import: ["" : 18, "own" : 1]>\n'
+
+
+def test_values_inside_branches_and_functions_are_seen(tmp_path):
+    path = graph_of(
+        HEADER
+        + """nested (int64[B,T] input_ids) => (float[B,T] out) {
+            x = Cast<to=1>(input_ids)
+            yes = Constant<value = bool {1}>()
+            out = If(yes) <
+                then_branch = then () => (float[B,T] a) { y = Exp(x)
+                    no = Constant<value = bool {0}>()
+                    a = If(no) <
+                        then_branch = inner () => (float[B,T] c) { c = Neg(y) },
+                        else_branch = other () => (float[B,T] d) { z = own.twice(y)
+                            d = Sqrt(z) } > },
+                else_branch = otherwise () => (float[B,T] b) { b = Neg(x) } >
+        }
+        <domain: "own", opset_import: ["" : 18]>
+        twice (p) => (q) { q = Add(p, p) }
+        """,
+        tmp_path / "nested.onnx",
+    )
+    batch = {role: tensor % 4 for role, tensor in pairs()["one"].items()}
+    batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
+    _, seen = observe_onnx(path, batch)
+    x = batch["input_ids"].float()
+    operations = [value.name.split("(")[1].strip(")").split()[0] for value in seen.values[:-1]]
+    assert [name for name in operations if name != "Cast"] == ["Exp", "Add", "Sqrt"]
+    assert torch.allclose(seen.outputs["out"].tensor, (2 * x.exp()).sqrt())
+
+
+def test_what_is_no_onnx_file_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(InputError, match="There is no file"):
+        OnnxModel(tmp_path / "absent.onnx")
+    broken = tmp_path / "broken.onnx"
+    for content in (b"", b"no onnx at all", b"\x08\x09"):
+        broken.write_bytes(content)
+        with pytest.raises(InputError, match=r"cannot be read as ONNX|is no ONNX model"):
+            OnnxModel(broken)
+
+
+def test_inputs_that_bert_does_not_have_are_told(tmp_path):
+    path = graph_of(
+        HEADER + "pixels (float[B,3] pixel_values) => (float[B,3] out) { out = Exp(pixel_values) }", tmp_path / "p.onnx"
+    )
+    with pytest.raises(InputError, match="takes pixel_values"):
+        OnnxModel(path)
+
+
+def test_an_operator_that_onnxruntime_does_not_have_is_told(tmp_path):
+    path = graph_of(
+        HEADER + "g (int64[B,T] input_ids) => (float[B,T] out) { out = own.mystery(input_ids) }", tmp_path / "o"
+    )
+    with pytest.raises(InputError, match="cannot be run by onnxruntime"):
+        observe_onnx(path, pairs()["one"])
+
+
+def test_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[onnx\]'"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("padding", "dynamo"), [(True, False), (False, False), (True, True), (False, True)])
+def test_all_minilm_has_no_difference(minilm, padding, dynamo, tmp_path):
+    model = minibert.BertModel.from_pretrained(minilm, add_pooling_layer=False)
+    path = export(Port(model), tmp_path / "model.onnx", padding=padding, dynamo=dynamo)
+    assert explain(path, model, pairs(30000)).same
