@@ -2,7 +2,9 @@
 
 The file is read, never changed: in memory, local functions are inlined, every ``If`` is replaced by the branch that is
 taken, and every value becomes an output.  Then onnxruntime runs the graph as it is written, on the CPU, without graph
-optimisations.  What is inside a ``Loop``, a ``Scan`` or a fused operator stays unseen.  Start with :func:`observe_onnx`.
+optimisations.  What is inside a ``Loop``, a ``Scan`` or a fused operator stays unseen.
+
+Start with :func:`observe_onnx`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -68,7 +70,6 @@ class OnnxModel:
         self.path = Path(path)
         self._onnx, self._runtime = _packages()
         self.model = self._load()
-        self._branches: dict[tuple[bool, ...], Any] = {}
         stored = {each.name for each in self.model.graph.initializer}
         self.inputs = {each.name: each for each in self.model.graph.input if each.name not in stored}
         self.roles = self._roles()
@@ -93,7 +94,7 @@ class OnnxModel:
     def _roles(self) -> dict[str, str]:
         """Input of the graph → ``input_ids``, ``attention_mask``, ``token_type_ids`` or ``position_ids``."""
         names = {**NAMES, "position_ids": POSITIONS}
-        roles = {}
+        roles: dict[str, str] = {}
         for name in self.inputs:
             plain = name.split(":")[0].split("/")[-1].lower()
             role = next((role for role, known in names.items() if plain in known), None)
@@ -160,13 +161,12 @@ class OnnxModel:
 
         Raises InputError where onnxruntime cannot run it.
         """
-        nodes, conditions = list(self.model.graph.node), []
+        nodes = list(self.model.graph.node)
         graph = self._copy(nodes)
         while any(node.op_type == "If" for node in nodes):
             wanted = [node.input[0] for node in nodes if node.op_type == "If"]
             found = self._run(graph, batch, list(dict.fromkeys(wanted)))
             taken = {name: bool(found[name].item()) for name in wanted if name in found}
-            conditions.append(taken)
             nodes = list(self._unfolded(nodes, taken))
             graph = self._copy(nodes)
         last = {each.name for each in self.model.graph.output}

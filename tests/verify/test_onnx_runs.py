@@ -1,4 +1,4 @@
-"""ONNX files as runs that are explained: right graphs by either exporter, wrong graphs, graphs with inputs of their own."""
+"""ONNX files as runs that are explained: right graphs by either exporter, wrong graphs, graphs with fewer inputs."""
 
 import contextlib
 import io
@@ -62,7 +62,7 @@ def export(port: nn.Module, path: Any, *, padding: bool = True, dynamo: bool = F
         free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
         axes = {"dynamic_shapes": dict.fromkeys(INPUTS, free)}
     else:
-        axes = {"dynamic_axes": dict.fromkeys((*names["input_names"], "hidden"), {0: "texts", 1: "tokens"})}
+        axes = {"dynamic_axes": {name: {0: "texts", 1: "tokens"} for name in (*INPUTS, "hidden")}}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         torch.onnx.export(port.eval(), (ids, mask, segments), str(path), dynamo=dynamo, **names, **axes)
