@@ -1,8 +1,8 @@
 """Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
 ``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
-with values that other projects published.  ``training.py`` compares two training runs.  ``points.py`` names the values,
-``compare.py`` finds the first difference.
+with values that other projects published.  ``ports.py`` and ``explain.py`` take any program and name its mistakes, ``training.py`` compares two
+training runs, ``tokenizers.py`` two tokenizers.  ``points.py`` names the values, ``compare.py`` compares them.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,10 @@ from minibert.verify.models import (
     verify_models,
 )
 from minibert.verify.published import PublishedReport, verify_published
+from minibert.verify.tokenizers import TokenizerReport, verify_tokenizer
 from minibert.verify.training import verify_training
 from minibert.verify.training_report import TrainingReport
+from minibert.verify.user_code import names_code
 
 __all__ = [
     "Explanation",
@@ -29,6 +31,7 @@ __all__ = [
     "PointFound",
     "PointResult",
     "PublishedReport",
+    "TokenizerReport",
     "TrainingReport",
     "VerifyReport",
     "explain",
@@ -40,6 +43,7 @@ __all__ = [
     "verify_against_transformers",
     "verify_models",
     "verify_published",
+    "verify_tokenizer",
     "verify_training",
 ]
 

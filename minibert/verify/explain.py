@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
@@ -69,7 +70,8 @@ def explain_runs(
     search = _Search(reference, batches, runs, units)
     search.run()
     findings, notes = _merged(search.findings), []
-    masked = any(mistake.key.startswith(("mask.", "softmax.")) for each in findings for mistake in each.mistakes)
+    masked = any(each.kind == "unknown" for each in findings)
+    masked |= any(mistake.key.startswith(("mask.", "softmax.")) for each in findings for mistake in each.mistakes)
     if padding_text is not None and not masked and not search.is_sparse:
         replaced = search.runs[search.batches[0]].replaced
         finding, note = check_padding_text(reference, replaced, *padding_text, search.sizes, units)
@@ -146,6 +148,8 @@ class _Search:
         }
         expected |= dict.fromkeys(("prediction_logits", "logits"), "cls.predictions")
         expected |= {f"hidden_states[{k}]": name for k, name in enumerate(states)}
+        if any(mistake.key.startswith("layers.") for each in self.findings for mistake in each.mistakes):
+            expected = {name: point for name, point in expected.items() if not name.startswith("hidden_states")}
         wrong = [name for name, point in expected.items() if self.returns_other(name, point)]
         shifted = [
             f"hidden_states[{k}]" for k in range(L) if not self.returns_other(f"hidden_states[{k}]", states[k + 1])
@@ -264,9 +268,10 @@ class _Search:
         """Whether their program has a value that is almost this one: then it is there, and slightly wrong."""
         name = self.names[i]
         units = self.units * 1024
-        return all(
-            self.indexes[batch].find(self.reference.axes(name), self.runs[batch][name], units) for batch in self.batches
-        )
+        axes = self.reference.axes(name)
+        matches = [self.indexes[batch].find(axes, self.runs[batch][name], units) for batch in self.batches]
+        # To a number of a short dtype, everything is near.
+        return all(match is not None and match.values[0].eps < 1e-6 for match in matches)
 
     def forget(self, i: int) -> None:
         """Drop the values from a number on, which were computed only to look ahead."""
@@ -340,13 +345,17 @@ class _Search:
                 match = None if copied else self.find(batch, name, value, further, quickly=not sparse)
                 if match is None:
                     break
-                runs[batch].known[name] = match.tensor
+                counts = self.indexes[batch].counts(self.reference.axes(name))
+                counts = counts.reshape(*counts.shape, *[1] * (value.dim() - counts.dim()))
+                runs[batch].known[name] = torch.where(counts, match.tensor, value)  # theirs where it counts
                 matches.append(match)
             if len(matches) < len(self.batches):
                 missing += evidence is not None and not copied
                 unseen += name in hypothesis.replaced and not copied
                 if evidence is None and number >= near and not far:
                     return None
+                continue
+            if number < i:
                 continue
             score += 1
             if evidence is None:
@@ -378,6 +387,11 @@ class _Search:
         near = self.units * 2.0**-23 * float(value[counts].abs().max())
         layer = split(name)[0]
         start = 0 if layer is None else max(0, self.order[f"encoder.layer.{layer}.attention.self.query"] - 1)
+        if name == "embeddings.sum":  # every program adds two of the three first
+            tables = [self.runs[batch][f"embeddings.{kind}_embeddings"] for kind in ("word", "token_type", "position")]
+            partly = [tables[0], tables[0] + tables[1], tables[0] + tables[2], tables[1] + tables[2]]
+            if any(float((each - value).abs()[counts].max()) <= near for each in partly):
+                return True
         for other in self.names[start:first]:
             known = self.runs[batch].known.get(other)
             if known is not None and known.shape == value.shape and float((known - value).abs()[counts].max()) <= near:
@@ -393,15 +407,12 @@ class _Search:
         for mistake in self.table[part]:
             full = {prefix + value: formula for value, formula in mistake.formulas.items()}
             first = prefix + mistake.first
-            if (self.order[first] >= i and name in self.sources[first]) or self.is_transposed(first, i):
+            # The right value may be there and not be what they go on with: a table looked up in vain.
+            unused = self.order[first] < i and first in self.sources[name]
+            if unused or (self.order[first] >= i and name in self.sources[first]):
                 yield _Hypothesis((mistake,), full)
         if layer is not None:
             yield from self.layers(layer)
-
-    def is_transposed(self, name: str, i: int) -> bool:
-        """Whether a value before this one was found only with its two axes of tokens exchanged: perhaps no layout."""
-        layout = self.rows[name].layout
-        return self.order[name] == i - 1 and "S" in layout and layout.index("S") < layout.index("T")
 
     @cached_property
     def table(self) -> dict[str, list[Mistake]]:

@@ -242,6 +242,11 @@ def _mask() -> Iterator[Mistake]:
     yield Mistake(
         "mask.inverted", {p: masked(lambda s, x: hide(x, 1 - seen(s)))}, "softmax(scores + mask of the visible)"
     )
+    yield Mistake(
+        "mask.inverted",
+        {p: lambda s: s[SCORES].masked_fill(s.c.visible[:, None, None], -torch.inf).softmax(-1).nan_to_num(0.0)},
+        "softmax(scores + mask of the visible), 0 where nothing is seen",
+    )
     yield Mistake("mask.multiplied", {p: masked(lambda s, x: x * seen(s))}, "softmax(scores · mask)")
     yield Mistake("mask.added_raw", {p: masked(lambda s, x: x + seen(s))}, "softmax(scores + mask), mask of 0 and 1")
     for told, size in (("-1", -1.0), ("-10", -10.0), ("-100", -100.0), ("+10000", 1e4), ("+1", 1.0)):

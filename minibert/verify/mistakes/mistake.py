@@ -200,11 +200,13 @@ def rounder(dtype: str) -> Change:
 
 def int8_per_tensor(w: Tensor) -> Tensor:
     """Symmetric 8-bit rounding with one scale."""
+    w = w.float()  # as their program: in float64 some weights would fall to the other side of a half
     scale = w.abs().max() / 127
-    return (w / scale).round().clamp(-128, 127) * scale
+    return ((w / scale).round().clamp(-128, 127) * scale).double()
 
 
 def int8_per_row(w: Tensor) -> Tensor:
     """Symmetric 8-bit rounding with a scale for each output."""
+    w = w.float()
     scale = w.abs().amax(dim=1, keepdim=True) / 127
-    return (w / scale).round().clamp(-128, 127) * scale
+    return ((w / scale).round().clamp(-128, 127) * scale).double()
