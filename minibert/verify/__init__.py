@@ -1,8 +1,9 @@
 """Verification: does a loaded model compute the same values as a reference, and where is the first difference?
 
 ``models.py`` compares two implementations in one process, ``golden.py`` compares with recorded values, ``published.py``
-with values that other projects published.  ``ports.py`` and ``explain.py`` take any program and name its mistakes, ``training.py`` compares two
-training runs, ``tokenizers.py`` two tokenizers.  ``points.py`` names the values, ``compare.py`` compares them.
+with values that other projects published.  ``ports.py`` and ``search.py`` take any program and name its mistakes,
+``training.py`` compares two training runs, ``tokenizers.py`` two tokenizers.  ``points.py`` names the values,
+``compare.py`` compares them.
 """
 
 from collections.abc import Sequence

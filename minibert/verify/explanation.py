@@ -103,7 +103,9 @@ class Explanation:
     def conclusion(self) -> str:
         """One sentence."""
         counts = {status: sum(point.status == status for point in self.points) for status in STATUS}
-        seen = f"{counts['found']} of BERT's {len(self.points)} values were found in their program"
+        seen = (
+            f"{counts['found'] + counts['explained']} of BERT's {len(self.points)} values were found in their program"
+        )
         unseen = f", {counts['unseen']} are inside a fused operation or were not recorded" if counts["unseen"] else ""
         unseen += f", {counts['absent']} are of parts that their program does not have" if counts["absent"] else ""
         if self.same:

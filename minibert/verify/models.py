@@ -19,7 +19,7 @@ from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
-from minibert.verify.explain import UNITS
+from minibert.verify.search import UNITS
 from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
 from minibert.verify.ports import batches_for_ports, build_port, explain_port, reference_of
 

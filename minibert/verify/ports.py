@@ -16,7 +16,7 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.verify.batches import Batch
 from minibert.verify.computation import Reference
-from minibert.verify.explain import UNITS, explain_runs
+from minibert.verify.search import UNITS, explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import ROLES, Observation, observe

@@ -1,4 +1,4 @@
-"""What verification says of a wrong BERT, and whether that is right: for the tests and scripts/studies/named_mistakes.py."""
+"""What verification says of a wrong BERT, and whether that is right; scripts/studies/named_mistakes.py runs all."""
 
 import copy
 import time
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert import BertForPreTraining
-from minibert.verify.explain import explain_runs
+from minibert.verify.search import explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.observe import Observation
 from minibert.verify.ports import batches_for_ports, explain_port, observe_twice, reference_of
@@ -97,7 +97,7 @@ def fits(finding: Finding, number: int, names: frozenset[str]) -> bool:
 
 
 def judge(case: Case, findings: list[Finding]) -> str:
-    """ "named", "equivalent", "missed" or "WRONG"."""
+    """The verdict: "named", "equivalent", "missed" or "WRONG"."""
     left, others = set(range(len(case.names))), False
     wrong = False
     for finding in findings:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import minibert
 from minibert.errors import InputError, MissingExtraError
 from minibert.verify.computation import Reference
-from minibert.verify.explain import explain_runs
+from minibert.verify.search import explain_runs
 from minibert.verify.onnx_runs import OnnxModel, observe_onnx
 from tests.support.small_models import small
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from minibert.errors import InputError
 from minibert.verify.computation import Reference
-from minibert.verify.explain import explain_runs
+from minibert.verify.search import explain_runs
 from minibert.verify.observe import observe
 from minibert.verify.recorded import observe_values
 from tests.support.small_models import small

@@ -1,7 +1,7 @@
 """Wrong BERTs: a port, the mistakes that it makes, and the names that are right for each.
 
-A name is a key of minibert/verify/mistakes, "key (details)" where the variant matters, and "key @ value" where the place
-in the layer does.  Several names for one mistake give the same values on every input.
+A name is a key of minibert/verify/mistakes, "key (details)" where the variant matters, and "key @ value" where the
+place in the layer does.  Several names for one mistake give the same values on every input.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """BERT in nn.Modules of another naming: batch second, one Linear for queries, keys and values.
 
-``build(config, state_dict, mistakes, written_out=False)`` gives the module; ``written_out`` writes attention out in place
-of F.scaled_dot_product_attention.
+``build(config, state_dict, mistakes, written_out=False)`` gives the module; ``written_out`` writes attention out in
+place of F.scaled_dot_product_attention.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """BERT in NumPy alone, as somebody without a framework writes it; everything it computes is recorded.
 
-``build(config, state_dict, mistakes)`` gives a function of three integer arrays (B, T) that returns a dict: the ids, and
-every value under names of its own.  ``numpy.savez(path, **recorded)`` makes a file of it.
+``build(config, state_dict, mistakes)`` gives a function of three integer arrays (B, T) that returns a dict: the ids,
+and every value under names of its own.  ``numpy.savez(path, **recorded)`` makes a file of it.
 """
 
 import math

@@ -189,7 +189,9 @@ class _Search:
             assert match is not None
             self.runs[batch].known[name] = match.tensor
             self.last = max(self.last, *(value.order for value in match.values))
-            row.theirs, row.layout, row.ulps = match.name, str(match.layout), max(row.ulps or 0.0, match.ulps)
+            if batch == self.batches[0]:
+                row.theirs, row.layout = match.name, str(match.layout)
+            row.ulps = max(row.ulps or 0.0, match.ulps)
         row.status = "explained" if name in self.changed else "found"
         return True
 
