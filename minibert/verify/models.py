@@ -19,9 +19,9 @@ from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.verify.batches import Batch, batches_from_config, batches_from_text
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
-from minibert.verify.search import UNITS
 from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
 from minibert.verify.ports import batches_for_ports, build_port, explain_port, reference_of
+from minibert.verify.search import UNITS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -35,6 +35,7 @@ def verify_models(
     names: tuple[str, str] = ("reference", "theirs"),
     bound: float = BOUND,
     dtype: torch.dtype | str | None = None,
+    explain: bool = True,
 ) -> VerifyReport:
     """Compare a program that should compute BERT with a model that does: every value, and what is wrong.
 
@@ -51,6 +52,7 @@ def verify_models(
         bound: the limit of rounding errors, in units in the last place of a point's largest value, per layer above it
             (compare.py has measured sizes).  0: only identical values are the same.
         dtype: run copies of both in this dtype.  ``"float64"`` shows differences that rounding in float32 hides.
+        explain: name the mistakes, too, where a module with BERT's names differs, which takes seconds.
 
     If one side ran fused and the other eager attention, rows whose mask is all 0 are left out: they are the average of
     all values on one side and 0 on the other, and neither is used.
@@ -85,7 +87,7 @@ def verify_models(
             f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "
             "that at probabilities and context; what is within it is rounding"
         )
-    if report.first_difference is not None and all("input_ids" in batch for batch in by_name.values()):
+    if explain and report.first_difference is not None and all("input_ids" in batch for batch in by_name.values()):
         report.explanation = explain_port(reference, theirs, by_name, units=bound or UNITS)
     return report
 

@@ -16,11 +16,11 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.verify.batches import Batch
 from minibert.verify.computation import Reference
-from minibert.verify.search import UNITS, explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import ROLES, Observation, observe
 from minibert.verify.padding import batch_with_padding_text
+from minibert.verify.search import UNITS, explain_runs
 from minibert.verify.user_code import load_callable, running
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from minibert import BertForPreTraining
-from minibert.verify.search import explain_runs
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.observe import Observation
 from minibert.verify.ports import batches_for_ports, explain_port, observe_twice, reference_of
+from minibert.verify.search import explain_runs
 from tests.verify.ports import functional, fused, numpy_port, packed
 from tests.verify.wrong import Case
 

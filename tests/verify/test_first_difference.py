@@ -24,7 +24,7 @@ def model():
 
 
 def first_difference(model, changed, batches=None):
-    report = verify_models(model, changed, batches or batches_from_config(model.config))
+    report = verify_models(model, changed, batches or batches_from_config(model.config), explain=False)
     return report.first_difference, report
 
 

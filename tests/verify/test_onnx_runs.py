@@ -14,8 +14,8 @@ from torch import Tensor, nn
 import minibert
 from minibert.errors import InputError, MissingExtraError
 from minibert.verify.computation import Reference
-from minibert.verify.search import explain_runs
 from minibert.verify.onnx_runs import OnnxModel, observe_onnx
+from minibert.verify.search import explain_runs
 from tests.support.small_models import small
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (make test does)")

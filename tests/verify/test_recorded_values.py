@@ -6,9 +6,9 @@ from safetensors.torch import save_file
 
 from minibert.errors import InputError
 from minibert.verify.computation import Reference
-from minibert.verify.search import explain_runs
 from minibert.verify.observe import observe
 from minibert.verify.recorded import observe_values
+from minibert.verify.search import explain_runs
 from tests.support.small_models import small
 
 numpy = pytest.importorskip("numpy")

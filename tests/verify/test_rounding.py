@@ -97,7 +97,7 @@ def dropout_left_on(model):
 
 @pytest.mark.parametrize("change", [fuse, own_gelu])
 def test_a_right_port_in_another_order_is_rounding(demo, batches, change) -> None:
-    report = verify_models(demo, changed(demo, change), batches)
+    report = verify_models(demo, changed(demo, change), batches, explain=False)
     assert report.verdict == "rounding"
     assert report.same
     assert report.first_difference is None
@@ -105,31 +105,31 @@ def test_a_right_port_in_another_order_is_rounding(demo, batches, change) -> Non
     assert len(off) > 40
     assert all(0 < result.difference <= result.bound for result in off)
     assert max(result.difference / result.bound for result in off) < 0.5  # not by a hair
-    assert verify_models(demo, changed(demo, change), batches, dtype="float64").verdict == "rounding"
+    assert verify_models(demo, changed(demo, change), batches, dtype="float64", explain=False).verdict == "rounding"
     assert report.conclusion().startswith("Rounding: no point differs beyond its bound")
 
 
 def test_every_pair_of_attentions_is_rounding_and_the_header_says_which_ran(demo, batches) -> None:
     fused = copy.deepcopy(demo)
     fused.set_attn_implementation("sdpa")
-    report = verify_models(demo, fused, batches)
+    report = verify_models(demo, fused, batches, explain=False)
     assert (report.verdict, report.attention, report.reference_attention) == ("rounding", "sdpa", "eager")
     assert "float32, sdpa attention against eager" in str(report)
     assert "1 of 3 rows of “a row of padding” may see nothing" in str(report)
-    both = verify_models(copy.deepcopy(fused), fused, batches)
+    both = verify_models(copy.deepcopy(fused), fused, batches, explain=False)
     assert (both.verdict, both.attention, both.reference_attention) == ("same", "sdpa", "sdpa")
     assert "float32, sdpa attention\n" in str(both)
     assert not any("may see nothing" in note for note in both.notes)  # the same definition on both sides
     asked = copy.deepcopy(fused)
     asked.config.output_attentions = True  # which is written out, whatever the config's attn_implementation says
-    assert verify_models(demo, asked, batches).attention == "eager"
+    assert verify_models(demo, asked, batches, explain=False).attention == "eager"
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_transformers_other_attention_is_rounding(demo, batches, attention: str) -> None:
     transformers = pytest.importorskip("transformers")
     theirs = transformers.BertForPreTraining.from_pretrained(DEMO, dtype="float32", attn_implementation=attention)
-    report = verify_models(theirs.eval(), demo, batches)
+    report = verify_models(theirs.eval(), demo, batches, explain=False)
     assert report.verdict == ("same" if attention == "eager" else "rounding")
     assert (report.attention, report.reference_attention) == ("eager", attention)
 
@@ -144,7 +144,7 @@ def test_transformers_other_attention_is_rounding(demo, batches, attention: str)
     ],
 )
 def test_a_mistake_differs_at_its_first_point(demo, batches, change, point: str, dtype: str | None) -> None:
-    report = verify_models(demo, changed(demo, change), batches, dtype=dtype)
+    report = verify_models(demo, changed(demo, change), batches, dtype=dtype, explain=False)
     assert report.verdict == "differs"
     assert report.first_difference.point == point
     assert report.first_difference.difference > 5 * report.first_difference.bound  # not by a hair either
@@ -153,7 +153,7 @@ def test_a_mistake_differs_at_its_first_point(demo, batches, change, point: str,
 
 @pytest.mark.parametrize("eps", [1e-5, 1e-6, 1e-7])
 def test_an_eps_that_is_not_googles_differs_at_the_embeddings(demo, batches, eps: float) -> None:
-    first = verify_models(demo, with_eps(demo, eps), batches).first_difference
+    first = verify_models(demo, with_eps(demo, eps), batches, explain=False).first_difference
     assert first.point == "embeddings"
     assert first.difference > 5 * first.bound
 
@@ -163,8 +163,8 @@ def test_float64_shows_an_eps_that_float32_rounds_away() -> None:
     model = minibert.BertForPreTraining.from_pretrained(GOLDENS / "random-bert")
     batches = batches_from_config(model.config)
     port = with_eps(model, 1e-7)
-    assert verify_models(model, port, batches).verdict == "rounding"
-    report = verify_models(model, port, batches, dtype=torch.float64)
+    assert verify_models(model, port, batches, explain=False).verdict == "rounding"
+    report = verify_models(model, port, batches, dtype=torch.float64, explain=False)
     assert report.first_difference.point == "embeddings"
     assert report.dtype == "float64"
     assert next(port.parameters()).dtype == torch.float32  # copies were run
@@ -172,16 +172,16 @@ def test_float64_shows_an_eps_that_float32_rounds_away() -> None:
 
 def test_dropout_that_was_left_on_differs(demo, batches) -> None:
     torch.manual_seed(0)
-    assert verify_models(demo, dropout_left_on(demo), batches).first_difference.point == "embeddings"
+    assert verify_models(demo, dropout_left_on(demo), batches, explain=False).first_difference.point == "embeddings"
 
 
 def test_the_bound_is_settable_and_grows_with_depth(demo, batches) -> None:
     port = changed(demo, fuse)
-    exact = verify_models(demo, port, batches, bound=0)
+    exact = verify_models(demo, port, batches, bound=0, explain=False)
     assert exact.verdict == "differs"
     assert exact.first_difference.point.startswith("encoder.layer.0.attention.self.")
     assert exact.first_difference.bound == 0
-    assert verify_models(demo, port, batches, bound=1e9).verdict == "rounding"
+    assert verify_models(demo, port, batches, bound=1e9, explain=False).verdict == "rounding"
     values = {name: torch.tensor([2.0, -4.0]) for name in ("embeddings", "encoder.layer.2.output", "pooler")}
     values["encoder.layer.2.attention.self.context"] = torch.tensor([1.0, float("inf")])
     eps = torch.finfo(torch.float32).eps
@@ -201,7 +201,7 @@ def test_one_batch_and_a_port_that_returns_plain_tensors(demo) -> None:
     port = changed(demo, fuse)
     for layer in port.bert.encoder.layer:  # the context alone, without a map
         layer.attention.self.register_forward_hook(lambda module, args, output: output)
-    report = verify_models(demo, port, batch)
+    report = verify_models(demo, port, batch, explain=False)
     assert {result.batch for result in report.results} == {"batch"}
     assert report.verdict == "rounding"
 
