@@ -46,6 +46,8 @@ assert verify(place, place / "golden.safetensors").same
 assert verify(folder, folder / "golden.safetensors").same
 from minibert.verify.published import FILE
 assert FILE.is_file()
+from minibert.verify.sentences import LANGUAGES, sentence
+assert all("√D" in sentence("attention.no_scale", {}, language) for language in LANGUAGES)
 from minibert.cli import main
 assert main(["fill-mask", "the [MASK]", "--model", str(place)]) == 0
 carries_own = sys.argv[2] == "True"

@@ -9,6 +9,7 @@ import pytest
 
 import minibert.verify
 from minibert import BertForPreTraining, InputError
+from minibert.verify.explanation import Explanation, Finding, explain
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.ports import reference_of
 from minibert.verify.sentences import LANGUAGES, blanks, sentence, speak, title
@@ -148,6 +149,18 @@ def test_sentences_are_in_their_language(language: str) -> None:
     if language == "ko":  # 해요체 throughout: every sentence ends politely
         ends = {key: re.findall(r"(\w)[.](?= |$)", said.sentence) for key, said in speak("ko").mistakes.items()}
         assert {key: letters for key, letters in ends.items() if set(letters) - set("요")} == {}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_mistake_can_be_told_in_a_report(language: str, table: list[Mistake]) -> None:
+    """With what the report fills in, also where one value can be several mistakes."""
+    several = (table[0], table[-1])
+    findings = [Finding("mistake", (mistake,), [f"encoder.layer.2.{mistake.first}"]) for mistake in table]
+    told = explain(Explanation([], [*findings, Finding("mistake", several, ["embeddings"])]), language)
+    assert len(told) == len(table) + 1
+    assert told[-1].sentence.count(" / ") == told[-1].title.count(" = ") == 1
+    eps = next(each for each in told if each.name == "norm.eps (1e-5, 1e-12)")
+    assert "1e-5" in eps.sentence and "1e-12" in eps.sentence and "embeddings" in eps.sentence
 
 
 def test_says_what_the_learner_did() -> None:
