@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
+from minibert.verify.computation import Computation, Formula, Reference, sources, split
 from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
@@ -114,8 +114,13 @@ class _Search:
 
     @cached_property
     def ends(self) -> dict[int | None, int]:
-        """Layer (None: embeddings) → the number of the first value after it."""
+        """Layer → the number of the first value after it; None: of the heads."""
         return {split(name)[0]: number + 1 for number, name in enumerate(self.names)}
+
+    def end_of(self, number: int) -> int:
+        """The number of the first value after the part that a value is in."""
+        in_embeddings = self.names[number].startswith("embeddings")
+        return self.order["embeddings"] + 1 if in_embeddings else self.ends[split(self.names[number])[0]]
 
     def run(self) -> None:
         """Every value, in the order of computation."""
@@ -216,8 +221,7 @@ class _Search:
 
         Returns the number to go on from, with their value in place; None where the relation is not sure enough.
         """
-        part = split(self.names[i])[0]
-        for number in range(i, self.ends[part]):
+        for number in range(i, self.end_of(i)):
             name = self.names[number]
             if self.names[i] not in self.sources[name]:
                 continue
@@ -248,13 +252,12 @@ class _Search:
         """A value in one run; ``further``: how much more than one step of rounding is between."""
         return self.indexes[batch].find(self.reference.axes(name), value, self.units * further, quickly=quickly)
 
-    def shows_later(self, i: int, runs: Mapping[str, Computation] | None = None, end: int | None = None) -> bool:
+    def shows_later(self, i: int) -> bool:
         """Whether a value that is computed from this one is found, so that this one is right and only not seen."""
-        runs = runs or self.runs
-        for later in self.names[i + 1 : end]:
+        for later in self.names[i + 1 :]:
             if self.names[i] not in self.sources[later]:
                 continue
-            if all(self.find(batch, later, runs[batch][later]) for batch in self.batches):
+            if all(self.find(batch, later, self.runs[batch][later]) for batch in self.batches):
                 self.forget(i)
                 return True
         self.forget(i)
@@ -349,7 +352,7 @@ class _Search:
             end = self.ends.get(ahead, len(self.names))
         sparse = self.is_sparse
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
-        near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.ends[layer]
+        near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
         score, missing, unseen, evidence = 0, 0, 0, None
         for number in range(first, end):
             name = self.names[number]
@@ -377,23 +380,27 @@ class _Search:
                 continue
             if number < i:
                 continue
-            score += 1
             if evidence is None:
-                right = self.far_from(matches[0], name)
+                right = self.far_from(matches, name)
+                if right <= self.units * further:  # theirs is the right value, which the mistake does not change here
+                    continue
                 evidence = number, matches[0], right
+            score += 1
         if evidence is None:
             return None
         return _Evidence(hypothesis, *evidence, score, missing, unseen)
 
-    def far_from(self, match: Match, name: str) -> float:
-        """How far the right value is from theirs, in units in the last place of its largest number."""
-        batch = self.batches[0]
-        right = self.runs[batch][name]
-        counts = self.indexes[batch].counts(self.reference.axes(name))
-        far = float((right - match.tensor).abs()[counts].max())
-        scale = float(right[counts].abs().max()) * match.values[0].eps
+    def far_from(self, matches: Sequence[Match], name: str) -> float:
+        """How far the right value is from theirs at most, in units in the last place of its largest number."""
+        largest = 0.0
+        for batch, match in zip(self.batches, matches, strict=True):
+            right = self.runs[batch][name]
+            counts = self.indexes[batch].counts(self.reference.axes(name))
+            far = float((right - match.tensor).abs()[counts].max())
+            scale = float(right[counts].abs().max()) * match.values[0].eps
+            largest = max(largest, far / scale if scale else float("inf"))
         self.forget(self.order[name])
-        return far / scale if scale else float("inf")
+        return largest
 
     @staticmethod
     def is_of_layers(hypothesis: _Hypothesis) -> bool:
@@ -442,26 +449,23 @@ class _Search:
     def layers(self, k: int) -> Iterator[_Hypothesis]:
         """What may be wrong with whole layers."""
         L = self.reference.config.num_hidden_layers
-        query, last = f"encoder.layer.{k}.attention.self.query", f"encoder.layer.{k}.output"
-        before = f"encoder.layer.{k - 1}.output"
         for other in range(L):
             if other != k:
                 details = {"layer": str(k), "other": str(other)}
-                mistake = Mistake(
-                    "layers.order", {query: _unchanged}, f"layer {k} with the weights of {other}", details
-                )
-                names = [name for name in self.names if split(name)[0] == k]
-                yield _Hypothesis((mistake,), {name: self.formula(name) for name in names}, {k: other})
+                same = {name: self.formula(name) for name in self.names if split(name)[0] == k}
+                mistake = Mistake("layers.order", same, f"layer {k} with the weights of {other}", details)
+                yield _Hypothesis((mistake,), same, {k: other})
         for other in range(k + 1, L):
             details = {"layers": f"{k} and {other}"}
-            mistake = Mistake("layers.exchanged", {query: _unchanged}, f"layers {k} and {other} exchanged", details)
-            names = [name for name in self.names if split(name)[0] in (k, other)]
-            yield _Hypothesis((mistake,), {name: self.formula(name) for name in names}, {k: other, other: k})
-        skipped = Mistake("layers.skipped", {last: _unchanged}, f"layer {k} left out", {"layer": str(k)})
-        yield _Hypothesis((skipped,), {last: lambda s: s["x"]})
+            same = {name: self.formula(name) for name in self.names if split(name)[0] in (k, other)}
+            mistake = Mistake("layers.exchanged", same, f"layers {k} and {other} exchanged", details)
+            yield _Hypothesis((mistake,), same, {k: other, other: k})
+        left_out: dict[str, Formula] = {f"encoder.layer.{k}.output": lambda s: s["x"]}
+        yield _Hypothesis((Mistake("layers.skipped", left_out, f"layer {k} left out", {"layer": str(k)}),), left_out)
         if k:
-            again = Mistake("layers.repeated", {before: _unchanged}, f"layer {k - 1} twice", {"layer": str(k - 1)})
-            yield _Hypothesis((again,), {before: lambda s: s.c.layer(k - 1, s.right("output"))})
+            twice: dict[str, Formula] = {f"encoder.layer.{k - 1}.output": lambda s: s.c.layer(k - 1, s.right("output"))}
+            again = Mistake("layers.repeated", twice, f"layer {k - 1} twice", {"layer": str(k - 1)})
+            yield _Hypothesis((again,), twice)
 
     def formula(self, name: str) -> Formula:
         """The formula a value has now."""
@@ -506,10 +510,6 @@ class _Search:
             Finding("mistake", hypothesis.mistakes, where, evidence.match.name, evidence.match.ulps, evidence.right)
         )
         return first
-
-
-def _unchanged(s: Scope) -> Tensor:
-    raise NotImplementedError
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:
