@@ -208,13 +208,22 @@ class _Search:
         row = self.rows[name]
         for batch, match in matches.items():
             assert match is not None
-            self.runs[batch].known[name] = match.tensor
+            self.runs[batch].known[name] = self.where_it_counts(batch, name, match)
             self.last = max(self.last, *(value.order for value in match.values))
             if batch == self.batches[0]:
                 row.theirs, row.layout = match.name, str(match.layout)
             row.ulps = max(row.ulps or 0.0, match.ulps)
         row.status = "explained" if name in self.changed else "found"
         return True
+
+    def where_it_counts(self, batch: str, name: str, match: Match) -> Tensor:
+        """Their value; of scores and probabilities only where tokens see tokens.
+
+        What they have at the padding there may be a table from before the mask.
+        """
+        if self.reference.axes(name) != "BNTS":
+            return match.tensor
+        return torch.where(self.indexes[batch].counts("BNTS"), match.tensor, self.runs[batch][name])
 
     def guess(self, i: int) -> int | None:
         """Say how a value that no known mistake makes relates to the right one.
