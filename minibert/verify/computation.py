@@ -85,6 +85,7 @@ class Reference:
     config: BertConfig
     weights: Mapping[str, Tensor]
     tokens_are_classified: bool = False
+    dtype: torch.dtype = torch.float32  # in which the model that the weights are of computes
 
     @property
     def names(self) -> list[str]:

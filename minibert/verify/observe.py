@@ -9,7 +9,7 @@ whatever form, comes last.
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,10 @@ from minibert.verify.layouts import Value
 
 LARGEST = 1 << 26  # numbers in a tensor that is still kept
 NOT_THEIRS = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+COMPILED = (
+    "the program is compiled: its values are those of the program as it was written, and what it returns is that of "
+    "the compiled one"
+)
 ROLES = {
     "input_ids": ("input_ids", "ids", "tokens", "x", "input", "token_ids"),
     "attention_mask": ("attention_mask", "mask", "padding_mask", "masks"),
@@ -37,10 +41,14 @@ class Observation:
 
     values: list[Value] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)  # "last_hidden_state", "hidden_states[0]", "[1]", …
+    notes: list[str] = field(default_factory=list)  # sentences on how it was run
+    is_busy: bool = False  # while a value is copied, which is no operation of theirs
 
     def keep(self, name: str, tensor: Tensor) -> Value:
         """Add a copy of a tensor."""
+        self.is_busy = True
         value = Value(name, tensor.detach().cpu().clone(), len(self.values))
+        self.is_busy = False
         self.values.append(value)
         return value
 
@@ -50,12 +58,16 @@ def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observat
 
     ``batch``: ``input_ids``, ``attention_mask``, ``token_type_ids``, each (B, T) int64.
 
+    What torch.compile made is run as it was written, where every value shows, and then once more, compiled: what it
+    returns is of that run.
+
     Raises InputError when the program fails, with its error and the line.
     """
     seen = Observation()
     arguments, keywords = arguments_for(theirs, batch)
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(_uncompiled())
         where = _Where()
         if isinstance(theirs, nn.Module):
             stack.enter_context(_hooked(theirs, seen, where))
@@ -64,10 +76,32 @@ def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observat
             outputs = theirs(*arguments, **keywords)
         except Exception as error:
             raise InputError(f"The program that is verified failed: {describe(error)}") from error
+    if is_compiled(theirs):
+        seen.notes.append(COMPILED)
+        try:
+            with torch.no_grad():
+                outputs = theirs(*arguments, **keywords)
+        except Exception as error:
+            raise InputError(f"The program that is verified failed where it is compiled: {describe(error)}") from error
     for name, tensor in tensors_in(outputs):
         value = seen.keep(f"returned {name}".strip(), tensor)
         seen.outputs[name] = value
     return seen
+
+
+def is_compiled(theirs: object) -> bool:
+    """Whether torch.compile made the program, or a module in it."""
+    if isinstance(theirs, nn.Module):
+        return any(hasattr(module, "_orig_mod") for module in theirs.modules())
+    return hasattr(theirs, "_torchdynamo_orig_callable")
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """A context in which compiled programs run as they were written; nothing where the compiler was not imported."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return context
 
 
 def describe(error: BaseException) -> str:
@@ -83,12 +117,16 @@ def describe(error: BaseException) -> str:
 
 def arguments_for(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> tuple[list[Any], dict[str, Any]]:
     """The batch by the names that the program's parameters have; by position where it has names of its own."""
+    theirs = getattr(theirs, "_orig_mod", theirs)  # what torch.compile wraps has the parameters' names
     call = theirs.forward if isinstance(theirs, nn.Module) else theirs
     try:
         parameters = list(inspect.signature(call).parameters.values())
     except (TypeError, ValueError):
         return [], dict(batch)
     plain = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    needed = [p for p in plain if p.default is p.empty]
+    if len(needed) == 1 and _takes_all(needed[0]):
+        return [dict(batch)], {}
     keywords: dict[str, Any] = {}
     for role, names in ROLES.items():
         taken = next((p.name for name in names for p in plain if p.name == name and p.kind != p.POSITIONAL_ONLY), None)
@@ -98,10 +136,13 @@ def arguments_for(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> tu
         return [], keywords
     if any(p.kind == p.VAR_KEYWORD for p in parameters) and not plain:
         return [], dict(batch)
-    if len(plain) == 1 and plain[0].name in ("inputs", "batch", "features", "encoded"):
-        return [dict(batch)], {}
-    needed = [p for p in plain if p.default is p.empty]
     return [batch[role] for role in list(ROLES)[: max(len(needed), 1)]], {}
+
+
+def _takes_all(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter is for the whole batch in one dictionary."""
+    kind = "" if parameter.annotation is parameter.empty else str(parameter.annotation)
+    return parameter.name in ("inputs", "batch", "features", "encoded") or "dict[" in kind or "Mapping[" in kind
 
 
 def tensors_in(output: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -130,6 +171,10 @@ class _Where:
     def __init__(self) -> None:
         self.modules: list[str] = []
 
+    def enter(self, name: str) -> None:
+        """A module begins; what torch.compile wraps around another has no name of its own."""
+        self.modules.append(name.replace("_orig_mod.", "").removesuffix("_orig_mod").rstrip("."))
+
     def name(self, operation: str) -> str:
         """For example ``encoder.blocks.0.attn (my_bert.py:41, softmax)``."""
         frame: FrameType | None = sys._getframe(2)
@@ -155,7 +200,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if "empty" in func.__name__:  # memory that holds no number yet
+        if self.seen.is_busy or "empty" in func.__name__:  # memory that holds no number yet
             return result
         tensors = result if isinstance(result, tuple | list) else (result,)
         for tensor in tensors:
@@ -180,7 +225,7 @@ def _hooked(model: nn.Module, seen: Observation, where: _Where) -> Iterator[None
 
     def enter(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            where.modules.append(name)
+            where.enter(name)
             for way, tensor in tensors_in([*args, *kwargs.values()]):
                 if tensor.dim() >= 2:
                     seen.keep(f"given to {name or 'the model'}{way if way != '[0]' else ''}", tensor)

@@ -39,7 +39,8 @@ def reference_of(model: nn.Module) -> Reference:
             "under its published names. Give minibert's model first, and the port second."
         )
     in_double = {name: value.detach().cpu().double() for name, value in weights.items() if value.is_floating_point()}
-    return Reference(config, in_double, "TokenClassification" in type(model).__name__)
+    dtype = weights["embeddings.word_embeddings.weight"].dtype
+    return Reference(config, in_double, "TokenClassification" in type(model).__name__, dtype)
 
 
 def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:

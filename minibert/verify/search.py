@@ -9,6 +9,7 @@ in it, and the next one shows.
 Start with :func:`explain_runs`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,8 @@ from minibert.verify.relations import describe
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
 NEARER = 4.0  # of several mistakes that fit, those stay whose error is at most this many times the smallest
+
+SHORT = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,8 @@ def explain_runs(
     """
     search = _Search(reference, batches, runs, units)
     search.run()
-    findings, notes = _merged(search.findings), []
+    findings = _merged(search.findings)
+    notes = list(dict.fromkeys(note for run in runs.values() for note in run.notes))
     masked = any(each.kind == "unknown" for each in findings)
     masked |= any(mistake.key.startswith(("mask.", "softmax.")) for each in findings for mistake in each.mistakes)
     if padding_text is not None and not masked and not search.is_sparse:
@@ -103,6 +107,7 @@ class _Search:
         self.sources = sources(reference, batches[ordered[-1]])
         self.rows = {name: PointFound(name, "not reached") for name in self.names}
         self.findings: list[Finding] = []
+        self.short: dict[str, torch.dtype] = {}  # values that were found in a dtype shorter than the reference's
         self.last = -1  # the number of the last value of theirs that was found
         self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
         self.changed: set[str] = set()  # points whose formula holds a mistake
@@ -142,6 +147,16 @@ class _Search:
             else:
                 break
         self.check_outputs()
+        self.check_dtypes()
+
+    def check_dtypes(self) -> None:
+        """Values that are theirs only within the rounding of a dtype shorter than the reference's."""
+        for dtype in dict.fromkeys(self.short.values()):
+            points = [name for name, short in self.short.items() if short == dtype]
+            name = str(dtype).removeprefix("torch.")
+            details = {"dtype": name, "digits": str(round(-math.log10(torch.finfo(dtype).eps)))}
+            rounded = Mistake("values.rounded", {}, f"{name}(…)", {"where": "", **details})
+            self.findings.append(Finding("mistake", (rounded,), points, self.rows[points[0]].theirs))
 
     def check_outputs(self) -> None:
         """Whether what the program returned under a known name is that value, where that value was found."""
@@ -212,6 +227,9 @@ class _Search:
             self.last = max(self.last, *(value.order for value in match.values))
             if batch == self.batches[0]:
                 row.theirs, row.layout = match.name, str(match.layout)
+                dtype = match.values[0].tensor.dtype
+                if dtype in SHORT and dtype != self.reference.dtype:
+                    self.short[name] = dtype
             row.ulps = max(row.ulps or 0.0, match.ulps)
         row.status = "explained" if name in self.changed else "found"
         return True

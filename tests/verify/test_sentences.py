@@ -22,6 +22,7 @@ OTHERS = {
     "layers.skipped": {"layer"},
     "layers.repeated": {"layer"},
     "random.dropout": set(),
+    "values.rounded": {"where", "dtype", "digits"},
     "mask.minus_10000": set(),
     "outputs.off_by_one": set(),
     "outputs.order": set(),
