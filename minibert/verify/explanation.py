@@ -151,6 +151,8 @@ def _told(finding: Finding, units: float, language: str) -> Told:
             f"their value is {finding.ulps:.1f} ulps from this formula's and {finding.right_ulps:,.0f} from the right "
             f"one's; up to {units:g} is rounding"
         )
+    elif finding.kind == "unknown" and finding.theirs and finding.right_ulps:
+        evidence = f"the nearest of their values, {finding.right_ulps:,.0f} ulps from the right one"
     return Told(
         " = ".join(dict.fromkeys(mistake.name for mistake in finding.mistakes)),
         " = ".join(dict.fromkeys(title(mistake.key, language) for mistake in mistakes)),

@@ -43,6 +43,7 @@ class Observation:
     outputs: dict[str, Value] = field(default_factory=dict)  # "last_hidden_state", "hidden_states[0]", "[1]", …
     notes: list[str] = field(default_factory=list)  # sentences on how it was run
     is_busy: bool = False  # while a value is copied, which is no operation of theirs
+    weights: list[Tensor] = field(default_factory=list)  # matrices that were given to an operation and made by none
 
     def keep(self, name: str, tensor: Tensor) -> Value:
         """Add a copy of a tensor."""
@@ -191,6 +192,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, seen: Observation, where: _Where) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen, self.where = seen, where
+        self.made: set[int] = set()  # the memory of what operations returned
+        self.given: set[tuple[int, torch.Size]] = set()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -200,7 +203,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.seen.is_busy or "empty" in func.__name__:  # memory that holds no number yet
+        if self.seen.is_busy:
+            return result
+        self._keep_weights(args, result)
+        if "empty" in func.__name__:  # memory that holds no number yet
             return result
         tensors = result if isinstance(result, tuple | list) else (result,)
         for tensor in tensors:
@@ -211,11 +217,29 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.seen.keep(self.where.name(func.__name__.split(".")[0].strip("_")), tensor)
         return result
 
+    def _keep_weights(self, args: tuple[Any, ...], result: Any) -> None:
+        """Of the matrices that an operation is given, those that no operation made."""
+        for tensor in args:
+            if isinstance(tensor, Tensor) and tensor.dim() == 2 and tensor.is_floating_point() and _is_plain(tensor):
+                key = tensor.data_ptr(), tensor.shape
+                if key not in self.given and tensor.untyped_storage().data_ptr() not in self.made:
+                    self.given.add(key)
+                    self.seen.weights.append(tensor)
+        given = {each.untyped_storage().data_ptr() for each in args if isinstance(each, Tensor) and _is_plain(each)}
+        for tensor in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(tensor, Tensor) and _is_plain(tensor):
+                self.made |= {tensor.untyped_storage().data_ptr()} - given  # a view of a weight is the weight
+
     @staticmethod
     def _repeats(func: Any, tensor: Tensor, args: tuple[Any, ...]) -> bool:
         returns = func._schema.returns
         is_view = bool(returns) and returns[0].alias_info is not None and not returns[0].alias_info.is_write
         return is_view and bool(args) and isinstance(args[0], Tensor) and args[0].numel() == tensor.numel()
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it has memory of its own, as no sparse tensor has."""
+    return tensor.layout == torch.strided and type(tensor) in (Tensor, nn.Parameter)
 
 
 @contextmanager

@@ -19,8 +19,11 @@ class Relation:
 
     key: str  # of sentences/
     details: dict[str, str]  # what its sentence has blanks for
-    value: Value | None
-    tensor: Tensor  # their value in BERT's layout; the right one where there is none
+    value: Value | None  # where the relation is unknown: the nearest of theirs, if one is like it at all
+    tensor: Tensor  # their value in BERT's layout; where the relation is unknown, the right one
+    ulps: float = (
+        0.0  # where it is unknown: how far the nearest is at most, in units in the last place of the largest number
+    )
 
 
 def describe(index: Index, axes: str, expected: Tensor, units: float) -> Relation:
@@ -32,7 +35,9 @@ def describe(index: Index, axes: str, expected: Tensor, units: float) -> Relatio
     counts = index.counts(axes)
     right = expected[counts]
     scale = float(right.abs().max())
+    norm = float((right * right).sum())
     partly: Relation | None = None
+    nearest, distance = Relation("relation.unknown", {}, None, expected), norm  # further than zeros is no likeness
     for value, theirs in readings(index, axes, expected):
         bound = units * value.eps * scale
         numbers = theirs[counts]
@@ -43,9 +48,11 @@ def describe(index: Index, axes: str, expected: Tensor, units: float) -> Relatio
             return Relation(f"relation.{key}", details, value, theirs)
 
         far = float((numbers - right).abs().max())
+        away = far / (value.eps * scale) if scale else 0.0
         if far <= NEAR * scale:
-            return told("rounding_grows", ulps=f"{far / (value.eps * scale):.0f}")
-        norm = float((right * right).sum())
+            return told("rounding_grows", ulps=f"{away:.0f}")
+        if (apart := float((numbers - right).square().sum())) < distance:
+            nearest, distance = Relation("relation.unknown", {}, value, expected, away), apart
         factor = float((numbers * right).sum()) / norm if norm else 0.0
         if abs(factor) > 1e-6 and float((numbers - factor * right).abs().max()) <= bound * max(1.0, abs(factor)) * 4:
             return told("factor", factor=f"{factor:.6g}")
@@ -62,7 +69,7 @@ def describe(index: Index, axes: str, expected: Tensor, units: float) -> Relatio
             return told("heads_permuted", order=", ".join(map(str, order)))
         if axes.startswith("BT") and (order := _permuted(theirs[0], expected[0], counts[0], bound, 0)) is not None:
             return told("tokens_permuted", order=", ".join(map(str, order)))
-    return partly or Relation("relation.unknown", {}, None, expected)
+    return partly or nearest
 
 
 def readings(index: Index, axes: str, expected: Tensor) -> Iterator[tuple[Value, Tensor]]:

@@ -10,15 +10,17 @@ Start with :func:`explain_runs`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from minibert.verify.computation import Computation, Formula, Reference, sources, split
+from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
 from minibert.verify.explanation import Explanation, Finding, PointFound
 from minibert.verify.layouts import Index, Match
 from minibert.verify.mistakes import Mistake, known_mistakes
@@ -37,6 +39,7 @@ class _Hypothesis:
     mistakes: tuple[Mistake, ...]
     replaced: Mapping[str, Formula]  # by full name
     weights_of: Mapping[int, int] = field(default_factory=dict)
+    also: tuple[Mistake, ...] = ()  # made together with the others, inside one fused operation
 
     def first(self, order: Mapping[str, int]) -> int:
         return min(order[name] for name in self.replaced)
@@ -258,9 +261,13 @@ class _Search:
             if len(keys) == 1 and "relation.unknown" not in keys:
                 break
         else:
-            number, name = i, self.names[i]
+            name = self.names[i]
+            batch = self.batches[0]
             self.rows[name].status = "differs"
-            self.findings.append(Finding("unknown", (Mistake("relation.unknown", {}, "", {"where": name}),), [name]))
+            nearest = describe(self.indexes[batch], self.reference.axes(name), self.runs[batch][name], self.units)
+            unknown = Mistake("relation.unknown", {}, "", {"where": name})
+            theirs = nearest.value.name if nearest.value else ""
+            self.findings.append(Finding("unknown", (unknown,), [name], theirs, right_ulps=nearest.ulps))
             return None
         for unseen in self.names[i:number]:
             self.rows[unseen].status = "unseen"
@@ -332,13 +339,18 @@ class _Search:
         named = [mistake for finding in self.findings for mistake in finding.mistakes if mistake.formulas]
         told = {(mistake.name, mistake.first) for mistake in named}
         hypotheses = list(self.hypotheses(i))
-        # A mistake of one layer is most likely that of the next.
-        again = [each for each in hypotheses if (each.mistakes[0].name, each.mistakes[0].first) in told]
+        # A mistake of one layer is most likely that of the next, and one of a matrix that of another.
+        names = {name for name, _ in told}
+        again = [each for each in hypotheses if each.mistakes[0].name in names]
         found = list(self.try_all(i, again)) or list(self.try_all(i, hypotheses))
+        if not found and not self.is_sparse:  # the first value that they have in parts, a text or a head at a time
+            found = list(self.try_all(i, hypotheses, quickly=False))
         if self.is_near(i):
             found = [evidence for evidence in found if evidence.at == i]
         elif not found and self.is_sparse:
             found = list(self.try_all(i, self.systematic(i), far=True))
+        elif not found:
+            found = list(self.try_all(i, self.untied(i))) or self.together(i, told)
         if not found:
             return None
         ranks: tuple[Callable[[_Evidence], Any], ...] = (  # each narrows the choice; the last are a matter of words
@@ -346,27 +358,34 @@ class _Search:
             lambda e: not e.match.everywhere,
             lambda e: e.unseen,
             lambda e: len(e.hypothesis.replaced),
-            lambda e: e.hypothesis.mistakes[0].name not in {name for name, _ in told},
+            lambda e: e.hypothesis.mistakes[0].name not in names,
         )
         for rank in ranks:
             best = min(map(rank, found))
             found = [evidence for evidence in found if rank(evidence) == best]
         error = max(1.0, min(evidence.match.ulps for evidence in found) * NEARER)
         found = [evidence for evidence in found if evidence.match.ulps <= error]
-        chosen = min(found, key=lambda evidence: evidence.match.ulps)
-        mistakes = tuple(mistake for evidence in found for mistake in evidence.hypothesis.mistakes)
-        return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes))
+        # Of several with the same values, the one that changes no value that was found to be right.
+        chosen = min(found, key=lambda e: (e.hypothesis.first(self.order) < i, e.match.ulps))
+        mistakes = tuple(dict.fromkeys(mistake for evidence in found for mistake in evidence.hypothesis.mistakes))
+        also = tuple(dict.fromkeys(mistake for evidence in found for mistake in evidence.hypothesis.also))
+        if also and len(found) != len(mistakes) * len(also):  # which goes with which is not to be told
+            return None
+        return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes, also=also))
 
-    def try_all(self, i: int, hypotheses: Iterable[_Hypothesis], *, far: bool = False) -> Iterator[_Evidence]:
+    def try_all(
+        self, i: int, hypotheses: Iterable[_Hypothesis], *, far: bool = False, quickly: bool | None = None
+    ) -> Iterator[_Evidence]:
         """Those that fit."""
+        quickly = not self.is_sparse if quickly is None else quickly
         for hypothesis in hypotheses:
             if any((each.name, *sorted(hypothesis.replaced)) in self.accepted for each in hypothesis.mistakes):
                 continue
-            evidence = self.test(i, hypothesis, far)
+            evidence = self.test(i, hypothesis, far, quickly)
             if evidence is not None:
                 yield evidence
 
-    def test(self, i: int, hypothesis: _Hypothesis, far: bool) -> _Evidence | None:
+    def test(self, i: int, hypothesis: _Hypothesis, far: bool, quickly: bool) -> _Evidence | None:
         """Whether values with this mistake in them are theirs, and how many."""
         first = hypothesis.first(self.order)
         after = self.names[first:]
@@ -377,7 +396,6 @@ class _Search:
         if not far and not whole and (layer is not None or self.names[first].startswith("embeddings")):
             ahead = (layer if layer is not None else -1) + 2
             end = self.ends.get(ahead, len(self.names))
-        sparse = self.is_sparse
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
         near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
         score, missing, unseen, evidence = 0, 0, 0, None
@@ -392,7 +410,7 @@ class _Search:
                 except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
                     return None
                 copied = self.is_copy(batch, name, value, first)
-                match = None if copied else self.find(batch, name, value, further, quickly=not sparse)
+                match = None if copied else self.find(batch, name, value, further, quickly=quickly)
                 if match is None:
                     break
                 counts = self.indexes[batch].counts(self.reference.axes(name))
@@ -468,6 +486,60 @@ class _Search:
         if layer is not None:
             yield from self.layers(layer)
 
+    def untied(self, i: int) -> Iterator[_Hypothesis]:
+        """Another matrix than the word embeddings in the decoder that is tied to them."""
+        name, weights = "cls.predictions", self.reference.weights
+        tied = f"{name}.decoder.weight" in weights and torch.equal(
+            weights[f"{name}.decoder.weight"], weights["embeddings.word_embeddings.weight"]
+        )
+        if self.names[i] != name or not tied:
+            return
+        V, H = self.sizes["V"], self.sizes["H"]
+        for weight in self.observations[self.batches[0]].weights:
+            if tuple(weight.shape) not in ((V, H), (H, V)):
+                continue
+            matrix = weight.detach().to("cpu", torch.float64)
+            matrix = matrix if matrix.shape == (V, H) else matrix.T
+
+            def untied(s: Scope, matrix: Tensor = matrix) -> Tensor:
+                return F.linear(s[f"{name}.transform"], matrix, s.w(f"{name}.decoder.bias"))
+
+            mistake = Mistake("decoder.not_tied", {name: untied}, "h W' + b, where W' is not the word embeddings")
+            yield _Hypothesis((mistake,), {name: untied})
+
+    def together(self, i: int, told: Container[tuple[str, str]]) -> list[_Evidence]:
+        """Two mistakes inside one fused kernel, of which only the result is seen."""
+        layer, local = split(self.names[i])
+        prefix = f"encoder.layer.{layer}."
+        kernel = [f"attention.self.{name}" for name in ("query", "key", "value", "scores", "probabilities", "context")]
+        if layer is None or local not in kernel[3:5]:
+            return []
+        context = prefix + kernel[-1]
+        inside = [m for m in self.table["layer"] if set(m.formulas) <= set(kernel) and not m.key.startswith("dense.")]
+        pairs = [(a, b) for a, b in combinations(inside, 2) if not set(a.formulas) & set(b.formulas)]
+        again = [pair for pair in pairs if all((each.name, each.first) in told for each in pair)]
+        for chosen in (again, pairs):
+            found: list[_Evidence] = []
+            for a, b in chosen:
+                full = {prefix + value: formula for each in (a, b) for value, formula in each.formulas.items()}
+                if self.makes(context, full):
+                    found += self.try_all(i, [_Hypothesis((a,), full, also=(b,))])
+            if found:
+                return found
+        return []
+
+    def makes(self, name: str, replaced: Mapping[str, Formula]) -> bool:
+        """Whether a value with these formulas before it is theirs."""
+        first = min(self.order[value] for value in replaced)
+        for batch, run in self.runs.items():
+            try:
+                value = run.fork(self.names[first:], replaced, {})[name]
+            except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
+                return False
+            if self.find(batch, name, value, quickly=True) is None:
+                return False
+        return True
+
     @cached_property
     def table(self) -> dict[str, list[Mistake]]:
         """All known mistakes by part."""
@@ -532,10 +604,12 @@ class _Search:
             run.weights_of.update(hypothesis.weights_of)
         self.changed.update(hypothesis.replaced)
         self.accepted |= {(each.name, *sorted(hypothesis.replaced)) for each in hypothesis.mistakes}
-        where = list(hypothesis.replaced)
-        self.findings.append(
-            Finding("mistake", hypothesis.mistakes, where, evidence.match.name, evidence.match.ulps, evidence.right)
-        )
+        match = evidence.match
+        for mistakes in (hypothesis.mistakes, hypothesis.also):
+            locals_ = {local for mistake in mistakes[:1] for local in mistake.formulas}
+            where = [name for name in hypothesis.replaced if not hypothesis.also or split(name)[1] in locals_]
+            if mistakes:
+                self.findings.append(Finding("mistake", mistakes, where, match.name, match.ulps, evidence.right))
         return first
 
 

@@ -256,6 +256,13 @@ def _mask() -> Iterator[Mistake]:
             f"softmax(scores + {told} at padding)",
             {"number": told},
         )
+    for told, size in (("-1", -1.0), ("-10", -10.0), ("-100", -100.0)):
+        yield Mistake(
+            "mask.before_scale",
+            {p: with_value(size, lambda s, z: torch.softmax(s[SCORES] + (1 - seen(s)) * z * s.scale, -1))},
+            f"softmax((q kᵀ + {told} at padding) / √D)",
+            {"number": told},
+        )
     yield Mistake("mask.after_softmax", {p: lambda s: torch.softmax(s[SCORES], -1) * seen(s)}, "softmax(scores) · mask")
     yield Mistake(
         "mask.added_after_softmax",
@@ -294,6 +301,7 @@ def _mask() -> Iterator[Mistake]:
         "segments in place of the mask",
     )
     yield Mistake("mask.first_sample", {p: masked(lambda s, x: hide(x, seen(s)[:1]))}, "the first text's mask for all")
+    yield Mistake("mask.across_texts", {CONTEXT: _across_texts}, "the tokens of all texts see one another")
     yield Mistake(
         "mask.filled_with_zero",
         {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 0.0))},
@@ -304,6 +312,16 @@ def _mask() -> Iterator[Mistake]:
         {p: masked(lambda s, x: x.masked_fill(~s.c.visible[:, None, None], 1e-9))},
         "masked_fill(scores, 1e-9)",
     )
+
+
+def _across_texts(s: Scope) -> Tensor:
+    """Attention among the visible tokens of all texts, as if they were one."""
+    packed = [s[name][s.c.visible].view(1, -1, s.config.hidden_size) for name in (Q, K, V)]
+    q, k, v = map(s.heads, packed)
+    together = s.merged(torch.softmax(q @ k.mT * s.scale, -1) @ v)[0]
+    context = torch.zeros_like(s[Q])
+    context[s.c.visible] = together
+    return context
 
 
 def _softmax() -> Iterator[Mistake]:
@@ -328,6 +346,11 @@ def _softmax() -> Iterator[Mistake]:
     yield Mistake("softmax.sigmoid", {p: lambda s: torch.sigmoid(s[SCORES] + s.mask)}, "sigmoid(scores + mask)")
     yield Mistake("softmax.log", {p: lambda s: torch.log_softmax(s[SCORES] + s.mask, -1)}, "log softmax(scores + mask)")
     yield Mistake("softmax.twice", {p: lambda s: torch.softmax(over(s, -1), -1)}, "softmax(softmax(scores + mask))")
+    yield Mistake(
+        "softmax.twice",
+        {p: lambda s: torch.softmax(over(s, -1) + s.mask, -1)},
+        "softmax(softmax(scores + mask) + mask)",
+    )
     yield Mistake(
         "softmax.relu",
         {p: lambda s: F.normalize(torch.relu(s[SCORES]) * s.c.visible[:, None, None], p=1, dim=-1)},

@@ -145,6 +145,16 @@ def _positions() -> Iterator[Mistake]:
         {POSITION: lambda s: at(s, torch.arange(len(s.ids))[:, None].expand_as(s.ids))},
         "position_embeddings[b]",
     )
+    yield Mistake(
+        "positions.packed",
+        {POSITION: lambda s: at(s, (s.c.visible.flatten().long().cumsum(0) - 1).view_as(s.ids).clamp(min=0))},
+        "position_embeddings[number of the token among those of all texts]",
+    )
+    yield Mistake(
+        "positions.across_texts",
+        {POSITION: lambda s: at(s, torch.arange(s.ids.numel()).view_as(s.ids))},
+        "position_embeddings[b · T + t]",
+    )
     for interleaved in (True, False):
         yield Mistake(
             "positions.sinusoidal",

@@ -80,6 +80,7 @@ def _pooler() -> Iterator[Mistake]:
             "the largest of the tokens",
             lambda s: s["last"].masked_fill(visible(s) == 0, -torch.inf).amax(1).nan_to_num(neginf=0),
         ),
+        ("the largest of all places, padding too", lambda s: s["last"].amax(1)),
         ("the last place of the row, padding or not", lambda s: s["last"][:, -1]),
         ("the last token", last),
         ("the second token", lambda s: s["last"][:, 1]),
