@@ -14,7 +14,7 @@ from minibert.auto import HEADS, load_architecture
 from minibert.checkpoint import write_safetensors
 from minibert.cli import main
 from minibert.convert import convert
-from minibert.verify.models import load
+from minibert.verify.checkpoints import load
 from tests.checkpoint.test_wrapped import assert_same_state, model_of
 
 GOOGLE = Path(__file__).parent / "checkpoint" / "google"

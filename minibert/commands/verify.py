@@ -17,8 +17,14 @@ def add(verbs: Any) -> None:
     against.add_argument(
         "--against",
         metavar="WHAT",
-        help="transformers, a golden file, another checkpoint, or path/to/my_bert.py:build, a function that builds "
-        "your own BERT from what its parameters ask for (config, state_dict, folder); this runs your file",
+        help="transformers, a golden file, another checkpoint, an .onnx file, or path/to/my_bert.py:build, a function "
+        "that builds your own BERT from what its parameters ask for (config, state_dict, folder); this runs your file",
+    )
+    against.add_argument(
+        "--values",
+        metavar="FILE",
+        help="compare with what any program recorded, under any names: a .safetensors or .npz file, with the ids that "
+        "it was run on as input_ids (and attention_mask, token_type_ids), or of the texts that --text says",
     )
     against.add_argument(
         "--published", nargs="?", const="", metavar="NAME", help="compare with values that other projects printed"
@@ -34,7 +40,9 @@ def add(verbs: Any) -> None:
         help="what counts as rounding: units in the last place of a point's largest value, for each layer above it; "
         "default 16; 0: only identical values pass",
     )
-    verb.add_argument("--text", action="append", default=[], metavar="TEXT", help="compare on these texts instead")
+    verb.add_argument(
+        "--text", action="append", default=[], metavar="TEXT", help="compare on this text instead; may be given again"
+    )
     verb.add_argument(
         "--language", choices=("en", "ko", "zh"), default="en", help="of the sentences about mistakes; default en"
     )
@@ -72,13 +80,14 @@ def verify(options: argparse.Namespace) -> int:
     report = run(
         checkpoint,
         options.against,
+        values=options.values,
         dtype=options.dtype,
         attention=options.attention,
         texts=options.text,
         bound=options.bound,
     )
     if options.json:
-        print_json(report.to_dict())
+        print_json(report.to_dict(options.language))
     else:
         print(report.to_text(every_point=options.all, language=options.language))
     return 0 if report.same else 1
@@ -87,16 +96,18 @@ def verify(options: argparse.Namespace) -> int:
 def to_verify(options: argparse.Namespace) -> str:
     """The checkpoint that was named; else minibert's own, but never as one of two that are compared with each other."""
     from minibert.verify.golden import is_golden
+    from minibert.verify.onnx_runs import is_onnx
     from minibert.verify.user_code import names_code
 
     if options.checkpoint is None:
-        path = Path(options.against or "")
-        own_code = names_code(options.against)
+        against = options.against or ""
+        path = Path(against)
         a_golden = path.suffix == ".safetensors" and path.is_file() and is_golden(path)
-        if options.against != "transformers" and not own_code and not a_golden:
+        another_side = against == "transformers" or a_golden or is_onnx(against) or names_code(against)
+        if options.values is None and not another_side:
             raise InputError(
-                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --against transformers, a "
-                f"golden file or your own code is it, without a name, {OWN}."
+                "Name the checkpoint to verify: minibert verify CHECKPOINT …. Only with --values, and with --against "
+                f"transformers, a golden file, an .onnx file or your own code, is it, without a name, {OWN}."
             )
         options.checkpoint = DEMO
         say_own(options)

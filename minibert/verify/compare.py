@@ -78,13 +78,13 @@ class VerifyReport:
         compared = [result.difference for result in self.results if result.difference is not None]
         return ("rounding" if any(compared) else "same") if compared else "not compared"
 
-    def to_dict(self) -> dict[str, object]:
-        """The whole report as plain values, for JSON."""
+    def to_dict(self, language: str = "en") -> dict[str, object]:
+        """The whole report as plain values, for JSON; ``language``: of the mistakes' sentences."""
         first = self.first_difference
         plain = {name: value for name, value in vars(self).items() if name not in ("results", "explanation")}
         return plain | {
             "results": [asdict(result) for result in self.results],
-            "explanation": None if self.explanation is None else self.explanation.to_dict(),
+            "explanation": None if self.explanation is None else self.explanation.to_dict(language),
             "same": self.same,
             "verdict": self.verdict,
             "first_difference": None if first is None else asdict(first),

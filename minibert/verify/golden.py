@@ -21,11 +21,16 @@ from minibert.checkpoint import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
 from minibert.destination import check_file
 from minibert.errors import CheckpointError
+from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Checkpoint, Source
 from minibert.verify.batches import Batch
+from minibert.verify.checkpoints import batches_for, load
 from minibert.verify.compare import VerifyReport, compare_points
-from minibert.verify.models import batches_for, load, without_blind_rows
+from minibert.verify.models import without_blind_rows
+from minibert.verify.observe import Observation
 from minibert.verify.points import attention_of, is_outer, record
+from minibert.verify.ports import explain_port, reference_of, with_defaults
+from minibert.verify.recorded import explain_recorded
 
 FORMAT = "minibert golden 1"
 
@@ -86,9 +91,7 @@ def verify_against_golden(
         if type(model).__name__ != about["model"]:
             raise CheckpointError(f"{path} was recorded from a {about['model']}; {source} is a {type(model).__name__}.")
         for name, points in order.items():
-            batch: Batch = {
-                key.rpartition("/")[2]: value for key, value in tensors.items() if key.startswith(f"inputs/{name}/")
-            }
+            batch = inputs_of(tensors, name)
             expected = {point: tensors[f"float64/{name}/{point}"] for point in points}
             bounds = {point: bound_for(dtype, tensors, name, point) for point in points}
             label = name if len(dtypes) == 1 else f"{name}, {dtype}"
@@ -97,11 +100,47 @@ def verify_against_golden(
             if report.attention != report.reference_attention:
                 values, expected = without_blind_rows(report, label, batch, values, expected)
             report.results += compare_points(label, values, expected, points, bounds)
+    if not report.same:
+        explain_golden(report, str(source), model, tensors, order)
     report.notes.append(
         f"bounds: float64 within {FLOAT64_UNITS} units in the last place of the largest value; float32 within "
         f"{FLOAT32_TIMES} times the recording machine's own rounding plus {FLOAT32_UNITS} units"
     )
     return report
+
+
+def explain_golden(
+    report: VerifyReport,
+    source: str,
+    model: BertPreTrainedModel,
+    tensors: dict[str, Tensor],
+    order: dict[str, list[str]],
+) -> None:
+    """Name the mistake in what was recorded; or in what runs here, where the recorded values are the formulas'."""
+    if any(result.differs and not result.place for result in report.results):
+        return  # values of another shape
+    right = reference_of(model)
+    batches = {name: with_defaults(inputs_of(tensors, name)) for name in order}
+    batches = {n: batch for n, batch in batches.items() if bool((batch["attention_mask"] == 1).any(dim=1).all())}
+    if not batches:
+        return
+    runs = {name: Observation() for name in batches}
+    for name, run in runs.items():
+        for point in order[name]:
+            run.keep(point, tensors[f"float64/{name}/{point}"])
+    explanation = explain_recorded(right, batches, runs)
+    about = f"the findings are about the golden, as a program that should compute {source}"
+    if explanation.same:
+        explanation = explain_port(right, model, batches)
+        about = f"the golden is what the formulas of {source} give; the findings are about the run here"
+    if not explanation.same:
+        report.explanation = explanation
+        report.notes.append(about)
+
+
+def inputs_of(tensors: dict[str, Tensor], batch: str) -> Batch:
+    """The inputs of a batch of a golden."""
+    return {key.rpartition("/")[2]: value for key, value in tensors.items() if key.startswith(f"inputs/{batch}/")}
 
 
 def bound_for(dtype: str, tensors: dict[str, Tensor], batch: str, point: str) -> float:

@@ -1,26 +1,21 @@
 """Compare two models in this process: identical, different by rounding, or different, and at which point first."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from minibert.auto import load_architecture
-from minibert.checkpoint import open_weights
-from minibert.checkpoint.weights import NAMES, BundleWeights, Weights, dtype_name
-from minibert.config import BertConfig, find_config
-from minibert.convert import VOCABULARY
-from minibert.errors import CheckpointError, ConfigError, InputError, MissingExtraError
-from minibert.pretrained import BertPreTrainedModel
+from minibert.checkpoint.weights import dtype_name
+from minibert.errors import ConfigError, InputError
 from minibert.renamed import older_arguments
-from minibert.source import Checkpoint, Source
-from minibert.tokenizer import BertTokenizer
-from minibert.verify.batches import Batch, batches_from_config, batches_from_text
+from minibert.verify.batches import Batch
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
+from minibert.verify.onnx_runs import OnnxModel, explain_onnx, is_onnx
 from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
-from minibert.verify.ports import batches_for_ports, build_port, explain_port, reference_of
+from minibert.verify.ports import batches_for_ports, explain_port, reference_of
 from minibert.verify.search import UNITS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -29,7 +24,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 @older_arguments
 def verify_models(
     reference: nn.Module,
-    theirs: nn.Module | Callable[..., Any],
+    theirs: nn.Module | Callable[..., Any] | OnnxModel | Path | str,
     batches: Mapping[str, Batch] | Batch | None = None,
     *,
     names: tuple[str, str] = ("reference", "theirs"),
@@ -45,23 +40,34 @@ def verify_models(
 
     Args:
         reference: the model known to be correct, with BERT's module names.
-        theirs: an ``nn.Module`` of any structure, or any callable of ``input_ids``, ``attention_mask`` and
-            ``token_type_ids``.
-        batches: inputs by name; or one batch (``input_ids``, …), as a tokenizer returns it.  Default: drawn ids.
+        theirs: an ``nn.Module`` of any structure, any callable of ``input_ids``, ``attention_mask`` and
+            ``token_type_ids``, or the path of an ONNX file.
+        batches: inputs by name; or one batch (``input_ids``, …), as a tokenizer returns it: (B, T) integers.  Default:
+            drawn ids.
         names: of the two in the report.
         bound: the limit of rounding errors, in units in the last place of a point's largest value, per layer above it
             (compare.py has measured sizes).  0: only identical values are the same.
-        dtype: run copies of both in this dtype.  ``"float64"`` shows differences that rounding in float32 hides.
+        dtype: run copies of both in this dtype.  ``"float64"`` shows differences that rounding in float32 hides.  An
+            ONNX file has a dtype of its own.
         explain: name the mistakes, too, where a module with BERT's names differs, which takes seconds.
 
     If one side ran fused and the other eager attention, rows whose mask is all 0 are left out: they are the average of
     all values on one side and 0 on the other, and neither is used.
 
-    Raises InputError for a reference without the published module names, a program that fails, and invalid arguments.
+    Raises InputError for a reference without the published module names, a program that fails or is of another size,
+    and invalid arguments; MissingExtraError where an ONNX file needs a package that is not installed.
     """
     bound = check_bound(bound)
     layers = layers_of(reference, names[0])
     by_name = batches_for_ports(reference_of(reference).config) if batches is None else named_batches(batches)
+    if isinstance(theirs, str | Path | OnnxModel):
+        if not isinstance(theirs, OnnxModel) and not is_onnx(theirs):
+            raise InputError(f"{theirs} is no .onnx file; give a module, a function, or the path of an ONNX file.")
+        if dtype is not None:
+            raise InputError("An ONNX file computes in the dtype that it was written in; leave dtype out.")
+        report = VerifyReport(names[1], names[0], dtype_name(next(reference.parameters()).dtype), "", "")
+        report.explanation = explain_onnx(reference, theirs, by_name, units=bound or UNITS)
+        return report
     if dtype is not None:
         reference = copy.deepcopy(reference).to(as_dtype(dtype))
         theirs = copy.deepcopy(theirs).to(as_dtype(dtype)) if isinstance(theirs, nn.Module) else theirs
@@ -87,7 +93,9 @@ def verify_models(
             f"bound: {bound:g} units in the last place of the point's largest value for each layer above it, 4 times "
             "that at probabilities and context; what is within it is rounding"
         )
-    if explain and report.first_difference is not None and all("input_ids" in batch for batch in by_name.values()):
+    other_shapes = any(result.differs and not result.place for result in report.results)
+    given_ids = all("input_ids" in batch for batch in by_name.values())
+    if explain and report.first_difference is not None and given_ids and not other_shapes:
         report.explanation = explain_port(reference, theirs, by_name, units=bound or UNITS)
     return report
 
@@ -143,123 +151,3 @@ def as_dtype(dtype: torch.dtype | str) -> torch.dtype:
         if dtype in (name, known):
             return known
     raise ConfigError(f"dtype is {dtype!r}; parity is measured in float32 or float64.")
-
-
-def verify_against_transformers(
-    source: Source,
-    *,
-    dtype: str = "float32",
-    attention: str = "eager",
-    texts: Sequence[str] = (),
-    bound: float = BOUND,
-) -> VerifyReport:
-    """Load and run a checkpoint here and in transformers, in one process, and compare.
-
-    Raises MissingExtraError when transformers is not installed.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "transformers is not installed; to compare with it",
-            "test",
-            "Without it, compare with a golden file: minibert verify CHECKPOINT --against FILE.",
-        ) from error
-    checkpoint = Checkpoint.open(source)
-    weights = open_weights(checkpoint)
-    if isinstance(weights, BundleWeights):
-        raise CheckpointError(
-            f"transformers cannot read TensorFlow's format, in which {source} is. Convert it first: "
-            "minibert convert CHECKPOINT -o FOLDER, then verify that folder."
-        )
-    if (named := checkpoint.file) is not None and named.name not in NAMES:
-        raise CheckpointError(f"transformers reads only files called {', '.join(NAMES)}; {named} has another name.")
-    place = weights.files[0].parent  # of the hub: in the cache, at the commit that was loaded here
-    ours = load(checkpoint, dtype, attention, weights)
-    reference_class = getattr(transformers, type(ours).__name__)
-    with _Quiet(transformers):
-        reference = reference_class.from_pretrained(place, dtype=as_dtype(dtype), attn_implementation=attention).eval()
-    if getattr(ours, "pooler", True) is None:  # transformers fills what the file lacks with random numbers
-        reference.pooler = None
-    on_equal_footing(reference)
-    names = (f"transformers {transformers.__version__}", f"minibert {type(ours).__name__} {source}")
-    return verify_models(reference, ours, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
-
-
-def verify_against_port(
-    source: Source,
-    spec: str,
-    *,
-    dtype: str = "float32",
-    attention: str = "eager",
-    texts: Sequence[str] = (),
-    bound: float = BOUND,
-) -> VerifyReport:
-    """Compare a checkpoint with what a function of the user builds from it, named as ``path/to/my_bert.py:build``.
-
-    This runs the user's file.  See :func:`minibert.verify.ports.build_port` for what the function is given.
-    """
-    checkpoint = Checkpoint.open(source)
-    reference = load(checkpoint, dtype, attention)
-    theirs = build_port(spec, reference.config, reference.state_dict(), checkpoint.folder)
-    batches = batches_for(checkpoint, reference.config, texts) if texts else batches_for_ports(reference.config)
-    names = (f"minibert {type(reference).__name__} {source}", spec)
-    return verify_models(reference, theirs, batches, names=names, bound=bound)
-
-
-def verify_against_folder(
-    source: Source,
-    other: Source,
-    *,
-    dtype: str = "float32",
-    attention: str = "eager",
-    texts: Sequence[str] = (),
-    bound: float = BOUND,
-) -> VerifyReport:
-    """Compare two checkpoints, both run by minibert."""
-    checkpoint, against = Checkpoint.open(source), Checkpoint.open(other)
-    find_config(against)  # says that there is none before the first is loaded
-    ours, reference = load(checkpoint, dtype, attention), load(against, dtype, attention)
-    names = (f"minibert {type(reference).__name__} {other}", f"minibert {type(ours).__name__} {source}")
-    return verify_models(reference, ours, batches_for(checkpoint, ours.config, texts), names=names, bound=bound)
-
-
-def load(source: Source, dtype: str, attention: str, weights: Weights | None = None) -> BertPreTrainedModel:
-    """The model of a checkpoint, of the class that its config names; ``weights``: its weights, if already open."""
-    model = load_architecture(source, dtype=as_dtype(dtype), attn_implementation=attention, state_dict=weights)
-    on_equal_footing(model)
-    return model
-
-
-def batches_for(checkpoint: Checkpoint, config: BertConfig, texts: Sequence[str] = ()) -> dict[str, Batch]:
-    """Batches in the checkpoint's vocabulary; without one and without ``texts``, batches of random ids."""
-    if not texts and not any(map(checkpoint.find, VOCABULARY)):
-        return batches_from_config(config)
-    return batches_from_text(BertTokenizer.from_pretrained(checkpoint), config, texts)
-
-
-def on_equal_footing(model: nn.Module) -> nn.Module:
-    """The model with every parameter copied into its own memory, which torch aligns to 64 bytes.
-
-    Memory-mapped tensors may be unaligned.  Matrix-vector products (the pooler of a single text) read unaligned memory
-    in another order and round differently: the same weights would differ in the last bit.
-    """
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()
-    return model
-
-
-class _Quiet:
-    """A context without transformers' progress bars and reports on stderr."""
-
-    def __init__(self, transformers: Any) -> None:
-        self._logging = transformers.utils.logging
-
-    def __enter__(self) -> None:
-        self._level = self._logging.get_verbosity()
-        self._logging.set_verbosity_error()
-        self._logging.disable_progress_bar()
-
-    def __exit__(self, *_error: object) -> None:
-        self._logging.set_verbosity(self._level)
-        self._logging.enable_progress_bar()

@@ -4,20 +4,26 @@ The file is read, never changed: in memory, local functions are inlined, every `
 taken, and every value becomes an output.  Then onnxruntime runs the graph as it is written, on the CPU, without graph
 optimisations.  What is inside a ``Loop``, a ``Scan`` or a fused operator stays unseen.
 
-Start with :func:`observe_onnx`.
+Start with :func:`explain_onnx`.
 """
 
+import copy
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minibert.errors import InputError, MissingExtraError
+from minibert.verify.batches import Batch
+from minibert.verify.computation import Reference
+from minibert.verify.explanation import Explanation
 from minibert.verify.observe import LARGEST, ROLES, Observation
-
-Batch = Mapping[str, Tensor]
+from minibert.verify.padding import batch_with_padding_text
+from minibert.verify.ports import Run, batches_for_ports, explain_program, reference_of, with_defaults
+from minibert.verify.search import UNITS
 
 NAMES = {role: {*names} for role, names in ROLES.items()}
 NAMES["attention_mask"].add("input_mask")  # Google's
@@ -31,24 +37,72 @@ DTYPES = {
     "tensor(double)": torch.float64,
 }
 FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
+DRAWS = (
+    "Dropout",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+)
 # The same numbers again, and of a weight nothing that the run computed.
 REPEATS = {"Identity", "Transpose", "Squeeze", "Unsqueeze"}
 OF_WEIGHTS = {*REPEATS, "Cast", "Constant", "DequantizeLinear", "Reshape"}
 
 
+def is_onnx(path: object) -> bool:
+    """True for the name of an ONNX file."""
+    return isinstance(path, str | Path) and Path(path).suffix.lower() == ".onnx"
+
+
+def explain_onnx(
+    reference: nn.Module | Reference,
+    path: "Path | str | OnnxModel",
+    batches: Mapping[str, Batch] | None = None,
+    *,
+    units: float = UNITS,
+) -> Explanation:
+    """Run an ONNX file on some batches and say which of its values is the first that is wrong, and why.
+
+    Args:
+        reference: the right model, with BERT's names.
+        path: the file, or one that is open; weights in files beside it (external data) are found there.  None of them
+            is changed.
+        batches: name → inputs, each (B, T) int64, which are fitted to what the graph takes; default: drawn ids.
+        units: what counts as rounding, in units in the last place of a value's largest number.
+
+    Raises:
+        InputError: the file cannot be read or run, has inputs that BERT does not have, or is of a model of another
+            size.
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    right = reference if isinstance(reference, Reference) else reference_of(reference)
+    model = path if isinstance(path, OnnxModel) else OnnxModel(path)
+    fitted: dict[str, Batch] = {}
+    notes: list[str] = []
+    for name, batch in (batches or batches_for_ports(right.config)).items():
+        fitted[name], changes = model.fit(with_defaults(batch))
+        notes += [change for change in changes if change not in notes]
+
+    def hide(batch: Batch) -> Batch | None:
+        if "attention_mask" not in model.roles.values():
+            return None
+        hidden, _ = model.fit(batch_with_padding_text(batch))
+        return hidden if bool((hidden["attention_mask"] == 0).all(dim=1).any()) else None
+
+    explanation = explain_program(
+        right, model.observe, fitted, without_dropout=model.without_dropout, hide=hide, units=units
+    )
+    explanation.notes[:0] = notes
+    return explanation
+
+
 def observe_onnx(path: Path | str, batch: Batch) -> tuple[dict[str, Tensor], Observation]:
     """Run an ONNX file on a batch, fitted to what the graph takes, and keep every value it computes.
 
-    Args:
-        path: the file; weights in files beside it (external data) are found there.
-        batch: ``input_ids``, ``attention_mask``, ``token_type_ids``, (B, T) int64.
-
-    Returns:
-        The batch that was run (see :meth:`OnnxModel.fit`), which the reference has to be run on, and what was seen.
-
-    Raises:
-        InputError: the file cannot be read or run, or has inputs that BERT does not have.
-        MissingExtraError: onnx or onnxruntime is not installed.
+    Returns the batch that was run (see :meth:`OnnxModel.fit`), which the reference has to be run on, and what was seen.
+    Raises as :func:`explain_onnx`.
     """
     model = OnnxModel(path)
     fitted, _ = model.fit(batch)
@@ -73,6 +127,8 @@ class OnnxModel:
         stored = {each.name for each in self.model.graph.initializer}
         self.inputs = {each.name: each for each in self.model.graph.input if each.name not in stored}
         self.roles = self._roles()
+        self.dropout = True  # whether Dropout does what the graph says
+        self._sessions: dict[tuple[tuple[str, bool], ...], tuple[dict[str, str], Any]] = {}  # by the branches taken
 
     def _load(self) -> Any:
         """The model with its local functions inlined."""
@@ -156,29 +212,37 @@ class OnnxModel:
             raise InputError(f"{name} of {self.path} has {len(sizes)} dimensions; (batch, tokens) was expected.")
         return (sizes[0], sizes[1]) if sizes else (None, None)
 
+    def without_dropout(self) -> Run | None:
+        """How the graph is run with dropout off, and all else as it is; None where it has none that is on."""
+        if not any(node.op_type == "Dropout" and len(node.input) > 2 for node in _all_nodes(self.model.graph)):
+            return None
+        calm = copy.copy(self)
+        calm.dropout, calm._sessions = False, {}
+        return calm.observe
+
     def observe(self, batch: Batch) -> Observation:
         """Run the graph on a batch that fits it, and keep its values in topological order under their names.
 
-        Raises InputError where onnxruntime cannot run it.
+        A second run goes on with the same random generators.  Raises InputError where onnxruntime cannot run it.
         """
         nodes = list(self.model.graph.node)
-        graph = self._copy(nodes)
+        taken: dict[str, bool] = {}
         while any(node.op_type == "If" for node in nodes):
-            wanted = [node.input[0] for node in nodes if node.op_type == "If"]
-            found = self._run(graph, batch, list(dict.fromkeys(wanted)))
-            taken = {name: bool(found[name].item()) for name in wanted if name in found}
+            wanted = list(dict.fromkeys(node.input[0] for node in nodes if node.op_type == "If"))
+            found = self._run(self._session(self._copy(nodes), wanted), wanted, batch)
+            lacking = next((name for name in wanted if name not in found or found[name].numel() != 1), None)
+            if lacking is not None:
+                raise InputError(f"{self.path} branches on {lacking}, which is not one number.")
+            taken |= {name: bool(found[name].item()) for name in wanted}
             nodes = list(self._unfolded(nodes, taken))
-            graph = self._copy(nodes)
-        last = {each.name for each in self.model.graph.output}
-        varies = set(self.inputs)
-        names: dict[str, str] = {}
-        for node in nodes:
-            from_run = any(name in varies for name in node.input) or node.op_type in ("Loop", "Scan")
-            varies.update(node.output if from_run else ())
-            for output in node.output:
-                if output and node.op_type not in (REPEATS if from_run else OF_WEIGHTS):
-                    names[output] = f"{output} ({' '.join(filter(None, (node.op_type, node.name)))})"
-        found = self._run(graph, batch, [*names, *(name for name in last if name not in names)])
+        key = tuple(taken.items())
+        if key not in self._sessions:
+            names = self._names(nodes)
+            model = self._copy(nodes)
+            self._sessions[key] = names, self._session(model, [*names, *(each.name for each in model.graph.output)])
+        names, session = self._sessions[key]
+        last = [each.name for each in self.model.graph.output]
+        found = self._run(session, list(dict.fromkeys([*names, *last])), batch)
         seen = Observation()
         for output, name in names.items():
             tensor = found.get(output)
@@ -189,11 +253,24 @@ class OnnxModel:
                 and 1 < tensor.numel() <= LARGEST
             ):
                 seen.keep(name, tensor)
-        for each in self.model.graph.output:
-            tensor = found.get(each.name)
+        for output in last:
+            tensor = found.get(output)
             if tensor is not None and tensor.is_floating_point():
-                seen.outputs[each.name] = seen.keep(f"returned {each.name}", tensor)
+                seen.outputs[output] = seen.keep(f"returned {output}", tensor)
         return seen
+
+    def _names(self, nodes: list[Any]) -> dict[str, str]:
+        """What is kept: value → its name and operation, without repeats and what is computed from weights alone."""
+        varies = set(self.inputs)
+        names: dict[str, str] = {}
+        for node in nodes:
+            from_run = any(name in varies for name in node.input) or node.op_type in ("Loop", "Scan", *DRAWS)
+            varies.update(node.output if from_run else ())
+            for output in node.output:
+                if output and node.op_type not in (REPEATS if from_run else OF_WEIGHTS):
+                    named = f" {node.name}" if node.name and node.name not in output else ""
+                    names[output] = f"{output} ({node.op_type}{named})"
+        return names
 
     def _copy(self, nodes: list[Any]) -> Any:
         """The model with these nodes."""
@@ -201,6 +278,10 @@ class OnnxModel:
         model.CopyFrom(self.model)
         del model.graph.node[:]
         model.graph.node.extend(nodes)
+        if not self.dropout:
+            for node in _all_nodes(model.graph):
+                if node.op_type == "Dropout" and len(node.input) > 2:
+                    node.input[2] = ""  # training_mode
         return model
 
     def _unfolded(self, nodes: list[Any], taken: Mapping[str, bool]) -> Iterator[Any]:
@@ -240,10 +321,10 @@ class OnnxModel:
                     output.name = names.get(output.name, output.name)
         return copy
 
-    def _run(self, model: Any, batch: Batch, outputs: list[str]) -> dict[str, Tensor]:
-        """Values by name, those that are tensors of numbers."""
+    def _session(self, model: Any, outputs: list[str]) -> Any:
+        """A graph ready to run, with these values among its outputs."""
         given = {each.name for each in model.graph.output}
-        added = [name for name in outputs if name not in given]
+        added = [name for name in dict.fromkeys(outputs) if name not in given]
         model.graph.output.extend(self._onnx.ValueInfoProto(name=name) for name in added)
         options = self._runtime.SessionOptions()
         options.graph_optimization_level = self._runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -253,16 +334,24 @@ class OnnxModel:
         folder = str(self.path.resolve().parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
-            session = self._runtime.InferenceSession(
+            return self._runtime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-            types = {each.name: each.type for each in session.get_outputs()}
-            wanted = [name for name in outputs if types[name] in FLOATS or types[name] == "tensor(bool)"]
-            found = session.run(wanted, self._feed(session, batch))
-        except InputError:
-            raise
         except Exception as error:  # onnxruntime has a class for every status
             raise InputError(f"{self.path} cannot be run by onnxruntime: {_line(error)}") from error
+
+    def _run(self, session: Any, outputs: list[str], batch: Batch) -> dict[str, Tensor]:
+        """Values by name, those that are tensors of numbers."""
+        types = {each.name: each.type for each in session.get_outputs()}
+        wanted = [name for name in outputs if types[name] in FLOATS or types[name] == "tensor(bool)"]
+        feed = self._feed(session, batch)
+        try:
+            found = session.run(wanted, feed)
+        except Exception as error:
+            raise InputError(
+                f"{self.path} cannot be run by onnxruntime on {' × '.join(map(str, batch['input_ids'].shape))} ids up "
+                f"to {int(batch['input_ids'].max())}: {_line(error)}"
+            ) from error
         return {
             name: torch.from_numpy(array) for name, array in zip(wanted, found, strict=True) if hasattr(array, "dtype")
         }
@@ -281,6 +370,15 @@ class OnnxModel:
         return feed
 
 
+def _all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the graphs in it."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
+                yield from _all_nodes(inner)
+
+
 def _packages() -> tuple[Any, Any]:
     try:
         import onnx
@@ -293,5 +391,5 @@ def _packages() -> tuple[Any, Any]:
 
 def _line(error: BaseException) -> str:
     """What an error says first."""
-    text = str(error).strip()
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
     return text.splitlines()[0] if text else type(error).__name__

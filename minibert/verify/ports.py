@@ -5,7 +5,9 @@ Start with :func:`explain_port`.
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from torch import Tensor, nn
 from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.verify.batches import Batch
-from minibert.verify.computation import Reference
+from minibert.verify.computation import OTHER_HEADS, Reference
 from minibert.verify.explanation import Explanation, Finding
+from minibert.verify.layouts import Index
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import ROLES, Observation, observe
 from minibert.verify.padding import batch_with_padding_text
@@ -75,6 +78,9 @@ def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
     }
 
 
+Run = Callable[[Batch], Observation]
+
+
 def explain_port(
     reference: nn.Module | Reference,
     theirs: Callable[..., Any],
@@ -91,32 +97,108 @@ def explain_port(
         batches: name → inputs, each (B, T) int64; default: drawn ids (:func:`batches_for_ports`).
         units: what counts as rounding, in units in the last place of a value's largest number.
 
-    Raises InputError when the program fails.
+    Raises InputError when the program fails, or computes nothing of the size of this model's hidden states.
     """
     right = reference if isinstance(reference, Reference) else reference_of(reference)
     complete = {name: with_defaults(batch) for name, batch in (batches or batches_for_ports(right.config)).items()}
+
+    def without_dropout() -> Run | None:
+        return partial(observe, copy.deepcopy(theirs).eval()) if isinstance(theirs, nn.Module) else None
+
+    return explain_program(right, partial(observe, theirs), complete, without_dropout=without_dropout, units=units)
+
+
+def explain_program(
+    right: Reference,
+    run: Run,
+    batches: Mapping[str, Batch],
+    *,
+    without_dropout: Callable[[], Run | None] = lambda: None,
+    hide: Callable[[Batch], Batch | None] = batch_with_padding_text,
+    units: float = UNITS,
+) -> Explanation:
+    """As :func:`explain_port`, of anything that can be run on a batch.
+
+    Args:
+        right: settings and weights of the right model.
+        run: runs the program on ``input_ids``, ``attention_mask``, ``token_type_ids``, each (B, T) int64.
+        batches: name → these inputs.
+        without_dropout: the program as it is without its random draws, if that can be had; for one that draws.
+        hide: a batch → two of its texts, the second all padding; None where the program takes no such text.
+        units: what counts as rounding, in units in the last place of a value's largest number.
+    """
+    check_ids(right.config, batches)
     findings: list[Finding] = []
     notes: list[str] = []
-    runs, random = observe_twice(theirs, complete)
+    runs, random = observe_twice(run, batches)
     if random is not None:
         findings.append(random)
-        if isinstance(theirs, nn.Module):
-            theirs = copy.deepcopy(theirs).eval()
-            runs, again = observe_twice(theirs, complete)
+        if (calm := without_dropout()) is not None:
+            run = calm
+            runs, again = observe_twice(run, batches)
             if again is not None and again.theirs != random.theirs:
                 findings.append(again)
-    widest = max(complete.values(), key=lambda batch: len(batch["input_ids"]))
+    check_size(right, batches, runs)
+    widest = max(batches.values(), key=lambda batch: len(batch["input_ids"]))
+    hidden = hide(widest) if len(widest["input_ids"]) > 1 else None
     padding_text = None
-    if len(widest["input_ids"]) > 1:
-        hidden = batch_with_padding_text(widest)
+    if hidden is not None:
         try:
-            padding_text = hidden, observe(theirs, hidden)
+            padding_text = hidden, run(hidden)
         except InputError as error:  # packed programs have no token of such a text
             notes.append(f"a text of nothing but padding makes the program fail ({error})")
-    explanation = explain_runs(right, complete, runs, units, padding_text=padding_text)
+    explanation = explain_runs(right, batches, runs, units, padding_text=padding_text)
     explanation.findings[:0] = findings
     explanation.notes += notes
     return explanation
+
+
+def check_ids(config: BertConfig, batches: Mapping[str, Batch]) -> None:
+    """InputError if a batch has ids outside the model's tables, or more tokens than it has positions."""
+    for name, batch in batches.items():
+        T = batch["input_ids"].shape[1]
+        if T > config.max_position_embeddings:
+            raise InputError(
+                f"The texts of {name} have {T} tokens; this model has {config.max_position_embeddings} positions."
+            )
+        for role, rows, table in (
+            ("input_ids", config.vocab_size, "vocabulary"),
+            ("token_type_ids", config.type_vocab_size, "table of segments"),
+        ):
+            outside = (batch[role] < 0) | (batch[role] >= rows)
+            if bool(outside.any()):
+                place = tuple(outside.nonzero()[0].tolist())
+                raise InputError(
+                    f"The {role} of {name} hold {int(batch[role][place])} at {place}, which is outside this model's "
+                    f"{table} of {rows}. Do they belong to another checkpoint?"
+                )
+
+
+def check_size(right: Reference, batches: Mapping[str, Batch], runs: Mapping[str, Observation]) -> None:
+    """InputError if no value has a shape that could hold one of BERT's, in any layout, or that of one text.
+
+    Where more was computed than BERT has, a value that is as wide as the hidden states has to be there.
+    """
+    config, weights = right.config, right.weights
+    N = config.num_attention_heads
+    classes = [len(weights[f"{head}.weight"]) for head in OTHER_HEADS if f"{head}.weight" in weights] or [2]
+    sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
+    sizes |= {"V": config.vocab_size, "C": classes[0]}
+    name = max(batches, key=lambda each: batches[each]["input_ids"].numel())
+    index = Index(runs[name].values, batches[name]["attention_mask"].bool(), sizes)
+    axes = {right.axes(each) for each in right.names}
+    wide = axes if len(index.values) < len(right.names) else {each for each in axes if "H" in each}
+    for family in (index.family(each, fixed) for each in sorted(wide) for fixed in ("", "B")):
+        if family.choices and all(family.read):
+            return
+    B, T = batches[name]["input_ids"].shape
+    shapes = [tuple(value.tensor.shape) for value in runs[name].values]
+    common = ", ".join(str(shape) for shape, _ in Counter(shapes).most_common(3)) or "none"
+    raise InputError(
+        f"Nothing there has the shape of a value of this model, which has hidden states of {B} × {T} × "
+        f"{config.hidden_size} for these {B} × {T} ids; the most frequent shapes are {common}. Is it of another model, "
+        "or were the values recorded on other ids?"
+    )
 
 
 def with_defaults(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,14 +211,11 @@ def with_defaults(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def observe_twice(
-    theirs: Callable[..., Any], batches: Mapping[str, Batch]
-) -> tuple[dict[str, Observation], Finding | None]:
+def observe_twice(run: Run, batches: Mapping[str, Batch]) -> tuple[dict[str, Observation], Finding | None]:
     """Their runs, and the first value that is another one the second time."""
-    runs = {name: observe(theirs, batch) for name, batch in batches.items()}
+    runs = {name: run(batch) for name, batch in batches.items()}
     for name, batch in batches.items():
-        second = observe(theirs, batch)
-        for here, there in zip(runs[name].values, second.values, strict=False):
+        for here, there in zip(runs[name].values, run(batch).values, strict=False):
             if here.tensor.shape != there.tensor.shape or not torch.equal(
                 here.tensor.nan_to_num(), there.tensor.nan_to_num()
             ):

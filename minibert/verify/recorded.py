@@ -1,7 +1,7 @@
 """Values that another program recorded, in any language, under any names: ``.safetensors`` or ``.npz``.
 
 Among them, or given by the caller, are the ids that the program was run on.  Nothing is unpickled.
-Start with :func:`observe_values`.
+Start with :func:`verify_values`.
 """
 
 import zipfile
@@ -11,11 +11,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
-from minibert.checkpoint.weights import check_header, open_safetensors
+from minibert.checkpoint.weights import check_header, dtype_name, open_safetensors
 from minibert.errors import InputError, MissingExtraError
+from minibert.verify.batches import Batch
+from minibert.verify.compare import BOUND, VerifyReport
+from minibert.verify.computation import Reference
+from minibert.verify.explanation import Explanation
+from minibert.verify.models import check_bound, named_batches
 from minibert.verify.observe import LARGEST, Observation
+from minibert.verify.ports import check_ids, check_size, reference_of
+from minibert.verify.search import UNITS, explain_runs
 
 NAMES = {
     "input_ids": ("input_ids", "ids", "tokens", "token_ids"),
@@ -26,8 +33,86 @@ READ = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
+Values = Path | str | Mapping[str, Any]
+
+
+def verify_values(
+    reference: nn.Module,
+    values: Values | Mapping[str, Values],
+    batches: Mapping[str, Batch] | Batch | None = None,
+    *,
+    names: tuple[str, str] = ("reference", "theirs"),
+    bound: float = BOUND,
+) -> VerifyReport:
+    """Compare values that a program recorded, in any language and under any names, with a model that computes BERT.
+
+    BERT's values are looked for by their numbers among the recorded ones, and where one is missing the mistake is named
+    (``report.explanation``, see :func:`minibert.verify.explain`).
+
+    Args:
+        reference: the model known to be correct, with BERT's module names.
+        values: a ``.safetensors`` or ``.npz`` file, or name → tensor or array, of floating-point numbers in any layout:
+            (B, T, H), (T, B, H), (B·T, H), heads split or merged, without the padding, …, in the order in which they
+            were computed.  For several batches: name of the batch → its file or values.
+        batches: the inputs that the program was run on: ``input_ids``, and perhaps ``attention_mask`` and
+            ``token_type_ids``, each (B, T) integers; or several such by name.  Default: they are among the values, as
+            ``input_ids`` (or ``ids``, ``tokens``), ``attention_mask`` (``mask``; else all 1) and ``token_type_ids``
+            (``segment_ids``; else all 0).
+        names: of the two in the report.
+        bound: what counts as rounding, in units in the last place of a value's largest number.
+
+    Raises InputError: a file that cannot be read or holds Python objects, no ids, ids outside the vocabulary, no value
+    of this model's size, a reference without the published module names.
+    """
+    bound = check_bound(bound)
+    right = reference_of(reference)
+    roles = ("input_ids", "attention_mask", "token_type_ids")
+    if batches is None:
+        observed = {"recorded": observe_values(values)}
+    else:
+        inputs = {
+            name: {role: batch[role] for role in roles if role in batch}
+            for name, batch in named_batches(batches).items()
+        }
+        each: Mapping[str, Any] = {next(iter(inputs)): values}
+        if isinstance(values, Mapping) and len(inputs) > 1:
+            each = values
+        if set(each) != set(inputs):
+            raise InputError(
+                f"There are batches called {', '.join(inputs)}, and values of {', '.join(map(str, each))}; expected "
+                "{name: values} with the names of the batches."
+            )
+        observed = {name: observe_values(each[name], **batch) for name, batch in inputs.items()}
+    report = VerifyReport(names[1], names[0], dtype_name(next(reference.parameters()).dtype), "", "")
+    report.explanation = explain_recorded(
+        right,
+        {name: batch for name, (batch, _) in observed.items()},
+        {name: seen for name, (_, seen) in observed.items()},
+        units=bound,
+    )
+    return report
+
+
+def explain_recorded(
+    right: Reference, batches: Mapping[str, Batch], runs: Mapping[str, Observation], *, units: float = UNITS
+) -> Explanation:
+    """Say which of some recorded values is the first that is wrong, and why.
+
+    Args:
+        right: settings and weights of the right model.
+        batches: name → ``input_ids``, ``attention_mask``, ``token_type_ids``, (B, T) int64.
+        runs: name → what was recorded, see :func:`observe_values`.
+        units: what counts as rounding, in units in the last place of a value's largest number.
+
+    Raises InputError where the ids are none of this model, or nothing recorded has the size of one of its values.
+    """
+    check_ids(right.config, batches)
+    check_size(right, batches, runs)
+    return explain_runs(right, batches, runs, units or UNITS)
+
+
 def observe_values(
-    values: Path | str | Mapping[str, Any],
+    values: Values,
     *,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
@@ -61,10 +146,12 @@ def observe_values(
                 found[role], ranks[role] = tensor, rank
         elif tensor.dtype in FLOATS and tensor.dim() and 1 < tensor.numel() <= LARGEST:
             seen.outputs[name] = seen.keep(name, tensor)
+    if not seen.values and not found:
+        raise InputError(f"{source}: there are no tensors in it.")
     if "input_ids" not in found:
         raise InputError(
-            f"{source}: there are no ids that the program was run on; record them as input_ids, (B, T) integers, "
-            "or say the text."
+            f"{source}: there are no ids that the program was run on; record them as input_ids, (B, T) integers, or "
+            "say the text (--text)."
         )
     if not seen.values:
         raise InputError(f"{source}: there are no tensors of floating-point numbers to compare.")
@@ -111,7 +198,7 @@ def _batch(found: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     return {role: batch[role] for role in ("input_ids", "attention_mask", "token_type_ids")}
 
 
-def _tensors(values: Path | str | Mapping[str, Any], source: str) -> Iterator[tuple[str, Tensor]]:
+def _tensors(values: Values, source: str) -> Iterator[tuple[str, Tensor]]:
     """Every tensor, in the order it was recorded."""
     if isinstance(values, Mapping):
         for name, value in values.items():

@@ -599,6 +599,8 @@ class _Search:
         hypothesis = evidence.hypothesis
         first = hypothesis.first(self.order)
         self.forget(first)
+        for skipped in self.names[i:first]:
+            self.rows[skipped].status = "unseen"
         for run in self.runs.values():
             run.replaced.update(hypothesis.replaced)
             run.weights_of.update(hypothesis.weights_of)

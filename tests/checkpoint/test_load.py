@@ -17,7 +17,8 @@ from minibert import BertConfig, CheckpointError, ConfigError
 from minibert.auto import load_architecture
 from minibert.checkpoint.names import write_name
 from minibert.verify.batches import batches_from_config
-from minibert.verify.models import on_equal_footing, verify_models
+from minibert.verify.checkpoints import on_equal_footing
+from minibert.verify.models import verify_models
 
 HEADS = (
     "BertModel",

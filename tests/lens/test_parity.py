@@ -10,7 +10,7 @@ from torch import Tensor
 
 import minibert
 from minibert import trace
-from minibert.verify.models import on_equal_footing
+from minibert.verify.checkpoints import on_equal_footing
 from tests.parity.cases import KINDS_OF_INPUT, NUMBER_OF_CONFIGURATIONS, random_inputs, random_settings
 from tests.parity.compare import assert_same_outputs, twins
 from tests.parity.tolerances import EAGER_AGAINST_SDPA

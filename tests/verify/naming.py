@@ -4,13 +4,14 @@ import copy
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from minibert import BertForPreTraining
 from minibert.verify.explanation import Explanation, Finding
-from minibert.verify.observe import Observation
+from minibert.verify.observe import Observation, observe
 from minibert.verify.ports import batches_for_ports, explain_port, observe_twice, reference_of
 from minibert.verify.search import explain_runs
 from tests.verify.ports import functional, fused, numpy_port, packed
@@ -78,7 +79,7 @@ def explain_case(model: nn.Module, case: Case, state_dict: Mapping[str, Tensor] 
     if case.port == "packed":
         # explain_port also gives a text of nothing but padding, of which a packed port has no token to pool.
         batches = batches_for_ports(config)
-        runs, random = observe_twice(packed.build(config, weights, case.mistakes), batches)
+        runs, random = observe_twice(partial(observe, packed.build(config, weights, case.mistakes)), batches)
         explanation = explain_runs(reference_of(model), batches, runs)
         explanation.findings[:0] = [random] if random else []
         return explanation
