@@ -6,6 +6,7 @@ has a bound (:func:`rounding_bounds`) and a verdict: ``same`` (identical), ``rou
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from html import escape
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from minibert.terminal import table
 from minibert.verify.explanation import Explanation
 from minibert.verify.points import RETURNED, depth_of, is_outer
+from minibert.verify.sentences import retold, word
 
 # The limit of rounding errors, in units in the last place (eps) of a point's largest value, per layer above it.  In
 # float32, measured on this repository's two checkpoints and all-MiniLM-L6-v2 (fused against eager attention, float32
@@ -90,58 +92,69 @@ class VerifyReport:
             "first_difference": None if first is None else asdict(first),
         }
 
-    def conclusion(self) -> str:
+    def conclusion(self, language: str = "en") -> str:
         """The one line to read."""
         first = self.first_difference
         if not self.results and self.explanation is not None:
-            return self.explanation.conclusion()
+            return self.explanation.conclusion(language)
         if first is not None:
-            place = f" at {first.place}" if first.place else ""
-            values = "" if first.found is None else f": {first.found!r}, expected {first.expected!r}"
-            beyond = f"; the bound for rounding is {first.bound:.2g}" if first.bound else ""
-            return f"The first point that differs is {first.point} (batch “{first.batch}”){place}{values}{beyond}."
+            place = word("first_place", language, place=first.place) if first.place else ""
+            values, beyond = "", ""
+            if first.found is not None:
+                values = word("first_values", language, found=repr(first.found), expected=repr(first.expected))
+            if first.bound:
+                beyond = word("first_bound", language, bound=f"{first.bound:.2g}")
+            where = {"point": first.point, "batch": first.batch, "place": place}
+            return word("first_point", language, **where, values=values, beyond=beyond)
         compared = [result for result in self.results if result.difference is not None]
         if not compared:
-            return "Nothing was compared."
+            return word("nothing_compared", language)
         largest = max(result.difference or 0.0 for result in compared)
-        if largest == 0.0:
-            return f"No point differs: all {len(compared)} are identical, max |Δ| = 0.0."
-        return f"Rounding: no point differs beyond its bound; {len(compared)} compared, max |Δ| = {largest:.3g}."
+        key = "only_rounding" if largest else "all_identical"
+        return word(key, language, count=len(compared), largest=f"{largest:.3g}")
 
     def __str__(self) -> str:
         return self.to_text()
 
+    def _repr_html_(self) -> str:
+        if self.explanation is not None:
+            return self.explanation.to_html()
+        return f"<pre>{escape(self.to_text(every_point=False))}</pre>"
+
     def to_text(self, *, every_point: bool = True, language: str = "en") -> str:
         """The table, the conclusion and the mistakes; without ``every_point`` only the outer points and differences.
 
-        ``language``: of the mistakes' sentences, "en", "ko" or "zh".
+        ``language``: "en", "ko" or "zh".
         """
         if not self.results and self.explanation is not None:
             explained = self.explanation.to_text(every_point=every_point, language=language)
-            return f"{self.ours}\nagainst {self.reference}; values matched by their numbers\n\n{explained}"
-        attention = f"{self.attention} attention"
+            against = word("against_values", language, reference=self.reference)
+            return f"{self.ours}\n{against}\n\n{explained}"
+        attention = word("attention", language, attention=self.attention)
         if self.reference_attention != self.attention:
-            attention = f"{self.attention} attention against {self.reference_attention}"
-        header = f"{self.ours}\nagainst {self.reference}; {self.dtype}, {attention}\n"
+            attention = word("attentions", language, attention=self.attention, other=self.reference_attention)
+        against = word("against_points", language, reference=self.reference, dtype=self.dtype, attention=attention)
+        header = f"{self.ours}\n{against}\n"
         shown = [result for result in self.results if every_point or result.differs or is_outer(result.point)]
         rows = []
         for result in shown:
             shape = "×".join(map(str, result.shape)) if result.shape else ""
+            verdict = word(f"verdict {result.verdict}", language)
             if result.difference is None:
-                rows.append((result.batch, result.point, shape, "", "", "", "", result.verdict))
+                rows.append((result.batch, result.point, shape, "", "", "", "", verdict))
                 continue
             place = ", ".join(map(str, result.place)) if result.difference else ""
             ulps = "" if result.ulps is None or not result.difference else f"{result.ulps:.1f}"
             bound = f"{result.bound:.2g}" if result.bound else "0"
-            rows.append(
-                (result.batch, result.point, shape, f"{result.difference:.3g}", place, ulps, bound, result.verdict)
-            )
-        columns = ("batch", "point", "shape", "max |Δ|", "at", "ulps", "bound", "verdict")
-        body = table(columns, rows, right=("max |Δ|", "ulps", "bound"))
-        hidden = len(self.results) - len(shown)
-        notes = [*self.notes, *([f"{hidden} inner points are not shown (--all shows them)"] if hidden else [])]
+            rows.append((result.batch, result.point, shape, f"{result.difference:.3g}", place, ulps, bound, verdict))
+        heads = ("batch", "point", "shape", "max_difference", "at", "ulps", "bound", "verdict")
+        columns = {key: word(key, language) for key in heads}
+        body = table(list(columns.values()), rows, right=[columns[key] for key in ("max_difference", "ulps", "bound")])
+        notes = [retold(note, language) for note in self.notes]
+        if hidden := len(self.results) - len(shown):
+            notes.append(word("hidden", language, count=hidden))
         told = [] if self.explanation is None else ["", self.explanation.to_text(language=language)]
-        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion(), *told])
+        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion(language), *told])
 
 
 def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, units: float = BOUND) -> dict[str, float]:

@@ -3,23 +3,18 @@
 :func:`explain` gives the findings as records with a sentence for the learner, in three languages.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from typing import Any
+from math import isfinite
+from typing import Any, Protocol
 
 from minibert.terminal import table
+from minibert.verify.drawing import cell, code, folded, html_table, labelled
 from minibert.verify.mistakes import Mistake
-from minibert.verify.sentences import sentence, title
+from minibert.verify.sentences import retold, sentence, speak, title, word
 
-STATUS = {
-    "found": "found, and right",
-    "unseen": "not seen, and what follows is right",
-    "explained": "found, with the mistake in it",
-    "differs": "differs",
-    "absent": "not in their program",
-    "not reached": "not reached",
-}
+STATUS = ("found", "unseen", "explained", "differs", "absent", "not reached")  # words of sentences/
 
 
 @dataclass
@@ -27,7 +22,7 @@ class PointFound:
     """One value of BERT, and where it is in their program."""
 
     point: str
-    status: str  # a key of STATUS
+    status: str  # one of STATUS
     theirs: str = ""  # what they call it, with the line of code where that is known
     layout: str = (
         ""  # the order of its axes there: B text, T token, S seen token, N head, D place in the head, P packed
@@ -49,15 +44,27 @@ class Finding:
 
 @dataclass(frozen=True)
 class Told:
-    """A finding in words."""
+    """A finding in words; the names, the formula and the points are the same in every language."""
 
-    name: str  # the mistake's, or several, joined by "="
+    kind: str  # as in Finding
+    name: str  # the mistake's, or several, joined by " = "
     title: str
     sentence: str
-    formula: str  # what they compute
+    formula: str  # what they compute; "" where it is not known
     where: tuple[str, ...]  # the points of BERT
     theirs: str  # their value that shows it, with the line
-    evidence: str
+    evidence: str  # how far their value is from this formula's and from the right one; "" where nothing was measured
+    ulps: float | None  # the same two as numbers
+    right_ulps: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, ``where`` as a list."""
+        return vars(self) | {"where": list(self.where)}
+
+
+class _HasExplanation(Protocol):
+    @property
+    def explanation(self) -> "Explanation | None": ...
 
 
 @dataclass
@@ -80,106 +87,170 @@ class Explanation:
         return next((point for finding in self.findings for point in finding.points), None)
 
     def to_dict(self, language: str = "en") -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: "same", "conclusion", "units", and "findings", "points" and "notes" as lists.
+
+        A finding has the fields of :class:`Told`, a point those of :class:`PointFound`.  ``language`` is that of
+        "conclusion", "notes" and of a finding's "title", "sentence" and "evidence".
+        """
         return {
             "same": self.same,
+            "conclusion": self.conclusion(language),
             "units": self.units,
-            "findings": [vars(told) | {"where": list(told.where)} for told in explain(self, language)],
+            "findings": [told.to_dict() for told in explain(self, language)],
             "points": [vars(point) for point in self.points],
-            "notes": self.notes,
+            "notes": [retold(note, language) for note in self.notes],
         }
 
     def to_text(self, *, every_point: bool = False, language: str = "en") -> str:
-        """For a terminal: the findings, then a table of the values that are not simply right, or of all."""
+        """For a terminal: a table of the values that are not simply right, or of all, then the findings."""
         shown = [p for p in self.points if every_point or p.status in ("explained", "differs")]
-        rows = [
-            (p.point, STATUS[p.status], p.theirs, p.layout, "" if p.ulps is None else f"{p.ulps:.1f}") for p in shown
-        ]
-        columns = ("value of BERT", "", "in their program", "axes", "ulps")
-        parts = [table(columns, rows, right=("ulps",))] if rows else []
-        parts += [_paragraph(told) for told in explain(self, language)]
-        return "\n\n".join([*parts, *(["\n".join(self.notes)] if self.notes else []), self.conclusion()])
+        rows = list(_rows(shown, language, together=not every_point))
+        heads = [word(key, language) for key in ("value", "status", "in_their_program", "axes", "ulps")]
+        parts = [table(heads, rows, right=heads[-1:])] if rows else []
+        parts += [_paragraph(told, language) for told in explain(self, language)]
+        notes = [folded(retold(note, language)) for note in self.notes]
+        return "\n\n".join([*parts, *(["\n".join(notes)] if notes else []), folded(self.conclusion(language))])
 
-    def conclusion(self) -> str:
-        """One sentence."""
+    def conclusion(self, language: str = "en") -> str:
+        """The result in two sentences."""
         counts = {status: sum(point.status == status for point in self.points) for status in STATUS}
-        seen = (
-            f"{counts['found'] + counts['explained']} of BERT's {len(self.points)} values were found in their program"
-        )
-        unseen = f", {counts['unseen']} are inside a fused operation or were not recorded" if counts["unseen"] else ""
-        unseen += f", {counts['absent']} are of parts that their program does not have" if counts["absent"] else ""
+        seen = word("seen", language, found=counts["found"] + counts["explained"], all=len(self.points))
+        seen += word("seen_unseen", language, count=counts["unseen"]) if counts["unseen"] else ""
+        seen += word("seen_absent", language, count=counts["absent"]) if counts["absent"] else ""
         if self.same:
-            verdict = "No value differs" if counts["found"] else "Nothing was found to differ, and nothing was found"
-            return f"{verdict}: {seen}{unseen}. Rounding is up to {self.units:g} ulps; padding does not count."
-        left = (
-            f" {counts['not reached']} values after the last one could not be judged." if counts["not reached"] else ""
-        )
-        return f"{len(self.findings)} finding{'s' * (len(self.findings) > 1)}: {seen}{unseen}.{left}"
+            key = "no_difference" if counts["found"] else "nothing_found"
+            return word(key, language, seen=seen, units=f"{self.units:g}")
+        key = "one_finding" if len(self.findings) == 1 else "findings"
+        left = word("after_last", language, count=counts["not reached"]) if counts["not reached"] else ""
+        return word(key, language, count=len(self.findings), seen=seen) + left
 
     def __str__(self) -> str:
         return self.to_text()
 
-    def _repr_html_(self) -> str:
-        """A table for notebooks."""
-        cells = [(t.title, t.sentence, t.formula, ", ".join(t.where), t.theirs) for t in explain(self)]
-        rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-        head = "".join(
-            f"<th>{name}</th>" for name in ("mistake", "what it means", "their formula", "where", "their value")
+    def to_html(self, language: str = "en") -> str:
+        """For a page or a notebook: the conclusion, a table of the findings, and one of all values, folded away."""
+        heads = [word(key, language) for key in ("mistake", "computed", "where", "shown_by")]
+        findings = [
+            (
+                cell(told.title, told.sentence, bold=True),
+                code(told.formula),
+                cell(_in_language(_places(told.where), language)),
+                cell(told.theirs, told.evidence),
+            )
+            for told in explain(self, language)
+        ]
+        points = [tuple(map(cell, row)) for row in _rows(self.points, language, together=True)]
+        columns = [word(key, language) for key in ("value", "status", "in_their_program", "axes", "ulps")]
+        summary = cell(word("values_of_bert", language, all=len(self.points)))
+        return "".join(
+            [
+                f"<p>{cell(self.conclusion(language))}</p>",
+                html_table(heads, findings) if findings else "",
+                *(f"<p>{cell(retold(note, language))}</p>" for note in self.notes),
+                f"<details><summary>{summary}</summary>{html_table(columns, points)}</details>" if points else "",
+            ]
         )
-        return f"<p>{escape(self.conclusion())}</p>" + (f"<table><tr>{head}</tr>{rows}</table>" if cells else "")
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
-def explain(report: Explanation, language: str = "en") -> list[Told]:
-    """The findings in words.
+def explain(report: Explanation | _HasExplanation, language: str = "en") -> list[Told]:
+    """The findings in words, in the order of computation.
 
     Args:
-        report: of minibert.verify.
+        report: of :func:`minibert.verify.verify_models` or another function of minibert.verify, or its
+            ``explanation``.
         language: "en", "ko" or "zh".
 
     Raises InputError for another language.
     """
-    return [_told(finding, report.units, language) for finding in report.findings]
+    explanation = report if isinstance(report, Explanation) else report.explanation
+    speak(language)
+    if explanation is None:  # nothing differs
+        return []
+    return [_told(finding, explanation.units, language) for finding in explanation.findings]
 
 
 def _told(finding: Finding, units: float, language: str) -> Told:
     by_key = {mistake.key: mistake for mistake in reversed(finding.mistakes)}
     mistakes = list(by_key.values())[::-1]
     sentences = [sentence(m.key, {**m.details, "where": _places(finding.points)}, language) for m in mistakes]
+    measured = finding.kind == "mistake" and bool(finding.right_ulps)
     evidence = ""
-    if finding.kind == "mistake" and finding.right_ulps:
-        evidence = (
-            f"their value is {finding.ulps:.1f} ulps from this formula's and {finding.right_ulps:,.0f} from the right "
-            f"one's; up to {units:g} is rounding"
-        )
+    if measured:
+        right = f"{finding.right_ulps:,.0f}" if isfinite(finding.right_ulps) else "∞"
+        evidence = word("evidence_ulps", language, ulps=f"{finding.ulps:.1f}", right=right, units=f"{units:g}")
     elif finding.kind == "unknown" and finding.theirs and finding.right_ulps:
-        evidence = f"the nearest of their values, {finding.right_ulps:,.0f} ulps from the right one"
+        evidence = word("evidence_nearest", language, right=f"{finding.right_ulps:,.0f}")
     return Told(
+        finding.kind,
         " = ".join(dict.fromkeys(mistake.name for mistake in finding.mistakes)),
         " = ".join(dict.fromkeys(title(mistake.key, language) for mistake in mistakes)),
-        " / ".join(dict.fromkeys(sentences)),
-        mistakes[0].formula if mistakes else "",
+        word("or", language).join(dict.fromkeys(sentences)),
+        mistakes[0].formula if mistakes and finding.kind == "mistake" else "",
         tuple(finding.points),
-        finding.theirs,
+        retold(finding.theirs, language),
         evidence,
+        finding.ulps if measured else None,
+        finding.right_ulps if measured and isfinite(finding.right_ulps) else None,
     )
+
+
+def _in_language(places: str, language: str) -> str:
+    return speak(language).said(places)
 
 
 def _places(points: Sequence[str]) -> str:
     """Points in short: layers together."""
     by_name: dict[str, list[int]] = {}
     for point in points:
-        parts = point.split(".", 3)
-        inside = parts[:2] == ["encoder", "layer"]
-        by_name.setdefault(parts[3] if inside else point, []).extend([int(parts[2])] if inside else [])
+        layer, name = _split(point)
+        by_name.setdefault(name, []).extend([] if layer is None else [layer])
     return ", ".join(f"{name} ({_layers(layers)})" if layers else name for name, layers in by_name.items())
 
 
+def _split(point: str) -> tuple[int | None, str]:
+    """The layer and the name in it."""
+    parts = point.split(".", 3)
+    return (int(parts[2]), parts[3]) if parts[:2] == ["encoder", "layer"] else (None, point)
+
+
 def _layers(numbers: Sequence[int]) -> str:
+    return ("layer " if len(numbers) == 1 else "layers ") + _numbers(numbers)
+
+
+def _numbers(numbers: Sequence[int]) -> str:
     together = list(numbers) == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 2
-    return f"layers {numbers[0]}–{numbers[-1]}" if together else "layer " + ", ".join(map(str, numbers))
+    return f"{numbers[0]}–{numbers[-1]}" if together else ", ".join(map(str, numbers))
 
 
-def _paragraph(told: Told) -> str:
-    lines = [f"{told.title}: {told.sentence}", f"  computed: {told.formula}", f"  where: {_places(told.where)}"]
-    lines += [f"  shown by: {told.theirs}"] * bool(told.theirs) + [f"  {told.evidence}"] * bool(told.evidence)
-    return "\n".join(line for line in lines if not line.endswith(": "))
+def _rows(points: Sequence[PointFound], language: str, *, together: bool) -> Iterator[tuple[str, ...]]:
+    """Rows of the table of values; with ``together`` one for the same value of several layers."""
+    groups: dict[tuple[object, ...], list[PointFound]] = {}
+    for number, point in enumerate(points):
+        layer, name = _split(point.point)
+        # The layer's number in their names ("blocks.3.norm") may be another in each of the layers.
+        theirs = point.theirs if layer is None else re.sub(rf"(?<![\w:]){layer}(?!\w)", "{}", point.theirs)
+        key = (name, point.status, theirs, point.layout) if together and layer is not None else (number,)
+        groups.setdefault(key, []).append(point)
+    for group in groups.values():
+        first = group[0]
+        theirs = first.theirs
+        layers = [layer for layer in (_split(point.point)[0] for point in group) if layer is not None]
+        if len({point.theirs for point in group}) > 1:
+            theirs = re.sub(rf"(?<![\w:]){layers[0]}(?!\w)", _numbers(layers), theirs)
+        name = _in_language(_places([point.point for point in group]), language) if together else first.point
+        far = [point.ulps for point in group if point.ulps is not None]
+        yield name, word(first.status, language), theirs, first.layout, f"{max(far):.1f}" if far else ""
+
+
+def _paragraph(told: Told, language: str) -> str:
+    labels = (
+        ("computed", told.formula),
+        ("where", _in_language(_places(told.where), language)),
+        ("shown_by", told.theirs),
+        ("evidence", told.evidence),
+    )
+    body = labelled((word(label, language), text) for label, text in labels)
+    return "\n".join(part for part in (folded(told.title), folded(told.sentence, 2), body) if part)

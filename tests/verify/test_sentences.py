@@ -1,4 +1,4 @@
-"""Every known mistake has a title and a sentence in English, Korean and Chinese, with the same blanks."""
+"""Everything that a report says is there in English, Korean and Chinese, with the same keys and the same blanks."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from minibert import BertForPreTraining, InputError
 from minibert.verify.explanation import Explanation, Finding, explain
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.ports import reference_of
-from minibert.verify.sentences import LANGUAGES, blanks, sentence, speak, title
+from minibert.verify.sentences import LANGUAGES, blanks, retold, sentence, speak, title, word
 
 PLACES = "encoder.layer.N.output (layers 0–3), embeddings (layer 0, 2)"
 # What the search adds to the table, and the blanks that it fills.
@@ -38,7 +38,9 @@ OTHERS = {
     "relation.unknown": {"where"},
 }
 TRANSLATED = [language for language in LANGUAGES if language != "en"]
-CODE = re.compile(r"[\d.e+-]+|.*[\d√].*|[a-z]*elu|leaky relu|quick gelu|gelu \((erf|tanh)\)|b?float16|LayerNorm.*|\w+")
+CODE = re.compile(
+    r"[\d.e+-]+|.*[\d√].*|[a-z]*elu|leaky relu|quick gelu|gelu \((erf|tanh)\)|b?float16|[\w.]*LayerNorm.*|\w+"
+)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,7 @@ def test_fills_every_blank(language: str, table: list[Mistake]) -> None:
 def test_words_in_details_are_translated(language: str, table: list[Mistake]) -> None:
     """What is no name, number or formula; and no translation is left that no mistake uses."""
     told = speak(language)
-    values = {
-        value for mistake in table for blank, value in mistake.details.items() if blank not in ("where", "which")
-    } | {mistake.details["where"] for mistake in table if mistake.key == "attention.scale_before_bias"}
+    values = {value for mistake in table for blank, value in mistake.details.items() if blank != "where"}
     assert [value for value in sorted(values) if told.said(value) == value and not CODE.fullmatch(value)] == []
     assert [value for value in ("none", "masked", "query", "value") if told.said(value) == value] == []
     assert set(told.details) - values == set()
@@ -140,16 +140,69 @@ def test_sentences_are_in_their_language(language: str) -> None:
     script = {"en": "[a-z]{3}", "ko": "[\uac00-\ud7a3]", "zh": "[\u4e00-\u9fff]"}
     foreign = {
         "en": "[\u4e00-\u9fff\uac00-\ud7a3]",
-        "ko": "[\u4e00-\u9fff]|니다[.]|십시오",
+        "ko": "[\u4e00-\u9fff]|요[.]|십시오",
         "zh": "[\uac00-\ud7a3]|[,;]$",
     }
     for key, entry in speak(language).mistakes.items():
         for text in (entry.title, entry.sentence):
             assert re.search(script[language], text, re.IGNORECASE), (key, text)
             assert not re.search(foreign[language], text), (key, text)
-    if language == "ko":  # 해요체 throughout: every sentence ends politely
-        ends = {key: re.findall(r"(\w)[.](?= |$)", said.sentence) for key, said in speak("ko").mistakes.items()}
-        assert {key: letters for key, letters in ends.items() if set(letters) - set("요")} == {}
+    for text in (*speak(language).words.values(), *speak(language).notes.values()):
+        assert language == "en" or not re.search(foreign[language], text.replace("minibert", "")), text
+    if language == "ko":  # as textbooks: every sentence ends in -습니다, -ㅂ니다
+        texts = {key: said.sentence for key, said in speak("ko").mistakes.items()}
+        texts |= {key: text for causes in speak("ko").causes.values() for key, text in causes.items()}
+        ends = {key: re.findall(r"(\w{1,2})[.](?= |$)", text) for key, text in texts.items()}
+        assert all(ends[key] for key in speak("ko").mistakes)
+        assert {key: letters for key, letters in ends.items() if set(letters) - {"니다"}} == {}
+
+
+def catalogue(language: str) -> dict[str, str]:
+    """Every text of a language by its file and key."""
+    told = speak(language)
+    texts = {f"words {key}": text for key, text in told.words.items()}
+    texts |= {f"notes {key}": text for key, text in told.notes.items()}
+    texts |= {f"{of} {key}": text for of, causes in told.causes.items() for key, text in causes.items()}
+    return texts | {f"mistakes {key}": entry.sentence for key, entry in told.mistakes.items()}
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_has_the_keys_and_blanks_of_english(language: str) -> None:
+    english, texts = catalogue("en"), catalogue(language)
+    assert list(texts) == list(english)
+    assert len(texts) > 250
+    assert {key: blanks(text) for key, text in texts.items()} == {key: blanks(text) for key, text in english.items()}
+    same = {key for key, text in texts.items() if text == english[key]}
+    assert same <= {"words ids"}
+
+
+def notes_in_code() -> Iterator[tuple[str, str]]:
+    """What the package appends to a report's notes, with 7 in its blanks, and the file."""
+    for file in Path(minibert.verify.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and re.search(r"\bnotes?(\.append)?$", ast.unparse(node.func))
+                and isinstance(text := node.args[0], ast.Constant | ast.JoinedStr)
+            ):
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                yield "".join(str(each.value) if isinstance(each, ast.Constant) else "7" for each in parts), file.name
+
+
+def test_every_note_of_the_code_is_translated() -> None:
+    found = list(notes_in_code())
+    assert len(found) >= 10
+    for language in TRANSLATED:
+        assert [(note, file) for note, file in found if retold(note, language) == note] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_notes_keep_what_fills_their_blanks(language: str) -> None:
+    for text in speak("en").notes.values():
+        names = blanks(text)
+        told = retold(text.format_map({name: f"<{name}>" for name in names}), language)
+        assert all(f"<{name}>" in told for name in names), told
+    assert retold("a note of nobody", language) == "a note of nobody"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -159,7 +212,7 @@ def test_every_mistake_can_be_told_in_a_report(language: str, table: list[Mistak
     findings = [Finding("mistake", (mistake,), [f"encoder.layer.2.{mistake.first}"]) for mistake in table]
     told = explain(Explanation([], [*findings, Finding("mistake", several, ["embeddings"])]), language)
     assert len(told) == len(table) + 1
-    assert told[-1].sentence.count(" / ") == told[-1].title.count(" = ") == 1
+    assert told[-1].sentence.count(word("or", language)) == told[-1].title.count(" = ") == 1
     eps = next(each for each in told if each.name == "norm.eps (1e-5, 1e-12)")
     assert "1e-5" in eps.sentence and "1e-12" in eps.sentence and "embeddings" in eps.sentence
 
@@ -178,5 +231,9 @@ def test_refuses_another_language_key_or_an_empty_blank() -> None:
             call("attention.no_scale", {}, "de")
         with pytest.raises(InputError, match="No sentence for the mistake 'attention.spelling'"):
             call("attention.spelling", {}, "en")
+    with pytest.raises(InputError, match="have no word 'hello'"):
+        word("hello")
+    with pytest.raises(InputError, match="language is 'de'"):
+        explain(Explanation([]), "de")
     with pytest.raises(InputError, match="'norm.eps' has blanks that details does not fill: right, where"):
         sentence("norm.eps", {"eps": "1e-5"})

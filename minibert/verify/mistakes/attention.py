@@ -87,7 +87,7 @@ def _scores(config: BertConfig) -> Iterator[Mistake]:
             q, k = (early, s[other]) if name == Q else (s[other], early)
             return s.heads(q) @ s.heads(k).mT
 
-        yield Mistake("attention.scale_before_bias", {SCORES: before_bias}, "(x W / √D + b) kᵀ", {"where": told})
+        yield Mistake("attention.scale_before_bias", {SCORES: before_bias}, "(x W / √D + b) kᵀ", {"which": told})
     yield Mistake("attention.swapped_qk", {SCORES: lambda s: s.right(SCORES).mT}, "k qᵀ / √D")
     yield Mistake(
         "attention.query_for_key", {SCORES: lambda s: s.heads(s[Q]) @ s.heads(s[Q]).mT * s.scale}, "q qᵀ / √D"
