@@ -10,6 +10,7 @@ Start with :func:`explain_onnx`.
 import copy
 import re
 from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from minibert.verify.search import UNITS
 
 NAMES = {role: {*names} for role, names in ROLES.items()}
 NAMES["attention_mask"].add("input_mask")  # Google's
+LARGEST_GRAPH, LARGEST_BATCH = 1_000_000, 1 << 20  # operations; ids
 POSITIONS = {"position_ids", "positions"}
 DTYPES = {
     "tensor(int64)": torch.int64,
@@ -141,6 +143,8 @@ class OnnxModel:
         if not model.graph.node:
             raise InputError(f"{self.path} is no ONNX model: it holds no graph.")
         if model.functions:
+            if (size := _inlined_size(model)) > LARGEST_GRAPH:
+                raise InputError(f"{self.path} would have {size:,} operations with its functions inlined.")
             try:
                 model = self._onnx.inliner.inline_local_functions(model)
             except Exception as error:
@@ -184,6 +188,8 @@ class OnnxModel:
             notes.append(f"{self.path.name} has no input attention_mask: one text is run, without padding.")
         B, T = fitted["input_ids"].shape
         rows, tokens = self._sizes()
+        if (rows or B) * (tokens or T) > LARGEST_BATCH:
+            raise InputError(f"{self.path} takes {rows or B} × {tokens or T} ids at once, too many to run here.")
         if tokens is not None and tokens != T:
             if tokens < T:
                 fitted = {role: tensor[:, :tokens] for role, tensor in fitted.items()}
@@ -228,6 +234,8 @@ class OnnxModel:
         nodes = list(self.model.graph.node)
         taken: dict[str, bool] = {}
         while any(node.op_type == "If" for node in nodes):
+            if any(not node.input for node in nodes if node.op_type == "If"):
+                raise InputError(f"{self.path} is an invalid model: an If has no input.")
             wanted = list(dict.fromkeys(node.input[0] for node in nodes if node.op_type == "If"))
             found = self._run(self._session(self._copy(nodes), wanted), wanted, batch)
             lacking = next((name for name in wanted if name not in found or found[name].numel() != 1), None)
@@ -377,6 +385,23 @@ def _all_nodes(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs) if attribute.type in (5, 10) else ():
                 yield from _all_nodes(inner)
+
+
+def _inlined_size(model: Any) -> int:
+    """How many nodes the graph has with its functions inlined; 0 where they call each other in a circle."""
+    functions = {(each.domain, each.name): each for each in model.functions}
+
+    def called(graph: Any) -> list[tuple[str, str]]:
+        return [(node.domain, node.op_type) for node in _all_nodes(graph)]
+
+    sizes: dict[tuple[str, str], int] = {}
+    try:
+        for key in TopologicalSorter({key: set(called(each)) for key, each in functions.items()}).static_order():
+            if key in functions:
+                sizes[key] = sum(sizes.get(each, 1) for each in called(functions[key]))
+    except CycleError:
+        return 0
+    return sum(sizes.get(each, 1) for each in called(model.graph))
 
 
 def _packages() -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from minibert.checkpoint import write_safetensors
 from minibert.cli import main
 from minibert.verify import make_golden, verify
 from minibert.verify.golden import read_golden
+from tests.support.small_models import small
 
 GOLDENS = Path(minibert.__file__).parent / "goldens"
 FOLDER = GOLDENS / "random-bert"
@@ -154,3 +155,40 @@ def test_float64_alone_does_not_touch_the_model() -> None:
     before = copy.deepcopy(model.state_dict())
     verify(FOLDER, GOLDEN, dtype="float64")
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())
+
+
+def test_what_a_golden_has_wrong_is_named(tmp_path) -> None:
+    """Recorded from a model with another activation, whole or in outline."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    model = small(num_hidden_layers=2)
+    model.save_pretrained(right)
+    other = small(num_hidden_layers=2, hidden_act="relu")
+    other.load_state_dict(model.state_dict())
+    other.save_pretrained(wrong)
+    for only_layers, first in ((False, "intermediate"), (True, "output")):
+        make_golden(wrong, tmp_path / "golden.safetensors", only_layers=only_layers)
+        report = verify(right, tmp_path / "golden.safetensors", dtype="float64")
+        assert report.first_difference.point == f"encoder.layer.0.{first}"
+        (finding,) = report.explanation.findings
+        assert "relu" in finding.mistakes[0].name.lower()
+        assert finding.points == ["encoder.layer.0.intermediate", "encoder.layer.1.intermediate"]
+        assert "the findings are about the golden" in str(report)
+
+
+def test_a_run_that_is_wrong_here_is_named(tmp_path, monkeypatch) -> None:
+    """The golden is what the formulas give, so it is the run that has the mistake."""
+    small(num_hidden_layers=2).save_pretrained(tmp_path)
+    make_golden(tmp_path, tmp_path / "golden.safetensors")
+    load = minibert.verify.golden.load
+
+    def broken(*given):
+        model = load(*given)
+        model.encoder.layer[1].intermediate.intermediate_act_fn = torch.nn.functional.silu
+        return model
+
+    monkeypatch.setattr(minibert.verify.golden, "load", broken)
+    report = verify(tmp_path, tmp_path / "golden.safetensors", dtype="float64")
+    (finding,) = report.explanation.findings
+    assert finding.points == ["encoder.layer.1.intermediate"]
+    assert "silu" in finding.mistakes[0].name.lower()
+    assert "the findings are about the run here" in str(report)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 import minibert
 from minibert.errors import InputError, MissingExtraError
 from minibert.verify.computation import Reference
-from minibert.verify.onnx_runs import OnnxModel, observe_onnx
+from minibert.verify.onnx_runs import OnnxModel, explain_onnx, observe_onnx
 from minibert.verify.search import explain_runs
 from tests.support.small_models import small
 
+numpy = pytest.importorskip("numpy")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (make test does)")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (make test does)")
 
@@ -283,3 +284,90 @@ def test_all_minilm_has_no_difference(minilm, padding, dynamo, tmp_path):
     model = minibert.BertModel.from_pretrained(minilm, add_pooling_layer=False)
     path = export(Port(model), tmp_path / "model.onnx", padding=padding, dynamo=dynamo)
     assert explain(path, model, pairs(30000)).same
+
+
+def draws(path: Any, kind: str) -> None:
+    """Put something random into the graph, behind the embeddings' LayerNorm."""
+    model = onnx.load(path)
+    graph = model.graph
+    norm = next(node for node in graph.node if node.op_type == "LayerNormalization")
+    (after,) = {node.input[0] for node in graph.node if node.op_type == "MatMul" and norm.output[0] in node.input}
+    make = onnx.helper.make_node
+    if kind.startswith("dropout"):
+        seed = {"seed": 5} if kind == "dropout with a seed" else {}
+        more = [make("Dropout", [after, "ratio", "yes"], ["drawn"], **seed)]
+        ratio, yes = numpy.array(0.1, "float32"), numpy.array(True)
+        graph.initializer.extend(
+            onnx.numpy_helper.from_array(value, name) for name, value in (("ratio", ratio), ("yes", yes))
+        )
+    else:
+        more = [make(kind, [after], ["noise"]), make("Add", [after, "noise"], ["drawn"])]
+    at = list(graph.node).index(norm) + 1
+    for node in list(graph.node)[at:]:
+        node.input[:] = ["drawn" if name == after else name for name in node.input]
+    for node in reversed(more):
+        graph.node.insert(at, node)
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "dropout",
+        "dropout with a seed",
+        pytest.param("RandomNormalLike", marks=pytest.mark.slow),
+        pytest.param("RandomUniformLike", marks=pytest.mark.slow),
+    ],
+)
+def test_a_graph_that_draws_is_told(kind, model, tmp_path):
+    path = export(Port(model), tmp_path / "model.onnx")
+    draws(path, kind)
+    found = explain_onnx(model, path, {"pairs": pairs()["pairs"]})
+    assert found.findings[0].kind == "random"
+    assert named(found)[0] == {"random.dropout"}
+    assert ("Dropout" if kind.startswith("dropout") else kind) in found.findings[0].theirs
+    if kind.startswith("dropout"):  # without it, the rest is right
+        assert len(found.findings) == 1
+        assert {point.status for point in found.points if point.point.endswith("output")} == {"found"}
+
+
+def test_what_was_changed_for_the_graph_is_noted(model, tmp_path):
+    path = export(Port(model, mask_input=True, segments=True), tmp_path / "model.onnx")
+    found = explain_onnx(model, path, pairs())
+    assert found.same
+    assert found.notes[0].endswith("has no input token_type_ids: all segments are 0.")
+    assert not any("nothing but padding" in note for note in found.notes)
+
+
+INPUT = "g (int64[B,T] input_ids) => (float[B,T] out) { out = Cast<to=1>(input_ids) }"
+
+
+def test_hostile_graphs_are_told(tmp_path):
+    def told(change: Any = lambda _: None, text: str = INPUT) -> str:
+        graph = onnx.parser.parse_model(HEADER + text)
+        change(graph)
+        onnx.save(graph, tmp_path / "hostile.onnx")
+        with pytest.raises(InputError) as raised:
+            observe_onnx(tmp_path / "hostile.onnx", pairs()["one"])
+        return str(raised.value)
+
+    def outside(graph: Any) -> None:
+        stored = graph.graph.initializer.add(name="w", data_type=1, dims=[4], data_location=1)
+        stored.external_data.add(key="location", value="../../../etc/passwd")
+        graph.graph.node.add(op_type="Identity", input=["w"], output=["y"])
+
+    assert "External data path escapes model directory" in told(outside)
+    assert "an If has no input" in told(lambda graph: graph.graph.node.add(op_type="If", output=["z"]))
+
+    def wide(graph: Any) -> None:
+        graph.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1 << 40
+
+    assert "× 1099511627776 ids at once, too many to run here" in told(wide)
+    function = '<domain: "own", opset_import: ["" : 18, "own" : 1]>\n'
+    calls = "".join(
+        f"{function}f{k} (p) => (q) {{ " + "".join(f"y{i} = own.f{k + 1}(p)\n" for i in range(8)) + "q = Neg(y0) }\n"
+        for k in range(12)
+    )
+    laughs = INPUT.replace("out = Cast<to=1>(input_ids)", "x = Cast<to=1>(input_ids)\nout = own.f0(x)") + calls
+    assert "operations with its functions inlined" in told(text=laughs)
+    assert "must not be recursive" in told(text=laughs + f"{function}f12 (p) => (q) {{ q = own.f0(p) }}")
