@@ -3,13 +3,12 @@
 Both sides train on the same batches, drawn with the same seeds.  Rounding does not add up over the steps: while
 nothing differs, the second side goes on from the first side's numbers.  Its gradients are set to the first side's just
 before its optimizer steps, and its weights and moments after the step.  So the bound is the same at every step, and
-the smallest eps in an optimizer shows.  ``training_run.py`` runs a step, ``training_causes.py`` has the known causes.
-Start with :func:`verify_training`.
+the smallest eps in an optimizer shows.  ``training_run.py`` runs a step, ``training_parameters.py`` finds the
+parameters of one side on the other, ``training_causes.py`` has the known causes.  Start with :func:`verify_training`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,6 +30,7 @@ from minibert.verify.training_causes import (
     update_bound,
     update_causes,
 )
+from minibert.verify.training_parameters import Matching, Part
 from minibert.verify.training_report import TrainingDifference, TrainingReport, TrainingRow
 from minibert.verify.training_run import Side, StepRecord
 
@@ -81,27 +81,14 @@ def verify_training(
         return _Comparison(sides[0], sides[1], units).run([dict(batch) for batch in chosen], steps, seed)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Where a parameter of the first side is on the second."""
-
-    theirs: str
-    transposed: bool = False
-    rows: tuple[int, int] | None = None
-
-    def read(self, tensor: Tensor) -> Tensor:
-        """The part of a tensor of theirs, in our layout; a view."""
-        tensor = tensor if self.rows is None else tensor[self.rows[0] : self.rows[1]]
-        return tensor.T if self.transposed else tensor
-
-
 class _Comparison:
     def __init__(self, a: Side, b: Side, units: float) -> None:
         self.a, self.b, self.units = a, b, units
         self.report = TrainingReport((a.name, b.name), 0)
         dtypes = [p.dtype for side in (a, b) for p in side.parameters.values()]
         self.eps = max((torch.finfo(dtype).eps for dtype in dtypes), default=2.0**-23)
-        self.parts = self.match()
+        self.matching = Matching(a, b)
+        self.parts = self.matching.parts
         self.number = 0
 
     def run(self, batches: Sequence[Batch], steps: int, seed: int) -> TrainingReport:
@@ -120,7 +107,7 @@ class _Comparison:
                 compared.append(self.forward_and_backward(first, second, batch))
             if not compared[0] or not self.optimizers(first, second):
                 break
-            self.go_on_from(first)
+            self.matching.go_on_from(first)
         unmatched = [name for name in self.a.parameters if name not in self.parts]
         if unmatched:
             some = ", ".join(unmatched[:3]) + (", …" if len(unmatched) > 3 else "")
@@ -136,22 +123,7 @@ class _Comparison:
         """The second side's optimizer is about to step: compare what came before, and give it the same gradients."""
         compared.append(self.forward_and_backward(first, second, batch))
         if compared[0] and first.applied is not None:
-            self.set_gradients(first.applied)
-
-    def match(self) -> dict[str, _Part]:
-        """The parameters of the first side on the second: by name, otherwise by their values."""
-        by_alias = {alias: name for name, aliases in self.b.aliases.items() for alias in aliases}
-        parts: dict[str, _Part] = {}
-        for name, aliases in self.a.aliases.items():
-            theirs = next((by_alias[alias] for alias in aliases if alias in by_alias), None)
-            if theirs is not None and self.b.parameters[theirs].shape == self.a.parameters[name].shape:
-                parts[name] = _Part(theirs)
-        taken = {part.theirs for part in parts.values()}
-        free = {name: p.detach() for name, p in self.b.parameters.items() if name not in taken}
-        for name, parameter in self.a.parameters.items():
-            if name not in parts and (part := find(parameter.detach(), free)) is not None:
-                parts[name] = part
-        return parts
+            self.matching.set_gradients(first.applied)
 
     def initial(self) -> bool:
         """The weights before the first step; False if they differ."""
@@ -318,8 +290,8 @@ class _Comparison:
     def backward(self, first: StepRecord, second: StepRecord) -> bool:
         """The gradients of this step's backward passes, in backward order."""
         if self.number == 1:
-            self.match_constants(first, second)
-        found, theirs = self.read(second.gradients)
+            self.matching.match_constants(first, second, self.gradient_bound(first.gradients))
+        found, theirs = self.matching.read(second.gradients)
         for name, value in first.gradients.items():
             part = self.parts.get(name)
             if part is not None and part.theirs not in second.gradients and bool(value.any()):
@@ -364,7 +336,7 @@ class _Comparison:
                     text = f"{' and '.join(several)} are one parameter in {one.name} and several in {other.name}"
                     formula = "the sum of their gradients is the other side's gradient"
                     self.report.causes.append(Cause("weights.not_tied", other.name, text, formula))
-        found, _ = self.read(second.gradients)
+        found, _ = self.matching.read(second.gradients)
         for side, record, wrong, right in (
             (self.b, second, found, first.gradients),
             (self.a, first, first.gradients, found),
@@ -376,7 +348,7 @@ class _Comparison:
                 continue
             weights = self.weights_of_pieces(record)
             means = {n: self.weighted(p, weights) for n, p in record.pieces.items() if len(p) == len(weights)}
-            means = self.read(means)[0] if side is self.b else means
+            means = self.matching.read(means)[0] if side is self.b else means
             if means and all(self.is_near(means[n], v, bound(n, v)) for n, v in right.items() if n in means):
                 text = f"{side.name} averages over each micro-batch by itself, then over the {k}, which have "
                 text += "different numbers of labels"
@@ -409,23 +381,6 @@ class _Comparison:
         """Whether a tensor is within a bound of another."""
         return bool(((found - expected).abs() <= bound).all())
 
-    def match_constants(self, first: StepRecord, second: StepRecord) -> None:
-        """Parameters that hold one number (all 0, all 1) are told apart by their gradients."""
-        taken = {part.theirs for part in self.parts.values()}
-        free = {name: value for name, value in second.gradients.items() if name not in taken}
-        bound = self.gradient_bound(first.gradients)
-        for name, value in first.gradients.items():
-            if name in self.parts or value.dim() == 0:
-                continue
-            limit = float(bound(name, value).max())
-            if float(value.abs().max()) <= 8 * limit:
-                continue  # nothing but rounding, as a key's bias: it could be anything
-            for other, gradient in free.items():
-                if gradient.shape == value.shape and float((gradient - value).abs().max()) <= limit:
-                    self.parts[name] = _Part(other)
-                    del free[other]
-                    break
-
     def gradient_bound(self, gradients: Mapping[str, Tensor]) -> Callable[[str, Tensor], Tensor]:
         """The rounding of gradients, relative to the largest in the module: a key's bias has none but rounding."""
         largest: dict[str, float] = {}
@@ -452,7 +407,7 @@ class _Comparison:
                 return False
             return True
         expected = {name: first.applied[name] for name in first.gradients if name in first.applied}
-        found, theirs = self.read(second.applied)
+        found, theirs = self.matching.read(second.applied)
         if self.stage("applied gradients", found, expected, self.gradient_bound(expected), theirs):
             return True
         sides: dict[str, Applied | None] = {}
@@ -487,7 +442,7 @@ class _Comparison:
             return False
         if not self.rates(first, second):
             return False
-        found, theirs = self.read(second.after)
+        found, theirs = self.matching.read(second.after)
 
         def bound(name: str, value: Tensor) -> Tensor:
             rate = float(first.groups.get(name, {}).get("lr", 0.0))
@@ -562,7 +517,7 @@ class _Comparison:
             if gradient is None or its not in record.groups or its not in record.after:
                 continue
 
-            def read(tensor: Tensor, part: _Part = part) -> Tensor:
+            def read(tensor: Tensor, part: Part = part) -> Tensor:
                 return part.read(tensor) if second else tensor
 
             old = first.state_before.get(name, {})
@@ -583,51 +538,6 @@ class _Comparison:
                 record.groups[its],
                 gradient.dim() <= 1,
             )
-
-    def read(self, values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """The second side's values of parameters under the first side's names and in its layout, and their names."""
-        parts = {name: part for name, part in self.parts.items() if part.theirs in values}
-        return {n: part.read(values[part.theirs]) for n, part in parts.items()}, {n: p.theirs for n, p in parts.items()}
-
-    @torch.no_grad()
-    def set_gradients(self, applied: Mapping[str, Tensor]) -> None:
-        """Give the second side's optimizer the first side's gradients, which are its own but for rounding."""
-        for name, part in self.parts.items():
-            gradient = self.b.parameters[part.theirs].grad
-            if name in applied and gradient is not None and not gradient.is_sparse:
-                part.read(gradient).copy_(applied[name])
-
-    @torch.no_grad()
-    def go_on_from(self, first: StepRecord) -> None:
-        """Give the second side the first side's weights and moments, which are its own but for rounding."""
-        for name, part in self.parts.items():
-            parameter = self.b.parameters[part.theirs]
-            part.read(parameter.data).copy_(first.after[name])
-            state = self.b.optimizer.state.get(parameter, {})
-            for key in ("exp_avg", "exp_avg_sq"):
-                if key in state and key in first.state.get(name, {}):
-                    part.read(state[key]).copy_(first.state[name][key])
-
-
-def find(value: Tensor, others: Mapping[str, Tensor]) -> _Part | None:
-    """The tensor that holds exactly these numbers, as it is, transposed, or among its rows."""
-    if value.numel() < 2 or bool((value == value.reshape(-1)[0]).all()):
-        return None
-    for name, other in others.items():
-        for transposed in (False, True) if value.dim() == 2 else (False,):
-            wanted = value.T if transposed else value
-            if other.shape == wanted.shape and torch.equal(other, wanted.to(other.dtype)):
-                return _Part(name, transposed)
-            if other.dim() == wanted.dim() and other.shape[1:] == wanted.shape[1:] and len(other) > len(wanted):
-                for start in starts(len(other), len(wanted)):
-                    if torch.equal(other[start : start + len(wanted)], wanted.to(other.dtype)):
-                        return _Part(name, transposed, (start, start + len(wanted)))
-    return None
-
-
-def starts(whole: int, part: int) -> Iterable[int]:
-    """Where a part of a fused tensor may begin."""
-    return range(0, whole - part + 1, part)
 
 
 def depth_of(name: str, layers: int) -> float:
