@@ -9,8 +9,11 @@ The names are those of minibert/points.py, without the points that only repeat a
 ``FORMULAS``; ``tests/verify/test_computation.py`` holds every one against the model.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,9 +27,9 @@ Formula = Callable[["Scope"], Tensor]
 SELF, OUT = "attention.self", "attention.output"
 
 EMBEDDINGS: dict[str, Formula] = {
-    "embeddings.word_embeddings": lambda s: s.w("embeddings.word_embeddings.weight")[s.ids],
-    "embeddings.token_type_embeddings": lambda s: s.w("embeddings.token_type_embeddings.weight")[s.segments],
-    "embeddings.position_embeddings": lambda s: s.w("embeddings.position_embeddings.weight")[s.positions],
+    "embeddings.word_embeddings": lambda s: s.rows("embeddings.word_embeddings", s.ids),
+    "embeddings.token_type_embeddings": lambda s: s.rows("embeddings.token_type_embeddings", s.segments),
+    "embeddings.position_embeddings": lambda s: s.rows("embeddings.position_embeddings", s.positions),
     "embeddings.sum": lambda s: (
         s["embeddings.word_embeddings"] + s["embeddings.token_type_embeddings"] + s["embeddings.position_embeddings"]
     ),
@@ -78,14 +81,45 @@ AXES = {  # what each value's axes are, in the layout of minibert/points.py
 }
 
 
+class Doubles:
+    """Weights in float64: those that were used last are kept, so that a large model is never whole in memory twice."""
+
+    def __init__(self, most: int = 1 << 28) -> None:
+        self.most, self.size = most, 0  # bytes
+        self.kept: OrderedDict[tuple[int, torch.Size, torch.dtype], tuple[Tensor, Tensor]] = OrderedDict()
+
+    def of(self, weight: Tensor) -> Tensor:
+        """The weight in float64, itself where it is."""
+        if weight.dtype == torch.float64:
+            return weight
+        key = weight.data_ptr(), weight.shape, weight.dtype
+        if key not in self.kept:
+            self.kept[key] = weight, weight.double()
+            self.size += 8 * weight.numel()
+            while self.size > self.most and len(self.kept) > 1:
+                _, (_, double) = self.kept.popitem(last=False)
+                self.size -= 8 * double.numel()
+        self.kept.move_to_end(key)
+        return self.kept[key][1]
+
+
 @dataclass(frozen=True)
 class Reference:
-    """The right model: its settings, and its weights in float64 under BERT's names (without ``bert.``)."""
+    """The right model: its settings, and its weights under BERT's names (without ``bert.``), in any dtype."""
 
     config: BertConfig
     weights: Mapping[str, Tensor]
     tokens_are_classified: bool = False
     dtype: torch.dtype = torch.float32  # in which the model that the weights are of computes
+    doubles: Doubles = field(default_factory=Doubles, repr=False, compare=False)
+
+    def weight(self, name: str) -> Tensor:
+        """A weight in float64."""
+        return self.doubles.of(self.weights[name])
+
+    def rows(self, name: str, ids: Tensor) -> Tensor:
+        """Rows of a table in float64: ids of any shape → (…, H)."""
+        return self.weights[name][ids].double()
 
     @property
     def names(self) -> list[str]:
@@ -104,6 +138,7 @@ class Reference:
         return AXES.get(local, "BTH")
 
 
+@lru_cache(maxsize=8192)
 def split(name: str) -> tuple[int | None, str]:
     """The layer of a value, and its name in the layer: ``encoder.layer.3.output`` → (3, "output")."""
     parts = name.split(".", 3)
@@ -142,7 +177,8 @@ class Computation:
 
     def fork(self, after: list[str], replaced: Mapping[str, Formula], weights_of: Mapping[int, int]) -> "Computation":
         """The same up to the values ``after``, which are computed again with these formulas in place."""
-        known = {name: value for name, value in self.known.items() if name not in set(after)}
+        again = set(after)
+        known = {name: value for name, value in self.known.items() if name not in again}
         return Computation(
             self.reference, self.batch, known, {**self.replaced, **replaced}, {**self.weights_of, **weights_of}
         )
@@ -185,7 +221,11 @@ class Scope:
     def w(self, name: str) -> Tensor:
         """A weight, by its name in the layer."""
         prefix = "" if self.layer is None else f"encoder.layer.{self.c.weights_of.get(self.layer, self.layer)}."
-        return self.c.reference.weights[prefix + name]
+        return self.c.reference.weight(prefix + name)
+
+    def rows(self, table: str, ids: Tensor) -> Tensor:
+        """Rows of one of the embeddings' tables: ids of any shape → (…, H)."""
+        return self.c.reference.rows(f"{table}.weight", ids)
 
     def dense(self, name: str, x: Tensor) -> Tensor:
         """``x @ Wᵀ + b``."""
@@ -238,8 +278,19 @@ class Scope:
 FORMULAS: dict[str, Formula] = {**EMBEDDINGS, **LAYER, **POOLER, **PREDICTIONS, **OTHER_HEADS}
 
 
-def sources(reference: Reference, batch: Mapping[str, Tensor]) -> dict[str, frozenset[str]]:
-    """Value → every value that it is computed from, directly or not, itself among them; found by computing all."""
+def sources(reference: Reference) -> dict[str, frozenset[str]]:
+    """Value → every value that it is computed from, directly or not, itself among them.
+
+    Found by computing all of one text of two tokens, in a model of that many layers in which all else is two.
+    """
+    config = copy.copy(reference.config)
+    config.hidden_size, config.num_attention_heads = 2, 1
+    weights = {
+        name: torch.zeros([min(size, 2) for size in weight.shape], dtype=torch.float64)
+        for name, weight in reference.weights.items()
+    }
+    roles = ("input_ids", "attention_mask", "token_type_ids")
+    batch = {role: torch.zeros(1, 2, dtype=torch.long) for role in roles}
     direct: dict[str, set[str]] = {}
 
     class Watched(dict[str, Tensor]):
@@ -248,7 +299,7 @@ def sources(reference: Reference, batch: Mapping[str, Tensor]) -> dict[str, froz
             return super().__getitem__(name)
 
     known = Watched()
-    computation = Computation(reference, batch, known)
+    computation = Computation(Reference(config, weights, reference.tokens_are_classified), batch, known)
     result: dict[str, frozenset[str]] = {}
     for name in reference.names:
         current = name

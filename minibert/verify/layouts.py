@@ -32,8 +32,8 @@ class Value:
 
     @cached_property
     def flat(self) -> Tensor:
-        """The numbers in row-major order, in float64."""
-        return self.tensor.detach().to("cpu", torch.float64).reshape(-1)
+        """The numbers in row-major order, in their own dtype."""
+        return self.tensor.detach().cpu().reshape(-1)
 
     @cached_property
     def eps(self) -> float:
@@ -118,6 +118,7 @@ class Index:
     def __init__(self, values: Sequence[Value], visible: Tensor, sizes: Mapping[str, int]) -> None:
         self.values, self.visible, self.sizes = list(values), visible, dict(sizes)
         self.families: dict[tuple[str, str], _Family] = {}
+        self._counts: dict[str, Tensor] = {}
         self.parts = {""}  # in which parts values were found so far: whole, a head, a text, a head of a text
 
     def family(self, axes: str, fixed: str) -> "_Family":
@@ -132,21 +133,40 @@ class Index:
         None as well where ``expected`` is constant, which anything could equal by chance.  ``quickly``: in parts (a
         tensor per head, per text) only where other values were found in such parts.
         """
-        numbers = expected[self.counts(axes)]
-        largest = float(numbers.abs().max()) if len(numbers) else float("nan")
-        if not largest < float("inf") or float(numbers.max() - numbers.min()) <= 1e-12 * largest:
-            return None
-        for fixed in ("", "N", "B", "BN"):
-            if any(letter not in atoms_of(axes) for letter in fixed) or (quickly and fixed not in self.parts):
+        ways = [
+            fixed
+            for fixed in ("", "N", "B", "BN")
+            if all(letter in atoms_of(axes) for letter in fixed) and (not quickly or fixed in self.parts)
+        ]
+        roughly = float(expected.abs().max()) if expected.numel() else float("nan")  # of the padding, too
+        largest: float | None = None
+        for fixed in ways:
+            family = self.family(axes, fixed)
+            if roughly < float("inf") and not family.may_hold(expected, units * roughly):
                 continue
-            match = self.family(axes, fixed).find(expected, units)
+            if largest is None:
+                numbers = expected[self.counts(axes)]
+                largest = float(numbers.abs().max()) if len(numbers) else float("nan")
+                if not largest < float("inf") or float(numbers.max() - numbers.min()) <= 1e-12 * largest:
+                    return None
+            match = family.find(expected, units, largest)
             if match is not None:
                 self.parts.add(fixed)
                 return match
         return None
 
+    def may_equal(self, axes: str, a: Tensor, b: Tensor, bound: float) -> bool:
+        """Whether two values with these axes are that near at the probes; where not, they are not anywhere."""
+        family = self.family(axes, "")
+        return bool(family.choices) and float((family.at_probes(a) - family.at_probes(b)).abs().max()) <= bound
+
     def counts(self, axes: str) -> Tensor:
         """True where a value with these axes counts, in its shape up to the last axis that decides."""
+        if axes not in self._counts:
+            self._counts[axes] = self._where_it_counts(axes)
+        return self._counts[axes]
+
+    def _where_it_counts(self, axes: str) -> Tensor:
         if axes == "BNTS":
             both = self.visible[:, None, :, None] & self.visible[:, None, None, :]
             return both.expand(-1, self.sizes["N"], -1, -1)
@@ -172,6 +192,7 @@ class _Family:
         self.read: list[list[tuple[Value, Layout]]] = []
         self.table: list[Tensor] = []
         self.eps: dict[int, Tensor] = {}
+        self.places: dict[int, Tensor] = {}  # of the probes, in a value in BERT's layout
         by_text = "B" in fixed
         for number, choice in enumerate(self.choices):
             if number and not by_text:  # a head's probes are the same for every head
@@ -179,7 +200,12 @@ class _Family:
                 self.table.append(self.table[0])
                 continue
             pairs = [(value, layout) for value in index.values for layout in self._layouts(value, choice)]
-            rows = [value.flat[self._places(layout, self.probes[number])] for value, layout in pairs]
+            known: dict[tuple[int, Layout], Tensor] = {}  # by the tensor: several values may be one
+            for value, layout in pairs:
+                key = id(value.tensor), layout
+                if key not in known:
+                    known[key] = value.flat[self._places(layout, self.probes[number])].double()
+            rows = [known[id(value.tensor), layout] for value, layout in pairs]
             self.read.append(pairs)
             self.table.append(torch.stack(rows) if rows else torch.zeros(0, PROBES, dtype=torch.float64))
 
@@ -258,19 +284,33 @@ class _Family:
         """(B, T): the number of each visible token among them, row by row."""
         return (self.index.visible.flatten().cumsum(0) - 1).view_as(self.index.visible).clamp(min=0)
 
-    def find(self, expected: Tensor, units: float) -> Match | None:
-        """As :meth:`Index.find`, in one family."""
+    def at_probes(self, expected: Tensor, number: int = 0) -> Tensor:
+        """A value in BERT's layout at the probes, (PROBES,)."""
+        if number not in self.places:
+            at = {**self.probes[number], **{k: torch.full((PROBES,), v) for k, v in self.choices[number].items()}}
+            places = torch.zeros(PROBES, dtype=torch.long)
+            for atom in atoms_of(self.axes):
+                places = places * self.sizes[atom] + at[atom]
+            self.places[number] = places
+        return expected.reshape(-1)[self.places[number]]
+
+    def may_hold(self, expected: Tensor, bound: float) -> bool:
+        """Whether any value is that near at the probes, in units of its eps; where not, :meth:`find` finds none."""
+        if not self.choices or not len(self.table[0]):
+            return False
+        distance = (self.table[0] - self.at_probes(expected)).abs().amax(dim=1)
+        return bool((distance <= self._eps(0) * bound).any())
+
+    def find(self, expected: Tensor, units: float, scale: float) -> Match | None:
+        """As :meth:`Index.find`, in one family; ``scale``: the largest number that counts."""
         if not self.choices:
             return None
         canonical = self._split(expected)
         counts = self._counts()
-        scale = float(expected[self.index.counts(self.axes)].abs().max())
         found: list[tuple[Value, Layout]] = []
         result, error, ulps = canonical.clone(), 0.0, 0.0
         for number, choice in enumerate(self.choices):
-            at = {**self.probes[number], **{k: torch.full((PROBES,), v) for k, v in choice.items()}}
-            wanted = canonical[tuple(at[atom] for atom in atoms_of(self.axes))]
-            distance = (self.table[number] - wanted).abs().amax(dim=1)
+            distance = (self.table[number] - self.at_probes(expected, number)).abs().amax(dim=1)
             best = None
             for row in (distance <= self._eps(number) * (units * scale)).nonzero()[:, 0].tolist():
                 value, layout = self.read[number][row]
@@ -346,10 +386,12 @@ class _Family:
     def _whole(self, value: Value, layout: Layout, ours: Tensor, choice: Mapping[str, int]) -> Tensor:
         """The value in BERT's layout; where it holds no number (padding), ours."""
         shape = ours.shape
+        length = value.tensor.numel()
+        if "B" not in choice and min(layout.strides) >= 0 and length % ours.numel() == 0:  # every number is there
+            return value.flat.as_strided(shape, layout.strides, value.flat.storage_offset() + layout.offset).double()
         places = torch.full(shape, layout.offset)
         inside = torch.ones(shape, dtype=torch.bool)
         packed = 0
-        length = value.tensor.numel()
         for axis, (atom, stride) in enumerate(zip(self.atoms, layout.strides, strict=True)):
             view = [1] * len(shape)
             view[axis] = -1
@@ -366,7 +408,7 @@ class _Family:
             rank = self.rank.reshape(*self.rank.shape, *[1] * (len(shape) - 2))
             places = places + rank * packed
             inside = inside & self.index.visible.reshape(rank.shape)
-        return torch.where(inside, value.flat[places.clamp(max=length - 1)], ours)
+        return torch.where(inside, value.flat[places.clamp(max=length - 1)].double(), ours)
 
     def _cut(self, shape: Sequence[int], length: int) -> list[int]:
         return [length if atom in "TS" else size for atom, size in zip(self.atoms, shape, strict=True)]

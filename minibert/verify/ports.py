@@ -28,7 +28,7 @@ from minibert.verify.user_code import load_callable, running
 
 
 def reference_of(model: nn.Module) -> Reference:
-    """The settings and weights of a model with BERT's names, in float64.
+    """The settings and weights of a model with BERT's names.
 
     Raises InputError where the model has other names.
     """
@@ -41,9 +41,9 @@ def reference_of(model: nn.Module) -> Reference:
             f"The reference model ({type(model).__name__}) has no embeddings.word_embeddings.weight, so it is not BERT "
             "under its published names. Give minibert's model first, and the port second."
         )
-    in_double = {name: value.detach().cpu().double() for name, value in weights.items() if value.is_floating_point()}
+    floating = {name: value.detach().cpu() for name, value in weights.items() if value.is_floating_point()}
     dtype = weights["embeddings.word_embeddings.weight"].dtype
-    return Reference(config, in_double, "TokenClassification" in type(model).__name__, dtype)
+    return Reference(config, floating, "TokenClassification" in type(model).__name__, dtype)
 
 
 def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:

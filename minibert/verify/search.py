@@ -107,7 +107,8 @@ class _Search:
         self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), self.sizes) for n in ordered}
         self.runs = {n: Computation(reference, batches[n]) for n in ordered}
         self.batches, self.observations = ordered, runs
-        self.sources = sources(reference, batches[ordered[-1]])
+        self.cheapest = sorted(ordered, key=lambda name: batches[name]["input_ids"].numel())
+        self.sources = sources(reference)
         self.rows = {name: PointFound(name, "not reached") for name in self.names}
         self.findings: list[Finding] = []
         self.short: dict[str, torch.dtype] = {}  # values that were found in a dtype shorter than the reference's
@@ -220,12 +221,14 @@ class _Search:
 
     def locate(self, name: str) -> bool:
         """Find a value in every run, and go on with theirs."""
-        matches = {batch: self.find(batch, name, self.runs[batch][name]) for batch in self.batches}
-        if not all(matches.values()):
-            return False
+        matches: dict[str, Match] = {}
+        for batch in self.cheapest:
+            match = self.find(batch, name, self.runs[batch][name])
+            if match is None:
+                return False
+            matches[batch] = match
         row = self.rows[name]
         for batch, match in matches.items():
-            assert match is not None
             self.runs[batch].known[name] = self.where_it_counts(batch, name, match)
             self.last = max(self.last, *(value.order for value in match.values))
             if batch == self.batches[0]:
@@ -291,7 +294,7 @@ class _Search:
         for later in self.names[i + 1 :]:
             if self.names[i] not in self.sources[later]:
                 continue
-            if all(self.find(batch, later, self.runs[batch][later]) for batch in self.batches):
+            if all(self.find(batch, later, self.runs[batch][later]) for batch in self.cheapest):
                 self.forget(i)
                 return True
         self.forget(i)
@@ -312,9 +315,8 @@ class _Search:
             return False
         axes = self.reference.axes(name)
         for batch, index in self.indexes.items():
-            known = [
-                v for n, v in self.runs[batch].known.items() if v.shape == self.runs[batch][name].shape and n != name
-            ]
+            shape = self.runs[batch][name].shape
+            known = [v for n, v in self.runs[batch].known.items() if v.shape == shape and n != name]
             if index.family(axes, "").computed_after(self.last, known):
                 return False
         return True
@@ -324,7 +326,7 @@ class _Search:
         name = self.names[i]
         units = self.units * 1024
         axes = self.reference.axes(name)
-        matches = [self.indexes[batch].find(axes, self.runs[batch][name], units) for batch in self.batches]
+        matches = (self.indexes[batch].find(axes, self.runs[batch][name], units) for batch in self.cheapest)
         # To a number of a short dtype, everything is near.
         return all(match is not None and match.values[0].eps < 1e-6 for match in matches)
 
@@ -342,10 +344,11 @@ class _Search:
         # A mistake of one layer is most likely that of the next, and one of a matrix that of another.
         names = {name for name, _ in told}
         again = [each for each in hypotheses if each.mistakes[0].name in names]
-        found = list(self.try_all(i, again)) or list(self.try_all(i, hypotheses))
+        here = self.is_near(i)  # then the mistake shows here, and nothing after it has to be looked at
+        found = list(self.try_all(i, again, here=here)) or list(self.try_all(i, hypotheses, here=here))
         if not found and not self.is_sparse:  # the first value that they have in parts, a text or a head at a time
-            found = list(self.try_all(i, hypotheses, quickly=False))
-        if self.is_near(i):
+            found = list(self.try_all(i, hypotheses, here=here, quickly=False))
+        if here:
             found = [evidence for evidence in found if evidence.at == i]
         elif not found and self.is_sparse:
             found = list(self.try_all(i, self.systematic(i), far=True))
@@ -374,19 +377,25 @@ class _Search:
         return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes, also=also))
 
     def try_all(
-        self, i: int, hypotheses: Iterable[_Hypothesis], *, far: bool = False, quickly: bool | None = None
+        self,
+        i: int,
+        hypotheses: Iterable[_Hypothesis],
+        *,
+        far: bool = False,
+        here: bool = False,
+        quickly: bool | None = None,
     ) -> Iterator[_Evidence]:
         """Those that fit."""
         quickly = not self.is_sparse if quickly is None else quickly
         for hypothesis in hypotheses:
             if any((each.name, *sorted(hypothesis.replaced)) in self.accepted for each in hypothesis.mistakes):
                 continue
-            evidence = self.test(i, hypothesis, far, quickly)
+            evidence = self.test(i, hypothesis, far, here, quickly)
             if evidence is not None:
                 yield evidence
 
-    def test(self, i: int, hypothesis: _Hypothesis, far: bool, quickly: bool) -> _Evidence | None:
-        """Whether values with this mistake in them are theirs, and how many."""
+    def test(self, i: int, hypothesis: _Hypothesis, far: bool, here: bool, quickly: bool) -> _Evidence | None:
+        """Whether values with this mistake in them are theirs, and how many; ``here``: only if this value shows it."""
         first = hypothesis.first(self.order)
         after = self.names[first:]
         runs = {batch: run.fork(after, hypothesis.replaced, hypothesis.weights_of) for batch, run in self.runs.items()}
@@ -403,25 +412,18 @@ class _Search:
             name = self.names[number]
             if name not in hypothesis.replaced and not any(each in self.sources[name] for each in hypothesis.replaced):
                 continue
-            matches, copied = [], False
-            for batch in self.batches:
-                try:
-                    value = runs[batch][name]
-                except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
-                    return None
-                copied = self.is_copy(batch, name, value, first)
-                match = None if copied else self.find(batch, name, value, further, quickly=quickly)
-                if match is None:
-                    break
-                counts = self.indexes[batch].counts(self.reference.axes(name))
-                counts = counts.reshape(*counts.shape, *[1] * (value.dim() - counts.dim()))
-                runs[batch].known[name] = torch.where(counts, match.tensor, value)  # theirs where it counts
-                matches.append(match)
+            if here and evidence is None and number > i:
+                return None
+            try:
+                matches = self.find_in_all(runs, name, first, further, quickly)
+            except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
+                return None
             if len(matches) < len(self.batches):
-                missing += evidence is not None and not copied
-                unseen += name in hypothesis.replaced and not copied
                 if evidence is None and number >= near and not far:
                     return None
+                if (evidence is not None or name in hypothesis.replaced) and not self.repeats(runs, name, first):
+                    missing += evidence is not None
+                    unseen += name in hypothesis.replaced
                 continue
             if number < i:
                 continue
@@ -429,16 +431,36 @@ class _Search:
                 right = self.far_from(matches, name)
                 if right <= self.units * further:  # theirs is the right value, which the mistake does not change here
                     continue
-                evidence = number, matches[0], right
+                evidence = number, matches[self.batches[0]], right
             score += 1
         if evidence is None:
             return None
         return _Evidence(hypothesis, *evidence, score, missing, unseen)
 
-    def far_from(self, matches: Sequence[Match], name: str) -> float:
+    def find_in_all(
+        self, runs: Mapping[str, Computation], name: str, first: int, further: float, quickly: bool
+    ) -> dict[str, Match]:
+        """A value with a mistake in it, up to the first batch where it is not theirs, or only one from before."""
+        matches: dict[str, Match] = {}
+        for batch in self.cheapest:
+            value = runs[batch][name]
+            match = self.find(batch, name, value, further, quickly=quickly)
+            if match is None or self.is_copy(batch, name, value, first):
+                break
+            counts = self.indexes[batch].counts(self.reference.axes(name))
+            counts = counts.reshape(*counts.shape, *[1] * (value.dim() - counts.dim()))
+            runs[batch].known[name] = torch.where(counts, match.tensor, value)  # theirs where it counts
+            matches[batch] = match
+        return matches
+
+    def repeats(self, runs: Mapping[str, Computation], name: str, first: int) -> bool:
+        """Whether a value with a mistake in it that was not found is only one from before."""
+        return any(self.is_copy(batch, name, runs[batch][name], first) for batch in self.batches)
+
+    def far_from(self, matches: Mapping[str, Match], name: str) -> float:
         """How far the right value is from theirs at most, in units in the last place of its largest number."""
         largest = 0.0
-        for batch, match in zip(self.batches, matches, strict=True):
+        for batch, match in matches.items():
             right = self.runs[batch][name]
             counts = self.indexes[batch].counts(self.reference.axes(name))
             far = float((right - match.tensor).abs()[counts].max())
@@ -464,9 +486,14 @@ class _Search:
             partly = [tables[0], tables[0] + tables[1], tables[0] + tables[2], tables[1] + tables[2]]
             if any(float((each - value).abs()[counts].max()) <= near for each in partly):
                 return True
+        roughly = self.units * 2.0**-23 * float(value.abs().max())
         for other in self.names[start:first]:
             known = self.runs[batch].known.get(other)
-            if known is not None and known.shape == value.shape and float((known - value).abs()[counts].max()) <= near:
+            if known is None or known.shape != value.shape:
+                continue
+            if roughly < math.inf and not self.indexes[batch].may_equal(axes, known, value, roughly):
+                continue
+            if float((known - value).abs()[counts].max()) <= near:
                 return True
         return False
 

@@ -68,8 +68,7 @@ def test_layers_with_the_weights_of_others() -> None:
 
 def test_sources() -> None:
     model = small("BertForPreTraining")
-    batch = with_defaults(next(iter(batches_for_ports(model.config).values())))
-    table = sources(reference_of(model), batch)
+    table = sources(reference_of(model))
     assert "encoder.layer.0.attention.self.value" not in table["encoder.layer.0.attention.self.probabilities"]
     assert "encoder.layer.0.attention.self.key" in table["encoder.layer.0.attention.self.probabilities"]
     assert "embeddings.sum" in table["pooler"]

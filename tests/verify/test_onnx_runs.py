@@ -73,7 +73,7 @@ def export(port: nn.Module, path: Any, *, padding: bool = True, dynamo: bool = F
 def explain(path: Any, model: Any, batches: dict[str, dict[str, Tensor]]) -> Any:
     runs = {name: observe_onnx(path, batch) for name, batch in batches.items()}
     weights = {name: tensor.double() for name, tensor in model.state_dict().items() if not name.startswith("pooler")}
-    reference = Reference(model.config, weights)
+    reference = Reference(model.config, weights, dtype=next(model.parameters()).dtype)
     fitted = {name: batch for name, (batch, _) in runs.items()}
     return explain_runs(reference, fitted, {name: seen for name, (_, seen) in runs.items()})
 
@@ -194,6 +194,7 @@ def test_a_float16_graph_is_compared_in_its_own_rounding(tmp_path):
     _, seen = observe_onnx(path, pairs()["pairs"])
     assert {value.tensor.dtype for value in seen.values} >= {torch.float16}
     assert explain(path, model, pairs()).same
+    assert named(explain(path, model.float(), pairs())) == [{"values.rounded"}]
 
 
 def test_a_quantised_graph_is_observed(model, tmp_path):

@@ -59,8 +59,7 @@ def _tables() -> Iterator[Mistake]:
     """What is looked up."""
 
     def looked_up(s: Scope, table: str, ids: Tensor) -> Tensor:
-        weight = s.w(f"{table}.weight")
-        return weight[ids.clamp(0, len(weight) - 1)]
+        return s.rows(table, ids.clamp(0, len(s.c.reference.weights[f"{table}.weight"]) - 1))
 
     for shift in [
         k for size in (1, 2, 3, 4, 5, 6, 7, 8, 10, 16, 32, 64, 99, 100, 106, 994, 1000) for k in (size, -size)
@@ -81,7 +80,9 @@ def _tables() -> Iterator[Mistake]:
 
             def rounded(s: Scope, table: str = table, change: object = change) -> Tensor:
                 ids = {WORD: s.ids, POSITION: s.positions, SEGMENT: s.segments}[table]
-                return change(s.w(f"{table}.weight"))[ids]  # type: ignore[operator, no-any-return]
+                if change is int8_per_tensor:  # the scale is that of the whole table
+                    return int8_per_tensor(s.w(f"{table}.weight"))[ids]
+                return change(s.rows(table, ids.flatten())).view(*ids.shape, -1)  # type: ignore[operator, no-any-return]
 
             yield Mistake("dense.rounded", {table: rounded}, f"{name}(W)[id]", {"where": table, "dtype": name})
     yield Mistake(

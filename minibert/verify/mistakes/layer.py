@@ -135,9 +135,8 @@ def _exchanged_norms() -> Iterator[Mistake]:
 
 
 def _embeddings_norm(s: Scope, x: Tensor) -> Tensor:
-    weights = s.c.reference.weights
-    name = "embeddings.LayerNorm"
-    return F.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], s.config.layer_norm_eps)
+    weight, bias = (s.c.reference.weight(f"embeddings.LayerNorm.{kind}") for kind in ("weight", "bias"))
+    return F.layer_norm(x, x.shape[-1:], weight, bias, s.config.layer_norm_eps)
 
 
 def activation_mistakes(value: str, source: str, config: BertConfig) -> Iterator[Mistake]:
