@@ -7,8 +7,12 @@ from html import escape
 from minibert.terminal import text_width, width, wrap
 
 # Colours are the page's own, so that a table reads as well on a dark page.
-CELL = "text-align:left; vertical-align:top; padding:.4em .8em; border-top:1px solid rgba(128,128,128,.4)"
+CELL = (
+    "text-align:left; vertical-align:top; padding:.4em .8em; border-top:1px solid rgba(128,128,128,.4); "
+    "overflow-wrap:break-word"
+)
 HEAD = "text-align:left; vertical-align:bottom; padding:.4em .8em"
+WORDS = {"ko": "word-break:keep-all"}  # Korean breaks between words, Chinese between any two characters
 # What a line does not break: a word, or a Chinese character, with the punctuation that belongs to it.
 CHINESE = "\u2e80-\u9fff\uff00-\uff60"
 UNBROKEN = re.compile(rf"\s*[（“]*(?:[{CHINESE}]|[^\s“”{CHINESE}]+)[，。；：！？、）”]*")
@@ -46,11 +50,17 @@ def labelled(rows: Iterable[tuple[str, str]], indent: int = 2) -> str:
     return "\n".join(lines)
 
 
-def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table for a notebook; heads and cells are HTML (see :func:`cell`, :func:`code`)."""
-    head = "".join(f'<th style="{HEAD}">{name}</th>' for name in heads)
+def html_table(heads: Sequence[str], rows: Iterable[Sequence[str]], first: str = "auto") -> str:
+    """A table for a notebook; heads and cells are HTML (see :func:`cell`, :func:`code`), ``first`` is a CSS width."""
+    widths = [first, *["auto"] * (len(heads) - 1)]
+    head = "".join(f'<th style="{HEAD}; width:{wide}">{name}</th>' for name, wide in zip(heads, widths, strict=True))
     body = "".join("<tr>" + "".join(f'<td style="{CELL}">{each}</td>' for each in row) + "</tr>" for row in rows)
     return f'<table style="border-collapse:collapse"><tr>{head}</tr>{body}</table>'
+
+
+def html_page(parts: Iterable[str], language: str) -> str:
+    """Parts in HTML as one that says which language it is in."""
+    return f'<div lang="{language}" style="{WORDS.get(language, "")}">{"".join(parts)}</div>'
 
 
 def cell(*texts: str, bold: bool = False) -> str:

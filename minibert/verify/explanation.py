@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from minibert.terminal import table
-from minibert.verify.drawing import cell, code, folded, html_table, labelled
+from minibert.verify.drawing import cell, code, folded, html_page, html_table, labelled
 from minibert.verify.mistakes import Mistake
 from minibert.verify.sentences import retold, sentence, speak, title, word
 
@@ -133,23 +133,22 @@ class Explanation:
         findings = [
             (
                 cell(told.title, told.sentence, bold=True),
-                code(told.formula),
+                "<br>".join(part for part in (code(told.formula), cell(told.evidence)) if part),
                 cell(_in_language(_places(told.where), language)),
-                cell(told.theirs, told.evidence),
+                cell(told.theirs),
             )
             for told in explain(self, language)
         ]
         points = [tuple(map(cell, row)) for row in _rows(self.points, language, together=True)]
         columns = [word(key, language) for key in ("value", "status", "in_their_program", "axes", "ulps")]
         summary = cell(word("values_of_bert", language, all=len(self.points)))
-        return "".join(
-            [
-                f"<p>{cell(self.conclusion(language))}</p>",
-                html_table(heads, findings) if findings else "",
-                *(f"<p>{cell(retold(note, language))}</p>" for note in self.notes),
-                f"<details><summary>{summary}</summary>{html_table(columns, points)}</details>" if points else "",
-            ]
-        )
+        parts = [
+            f"<p>{cell(self.conclusion(language))}</p>",
+            html_table(heads, findings, "40%") if findings else "",
+            *(f"<p>{cell(retold(note, language))}</p>" for note in self.notes),
+            f"<details><summary>{summary}</summary>{html_table(columns, points)}</details>" if points else "",
+        ]
+        return html_page(parts, language)
 
     def _repr_html_(self) -> str:
         return self.to_html()
