@@ -30,6 +30,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of the random texts (default 0)")
     verb.add_argument("--texts", metavar="FILE", help="compare on these texts as well, one a line")
+    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
     verb.epilog = (
         "exit code 1: a text differs.  example: minibert verify-tokenizer path/to/vocab.txt --against "
         "my_tokenizer.py:tokenize"
@@ -49,9 +50,9 @@ def verify_tokenizer(options: argparse.Namespace) -> int:
     theirs = folder_for_transformers(options.vocabulary) if against == "transformers" else against
     report = run(ours, theirs, texts=texts, seed=options.seed)
     if options.json:
-        print_json(report.to_dict())
+        print_json(report.to_dict(options.language))
     else:
-        print(report)
+        print(report.to_text(options.language))
     return 0 if report.same else 1
 
 

@@ -27,7 +27,8 @@ from minibert.verify.models import verify_models
 from minibert.verify.onnx_runs import is_onnx
 from minibert.verify.published import PublishedReport, verify_published
 from minibert.verify.recorded import verify_values
-from minibert.verify.tokenizers import TokenizerReport, verify_tokenizer
+from minibert.verify.tokenizer_report import TokenizerReport
+from minibert.verify.tokenizers import verify_tokenizer
 from minibert.verify.training import verify_training
 from minibert.verify.training_report import TrainingReport
 from minibert.verify.user_code import names_code

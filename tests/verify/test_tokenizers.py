@@ -1,6 +1,7 @@
 """Two tokenizers: right ones agree, and of each wrong one the mistake is named, and no other."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +9,10 @@ from minibert.cli import main
 from minibert.errors import InputError
 from minibert.source import DEMO, demo_folder
 from minibert.tokenizer import BertTokenizer
-from minibert.verify import verify_tokenizer
+from minibert.verify import tokenizer_numbers, verify_tokenizer
 from minibert.verify.hard_texts import hard_pieces
+from minibert.verify.sentences import speak
+from minibert.verify.tokenizer_mistakes import known_mistakes
 from minibert.verify.tokenizer_rules import Rules
 from tests.support.student_tokenizer import Student
 
@@ -134,6 +137,46 @@ def test_a_missing_line(ours) -> None:
     report = verify_tokenizer(ours, Student(without("hello")))
     assert report.explained
     assert names(report) == {"vocabulary.missing", "vocabulary.shifted", LINES}
+
+
+def test_the_report_in_three_languages(ours) -> None:
+    report = verify_tokenizer(ours, Student(VOCAB, "no_frame", "keeps_case", limit=50), seed=1)
+    assert names(report) == {"lower_case.off", "word_limit", LINES}
+    for language, cause, seen, note in (
+        (
+            "en",
+            "A word is [UNK] beyond 50 characters in their tokenizer; here the limit is 100 characters",
+            "seen in",
+            "Their result has no [CLS] and [SEP]",
+        ),
+        (
+            "ko",
+            "상대 토크나이저에서는 50자를 넘는 단어가 [UNK]가 됩니다.",
+            "보이는 텍스트:",
+            "[CLS]와 [SEP]가 없으므로",
+        ),
+        ("zh", "在对方的分词器中，超过 50 个字符的单词成为 [UNK]", "见于文本：", "对方的结果没有 [CLS] 和 [SEP]"),
+    ):
+        text, page = report.to_text(language), report.to_html(language)
+        assert all(part in text for part in (cause, seen, note)) and "{" not in text.replace("'{'", "")
+        assert f'<div lang="{language}"' in page and cause in page
+        content = report.to_dict(language)
+        assert any(cause in each["sentence"] for each in content["causes"]) and note in content["notes"][0]
+    assert str(report) == report.to_text("en")
+
+
+def test_every_mistake_has_a_sentence(ours) -> None:
+    """Also where the rules are others from the start; and no sentence is left that no mistake uses."""
+    used = {"form"}
+    for lower in (True, False):
+        for rules in (Rules.of(ours).but(lower=lower), Rules.of(ours).but(lower=lower, strip=lower, special="split")):
+            for mistake in (*known_mistakes(rules), *known_mistakes(rules.but(chinese="off"))):
+                assert mistake.sentence.endswith(".")
+                used.add(mistake.told or mistake.key)
+    code = Path(tokenizer_numbers.__file__).read_text(encoding="utf-8")
+    left = {key for key in speak("en").causes["tokenizers"] if key not in used}
+    assert {key for key in left if key.partition(".")[0] not in ("word_limit", "vocabulary", "truncation")} == set()
+    assert all(f'"{key.partition(".")[0]}' in code for key in left)
 
 
 def test_an_unknown_mistake_is_not_named(ours) -> None:

@@ -86,7 +86,7 @@ def title(mistake_key: str, language: str = "en") -> str:
     return entry(mistake_key, language).title
 
 
-def word(key: str, language: str = "en", **blanks_: object) -> str:
+def word(key: str, language: str = "en", /, **details: object) -> str:
     """A label or conclusion of a report, for example "computed".
 
     Raises InputError for an unknown language or key, and where a blank has nothing to fill it.
@@ -94,7 +94,7 @@ def word(key: str, language: str = "en", **blanks_: object) -> str:
     words = speak(language).words
     if key not in words:
         raise InputError(f"The reports have no word {key!r}; those they have are in minibert/verify/sentences.")
-    return filled(words[key], blanks_, key)
+    return filled(words[key], details, key)
 
 
 def cause(of: str, key: str, details: Mapping[str, object], language: str = "en") -> str:
