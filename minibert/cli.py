@@ -29,6 +29,7 @@ from minibert.commands import (
     trace,
     verify,
     verify_tokenizer,
+    verify_training,
 )
 from minibert.commands.verb import Command, Parser, say_own
 from minibert.errors import MinibertError, StoppedElsewhereError
@@ -37,7 +38,7 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 # One per verb, in the order of --help.
 MODULES = (
-    inspect, verify, verify_tokenizer, golden, convert, tokenize, fill_mask, embed, similar,
+    inspect, verify, verify_tokenizer, verify_training, golden, convert, tokenize, fill_mask, embed, similar,
     trace, step, noise, attention, logit_lens,
     explore, pretrain, finetune, predict,
 )  # fmt: skip

@@ -34,6 +34,7 @@ from minibert.verify.training_report import TrainingReport
 from minibert.verify.user_code import names_code
 
 __all__ = [
+    "BOUND",
     "Explanation",
     "Finding",
     "PointFound",

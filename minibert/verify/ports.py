@@ -24,7 +24,7 @@ from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import ROLES, Observation, observe
 from minibert.verify.padding import batch_with_padding_text
 from minibert.verify.search import UNITS, explain_runs
-from minibert.verify.user_code import load_callable, running
+from minibert.verify.user_code import call_by_name, load_callable
 
 
 def reference_of(model: nn.Module) -> Reference:
@@ -235,21 +235,15 @@ def build_port(spec: str, config: BertConfig, state_dict: Mapping[str, Tensor], 
     can be called.
     """
     function = load_callable(spec)
-    file = spec.rpartition(":")[0]
-    offered = {"config": config, "state_dict": {k: v.clone() for k, v in state_dict.items()}, "folder": folder}
     parameters = inspect.signature(function).parameters.values()
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if any(name in ROLES["input_ids"] for name in needed):
+    if any(p.name in ROLES["input_ids"] and p.default is p.empty for p in parameters):
         return function
-    unknown = [name for name in needed if name not in offered]
-    if unknown:
-        raise InputError(
-            f"{spec} asks for {unknown[0]!r}; a function that builds a port may ask for config, state_dict and folder, "
-            "by these names."
-        )
-    wanted = {p.name: offered[p.name] for p in parameters if p.name in offered}
-    with running(file, f"{spec} failed while it built the port"):
-        program = function(**wanted)
+    offered: dict[str, Callable[[], Any]] = {
+        "config": lambda: config,
+        "state_dict": lambda: {name: value.clone() for name, value in state_dict.items()},
+        "folder": lambda: folder,
+    }
+    program = call_by_name(function, spec, offered, "build the port")
     if not callable(program):
         raise InputError(
             f"{spec} returned a value of type {type(program).__name__}; expected an nn.Module, or a function of "

@@ -158,6 +158,24 @@ def observe_values(
     return _batch(found, source), seen
 
 
+def read_batches(path: Path | str) -> list[dict[str, Tensor]]:
+    """Inputs of training steps from a ``.safetensors`` or ``.npz`` file.
+
+    The names are those of the model's arguments (``input_ids``, ``labels``, …) for one batch; for several, each with
+    the batch before it ("0/input_ids", "1/input_ids"), in the order of these.  Integers become int64.
+
+    Raises InputError for a file that cannot be read, holds Python objects, or is empty.
+    """
+    batches: dict[str, dict[str, Tensor]] = {}
+    for full, tensor in _tensors(path, str(path)):
+        batch, _, name = full.replace(".", "/").rpartition("/")
+        is_number = tensor.dtype in FLOATS or tensor.dtype == torch.bool
+        batches.setdefault(batch, {})[name] = tensor if is_number else tensor.to(torch.int64)
+    if not batches:
+        raise InputError(f"{path}: there are no tensors in it.")
+    return [batches[name] for name in sorted(batches, key=lambda name: (len(name) if name.isdigit() else 0, name))]
+
+
 def _role(name: str) -> tuple[str | None, int]:
     """What an input of that name is, and how sure that is (0 is best)."""
     last = name.replace("/", ".").split(".")[-1].lower()

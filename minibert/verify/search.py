@@ -22,7 +22,7 @@ from torch import Tensor
 
 from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
 from minibert.verify.explanation import Explanation, Finding, PointFound
-from minibert.verify.layouts import Index, Match
+from minibert.verify.layouts import Index, Match, Value
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.observe import Observation
 from minibert.verify.padding import check_padding_text
@@ -113,6 +113,7 @@ class _Search:
         self.findings: list[Finding] = []
         self.short: dict[str, torch.dtype] = {}  # values that were found in a dtype shorter than the reference's
         self.last = -1  # the number of the last value of theirs that was found
+        self.used: set[Value] = set()  # those that were found
         self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
         self.changed: set[str] = set()  # points whose formula holds a mistake
 
@@ -141,6 +142,10 @@ class _Search:
             elif self.is_absent(i):
                 self.rows[name].status = "absent"
                 i += 1
+            elif self.is_over():
+                for unseen in self.names[i:]:
+                    self.rows[unseen].status = "unseen"
+                break
             elif not self.is_near(i) and self.shows_later(i):
                 self.rows[name].status = "unseen"
                 i += 1
@@ -231,6 +236,7 @@ class _Search:
         for batch, match in matches.items():
             self.runs[batch].known[name] = self.where_it_counts(batch, name, match)
             self.last = max(self.last, *(value.order for value in match.values))
+            self.used.update(match.values)
             if batch == self.batches[0]:
                 row.theirs, row.layout = match.name, str(match.layout)
                 dtype = match.values[0].tensor.dtype
@@ -299,6 +305,10 @@ class _Search:
                 return True
         self.forget(i)
         return False
+
+    def is_over(self) -> bool:
+        """Whether everything that was recorded is found, so that the rest was not recorded."""
+        return self.is_sparse and all(self.used.issuperset(index.values) for index in self.indexes.values())
 
     @cached_property
     def is_sparse(self) -> bool:

@@ -8,7 +8,7 @@ parameters of one side on the other, ``training_causes.py`` has the known causes
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,8 @@ def verify_training(
     same number by the values of their gradients.  Raises InputError for anything that cannot be run.
     """
     units = check_bound(bound)
-    chosen: list[Any] = [batches] if hasattr(batches, "keys") else list(batches)
+    several = batches if isinstance(batches, Iterable) else []
+    chosen: list[Any] = [batches] if hasattr(batches, "keys") else list(several)
     if not chosen or not all(hasattr(batch, "keys") and len(batch) for batch in chosen):
         raise InputError("batches is empty, or no dict of tensors or list of such; expected the inputs of each step.")
     steps = len(chosen) if steps is None else steps

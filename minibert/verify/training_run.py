@@ -46,6 +46,8 @@ class Side:
         self.name = name
         try:
             built = build()
+        except MinibertError:
+            raise
         except Exception as error:
             raise InputError(f"build of {name} failed: {describe(error)}") from error
         if isinstance(built, tuple | list) and len(built) in (2, 3):

@@ -5,9 +5,10 @@ says so.
 """
 
 import importlib.util
+import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -62,6 +63,32 @@ def load_callable(spec: str) -> Callable[..., Any]:
     if not callable(function):
         raise InputError(f"{name} in {file} is a value of type {type(function).__name__}; expected a function.")
     return function  # type: ignore[no-any-return]
+
+
+def call_by_name(
+    function: Callable[..., Any], spec: str, offered: Mapping[str, Callable[[], Any]], what: str = "build"
+) -> Any:
+    """Call a function of the user with what its parameters ask for by name.
+
+    Args:
+        function: as :func:`load_callable` returned it.
+        spec: how the user named it.
+        offered: name of a parameter → what makes its value, which is called only if it is asked for.
+        what: what the function does, a verb.
+
+    Raises InputError when it asks for anything else, or fails, with its line.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    unknown = next((name for name in needed if name not in offered), None)
+    if unknown is not None:
+        *names, last = offered
+        raise InputError(
+            f"{spec} asks for {unknown!r}; its parameters may be {', '.join(names)} and {last}, by these names."
+        )
+    wanted = {p.name: offered[p.name]() for p in parameters if p.name in offered}
+    with running(spec.rpartition(":")[0], f"{spec} failed to {what}"):
+        return function(**wanted)
 
 
 @contextmanager

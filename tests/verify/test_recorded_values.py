@@ -170,3 +170,18 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
 def test_what_is_missing_is_told(values, sentence):
     with pytest.raises(InputError, match=sentence):
         observe_values(values)
+
+
+def test_what_was_not_recorded_is_no_difference(model):
+    """Hidden states of the first layers alone; and a wrong one among them still counts."""
+    states = model(**BATCH, output_hidden_states=True).hidden_states
+    values = {f"x{k}": state.detach() for k, state in enumerate(states[:2])}
+    found = explain(model, {**values, **BATCH})
+    assert found.same
+    assert [point.point for point in found.points if point.status == "found"] == [
+        "embeddings",
+        "encoder.layer.0.output",
+    ]
+    assert {point.status for point in found.points} == {"found", "unseen"}
+    found = explain(model, {**values, "x2": states[1].detach() * 0.9, **BATCH})
+    assert [mistake.key for mistake in found.findings[0].mistakes] == ["relation.unknown"]
