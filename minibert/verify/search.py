@@ -10,7 +10,7 @@ Start with :func:`explain_runs`.
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -115,6 +115,7 @@ class _Search:
         self.last = -1  # the number of the last value of theirs that was found
         self.used: set[Value] = set()  # those that were found
         self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
+        self.pairs: set[tuple[str, str]] = set()  # of mistakes that were found inside one fused kernel
         self.changed: set[str] = set()  # points whose formula holds a mistake
 
     def _classes(self) -> int:
@@ -355,7 +356,8 @@ class _Search:
         names = {name for name, _ in told}
         again = [each for each in hypotheses if each.mistakes[0].name in names]
         here = self.is_near(i)  # then the mistake shows here, and nothing after it has to be looked at
-        found = list(self.try_all(i, again, here=here)) or list(self.try_all(i, hypotheses, here=here))
+        found = self.together(i, again=True) or list(self.try_all(i, again, here=here))
+        found = found or list(self.try_all(i, hypotheses, here=here))
         if not found and not self.is_sparse:  # the first value that they have in parts, a text or a head at a time
             found = list(self.try_all(i, hypotheses, here=here, quickly=False))
         if here:
@@ -363,7 +365,7 @@ class _Search:
         elif not found and self.is_sparse:
             found = list(self.try_all(i, self.systematic(i), far=True))
         elif not found:
-            found = list(self.try_all(i, self.untied(i))) or self.together(i, told)
+            found = list(self.try_all(i, self.untied(i))) or self.together(i)
         if not found:
             return None
         ranks: tuple[Callable[[_Evidence], Any], ...] = (  # each narrows the choice; the last are a matter of words
@@ -417,13 +419,16 @@ class _Search:
             end = self.ends.get(ahead, len(self.names))
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
         near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
+        # The heads read some tokens only: a mistake in a layer shows in the layer.
+        heads = layer is not None and not far and near < end and split(self.names[near])[0] is None
+        latest = i if here else near - 1 if heads else end
         score, missing, unseen, evidence = 0, 0, 0, None
         for number in range(first, end):
             name = self.names[number]
+            if evidence is None and number > latest:
+                return None
             if name not in hypothesis.replaced and not any(each in self.sources[name] for each in hypothesis.replaced):
                 continue
-            if here and evidence is None and number > i:
-                return None
             try:
                 matches = self.find_in_all(runs, name, first, further, quickly)
             except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
@@ -544,8 +549,11 @@ class _Search:
             mistake = Mistake("decoder.not_tied", {name: untied}, "h W' + b, where W' is not the word embeddings")
             yield _Hypothesis((mistake,), {name: untied})
 
-    def together(self, i: int, told: Container[tuple[str, str]]) -> list[_Evidence]:
-        """Two mistakes inside one fused kernel, of which only the result is seen."""
+    def together(self, i: int, *, again: bool = False) -> list[_Evidence]:
+        """Two mistakes inside one fused kernel, of which only the result is seen; ``again``: of those that were found.
+
+        A pair is tried where neither mistake alone was found.
+        """
         layer, local = split(self.names[i])
         prefix = f"encoder.layer.{layer}."
         kernel = [f"attention.self.{name}" for name in ("query", "key", "value", "scores", "probabilities", "context")]
@@ -554,28 +562,44 @@ class _Search:
         context = prefix + kernel[-1]
         inside = [m for m in self.table["layer"] if set(m.formulas) <= set(kernel) and not m.key.startswith("dense.")]
         pairs = [(a, b) for a, b in combinations(inside, 2) if not set(a.formulas) & set(b.formulas)]
-        again = [pair for pair in pairs if all((each.name, each.first) in told for each in pair)]
-        for chosen in (again, pairs):
-            found: list[_Evidence] = []
-            for a, b in chosen:
-                full = {prefix + value: formula for each in (a, b) for value, formula in each.formulas.items()}
-                if self.makes(context, full):
-                    found += self.try_all(i, [_Hypothesis((a,), full, also=(b,))])
-            if found:
-                return found
-        return []
+        if again:
+            pairs = [pair for pair in pairs if (pair[0].name, pair[1].name) in self.pairs]
+        found: list[_Evidence] = []
+        cache: dict[tuple[object, ...], Tensor] = {}
+        for a, b in pairs:
+            full = {prefix + value: formula for each in (a, b) for value, formula in each.formulas.items()}
+            if self.makes(context, full, [prefix + value for value in kernel[:5]], cache):
+                found += self.try_all(i, [_Hypothesis((a,), full, also=(b,))])
+        self.pairs |= {(e.hypothesis.mistakes[0].name, e.hypothesis.also[0].name) for e in found}
+        return found
 
-    def makes(self, name: str, replaced: Mapping[str, Formula]) -> bool:
-        """Whether a value with these formulas before it is theirs."""
-        first = min(self.order[value] for value in replaced)
+    def makes(
+        self, name: str, replaced: Mapping[str, Formula], before: Sequence[str], cache: dict[tuple[object, ...], Tensor]
+    ) -> bool:
+        """Whether a value with these formulas in place is theirs; ``cache`` keeps the values before it."""
+        told = False
         for batch, run in self.runs.items():
+            known = {value: tensor for value, tensor in run.known.items() if self.order[value] < self.order[before[0]]}
+            computation = Computation(self.reference, run.batch, known, {**run.replaced, **replaced}, run.weights_of)
             try:
-                value = run.fork(self.names[first:], replaced, {})[name]
+                for number, value in enumerate(before):
+                    key = (batch, value, *(replaced.get(each) for each in before[: number + 1]))
+                    if value in run.known and key[2:] == (None,) * (number + 1):
+                        known[value] = run.known[value]  # theirs
+                        continue
+                    if key not in cache:
+                        cache[key] = computation[value]
+                    known[value] = cache[key]
+                made = computation[name]
             except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
                 return False
-            if self.find(batch, name, value, quickly=True) is None:
+            numbers = made[self.indexes[batch].counts(self.reference.axes(name))]
+            if not numbers.any():  # nothing is seen, so nothing is told
+                continue
+            if self.find(batch, name, made, quickly=True) is None:
                 return False
-        return True
+            told = True
+        return told
 
     @cached_property
     def table(self) -> dict[str, list[Mistake]]:
