@@ -277,10 +277,8 @@ class _Comparison:
             other = first.activations.get(name) if side is self.b else second.activations.get(theirs)
             calm = side.again(record, 1, evaluate=True).get(value)
             dropout = calm is not None and other is not None and self.near(calm, other, float(bound(name, other)))
-            key, text = ("dropout.on", "dropout is on") if dropout else ("random", "dropout is on, or an unseeded draw")
-            sentence = f"random in {side.name}: {text}; its values change with the seed"
             formula = "in eval() the value is the other side's" if dropout else ""
-            self.report.causes.append(Cause(key, side.name, sentence, formula))
+            self.report.causes.append(Cause.of("dropout.on" if dropout else "random", side.name, formula))
 
     @staticmethod
     def near(found: Tensor, expected: Tensor, limit: float) -> bool:
@@ -314,8 +312,7 @@ class _Comparison:
     def frozen(self, side: Side, name: str) -> None:
         """A parameter without a gradient, if that is because it is frozen."""
         if not side.parameters[name].requires_grad:
-            text = f"{name} is frozen in {side.name}"
-            self.report.causes.append(Cause("weights.frozen", side.name, text, "requires_grad=False"))
+            self.report.causes.append(Cause.of("weights.frozen", side.name, "requires_grad=False", name=name))
 
     def gradient_causes(self, first: StepRecord, second: StepRecord, bound: Callable[[str, Tensor], Tensor]) -> None:
         """Weights that are tied on one side only, and sums over micro-batches."""
@@ -334,9 +331,9 @@ class _Comparison:
                 limit = float(bound(name, mine[name]).max())
                 apart = float((yours[several[0]] - mine[name]).abs().max())
                 if float((total - mine[name]).abs().max()) <= limit < apart:
-                    text = f"{' and '.join(several)} are one parameter in {one.name} and several in {other.name}"
                     formula = "the sum of their gradients is the other side's gradient"
-                    self.report.causes.append(Cause("weights.not_tied", other.name, text, formula))
+                    names = {"names": ", ".join(several), "other": one.name}
+                    self.report.causes.append(Cause.of("weights.not_tied", other.name, formula, **names))
         found, _ = self.matching.read(second.gradients)
         for side, record, wrong, right in (
             (self.b, second, found, first.gradients),
@@ -344,17 +341,14 @@ class _Comparison:
         ):
             k = record.backwards
             if k > 1 and all(self.is_near(wrong[n], right[n] * k, bound(n, right[n] * k)) for n in right if n in wrong):
-                text = f"{side.name} sums the gradients of its {k} micro-batches instead of averaging them"
-                self.report.causes.append(Cause("gradients.summed", side.name, text, f"{k} · gradient"))
+                self.report.causes.append(Cause.of("gradients.summed", side.name, f"{k} · gradient", count=str(k)))
                 continue
             weights = self.weights_of_pieces(record)
             means = {n: self.weighted(p, weights) for n, p in record.pieces.items() if len(p) == len(weights)}
             means = self.matching.read(means)[0] if side is self.b else means
             if means and all(self.is_near(means[n], v, bound(n, v)) for n, v in right.items() if n in means):
-                text = f"{side.name} averages over each micro-batch by itself, then over the {k}, which have "
-                text += "different numbers of labels"
                 formula = "mean over micro-batches of (Σ loss / count)"
-                self.report.causes.append(Cause("gradients.mean_of_means", side.name, text, formula))
+                self.report.causes.append(Cause.of("gradients.mean_of_means", side.name, formula, count=str(k)))
         ratios = [float((found[n].double() * v.double()).sum() / v.double().square().sum()) for n, v in
                   first.gradients.items() if n in found and bool(v.any())]  # fmt: skip
         if not self.report.causes and ratios and max(ratios) - min(ratios) <= 1e-4 * abs(ratios[0]):
@@ -434,8 +428,7 @@ class _Comparison:
             if left_out[0] != left_out[1] and name in first.gradients:
                 side, its = (self.b, part.theirs) if left_out[1] else (self.a, name)
                 self.missing("parameters", name, part.theirs, None, None)
-                text = f"{its} was not given to the optimizer of {side.name}"
-                self.report.causes.append(Cause("optimizer.without_parameter", side.name, text))
+                self.report.causes.append(Cause.of("optimizer.without_parameter", side.name, name=its))
                 return False
         same = self.stage("optimizer state", *self.states(first, second))
         if not same:
@@ -496,8 +489,8 @@ class _Comparison:
         ):
             now = mine if ahead is self.b else yours
             if later is not None and abs(later - rate) <= 1e-9 * abs(rate) and later != now:
-                text = f"the learning rate of {ahead.name} is one step ahead of {behind.name}'s schedule"
-                self.report.causes.append(Cause("learning_rate.one_step_off", ahead.name, text, "lr(step + 1)"))
+                cause = Cause.of("learning_rate.one_step_off", ahead.name, "lr(step + 1)", other=behind.name)
+                self.report.causes.append(cause)
         if not self.report.causes and mine:
             self.report.notes.append(f"The learning rate of {self.b.name} is {yours / mine:.6g} times {self.a.name}'s.")
         return False

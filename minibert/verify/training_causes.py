@@ -7,7 +7,7 @@ right one.  ``loss_causes`` recomputes the loss from the logits, ``gradient_caus
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -16,27 +16,40 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.losses import IGNORE_INDEX
+from minibert.verify.sentences import cause
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A known cause: who does it, its key, a sentence, the formula."""
+    """A known cause: who does it, its key, a sentence, the formula; ``told`` and ``details`` make the sentence."""
 
     key: str  # for example "optimizer.no_bias_correction"
     side: str
-    sentence: str
+    sentence: str  # in English, without its full stop
     formula: str = ""
+    told: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, key: str, side: str, formula: str = "", /, told: str = "", **details: str) -> "Cause":
+        """With the sentence that sentences/ has for ``told`` (by default the key); its blank "side" is ``side``."""
+        told, details = told or key, {"side": side, **details}
+        return cls(key, side, cause("training", told, details), formula, told, details)
+
+    def said(self, language: str = "en") -> str:
+        """The sentence; InputError for a language other than "en", "ko" and "zh"."""
+        return cause("training", self.told, self.details, language) if self.told else self.sentence
 
 
 LOSSES = {
-    "loss.mean_over_all": ("divides by the number of all tokens, those with label -100 too", "Σ loss / (B·T)"),
-    "loss.sum": ("sums the losses instead of averaging them", "Σ loss"),
-    "loss.mean_of_means": ("averages each row by itself, then the rows", "mean over rows of (Σ loss / count)"),
-    "loss.ignored_as_zero": ("does not ignore the label -100: it counts as class 0", "labels.clamp(min=0)"),
-    "loss.ignored_from_end": ("does not ignore the label -100: it counts as class V - 100", "log_softmax(x)[-100]"),
-    "loss.shifted": ("shifts the labels by one position, as causal language models do", "x[:, :-1], labels[:, 1:]"),
-    "loss.bits": ("measures in bits", "loss / ln 2"),
-    "loss.smoothed": ("smooths the labels by 0.1", "label_smoothing=0.1"),
+    "loss.mean_over_all": "Σ loss / (B·T)",
+    "loss.sum": "Σ loss",
+    "loss.mean_of_means": "mean over rows of (Σ loss / count)",
+    "loss.ignored_as_zero": "labels.clamp(min=0)",
+    "loss.ignored_from_end": "log_softmax(x)[-100]",
+    "loss.shifted": "x[:, :-1], labels[:, 1:]",
+    "loss.bits": "loss / ln 2",
+    "loss.smoothed": "label_smoothing=0.1",
 }
 
 
@@ -79,7 +92,7 @@ def loss_causes(logits: Tensor, labels: Tensor, values: Mapping[str, float], bou
         return []
     (side,) = wrong
     fitting = [key for key, value in known.items() if abs(values[side] - value) <= bound * max(1.0, abs(value))]
-    return [Cause(key, side, f"{side} {LOSSES[key][0]}", LOSSES[key][1]) for key in fitting]
+    return [Cause.of(key, side, LOSSES[key]) for key in fitting]
 
 
 def proportional(found: Mapping[str, Tensor], base: Mapping[str, Tensor], eps: float) -> float | None:
@@ -146,26 +159,24 @@ def applied_causes(sides: Mapping[str, Applied | None]) -> list[Cause]:
     causes = []
     if first.accumulated != second.accumulated:
         side = a if first.accumulated else b
-        text = f"{side} adds its gradients to those of the step before: they are not set to zero"
-        causes.append(Cause("gradients.not_zeroed", side, text, "grad = grad of the step before + gradient"))
+        causes.append(Cause.of("gradients.not_zeroed", side, "grad = grad of the step before + gradient"))
     if first.by_value != second.by_value:
         for side, how in sides.items():
             if how is not None and how.by_value is not None:
-                text = f"{side} clips each number of the gradient to ±{how.by_value:g}"
-                causes.append(Cause("clipping.by_value", side, text, f"gradient.clamp(-{how.by_value:g}, …)"))
+                most = f"{how.by_value:g}"
+                causes.append(Cause.of("clipping.by_value", side, f"gradient.clamp(-{most}, …)", limit=most))
         return causes
     if abs(first.factor - second.factor) <= 1e-5 * max(abs(first.factor), abs(second.factor)):
         return causes
     clipped = {side: how.clipped for side, how in sides.items() if how is not None and how.clipped is not None}
     if len(clipped) == 2:
-        text = f"{a} clips to norm {clipped[a]:.4g}, {b} to norm {clipped[b]:.4g}"
-        causes.append(Cause("clipping.other_norm", b, text, f"gradient · {clipped[b]:.4g} / norm"))
+        norms = {"first": f"{clipped[a]:.4g}", "second": f"{clipped[b]:.4g}"}
+        causes.append(Cause.of("clipping.other_norm", b, f"gradient · {clipped[b]:.4g} / norm", other=a, **norms))
     elif len(clipped) == 1:
         ((side, limit),) = clipped.items()
         other, how = (b, second) if side == a else (a, first)
         if how.factor == 1.0:
-            text = f"{other} does not clip; {side} clips to norm {limit:.4g}"
-            causes.append(Cause("clipping.missing", other, text, "gradient as it is"))
+            causes.append(Cause.of("clipping.missing", other, "gradient as it is", other=side, limit=f"{limit:.4g}"))
     return causes
 
 
@@ -321,30 +332,28 @@ def differences(a: str, b: str, first: Form, second: Form) -> Iterator[Cause]:
     """What tells two forms of Adam apart, in words."""
     if first["bias_correction"] != second["bias_correction"]:
         side = b if first["bias_correction"] else a
-        text = f"{side} does not correct the bias of Adam's moments, as Google's BERT does not"
-        yield Cause("optimizer.no_bias_correction", side, text, "p - lr · m / (√v + eps)")
+        yield Cause.of("optimizer.no_bias_correction", side, "p - lr · m / (√v + eps)")
     if first["coupled"] != second["coupled"]:
         side = b if second["coupled"] else a
-        text = f"{side} adds the weight decay to the gradient (Adam with L2), not to the update (AdamW)"
-        yield Cause("optimizer.coupled_decay", side, text, "g + weight_decay · p")
+        yield Cause.of("optimizer.coupled_decay", side, "g + weight_decay · p")
     if first["eps"] != second["eps"]:
-        text = f"eps of Adam is {first['eps']:g} in {a} and {second['eps']:g} in {b}"
-        yield Cause("optimizer.eps", b, text, f"√v + {second['eps']:g}")
+        values = {"first": f"{first['eps']:g}", "second": f"{second['eps']:g}"}
+        yield Cause.of("optimizer.eps", b, f"√v + {values['second']}", other=a, **values)
     if first["eps_inside"] != second["eps_inside"]:
         side = b if second["eps_inside"] else a
-        yield Cause("optimizer.eps_inside", side, f"{side} adds eps inside the root", "√(v + eps)")
+        yield Cause.of("optimizer.eps_inside", side, "√(v + eps)")
     if first["betas"] != second["betas"]:
-        text = f"Adam's betas are {first['betas']} in {a} and {second['betas']} in {b}"
-        yield Cause("optimizer.betas", b, text, f"β = {second['betas']}")
+        values = {"first": str(first["betas"]), "second": str(second["betas"])}
+        yield Cause.of("optimizer.betas", b, f"β = {values['second']}", other=a, **values)
     if first["decay"] != second["decay"]:
-        text = f"weight decay of the matrices is {first['decay']:g} in {a} and {second['decay']:g} in {b}"
-        yield Cause("optimizer.decay", b, text, f"p - lr · {second['decay']:g} · p")
+        values = {"first": f"{first['decay']:g}", "second": f"{second['decay']:g}"}
+        yield Cause.of("optimizer.decay", b, f"p - lr · {values['second']} · p", other=a, **values)
     if first["small_decay"] != second["small_decay"]:
+        formula = "p - lr · weight_decay · p, for biases too"
         if 0.0 in (first["small_decay"], second["small_decay"]):
             side, which = (b, second) if second["small_decay"] else (a, first)
-            text = f"{side} decays biases and LayerNorm as well, by {which['small_decay']:g}"
+            decay = f"{which['small_decay']:g}"
+            yield Cause.of("optimizer.decay_of_small", side, formula, told="optimizer.decay_of_small_too", decay=decay)
         else:
-            text = f"weight decay of biases and LayerNorm is {first['small_decay']:g} in {a}, "
-            text += f"{second['small_decay']:g} in {b}"
-            side = b
-        yield Cause("optimizer.decay_of_small", side, text, "p - lr · weight_decay · p, for biases too")
+            values = {"first": f"{first['small_decay']:g}", "second": f"{second['small_decay']:g}"}
+            yield Cause.of("optimizer.decay_of_small", b, formula, other=a, **values)

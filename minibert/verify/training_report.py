@@ -3,7 +3,11 @@
 from dataclasses import asdict, dataclass, field
 
 from minibert.terminal import table
+from minibert.verify.drawing import cell, folded, html_page, html_table
+from minibert.verify.sentences import retold, word
 from minibert.verify.training_causes import Cause
+
+HEADS = ("step", "what", "compared", "max_difference", "of_bound", "verdict")
 
 
 @dataclass(frozen=True)
@@ -52,37 +56,69 @@ class TrainingReport:
     def __bool__(self) -> bool:
         return self.same
 
-    def to_dict(self) -> dict[str, object]:
-        """The whole report as plain values, for JSON."""
-        return asdict(self) | {"same": self.same}
+    def to_dict(self, language: str = "en") -> dict[str, object]:
+        """The whole report as plain values, for JSON; ``language``: of the causes' sentences and the notes."""
+        causes = [
+            {"key": each.key, "side": each.side, "sentence": each.said(language), "formula": each.formula}
+            for each in self.causes
+        ]
+        notes = [retold(note, language) for note in self.notes]
+        return asdict(self) | {"causes": causes, "notes": notes, "same": self.same}
 
-    def conclusion(self) -> str:
+    def conclusion(self, language: str = "en") -> str:
         """The finding in a few lines."""
         first = self.first_difference
         if first is None:
             largest = max((row.of_bound for row in self.rows), default=0.0)
-            return f"The two runs are the same for {self.steps} steps; at most {largest:.2g} of the bound for rounding."
-        name = first.name + (f" ({first.theirs} in {self.names[1]})" if first.theirs not in ("", first.name) else "")
-        place = f" at {first.place}" if first.place else ""
-        lines = [f"The runs part at step {first.step}: {first.kind}, {name}{place}."]
+            return word("runs_same", language, steps=self.steps, largest=f"{largest:.2g}")
+        a, b = self.names
+        name = first.name
+        if first.theirs not in ("", first.name):
+            name = word("name_in", language, name=name, theirs=first.theirs, side=b)
+        place = word("at_place", language, place=first.place) if first.place else ""
+        kind = word(f"kind {first.kind}", language)
+        lines = [word("runs_part", language, step=first.step, kind=kind, name=name, place=place)]
         if first.difference is not None and first.found is not None:
-            beyond = "" if first.bound is None else f" The bound for rounding is {first.bound:.2g}."
-            lines.append(f"{self.names[0]} has {first.expected!r}, {self.names[1]} {first.found!r}.{beyond}")
-        for cause in self.causes:
-            lines.append(f"Cause: {cause.sentence}" + (f" [{cause.formula}]." if cause.formula else "."))
+            beyond = "" if first.bound is None else word("bound_is", language, bound=f"{first.bound:.2g}")
+            values = {"expected": repr(first.expected), "found": repr(first.found)}
+            lines.append(word("sides_have", language, a=a, b=b, **values) + beyond)
+        for each in self.causes:
+            key = "cause_formula" if each.formula else "cause_is"
+            lines.append(word(key, language, sentence=each.said(language), formula=each.formula))
         if not self.causes:
-            lines.append("No known cause has this value.")
-        return "\n".join(lines)
+            lines.append(word("no_cause", language))
+        return "\n".join(map(folded, lines))
 
-    def to_text(self) -> str:
-        """The finding, then a row for each kind of value in each step."""
-        rows = [
-            (row.step, row.kind, row.compared, f"{row.difference:.3g}", f"{row.of_bound:.2g}", row.verdict)
+    def to_text(self, language: str = "en") -> str:
+        """For a terminal: the finding, then a row for each kind of value in each step."""
+        heads = [word(key, language) for key in HEADS]
+        body = table(heads, self._cells(language), right=[heads[i] for i in (0, 2, 3, 4)])
+        notes = [folded(retold(note, language)) for note in self.notes]
+        return "\n\n".join([self.conclusion(language), body, *(["\n".join(notes)] if notes else [])])
+
+    def to_html(self, language: str = "en") -> str:
+        """For a page or a notebook: the finding, the table, the notes."""
+        heads = [word(key, language) for key in HEADS]
+        rows = [[cell(str(value)) for value in row] for row in self._cells(language)]
+        notes = [f"<p>{cell(retold(note, language))}</p>" for note in self.notes]
+        conclusion = f"<p>{cell(*self.conclusion(language).splitlines())}</p>"
+        return html_page([conclusion, html_table(heads, rows), *notes], language)
+
+    def _cells(self, language: str) -> list[tuple[object, ...]]:
+        return [
+            (
+                row.step,
+                word(f"kind {row.kind}", language),
+                row.compared,
+                f"{row.difference:.3g}",
+                f"{row.of_bound:.2g}",
+                word(f"verdict {row.verdict}", language),
+            )
             for row in self.rows
         ]
-        columns = ("step", "what", "compared", "max |Δ|", "of bound", "verdict")
-        body = table(columns, rows, right=("step", "compared", "max |Δ|", "of bound"))
-        return "\n\n".join([self.conclusion(), body, *(["\n".join(self.notes)] if self.notes else [])])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
     def __str__(self) -> str:
         return self.to_text()

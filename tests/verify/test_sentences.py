@@ -13,6 +13,7 @@ from minibert.verify.explanation import Explanation, Finding, explain
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.ports import reference_of
 from minibert.verify.sentences import LANGUAGES, blanks, retold, sentence, speak, title, word
+from minibert.verify.training_causes import LOSSES
 
 PLACES = "encoder.layer.N.output (layers 0–3), embeddings (layer 0, 2)"
 # What the search adds to the table, and the blanks that it fills.
@@ -203,6 +204,19 @@ def test_every_note_of_the_code_is_translated() -> None:
     assert len(found) >= 20
     for language in TRANSLATED:
         assert [(note, file) for note, file in found if retold(note, language) == note] == []
+
+
+def test_every_cause_of_a_training_has_a_sentence() -> None:
+    """And no sentence is left that no cause uses."""
+    folder = Path(minibert.verify.__file__).parent
+    made: set[str] = set(LOSSES)
+    for node in ast.walk(
+        ast.parse("\n".join(file.read_text(encoding="utf-8") for file in folder.glob("training*.py")))
+    ):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Cause.of":
+            told = next((each.value for each in node.keywords if each.arg == "told"), node.args[0])
+            made |= {each.value for each in ast.walk(told) if isinstance(each, ast.Constant)}
+    assert made - {None} == set(speak("en").causes["training"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

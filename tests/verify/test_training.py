@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -297,6 +298,27 @@ def test_a_difference_without_a_known_cause_names_none() -> None:
     assert report.causes == []
     assert "All gradients of B are 3.3 times those of A." in report.notes
     assert "No known cause has this value." in str(report)
+    assert "이 값을 내는 알려진 원인이 없습니다." in report.to_text("ko")
+    assert "B 的所有梯度都是 A 的 3.3 倍。" in report.to_text("zh")
+
+
+def test_the_report_in_three_languages() -> None:
+    """Every word of it: only names, numbers and formulas stay."""
+    report = verify_training(right, with_optimizer(eps=1e-5), BATCHES, 2)
+    for language, cause, part in (
+        ("en", "Cause: eps of Adam is 1e-06 in A and 1e-05 in B [√v + 1e-05].", "The runs part at step 1: "),
+        (
+            "ko",
+            "원인: Adam의 eps가 A 쪽은 1e-06, B 쪽은 1e-05입니다 [√v + 1e-05].",
+            "두 학습 과정은 1단계에서 갈라집니다",
+        ),
+        ("zh", "原因：Adam 的 eps 在 A 中是 1e-06，在 B 中是 1e-05 [√v + 1e-05]。", "两次训练在第 1 步分开："),
+    ):
+        assert cause in report.to_text(language) and part in report.to_text(language)
+        assert cause in report.to_html(language)
+        assert report.to_dict(language)["causes"][0]["sentence"] in cause
+    words = set(re.findall("[a-z]{4,}", report.to_text("ko"))) - {"bert", "encoder", "layer", "weight", "embeddings"}
+    assert {word for word in words if not any(word in name for name in right()[0].state_dict())} == set()
 
 
 def test_another_weight_at_the_start_is_the_first_difference() -> None:
