@@ -92,6 +92,7 @@ _ROOMS = {
     "minibert.pretrained": ("BertPreTrainedModel",),
     "minibert.source": ("Checkpoint",),
     "minibert.tokenizer": ("BatchEncoding", "BertTokenizer"),
+    "minibert.verify": ("verify_models", "verify_tokenizer", "verify_training", "verify_values"),
 }
 # Names in tutorials for the same classes: here there is one model family and one tokenizer.
 _ALIASES = {
@@ -197,3 +198,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.tokenizer import BertTokenizer as AutoTokenizer
     from minibert.tokenizer import BertTokenizer as BertTokenizer
     from minibert.tokenizer import BertTokenizer as BertTokenizerFast
+    from minibert.verify import verify_models as verify_models
+    from minibert.verify import verify_tokenizer as verify_tokenizer
+    from minibert.verify import verify_training as verify_training
+    from minibert.verify import verify_values as verify_values

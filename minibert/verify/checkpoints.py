@@ -120,7 +120,7 @@ def verify_against_port(
     This runs the user's file.  See :func:`minibert.verify.ports.build_port` for what the function is given.
     """
     own = _Side(source, dtype, attention, texts)
-    theirs = build_port(spec, own.model.config, own.model.state_dict(), own.checkpoint.folder)
+    theirs = build_port(spec, lambda: own.model, own.checkpoint.folder)
     return verify_models(own.model, theirs, own.batches_for_ports(), names=(own.name, spec), bound=bound)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.pretrained import BertPreTrainedModel
 from minibert.verify.batches import Batch
 from minibert.verify.computation import OTHER_HEADS, Reference
 from minibert.verify.explanation import Explanation, Finding
@@ -224,12 +225,12 @@ def observe_twice(run: Run, batches: Mapping[str, Batch]) -> tuple[dict[str, Obs
     return runs, None
 
 
-def build_port(spec: str, config: BertConfig, state_dict: Mapping[str, Tensor], folder: Path | None) -> Any:
+def build_port(spec: str, model: Callable[[], BertPreTrainedModel], folder: Path | None) -> Any:
     """The program that a function of the user builds, named as ``path/to/my_bert.py:build``.
 
     The function is given what its parameters ask for by name: ``config``; ``state_dict``, copies of the checkpoint's
     weights under minibert's names; ``folder``, where the checkpoint lies.  One that asks for ``input_ids`` is the
-    program itself.
+    program itself.  ``model`` loads the checkpoint, which is not done before the function is found.
 
     Raises InputError when the file or the function is not there, fails, asks for anything else, or returns nothing that
     can be called.
@@ -239,8 +240,8 @@ def build_port(spec: str, config: BertConfig, state_dict: Mapping[str, Tensor], 
     if any(p.name in ROLES["input_ids"] and p.default is p.empty for p in parameters):
         return function
     offered: dict[str, Callable[[], Any]] = {
-        "config": lambda: config,
-        "state_dict": lambda: {name: value.clone() for name, value in state_dict.items()},
+        "config": lambda: model().config,
+        "state_dict": lambda: {name: value.clone() for name, value in model().state_dict().items()},
         "folder": lambda: folder,
     }
     program = call_by_name(function, spec, offered, "build the port")

@@ -38,6 +38,11 @@ SAID = {
     "golden into a folder": ("golden {1} -o {0}/folder", "which is a folder"),
     "golden below a file": ("golden {1} -o {0}/file/x.safetensors", "file is no folder"),
     "verify against nothing": ("verify {1} --against {0}/none", "none"),
+    "verify against no graph": ("verify {1} --against {0}/none.onnx", "There is no file"),
+    "verify against what is no graph": ("verify {1} --against {0}/x.onnx", "cannot be read as ONNX"),
+    "verify against no port": ("verify {1} --against {0}/none.py:build", "none.py is not a file on this disk"),
+    "verify no values": ("verify {1} --values {0}/none.npz", "There is no file"),
+    "verify values without ids": ("verify {1} --values {0}/x.npz", "there are no ids"),
     "explore into a folder": ("explore text --model {1} -o {0}/folder", "is a folder"),
     "explore below a file": ("explore text --model {1} -o {0}/file/x.html", "file is no folder"),
     "noise without a folder": ("noise text --model {1} --png {0}/none/x.png", "none is not there"),
@@ -72,6 +77,13 @@ SAID = {
 def test_said_before_weights_are_loaded(kind: str, tmp_path: Path, capsys) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "x.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "x.onnx").write_bytes(b"no graph")
+    if "graph" in kind:
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    if "ids" in kind:
+        numpy = pytest.importorskip("numpy")
+        numpy.savez(tmp_path / "x.npz", x=numpy.ones((2, 3)))
     typed, sentence = SAID[kind]
     assert main([part.format(tmp_path, TINY) for part in typed.split()]) == 2
     said = capsys.readouterr().err
