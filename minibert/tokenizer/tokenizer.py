@@ -13,11 +13,10 @@ from typing import Any
 from minibert.errors import TokenizerError
 from minibert.schema import Kind, check_settings, list_of, optional
 from minibert.source import Checkpoint, Source, as_path, take_where
-from minibert.tokenizer import agreement, older_arguments
+from minibert.tokenizer import agreement, decoding, older_arguments
 from minibert.tokenizer.added_tokens import AddedToken
 from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.batch_encoding import BatchEncoding, pad_rows
-from minibert.tokenizer.decoding import clean_up, join_tokens
 from minibert.tokenizer.encoder import TextEncoder, TokenizedText
 from minibert.tokenizer.encoding import SIMPLE_COLUMNS, RowBuilder, columns_of
 from minibert.tokenizer.files import (
@@ -38,9 +37,7 @@ from minibert.tokenizer.request import (
     NO_LIMIT,
     Request,
     as_examples,
-    as_id,
     as_ids,
-    as_lists,
     as_texts,
     check_call,
     check_side,
@@ -51,7 +48,6 @@ from minibert.tokenizer.windows import Frame, TokenRow, lay_out, special_count
 from minibert.tokenizer.wordpiece import WordPiece
 
 CLASS_NAMES = ("BertTokenizer", "BertTokenizerFast")
-DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
 PREFIX = optional(Kind(lambda x: isinstance(x, str) and "/" not in x, "a text without '/'"))
 logger = logging.getLogger(__name__)
 
@@ -95,6 +91,10 @@ class BertTokenizer:
 
     encode_plus = older_arguments.encode_plus
     batch_encode_plus = older_arguments.batch_encode_plus
+
+    convert_ids_to_tokens = decoding.convert_ids_to_tokens
+    decode = decoding.decode
+    batch_decode = decoding.batch_decode
 
     def __init__(
         self,
@@ -531,57 +531,9 @@ class BertTokenizer:
             return self._special.id_or_unknown(tokens)
         return [self._special.id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
 
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
-        """The token of an id, or of each of several; None for ids outside the vocabulary."""
-        ids = as_lists(ids)
-        if not isinstance(ids, list):
-            return self._token(ids)
-        skipped = set(self.all_special_ids) if check_switch("skip_special_tokens", skip_special_tokens) else set()
-        return [self._token(token_id) for token_id in ids if as_id(token_id) not in skipped]
-
-    def _token(self, token_id: Any) -> str | None:
-        return self._vocabulary.id_to_token(as_id(token_id))
-
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text of tokens; pieces with "##" are joined without a space."""
-        return join_tokens(as_texts("convert_tokens_to_string", tokens))
-
-    def decode(
-        self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **older: Any,
-    ) -> Any:
-        """The text of a sequence of ids, or a list of texts for a batch of them; lists or tensors."""
-        older_arguments.refuse("decode", older, DECODING)
-        skips = check_switch("skip_special_tokens", skip_special_tokens)
-        cleans = check_switch("clean_up_tokenization_spaces", clean_up_tokenization_spaces)
-        ids = as_lists(token_ids)
-        if not isinstance(ids, list):
-            ids = [ids]
-        if ids and isinstance(ids[0], list):
-            return [self.decode(row, skip_special_tokens, clean_up_tokenization_spaces) for row in ids]
-        tokens = [token for token_id in ids if (token := self._token(token_id)) is not None]
-        if skips:
-            tokens = [token for token in tokens if token not in self._vocabulary.special]
-        text = join_tokens(tokens)
-        cleans = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else cleans
-        return clean_up(text) if cleans else text
-
-    def batch_decode(
-        self,
-        sequences: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **older: Any,
-    ) -> list[str]:
-        """``decode`` of a batch; always a list."""
-        rows = as_lists(sequences)
-        if rows == []:
-            return [""]
-        texts = self.decode(rows, skip_special_tokens, clean_up_tokenization_spaces, **older)
-        return [texts] if isinstance(texts, str) else texts
+        return decoding.join_tokens(as_texts("convert_tokens_to_string", tokens))
 
     @property
     def frame(self) -> Frame:
