@@ -356,10 +356,10 @@ class _Search:
         names = {name for name, _ in told}
         again = [each for each in hypotheses if each.mistakes[0].name in names]
         here = self.is_near(i)  # then the mistake shows here, and nothing after it has to be looked at
-        found = self.together(i, again=True) or list(self.try_all(i, again, here=here))
+        found = self.together(i, again=True) or list(self.try_all(i, again))
         found = found or list(self.try_all(i, hypotheses, here=here))
-        if not found and not self.is_sparse:  # the first value that they have in parts, a text or a head at a time
-            found = list(self.try_all(i, hypotheses, here=here, quickly=False))
+        if not found and not here and not self.is_sparse:  # the first that they have in parts, a text or a head
+            found = list(self.try_all(i, hypotheses, quickly=False))
         if here:
             found = [evidence for evidence in found if evidence.at == i]
         elif not found and self.is_sparse:
