@@ -58,6 +58,7 @@ def add(verbs: Any) -> None:
         metavar="UNITS",
         help="what counts as rounding: units in the last place of a value's largest number, for each layer; default 16",
     )
+    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
     verb.epilog = (
         'exit code 1: the runs part.  example: minibert verify-training mine.py:build theirs.py:build --text "배가 '
         '고프다." --steps 5'
@@ -82,9 +83,9 @@ def verify_training(options: argparse.Namespace) -> int:
     bound = BOUND if options.bound is None else options.bound
     report = run(first, second, batches, options.steps, names=names, bound=bound, seed=options.seed)
     if options.json:
-        print_json(report.to_dict())
+        print_json(report.to_dict(options.language))
     else:
-        print(report)
+        print(report.to_text(options.language))
     return 0 if report.same else 1
 
 

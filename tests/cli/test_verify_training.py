@@ -77,6 +77,18 @@ def test_where_two_builds_part(inputs, capsys):
     assert "Cause: eps of Adam is 1e-06 in mine.py:build and 1e-08 in mine.py:other" in said
 
 
+@pytest.mark.parametrize(("language", "name"), [("ko", "원인"), ("zh", "原因")])
+def test_in_another_language(language, name, capsys):
+    call = ["verify-training", "mine.py:build", "mine.py:other", "--batches", "mine.py:batches"]
+    assert main([*call, "--language", language]) == 1
+    assert name in capsys.readouterr().out
+    assert main([*call, "--language", language, "--json"]) == 1
+    (cause,) = json.loads(capsys.readouterr().out)["causes"]
+    assert (
+        cause["key"] == "optimizer.eps" and cause["sentence"].count("mine.py") == 2 and not cause["sentence"].isascii()
+    )
+
+
 def test_texts_are_masked_eight_a_batch(place, capsys):
     from minibert.cli import build_parser
     from minibert.commands.verify_training import batches_of

@@ -83,6 +83,16 @@ def test_what_a_checkpoint_has_wrong_is_named(kind, folder, tmp_path):
     check(report, kind)
 
 
+def test_what_differs_at_the_padding_alone_is_no_mistake():
+    theirs = model()
+    last = theirs.bert.encoder.layer[-1].output
+    last.register_forward_hook(lambda _module, _args, output: output * MASK[: len(output), :, None])
+    report = verify_models(model(), theirs, {"padded": BATCH})
+    assert report.first_difference.point == "encoder.layer.1.output"
+    assert report.explanation is None
+    assert "every value is what BERT makes of the values before it" in str(report)
+
+
 def test_checkpoints_of_other_sizes_are_not_explained(folder, tmp_path):
     small("BertForPreTraining", **SETTINGS | {"intermediate_size": 44}).save_pretrained(tmp_path)
     report = verify(tmp_path, folder)
