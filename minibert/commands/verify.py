@@ -43,9 +43,7 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--text", action="append", default=[], metavar="TEXT", help="compare on this text instead; may be given again"
     )
-    verb.add_argument(
-        "--language", choices=("en", "ko", "zh"), default="en", help="of the sentences about mistakes; default en"
-    )
+    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
     verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
     verb.epilog = (
         "exit code 1: a point differs by more than rounding.  example: minibert verify --against transformers; or: "
