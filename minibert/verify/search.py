@@ -29,6 +29,8 @@ from minibert.verify.padding import check_padding_text
 from minibert.verify.relations import describe
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
+SURE = 4.0  # times the rounding: where the right value is nearer to theirs, one mistake alone may fit, and closely:
+SURELY = 8.0  # times nearer than the right value
 NEARER = 4.0  # of several mistakes that fit, those stay whose error is at most this many times the smallest
 
 SHORT = (torch.float16, torch.bfloat16)
@@ -382,6 +384,9 @@ class _Search:
         found = [evidence for evidence in found if evidence.match.ulps <= error]
         # Of several with the same values, the one that changes no value that was found to be right.
         chosen = min(found, key=lambda e: (e.hypothesis.first(self.order) < i, e.match.ulps))
+        keys = {each.key for evidence in found for each in evidence.hypothesis.mistakes}
+        if chosen.right <= SURE * self.units and (len(keys) > 1 or chosen.right < SURELY * chosen.match.ulps):
+            return None  # the right value is all but theirs, and so is that of anything that changes little
         mistakes = tuple(dict.fromkeys(mistake for evidence in found for mistake in evidence.hypothesis.mistakes))
         also = tuple(dict.fromkeys(mistake for evidence in found for mistake in evidence.hypothesis.also))
         if also and len(found) != len(mistakes) * len(also):  # which goes with which is not to be told

@@ -14,25 +14,42 @@ from collections import Counter
 import torch
 from inputs import ROOT  # noqa: F401  (puts the checkout on the path)
 
-from minibert import BertForPreTraining
+from minibert import BertConfig, BertForPreTraining
 from tests.verify.naming import RIGHT, check, explain_case, perturbed, with_few_words
 from tests.verify.wrong import PAIRS, SINGLE, Case
 
 PORTS = ("functional", "fused", "written", "packed", "numpy_port")
 
 
+def drawn() -> BertForPreTraining:
+    """Seeded weights, larger than before training, so that attention and every bias show."""
+    torch.manual_seed(5)
+    sizes = {"hidden_size": 60, "num_attention_heads": 5, "intermediate_size": 92, "num_hidden_layers": 4}
+    model = BertForPreTraining(BertConfig(vocab_size=150, max_position_embeddings=64, **sizes)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            norm = "LayerNorm.weight" in name
+            parameter.copy_(
+                torch.randn(parameter.shape) * (0.2 if norm or parameter.dim() == 1 else 0.15) + float(norm)
+            )
+    return model
+
+
 def main() -> int:
     """All of it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default="minibert-demo", help="default: minibert-demo")
+    parser.add_argument(
+        "--random", action="store_true", help="a small model of drawn weights: 5 heads of 12, no power of 2"
+    )
     parser.add_argument("--as-is", action="store_true", help="leave the weights as they are")
     parser.add_argument("--every-word", action="store_true", help="keep the whole vocabulary, not 500 rows (slower)")
     parser.add_argument("--only", default="", help="cases whose name begins with this")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    model = BertForPreTraining.from_pretrained(args.checkpoint)
-    if not args.every_word:
+    model = drawn() if args.random else BertForPreTraining.from_pretrained(args.checkpoint)
+    if not args.every_word and not args.random:
         model = with_few_words(model)
     if not args.as_is:
         perturbed(model)

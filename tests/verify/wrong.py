@@ -338,7 +338,7 @@ PAIRS = [
 ]
 # One family each, quick to run.
 QUICK = [
-    "functional: mask-after-softmax",
+    "functional: mask-after-softmax", "functional: gamma-beta", "functional: untied", "packed: one-text",
     "functional: unbiased", "functional: no-scale", "functional: roberta-positions", "fused: order-kvq",
     "fused: no-mask", "fused: interleaved", "packed: kernel:query", "packed: pool-end", "packed: states-off",
     "numpy_port: cut_view", "numpy_port: int8", "numpy_port: twice1", "numpy_port: norms", "fused: dropout",
