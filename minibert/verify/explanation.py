@@ -115,14 +115,13 @@ class Explanation:
         """The result in two sentences."""
         counts = {status: sum(point.status == status for point in self.points) for status in STATUS}
         seen = word("seen", language, found=counts["found"] + counts["explained"], all=len(self.points))
-        seen += word("seen_unseen", language, count=counts["unseen"]) if counts["unseen"] else ""
-        seen += word("seen_absent", language, count=counts["absent"]) if counts["absent"] else ""
+        seen += _counted("seen_unseen", counts["unseen"], language)
+        seen += _counted("seen_absent", counts["absent"], language)
         if self.same:
             key = "no_difference" if counts["found"] else "nothing_found"
             return word(key, language, seen=seen, units=f"{self.units:g}")
-        key = "one_finding" if len(self.findings) == 1 else "findings"
-        left = word("after_last", language, count=counts["not reached"]) if counts["not reached"] else ""
-        return word(key, language, count=len(self.findings), seen=seen) + left
+        found = _counted("findings", len(self.findings), language, seen=seen)
+        return found + _counted("after_last", counts["not reached"], language)
 
     def __str__(self) -> str:
         return self.to_text()
@@ -198,6 +197,11 @@ def _told(finding: Finding, units: float, language: str) -> Told:
 
 def _in_language(places: str, language: str) -> str:
     return speak(language).said(places)
+
+
+def _counted(key: str, count: int, language: str, **details: str) -> str:
+    """A word with a number in it; "" for none."""
+    return word(f"one {key}" if count == 1 else key, language, count=count, **details) if count else ""
 
 
 def _places(points: Sequence[str]) -> str:
