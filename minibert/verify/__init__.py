@@ -22,7 +22,7 @@ from minibert.verify.checkpoints import (
 )
 from minibert.verify.compare import BOUND, PointResult, VerifyReport
 from minibert.verify.explanation import Explanation, Finding, PointFound, explain
-from minibert.verify.golden import is_golden, make_golden, verify_against_golden
+from minibert.verify.golden import is_golden, make_golden, read_golden, verify_against_golden
 from minibert.verify.models import verify_models
 from minibert.verify.onnx_runs import is_onnx
 from minibert.verify.published import PublishedReport, verify_published
@@ -91,19 +91,32 @@ def verify(
     if values is not None or is_onnx(against):
         if dtype is not None:
             raise InputError("An ONNX file and recorded values have a dtype of their own; leave dtype out.")
-        if values is not None:
-            return verify_against_values(source, values, texts=texts, bound=units)
-        return verify_against_onnx(source, str(against), texts=texts, bound=units)
+        if values is None:
+            return verify_against_onnx(source, str(against), texts=texts, bound=units)
+        if _is_golden(values):
+            read_golden(Path(values))
+            raise InputError(f"{values} is a golden, which brings its inputs: compare with it by --against.")
+        return verify_against_values(source, values, texts=texts, bound=units)
     assert against is not None
     settings: Any = {"dtype": dtype or "float32", "attention": attention, "texts": texts, "bound": units}
     if names_code(against):
         return verify_against_port(source, str(against), **settings)
     if against == "transformers":
         return verify_against_transformers(source, **settings)
-    path = Path(against)
-    if path.is_file() and path.suffix == ".safetensors" and is_golden(path):
+    if _is_golden(against):
         if bound is not None:
             raise InputError("A golden file brings its own bounds, measured when it was recorded; leave bound out.")
         dtypes = (dtype,) if dtype else ("float64", "float32")
-        return verify_against_golden(source, path, dtypes=dtypes, attention=attention)
+        return verify_against_golden(source, Path(against), dtypes=dtypes, attention=attention)
+    path = Path(against)
+    is_alone = path.is_file() and not (path.parent / "config.json").exists()
+    if is_alone and path.suffix in (".npz", ".safetensors"):
+        raise InputError(
+            f"{path} is no golden, and no checkpoint, which has a config.json beside it. If it holds values that a "
+            f"program recorded, compare with them by --values {path}."
+        )
     return verify_against_folder(source, against, **settings)
+
+
+def _is_golden(path: Source) -> bool:
+    return Path(path).suffix == ".safetensors" and Path(path).is_file() and is_golden(Path(path))

@@ -15,7 +15,7 @@ from minibert.verify.batches import Batch
 from minibert.verify.compare import BOUND, VerifyReport, compare_points, rounding_bounds
 from minibert.verify.onnx_runs import OnnxModel, explain_onnx, is_onnx
 from minibert.verify.points import attention_of, compared_points, has_published_names, layers_of, record
-from minibert.verify.ports import batches_for_ports, explain_port, reference_of
+from minibert.verify.ports import batches_for_ports, check_units, explain_port, reference_of
 from minibert.verify.search import UNITS
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -66,14 +66,14 @@ def verify_models(
         if dtype is not None:
             raise InputError("An ONNX file computes in the dtype that it was written in; leave dtype out.")
         report = VerifyReport(names[1], names[0], dtype_name(next(reference.parameters()).dtype), "", "")
-        report.explanation = explain_onnx(reference, theirs, by_name, units=bound or UNITS)
+        report.explanation = explain_onnx(reference, theirs, by_name, units=check_units(bound))
         return report
     if dtype is not None:
         reference = copy.deepcopy(reference).to(as_dtype(dtype))
         theirs = copy.deepcopy(theirs).to(as_dtype(dtype)) if isinstance(theirs, nn.Module) else theirs
     if not has_published_names(theirs):
         report = VerifyReport(names[1], names[0], dtype_name(next(reference.parameters()).dtype), "", "")
-        report.explanation = explain_port(reference, theirs, by_name, units=bound or UNITS)
+        report.explanation = explain_port(reference, theirs, by_name, units=check_units(bound))
         return report
     assert isinstance(theirs, nn.Module)
     layers = max(layers, layers_of(theirs, names[1]))

@@ -82,6 +82,16 @@ def batches_for_ports(config: BertConfig, seed: int = 0) -> dict[str, Batch]:
 Run = Callable[[Batch], Observation]
 
 
+def check_units(bound: float) -> float:
+    """What counts as rounding where values are found by their numbers; InputError for 0."""
+    if not bound:
+        raise InputError(
+            "bound is 0: values that are found by their numbers are compared with formulas in float64, from which they "
+            "differ by rounding. Give a bound above 0; 16 is the default."
+        )
+    return bound
+
+
 def explain_port(
     reference: nn.Module | Reference,
     theirs: Callable[..., Any],

@@ -21,7 +21,7 @@ from minibert.verify.computation import Reference
 from minibert.verify.explanation import Explanation
 from minibert.verify.models import check_bound, named_batches
 from minibert.verify.observe import LARGEST, Observation
-from minibert.verify.ports import check_ids, check_size, reference_of
+from minibert.verify.ports import check_ids, check_size, check_units, reference_of
 from minibert.verify.search import UNITS, explain_runs
 
 NAMES = {
@@ -108,7 +108,7 @@ def explain_recorded(
     """
     check_ids(right.config, batches)
     check_size(right, batches, runs)
-    return explain_runs(right, batches, runs, units or UNITS)
+    return explain_runs(right, batches, runs, check_units(units))
 
 
 def observe_values(

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 import minibert
 from minibert import InputError
 from minibert.cli import main
-from minibert.verify import verify, verify_models, verify_values
+from minibert.verify import make_golden, verify, verify_models, verify_values
 from minibert.verify.observe import observe
 from tests.support.small_models import small
 from tests.verify.test_onnx_runs import Port, export
@@ -245,3 +245,21 @@ def test_one_other_side_and_only_one():
         verify("minibert-demo")
     with pytest.raises(InputError, match="against, or values, and not both"):
         verify("minibert-demo", "transformers", values="x.npz")
+
+
+def test_files_given_to_the_wrong_option(folder, tmp_path, capsys):
+    """A golden to --values, recorded values to --against, and a bound of 0 for either."""
+    make_golden(folder, tmp_path / "golden.safetensors", only_layers=True)
+    save_file({"x": torch.randn(3, T, 24), **BATCH}, tmp_path / "values.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    for option, file, more, sentence in (
+        ("--values", "golden.safetensors", [], "is a golden, which brings its inputs: compare with it by --against"),
+        ("--values", "broken.safetensors", [], "is not a whole safetensors file"),
+        ("--values", "values.safetensors", ["--bound", "0"], "bound is 0: values that are found by their numbers"),
+        ("--against", "values.safetensors", [], "compare with them by --values"),
+    ):
+        assert main(["verify", str(folder), option, str(tmp_path / file), *more]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1, said
+    with pytest.raises(InputError, match="bound is 0"):
+        verify_models(model(), lambda input_ids: input_ids.float(), bound=0)
