@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from minibert.terminal import table
+from minibert.verify.drawing import folded
 from minibert.verify.explanation import Explanation
 from minibert.verify.points import RETURNED, depth_of, is_outer
 from minibert.verify.sentences import retold, word
@@ -81,10 +82,11 @@ class VerifyReport:
         return ("rounding" if any(compared) else "same") if compared else "not compared"
 
     def to_dict(self, language: str = "en") -> dict[str, object]:
-        """The whole report as plain values, for JSON; ``language``: of the mistakes' sentences."""
+        """The whole report as plain values, for JSON; ``language``: of sentences and notes."""
         first = self.first_difference
         plain = {name: value for name, value in vars(self).items() if name not in ("results", "explanation")}
         return plain | {
+            "notes": [retold(note, language) for note in self.notes],
             "results": [asdict(result) for result in self.results],
             "explanation": None if self.explanation is None else self.explanation.to_dict(language),
             "same": self.same,
@@ -150,11 +152,11 @@ class VerifyReport:
         heads = ("batch", "point", "shape", "max_difference", "at", "ulps", "bound", "verdict")
         columns = {key: word(key, language) for key in heads}
         body = table(list(columns.values()), rows, right=[columns[key] for key in ("max_difference", "ulps", "bound")])
-        notes = [retold(note, language) for note in self.notes]
+        notes = [folded(retold(note, language)) for note in self.notes]
         if hidden := len(self.results) - len(shown):
             notes.append(word("hidden", language, count=hidden))
         told = [] if self.explanation is None else ["", self.explanation.to_text(language=language)]
-        return "\n".join([header, body, *(["", *notes] if notes else []), "", self.conclusion(language), *told])
+        return "\n".join([header, body, *(["", *notes] if notes else []), "", folded(self.conclusion(language)), *told])
 
 
 def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, units: float = BOUND) -> dict[str, float]:

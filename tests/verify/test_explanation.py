@@ -6,7 +6,7 @@ import pytest
 
 from minibert.errors import InputError
 from minibert.terminal import width
-from minibert.verify import Explanation, Finding, PointFound, VerifyReport, explain
+from minibert.verify import Explanation, Finding, PointFound, PointResult, VerifyReport, explain
 from minibert.verify.drawing import fold, html_table, labelled
 from minibert.verify.mistakes import Mistake
 from minibert.verify.sentences import LANGUAGES
@@ -69,6 +69,23 @@ def test_the_text_fits_eighty_columns(explanation: Explanation, language: str, m
     assert max(map(width, lines)) >= 70
     monkeypatch.delenv("COLUMNS")
     assert max(map(width, explanation.to_text(language=language).splitlines())) > 80  # in a pipe nothing is folded
+
+
+@pytest.mark.parametrize(("language", "said", "note"), [
+    ("en", "No point differs: all 1 are identical, max |Δ| = 0.0.", "no reader of a model"),
+    ("ko", "다른 지점이 없습니다. 1개가 모두 똑같습니다. 최대 |Δ| = 0.0.", "패딩뿐인 텍스트"),
+    ("zh", "没有不同的点：1 个点完全相同，最大 |Δ| = 0.0。", "全是填充的文本"),
+])  # fmt: skip
+def test_a_comparison_point_by_point_is_told_in_a_language(language: str, said: str, note: str) -> None:
+    report = VerifyReport("theirs", "reference", "float32", "eager", "eager")
+    report.results.append(PointResult("one", "embeddings", (1, 2), 0.0, (0, 0), 1.0, 1.0, 0.0, 1e-6, "same"))
+    report.notes.append("a text of nothing but padding is computed in another way (no reader of a model looks at it)")
+    assert report.conclusion(language) == said
+    assert said in report.to_text(language=language) and note in report.to_text(language=language)
+    assert note in report.to_dict(language)["notes"][0]
+    english = {"batch", "point", "shape", "verdict", "bound", "same", "against", "attention"}
+    words = set(report.to_text(language=language).split())
+    assert bool(words & english) == (language == "en")
 
 
 def test_the_same_value_of_several_layers_is_one_row(explanation: Explanation) -> None:
