@@ -131,7 +131,12 @@ SINGLE = [
         ("def forward(self, inputs):", "def forward(self, inputs, first):"),
         ("self.norm(output + inputs)", "self.norm(output + first)"),
     ),
-    held_out("student", "gelu no sqrt2", "", ("x / math.sqrt(2.0)", "x")),
+    held_out(
+        "student",
+        "gelu no sqrt2",
+        "activation.other (gelu, gelu with erf(x) for erf(x/√2))",
+        ("x / math.sqrt(2.0)", "x"),
+    ),
     held_out(
         "student",
         "gelu also after down",
@@ -141,7 +146,7 @@ SINGLE = [
     held_out(
         "student",
         "conv view for transpose",
-        "",
+        "dense.input_viewed",
         (
             "self.conv1(inputs.transpose(1, 2))",
             "self.conv1(inputs.reshape(inputs.size(0), inputs.size(2), inputs.size(1)))",
@@ -214,7 +219,7 @@ SINGLE = [
         "norm.variance_for_std",
         ("inv = torch.rsqrt(variance + eps)", "inv = 1 / (variance + eps)"),
     ),
-    held_out("einsum", "f rms norm", "", ("return (x - mean) * inv", "return x * inv")),
+    held_out("einsum", "f rms norm", "norm.no_mean", ("return (x - mean) * inv", "return x * inv")),
     held_out("einsum", "f scale 1plus", "norm.one_plus_gamma", ('* p["scale"]', '* (1 + p["scale"])')),
     held_out(
         "einsum",
