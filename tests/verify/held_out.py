@@ -134,7 +134,7 @@ SINGLE = [
     held_out(
         "student",
         "gelu no sqrt2",
-        "activation.other (gelu, gelu with erf(x) for erf(x/√2))",
+        "activation.other",
         ("x / math.sqrt(2.0)", "x"),
     ),
     held_out(
