@@ -35,6 +35,14 @@ ROLES = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A vector or matrix that a program computes with, and has not computed."""
+
+    name: str  # of a module's parameter, or where it was used first
+    tensor: Tensor
+
+
 @dataclass
 class Observation:
     """What one run showed."""
@@ -43,7 +51,7 @@ class Observation:
     outputs: dict[str, Value] = field(default_factory=dict)  # "last_hidden_state", "hidden_states[0]", "[1]", …
     notes: list[str] = field(default_factory=list)  # sentences on how it was run
     is_busy: bool = False  # while a value is copied, which is no operation of theirs
-    weights: list[Tensor] = field(default_factory=list)  # matrices that were given to an operation and made by none
+    weights: list[Weight] = field(default_factory=list)  # what was given to an operation and made by none
 
     def keep(self, name: str, tensor: Tensor) -> Value:
         """Add a copy of a tensor."""
@@ -72,7 +80,7 @@ def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observat
         where = _Where()
         if isinstance(theirs, nn.Module):
             stack.enter_context(_hooked(theirs, seen, where))
-        stack.enter_context(_Recorder(seen, where))
+        stack.enter_context(_Recorder(seen, where, theirs))
         try:
             outputs = theirs(*arguments, **keywords)
         except Exception as error:
@@ -189,9 +197,11 @@ class _Where:
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what every operation returns; a view of all of another tensor is that tensor."""
 
-    def __init__(self, seen: Observation, where: _Where) -> None:
+    def __init__(self, seen: Observation, where: _Where, theirs: object) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.seen, self.where = seen, where
+        parameters = [*theirs.named_parameters(), *theirs.named_buffers()] if isinstance(theirs, nn.Module) else []
+        self.names = {tensor.data_ptr(): name for name, tensor in reversed(parameters) if _is_plain(tensor)}
         self.made: set[int] = set()  # the memory of what operations returned
         self.given: set[tuple[int, torch.Size]] = set()
 
@@ -205,7 +215,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         if self.seen.is_busy:
             return result
-        self._keep_weights(args, result)
+        self._keep_weights(func.__name__.split(".")[0].strip("_"), args, result)
         if "empty" in func.__name__:  # memory that holds no number yet
             return result
         tensors = result if isinstance(result, tuple | list) else (result,)
@@ -217,14 +227,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.seen.keep(self.where.name(func.__name__.split(".")[0].strip("_")), tensor)
         return result
 
-    def _keep_weights(self, args: tuple[Any, ...], result: Any) -> None:
-        """Of the matrices that an operation is given, those that no operation made."""
+    def _keep_weights(self, operation: str, args: tuple[Any, ...], result: Any) -> None:
+        """Of the vectors and matrices that an operation is given, those that no operation made."""
         for tensor in args:
-            if isinstance(tensor, Tensor) and tensor.dim() == 2 and tensor.is_floating_point() and _is_plain(tensor):
-                key = tensor.data_ptr(), tensor.shape
-                if key not in self.given and tensor.untyped_storage().data_ptr() not in self.made:
-                    self.given.add(key)
-                    self.seen.weights.append(tensor)
+            if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or not _is_plain(tensor):
+                continue
+            key = tensor.data_ptr(), tensor.shape
+            if key in self.given or tensor.untyped_storage().data_ptr() in self.made:
+                continue
+            self.given.add(key)
+            if 0 < sum(size > 1 for size in tensor.shape) <= 2:  # the kernels of convolutions have axes of one
+                name = self.names.get(tensor.data_ptr()) or self.where.name(operation)
+                self.seen.weights.append(Weight(name, tensor if tensor.dim() < 3 else tensor.squeeze()))
         given = {each.untyped_storage().data_ptr() for each in args if isinstance(each, Tensor) and _is_plain(each)}
         for tensor in result if isinstance(result, tuple | list) else (result,):
             if isinstance(tensor, Tensor) and _is_plain(tensor):

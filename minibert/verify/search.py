@@ -10,8 +10,8 @@ Start with :func:`explain_runs`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -20,13 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minibert.verify.computation import Computation, Formula, Reference, Scope, sources, split
-from minibert.verify.explanation import Explanation, Finding, PointFound
-from minibert.verify.layouts import Index, Match, Value
-from minibert.verify.mistakes import Mistake, known_mistakes
+from minibert.verify.computation import Computation, Formula, Reference, split
+from minibert.verify.explanation import Explanation, Finding
+from minibert.verify.hypotheses import Hypotheses, Hypothesis
+from minibert.verify.layouts import Match
+from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import Observation
 from minibert.verify.padding import check_padding_text
-from minibert.verify.relations import describe
+from minibert.verify.relations import Relation, describe
+from minibert.verify.returned import Returned
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
 SURE = 4.0  # times the rounding: where the right value is nearer to theirs, one mistake alone may fit, and closely:
@@ -37,19 +39,8 @@ SHORT = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, eq=False)
-class _Hypothesis:
-    mistakes: tuple[Mistake, ...]
-    replaced: Mapping[str, Formula]  # by full name
-    weights_of: Mapping[int, int] = field(default_factory=dict)
-    also: tuple[Mistake, ...] = ()  # made together with the others, inside one fused operation
-
-    def first(self, order: Mapping[str, int]) -> int:
-        return min(order[name] for name in self.replaced)
-
-
-@dataclass(frozen=True, eq=False)
 class _Evidence:
-    hypothesis: _Hypothesis
+    hypothesis: Hypothesis
     at: int
     match: Match
     right: float  # how far the right value is from theirs, in the same units
@@ -89,51 +80,8 @@ def explain_runs(
     return Explanation(list(search.rows.values()), findings, notes, units)
 
 
-class _Search:
-    def __init__(
-        self,
-        reference: Reference,
-        batches: Mapping[str, Mapping[str, Tensor]],
-        runs: Mapping[str, Observation],
-        units: float,
-    ) -> None:
-        self.reference, self.units = reference, units
-        config = reference.config
-        self.names = reference.names
-        self.order = {name: number for number, name in enumerate(self.names)}
-        N = config.num_attention_heads
-        sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
-        self.sizes = sizes | {"V": config.vocab_size, "C": self._classes()}
-        # The batch with most padding first: most mistakes show there.
-        ordered = sorted(batches, key=lambda name: -int((batches[name]["attention_mask"] == 0).sum()))
-        self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), self.sizes) for n in ordered}
-        self.runs = {n: Computation(reference, batches[n]) for n in ordered}
-        self.batches, self.observations = ordered, runs
-        self.cheapest = sorted(ordered, key=lambda name: batches[name]["input_ids"].numel())
-        self.sources = sources(reference)
-        self.rows = {name: PointFound(name, "not reached") for name in self.names}
-        self.findings: list[Finding] = []
-        self.short: dict[str, torch.dtype] = {}  # values that were found in a dtype shorter than the reference's
-        self.last = -1  # the number of the last value of theirs that was found
-        self.used: set[Value] = set()  # those that were found
-        self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
-        self.pairs: set[tuple[str, str]] = set()  # of mistakes that were found inside one fused kernel
-        self.changed: set[str] = set()  # points whose formula holds a mistake
-
-    def _classes(self) -> int:
-        weights = self.reference.weights
-        heads = [name for name in ("cls.seq_relationship", "classifier", "qa_outputs") if f"{name}.weight" in weights]
-        return len(weights[f"{heads[0]}.weight"]) if heads else 2
-
-    @cached_property
-    def ends(self) -> dict[int | None, int]:
-        """Layer → the number of the first value after it; None: of the heads."""
-        return {split(name)[0]: number + 1 for number, name in enumerate(self.names)}
-
-    def end_of(self, number: int) -> int:
-        """The number of the first value after the part that a value is in."""
-        in_embeddings = self.names[number].startswith("embeddings")
-        return self.order["embeddings"] + 1 if in_embeddings else self.ends[split(self.names[number])[0]]
+class _Search(Hypotheses, Returned):
+    """The search, value by value."""
 
     def run(self) -> None:
         """Every value, in the order of computation."""
@@ -144,10 +92,15 @@ class _Search:
                 i += 1
             elif self.is_absent(i):
                 self.rows[name].status = "absent"
+                self.ends_without_tanh(name)
                 i += 1
             elif self.is_over():
                 for unseen in self.names[i:]:
                     self.rows[unseen].status = "unseen"
+                break
+            elif (none := self.their_weights.not_loaded) is not None:
+                self.rows[name].status = "differs"
+                self.findings.append(Finding("mistake", (none,), [name]))
                 break
             elif not self.is_near(i) and self.shows_later(i):
                 self.rows[name].status = "unseen"
@@ -170,62 +123,11 @@ class _Search:
             rounded = Mistake("values.rounded", {}, f"{name}(…)", {"where": "", **details})
             self.findings.append(Finding("mistake", (rounded,), points, self.rows[points[0]].theirs))
 
-    def check_outputs(self) -> None:
-        """Whether what the program returned under a known name is that value, where that value was found."""
-        L = self.reference.config.num_hidden_layers
-        states = ["embeddings", *(f"encoder.layer.{k}.output" for k in range(L))]
-        expected = {
-            "last_hidden_state": states[-1],
-            "pooler_output": "pooler",
-            "seq_relationship_logits": "cls.seq_relationship",
-        }
-        expected |= dict.fromkeys(("prediction_logits", "logits"), "cls.predictions")
-        expected |= {f"hidden_states[{k}]": name for k, name in enumerate(states)}
-        if any(mistake.key.startswith("layers.") for each in self.findings for mistake in each.mistakes):
-            expected = {name: point for name, point in expected.items() if not name.startswith("hidden_states")}
-        wrong = [name for name, point in expected.items() if self.returns_other(name, point)]
-        shifted = [
-            f"hidden_states[{k}]" for k in range(L) if not self.returns_other(f"hidden_states[{k}]", states[k + 1])
-        ]
-        if any(name.startswith("hidden_states") for name in wrong) and len(shifted) == L and self.returned(shifted[0]):
-            off = Mistake("outputs.off_by_one", {}, "hidden_states[k] is the output of layer k, not its input")
-            self.findings.append(Finding("mistake", (off,), ["hidden_states"], "returned hidden_states"))
-            wrong = [name for name in wrong if not name.startswith("hidden_states")]
-        for name in wrong:
-            known = [each for each in self.table["heads"] if self.is_returned(name, each, expected[name])]
-            if known:
-                self.findings.append(Finding("mistake", tuple(known), [expected[name]], f"returned {name}"))
-                continue
-            other = Mistake(
-                "outputs.other", {}, f"{name} is not {expected[name]}", {"where": name, "point": expected[name]}
-            )
-            self.findings.append(Finding("mistake", (other,), [name], f"returned {name}"))
-
-    def is_returned(self, name: str, mistake: Mistake, point: str) -> bool:
-        """Whether what was returned under a name is a head's value with a mistake in it."""
-        if mistake.first != point:
-            return False
-        for batch, index in self.indexes.items():
-            value = self.runs[batch].fork(self.names[self.order[point] :], mistake.formulas, {})[point]
-            alone = Index([self.observations[batch].outputs[name]], index.visible, index.sizes)
-            if alone.find(self.reference.axes(point), value, self.units) is None:
-                return False
-        return True
-
-    def returned(self, name: str) -> bool:
-        """Whether every run returned something under that name."""
-        return all(name in run.outputs for run in self.observations.values())
-
-    def returns_other(self, name: str, point: str) -> bool:
-        """Whether what was returned under a name is not that value, although the value was found elsewhere."""
-        row = self.rows.get(point)
-        if row is None or row.status not in ("found", "explained") or not self.returned(name):
-            return False
-        for batch, index in self.indexes.items():
-            alone = Index([self.observations[batch].outputs[name]], index.visible, index.sizes)
-            if alone.find(self.reference.axes(point), self.runs[batch][point], self.units) is None:
-                return True
-        return False
+    def ends_without_tanh(self, name: str) -> None:
+        """A pooler's matrix and nothing after it: the tanh is missing."""
+        if name == "pooler" and self.rows["pooler.dense"].status in ("found", "explained"):
+            none = [each for each in self.table["heads"] if each.name == "pooler.activation (none)"]
+            self.findings.append(Finding("mistake", tuple(none), [name], self.rows["pooler.dense"].theirs))
 
     def locate(self, name: str) -> bool:
         """Find a value in every run, and go on with theirs."""
@@ -269,8 +171,7 @@ class _Search:
                 continue
             axes = self.reference.axes(name)
             relations = {b: describe(self.indexes[b], axes, self.runs[b][name], self.units) for b in self.batches}
-            keys = {relation.key for relation in relations.values()}
-            if len(keys) == 1 and "relation.unknown" not in keys:
+            if are_one(list(relations.values())):
                 break
         else:
             name = self.names[i]
@@ -279,6 +180,8 @@ class _Search:
             nearest = describe(self.indexes[batch], self.reference.axes(name), self.runs[batch][name], self.units)
             unknown = Mistake("relation.unknown", {}, "", {"where": name})
             theirs = nearest.value.name if nearest.value else ""
+            if (no_number := self.first_nan()) is not None:
+                unknown, theirs = Mistake("relation.nan", {}, "", {"where": name, "theirs": no_number}), no_number
             self.findings.append(Finding("unknown", (unknown,), [name], theirs, right_ulps=nearest.ulps))
             return None
         for unseen in self.names[i:number]:
@@ -291,6 +194,15 @@ class _Search:
         for batch, each in relations.items():
             self.runs[batch].known[name] = each.tensor
         return number + 1
+
+    def first_nan(self) -> str | None:
+        """What they call the first of their values with a NaN in it; a text of nothing but padding may have one."""
+        for index in self.indexes.values():
+            if index.visible.any(dim=1).all():
+                for value in index.values:
+                    if bool(value.tensor.isnan().any()):
+                        return value.name
+        return None
 
     def find(
         self, batch: str, name: str, value: Tensor, further: float = 1.0, *, quickly: bool = False
@@ -324,7 +236,7 @@ class _Search:
         It is so where nothing that could be the value came after the last one that was found.
         """
         name = self.names[i]
-        if split(name)[0] is not None or name.startswith("embeddings"):
+        if split(name)[0] is not None or name.startswith("embeddings") or self.their_weights.uses(name):
             return False
         axes = self.reference.axes(name)
         for batch, index in self.indexes.items():
@@ -343,31 +255,11 @@ class _Search:
         # To a number of a short dtype, everything is near.
         return all(match is not None and match.values[0].eps < 1e-6 for match in matches)
 
-    def forget(self, i: int) -> None:
-        """Drop the values from a number on, which were computed only to look ahead."""
-        for run in self.runs.values():
-            for name in self.names[i:]:
-                run.known.pop(name, None)
-
     def explain(self, i: int) -> _Evidence | None:
         """The mistake that explains why the value of that number is nowhere."""
         named = [mistake for finding in self.findings for mistake in finding.mistakes if mistake.formulas]
-        told = {(mistake.name, mistake.first) for mistake in named}
-        hypotheses = list(self.hypotheses(i))
-        # A mistake of one layer is most likely that of the next, and one of a matrix that of another.
-        names = {name for name, _ in told}
-        again = [each for each in hypotheses if each.mistakes[0].name in names]
-        here = self.is_near(i)  # then the mistake shows here, and nothing after it has to be looked at
-        found = self.together(i, again=True) or list(self.try_all(i, again))
-        found = found or list(self.try_all(i, hypotheses, here=here))
-        if not found and not here and not self.is_sparse:  # the first that they have in parts, a text or a head
-            found = list(self.try_all(i, hypotheses, quickly=False))
-        if here:
-            found = [evidence for evidence in found if evidence.at == i]
-        elif not found and self.is_sparse:
-            found = list(self.try_all(i, self.systematic(i), far=True))
-        elif not found:
-            found = list(self.try_all(i, self.untied(i))) or self.together(i)
+        names = {mistake.name for mistake in named}
+        found = self.fitting(i, names)
         if not found:
             return None
         ranks: tuple[Callable[[_Evidence], Any], ...] = (  # each narrows the choice; the last are a matter of words
@@ -393,10 +285,33 @@ class _Search:
             return None
         return replace(chosen, hypothesis=replace(chosen.hypothesis, mistakes=mistakes, also=also))
 
+    def fitting(self, i: int, told: Container[str]) -> list[_Evidence]:
+        """Every mistake that fits; the likely ones first, and others only where none of these does."""
+        hypotheses = list(self.hypotheses(i))
+        # A mistake of one layer is most likely that of the next, and one of a matrix that of another.
+        again = [each for each in hypotheses if each.mistakes[0].name in told]
+        here = self.is_near(i)  # then the mistake shows here, and nothing after it has to be looked at
+        found = self.together(i, again=True) or list(self.try_all(i, again))
+        found = found or list(self.try_all(i, hypotheses, here=here))
+        if not found and not here and not self.is_sparse:  # the first that they have in parts, a text or a head
+            found = list(self.try_all(i, hypotheses, quickly=False))
+        if not found:
+            found = list(self.try_all(i, self.other_weights(i), here=True))
+            by_weight: dict[str, _Evidence] = {}
+            for evidence in sorted(found, key=lambda each: each.match.values[-1].order):
+                by_weight[evidence.hypothesis.mistakes[0].details.get("weight", "")] = evidence  # with the bias added
+            found = list(by_weight.values())
+            found = list(self.try_all(i, self.assigned(i, [each.hypothesis for each in found]))) or found
+        if here:
+            return [evidence for evidence in found if evidence.at == i]
+        if found:
+            return found
+        return list(self.try_all(i, self.systematic(i), far=True)) if self.is_sparse else self.together(i)
+
     def try_all(
         self,
         i: int,
-        hypotheses: Iterable[_Hypothesis],
+        hypotheses: Iterable[Hypothesis],
         *,
         far: bool = False,
         here: bool = False,
@@ -411,29 +326,21 @@ class _Search:
             if evidence is not None:
                 yield evidence
 
-    def test(self, i: int, hypothesis: _Hypothesis, far: bool, here: bool, quickly: bool) -> _Evidence | None:
+    def test(self, i: int, hypothesis: Hypothesis, far: bool, here: bool, quickly: bool) -> _Evidence | None:
         """Whether values with this mistake in them are theirs, and how many; ``here``: only if this value shows it."""
         first = hypothesis.first(self.order)
         after = self.names[first:]
         runs = {batch: run.fork(after, hypothesis.replaced, hypothesis.weights_of) for batch, run in self.runs.items()}
-        layer = split(self.names[max(first, i)])[0]
-        end = len(self.names)
-        whole = self.is_of_layers(hypothesis)
-        if not far and not whole and (layer is not None or self.names[first].startswith("embeddings")):
-            ahead = (layer if layer is not None else -1) + 2
-            end = self.ends.get(ahead, len(self.names))
+        if self.changes_nothing(hypothesis, i, runs):
+            return None
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
-        near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
-        # The heads read some tokens only: a mistake in a layer shows in the layer.
-        heads = layer is not None and not far and near < end and split(self.names[near])[0] is None
-        latest = i if here else near - 1 if heads else end
-        score, missing, unseen, evidence = 0, 0, 0, None
-        for number in range(first, end):
+        near, latest, end = self.reach(hypothesis, i, far, here)
+        score, missing, unseen, evidence, shown = 0, 0, 0, None, None
+        changed = [n for n in range(first, end) if not self.sources[self.names[n]].isdisjoint(hypothesis.replaced)]
+        for number in changed:
             name = self.names[number]
             if evidence is None and number > latest:
                 return None
-            if name not in hypothesis.replaced and not any(each in self.sources[name] for each in hypothesis.replaced):
-                continue
             try:
                 matches = self.find_in_all(runs, name, first, further, quickly)
             except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
@@ -449,13 +356,30 @@ class _Search:
                 continue
             if evidence is None:
                 right = self.far_from(matches, name)
-                if right <= self.units * further:  # theirs is the right value, which the mistake does not change here
+                if right <= max(self.units * further, NEARER * max(match.ulps for match in matches.values())):
+                    continue  # theirs is the right value, which the mistake does not change here
+                shown = shown or (number, matches[self.batches[0]], right)
+                if not here and self.is_in_every_program(self.batches[0], name, runs[self.batches[0]][name]):
                     continue
-                evidence = number, matches[self.batches[0]], right
+                evidence = shown
             score += 1
         if evidence is None:
             return None
         return _Evidence(hypothesis, *evidence, score, missing, unseen)
+
+    def reach(self, hypothesis: Hypothesis, i: int, far: bool, here: bool) -> tuple[int, int, int]:
+        """How far a mistake is followed: the end of its own part, the last value that may show it, and the end."""
+        first = hypothesis.first(self.order)
+        layer = split(self.names[max(first, i)])[0]
+        end = len(self.names)
+        whole = self.is_of_layers(hypothesis)
+        if not far and not whole and (layer is not None or self.names[first].startswith("embeddings")):
+            ahead = (layer if layer is not None else -1) + 2
+            end = self.ends.get(ahead, len(self.names))
+        near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
+        # The heads read some tokens only: a mistake in a layer shows in the layer.
+        heads = layer is not None and not far and near < end and split(self.names[near])[0] is None
+        return near, i if here else near - 1 if heads else end, end
 
     def find_in_all(
         self, runs: Mapping[str, Computation], name: str, first: int, further: float, quickly: bool
@@ -490,7 +414,7 @@ class _Search:
         return largest
 
     @staticmethod
-    def is_of_layers(hypothesis: _Hypothesis) -> bool:
+    def is_of_layers(hypothesis: Hypothesis) -> bool:
         """Whether it is about whole layers, and may show in the next."""
         return hypothesis.mistakes[0].key.startswith("layers.")
 
@@ -517,42 +441,52 @@ class _Search:
                 return True
         return False
 
-    def hypotheses(self, i: int) -> Iterator[_Hypothesis]:
-        """What may be wrong at a value, or after it in the same part."""
-        name = self.names[i]
+    def changes_nothing(self, hypothesis: Hypothesis, i: int, runs: Mapping[str, Computation]) -> bool:
+        """Whether a formula for one value makes the same value as now, so that it explains nothing."""
+        if len(hypothesis.replaced) > 1 or hypothesis.weights_of:
+            return False
+        (name,) = hypothesis.replaced
+        same = True
+        for batch in self.batches:
+            counts = self.indexes[batch].counts(self.reference.axes(name))
+            try:
+                now, then = self.runs[batch][name][counts], runs[batch][name][counts]
+            except (RuntimeError, IndexError):  # a formula that this shape of model cannot have
+                return True
+            near = self.units * 2.0**-23 * float(now.abs().max())
+            same = same and now.shape == then.shape and float((now - then).abs().max()) <= near
+        self.forget(i)
+        return same
+
+    def is_in_every_program(self, batch: str, name: str, value: Tensor) -> bool:
+        """Whether a value is there even where nothing is wrong, so that finding it proves nothing.
+
+        What is returned proves something.
+        """
+        counts = self.indexes[batch].counts(self.reference.axes(name))
+        near = self.units * 2.0**-23 * float(value[counts].abs().max())
+        if all(float((each - value).abs()[counts].max()) > near for each in self.beside(batch, name)):
+            return False
+        returned = self.observations[batch].outputs
+        return not any(self.is_output(batch, each, name, value) for each in returned)
+
+    def beside(self, batch: str, name: str) -> Iterator[Tensor]:
+        """What stands beside a value in a right program: other projections, the pooler's input, steps on the way."""
         layer, local = split(name)
-        part = "embeddings" if local.startswith("embeddings") else "heads" if layer is None else "layer"
-        prefix = "" if layer is None else f"encoder.layer.{layer}."
-        for mistake in self.table[part]:
-            full = {prefix + value: formula for value, formula in mistake.formulas.items()}
-            first = prefix + mistake.first
-            # The right value may be there and not be what they go on with: a table looked up in vain.
-            unused = self.order[first] < i and first in self.sources[name]
-            if unused or (self.order[first] >= i and name in self.sources[first]):
-                yield _Hypothesis((mistake,), full)
-        if layer is not None:
-            yield from self.layers(layer)
-
-    def untied(self, i: int) -> Iterator[_Hypothesis]:
-        """Another matrix than the word embeddings in the decoder that is tied to them."""
-        name, weights = "cls.predictions", self.reference.weights
-        tied = f"{name}.decoder.weight" in weights and torch.equal(
-            weights[f"{name}.decoder.weight"], weights["embeddings.word_embeddings.weight"]
-        )
-        if self.names[i] != name or not tied:
-            return
-        V, H = self.sizes["V"], self.sizes["H"]
-        for weight in self.observations[self.batches[0]].weights:
-            if tuple(weight.shape) not in ((V, H), (H, V)):
-                continue
-            matrix = weight.detach().to("cpu", torch.float64)
-            matrix = matrix if matrix.shape == (V, H) else matrix.T
-
-            def untied(s: Scope, matrix: Tensor = matrix) -> Tensor:
-                return F.linear(s[f"{name}.transform"], matrix, s.w(f"{name}.decoder.bias"))
-
-            mistake = Mistake("decoder.not_tied", {name: untied}, "h W' + b, where W' is not the word embeddings")
-            yield _Hypothesis((mistake,), {name: untied})
+        run, weight, names = self.runs[batch], self.reference.weight, self.reference.weights
+        prefix = "" if layer is None else f"encoder.layer.{run.weights_of.get(layer, layer)}."
+        projections = [f"attention.self.{part}" for part in ("query", "key", "value")]
+        if local in projections:
+            x = run[f"encoder.layer.{layer - 1}.output" if layer else "embeddings"]
+            for module in projections:
+                yield F.linear(x, weight(f"{prefix}{module}.weight"), weight(f"{prefix}{module}.bias"))
+        elif local in ("pooler.dense", "pooler"):
+            yield run[f"encoder.layer.{self.reference.config.num_hidden_layers - 1}.output"][:, 0]
+        if f"{prefix}{local}.bias" in names:  # before the bias
+            yield run[name] - weight(f"{prefix}{local}.bias")
+        if f"{prefix}{local}.LayerNorm.bias" in names:  # before β, before γ
+            scaled = run[name] - weight(f"{prefix}{local}.LayerNorm.bias")
+            yield from (scaled, scaled / weight(f"{prefix}{local}.LayerNorm.weight"))
 
     def together(self, i: int, *, again: bool = False) -> list[_Evidence]:
         """Two mistakes inside one fused kernel, of which only the result is seen; ``again``: of those that were found.
@@ -574,7 +508,7 @@ class _Search:
         for a, b in pairs:
             full = {prefix + value: formula for each in (a, b) for value, formula in each.formulas.items()}
             if self.makes(context, full, [prefix + value for value in kernel[:5]], cache):
-                found += self.try_all(i, [_Hypothesis((a,), full, also=(b,))])
+                found += self.try_all(i, [Hypothesis((a,), full, also=(b,))])
         self.pairs |= {(e.hypothesis.mistakes[0].name, e.hypothesis.also[0].name) for e in found}
         return found
 
@@ -606,60 +540,6 @@ class _Search:
             told = True
         return told
 
-    @cached_property
-    def table(self) -> dict[str, list[Mistake]]:
-        """All known mistakes by part."""
-        return {part: list(known_mistakes(self.reference, part)) for part in ("embeddings", "layer", "heads")}
-
-    def layers(self, k: int) -> Iterator[_Hypothesis]:
-        """What may be wrong with whole layers."""
-        L = self.reference.config.num_hidden_layers
-        for other in range(L):
-            if other != k:
-                details = {"layer": str(k), "other": str(other)}
-                same = {name: self.formula(name) for name in self.names if split(name)[0] == k}
-                mistake = Mistake("layers.order", same, f"layer {k} with the weights of {other}", details)
-                yield _Hypothesis((mistake,), same, {k: other})
-        for other in range(k + 1, L):
-            details = {"layers": f"{k} and {other}"}
-            same = {name: self.formula(name) for name in self.names if split(name)[0] in (k, other)}
-            mistake = Mistake("layers.exchanged", same, f"layers {k} and {other} exchanged", details)
-            yield _Hypothesis((mistake,), same, {k: other, other: k})
-        left_out: dict[str, Formula] = {f"encoder.layer.{k}.output": lambda s: s["x"]}
-        yield _Hypothesis((Mistake("layers.skipped", left_out, f"layer {k} left out", {"layer": str(k)}),), left_out)
-        if k:
-            twice: dict[str, Formula] = {f"encoder.layer.{k - 1}.output": lambda s: s.c.layer(k - 1, s.right("output"))}
-            again = Mistake("layers.repeated", twice, f"layer {k - 1} twice", {"layer": str(k - 1)})
-            yield _Hypothesis((again,), twice)
-
-    def formula(self, name: str) -> Formula:
-        """The formula a value has now."""
-        local = split(name)[1]
-        return self.runs[self.batches[0]].replaced.get(name) or (lambda s: s.right(local))
-
-    def systematic(self, i: int) -> Iterator[_Hypothesis]:
-        """A mistake wherever it can be made, for runs of which little was recorded."""
-        L = self.reference.config.num_hidden_layers
-        everywhere: dict[str, list[tuple[Mistake, dict[str, Formula]]]] = {}
-        for part, mistakes in self.table.items():
-            prefixes = [f"encoder.layer.{k}." for k in range(L)] if part == "layer" else [""]
-            for mistake in mistakes:
-                full = {prefix + name: formula for prefix in prefixes for name, formula in mistake.formulas.items()}
-                full = {name: formula for name, formula in full.items() if self.order[name] >= i}
-                if full:
-                    everywhere.setdefault(mistake.name, []).append((mistake, full))
-        for several in everywhere.values():
-            for mistake, full in several:
-                yield _Hypothesis((mistake,), full)
-            if len(several) > 1:
-                together: dict[str, Formula] = {}
-                for _, full in several:
-                    together |= full
-                yield _Hypothesis(tuple(mistake for mistake, _ in several), together)
-        first = split(self.names[i])[0] or 0
-        for k in range(first, L):
-            yield from self.layers(k)
-
     def accept(self, evidence: _Evidence, i: int) -> int:
         """Go on with the mistake in place; returns the number to go on from."""
         hypothesis = evidence.hypothesis
@@ -679,6 +559,15 @@ class _Search:
             if mistakes:
                 self.findings.append(Finding("mistake", mistakes, where, match.name, match.ulps, evidence.right))
         return first
+
+
+def are_one(relations: Sequence[Relation]) -> bool:
+    """Whether the values of all batches are related in one way; a factor or an offset is the same in all of them."""
+    first, *others = relations
+    if first.key == "relation.unknown" or any(each.key != first.key for each in others):
+        return False
+    numbers = [float(each.details[name]) for each in relations for name in ("factor", "offset") if name in each.details]
+    return not numbers or max(numbers) - min(numbers) <= 1e-3 * max(map(abs, numbers))
 
 
 def _merged(findings: Sequence[Finding]) -> list[Finding]:

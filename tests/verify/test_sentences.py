@@ -29,6 +29,10 @@ OTHERS = {
     "outputs.order": set(),
     "outputs.other": {"where", "point"},
     "decoder.not_tied": set(),
+    "weights.not_loaded": {"where", "weight"},
+    "weights.none_loaded": {"count", "weight", "all"},
+    "weights.of_layer": {"where", "layer"},
+    "weights.changed": {"where", "weight", "largest"},
     "relation.factor": {"where", "factor"},
     "relation.offset": {"where", "offset"},
     "relation.heads_permuted": {"where", "order"},
@@ -36,6 +40,7 @@ OTHERS = {
     "relation.one_sample": {"where", "samples"},
     "relation.padding_only": {"where"},
     "relation.rounding_grows": {"where", "ulps"},
+    "relation.nan": {"theirs"},
     "relation.unknown": {"where"},
 }
 TRANSLATED = [language for language in LANGUAGES if language != "en"]

@@ -1,7 +1,7 @@
 """Mistakes in self-attention: queries, keys and values, scores, mask, softmax, heads."""
 
 from collections.abc import Callable, Iterator
-from itertools import permutations
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ def attention_mistakes(config: BertConfig) -> Iterator[Mistake]:
 
 def _fused(config: BertConfig) -> Iterator[Mistake]:
     """The blocks of a fused matrix, taken for each other."""
-    for order in permutations(NAMES):
+    for order in product(NAMES, repeat=3):
         changed = {f"attention.self.{mine}": taken for mine, taken in zip(NAMES, order, strict=True) if mine != taken}
         if changed:
             yield Mistake(
@@ -79,6 +79,13 @@ def _scores(config: BertConfig) -> Iterator[Mistake]:
         ("D", D), ("1/D^¼", D**-0.25), ("-1/√D", -(D**-0.5)), ("1/√(2D)", (2 * D) ** -0.5),
     ):  # fmt: skip
         yield Mistake("attention.wrong_scale", {SCORES: scaled(by)}, f"q kᵀ · {told}", {"scale": told})
+    for told, power in (("1/√T", -0.5), ("1/T", -1.0)):
+        yield Mistake(
+            "attention.wrong_scale",
+            {SCORES: with_value(power, lambda s, p: s.heads(s[Q]) @ s.heads(s[K]).mT * s.ids.shape[1] ** p)},
+            f"q kᵀ · {told}",
+            {"scale": told},
+        )
     for told, name in (("query", Q), ("key", K)):
 
         def before_bias(s: Scope, name: str = name) -> Tensor:

@@ -125,6 +125,11 @@ def _predictions(reference: Reference) -> Iterator[Mistake]:
         "last_hidden_state @ Wᵀ + b",
     )
     yield from activation_mistakes(ACTIVATED, TRANSFORM_DENSE, reference.config)
+    yield Mistake(
+        "head.norm_before_activation",
+        {TRANSFORM: lambda s: s.act(s.layer_norm(f"{TRANSFORM}.LayerNorm", s[TRANSFORM_DENSE]))},
+        "activation(LayerNorm(W h + b))",
+    )
     yield from norm_mistakes(TRANSFORM, f"{TRANSFORM}.LayerNorm", ACTIVATED, reference.config.layer_norm_eps)
     yield from dense_mistakes(PREDICTIONS, f"{PREDICTIONS}.decoder", TRANSFORM)
     yield Mistake(

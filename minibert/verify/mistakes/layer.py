@@ -20,6 +20,8 @@ OTHERS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "silu": F.silu,
     "quick gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gelu with erf(x) for erf(x/√2)": lambda x: 0.5 * x * (1 + torch.erf(x)),
+    "gelu without its ½": lambda x: 2 * F.gelu(x),
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "elu": F.elu,

@@ -39,7 +39,7 @@ class Mistake:
     @property
     def name(self) -> str:
         """The key with its details: one name for each variant, wherever in BERT it is."""
-        details = [value for blank, value in self.details.items() if blank != "where"]
+        details = [value for blank, value in self.details.items() if blank not in ("where", "weight", "largest")]
         return self.key + (f" ({', '.join(details)})" if details else "")
 
 
@@ -82,6 +82,13 @@ def dense_mistakes(value: str, module: str, source: str) -> Iterator[Mistake]:
             f"{source} @ {dtype}(W)ᵀ + {dtype}(b)",
             {**where, "dtype": f"{dtype}, with the bias"},
         )
+    if source != "last[:, 0]":
+
+        def viewed(s: Scope) -> Tensor:
+            x = read(s, source)
+            return s.dense(module, x.reshape(x.shape[0], x.shape[2], x.shape[1]).mT)
+
+        yield Mistake("dense.input_viewed", {value: viewed}, f"view({source}, (B, H, T))ᵀ @ Wᵀ + b", where)
     yield Mistake(
         "dense.bias_twice",
         {value: lambda s: s.dense(module, read(s, source)) + s.w(f"{module}.bias")},
@@ -130,6 +137,16 @@ def norm_mistakes(value: str, module: str, source: str, right_eps: float) -> Ite
         "norm.unbiased", _unbiased(right_eps, True), "(u - μ) / √(s² + eps), s² over H - 1", eps=f"{right_eps:g}"
     )
     yield variant("norm.no_mean", lambda x, e: x * (x.square().mean(-1, True) + e).rsqrt(), "u / √(mean(u²) + eps)")
+    yield variant(
+        "norm.no_mean", lambda x, e: x / (x.var(-1, unbiased=False, keepdim=True) + e).sqrt(), "u / √(σ² + eps)"
+    )
+    for dtype in ("float16", "bfloat16"):
+
+        def rounded(s: Scope, dtype: str = dtype) -> Tensor:
+            to = rounder(dtype)
+            return norm(read(s, source), right_eps) * to(gamma(s)) + to(beta(s))
+
+        yield Mistake("dense.rounded", {value: rounded}, f"{dtype}(γ) · LN(u) + {dtype}(β)", {**where, "dtype": dtype})
     yield variant("norm.no_variance", lambda x, e: x - x.mean(-1, True), "(u - μ)")
     yield variant(
         "norm.variance_for_std",
