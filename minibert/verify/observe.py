@@ -50,6 +50,7 @@ class Observation:
     values: list[Value] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)  # "last_hidden_state", "hidden_states[0]", "[1]", …
     notes: list[str] = field(default_factory=list)  # sentences on how it was run
+    in_order: bool = True  # whether the values are in the order of computation, as recorded ones need not be
     is_busy: bool = False  # while a value is copied, which is no operation of theirs
     weights: list[Weight] = field(default_factory=list)  # what was given to an operation and made by none
 

@@ -138,7 +138,7 @@ def observe_values(
     given = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
     found = {role: tensor for role, tensor in given.items() if tensor is not None}
     ranks: dict[str, int] = {}
-    seen = Observation()
+    seen = Observation(in_order=False)
     for name, tensor in _tensors(values, source):
         role, rank = _role(name)
         if role is not None and given[role] is None and _is_whole(tensor, role):

@@ -26,6 +26,7 @@ from minibert.verify.hypotheses import Hypotheses, Hypothesis
 from minibert.verify.layouts import Match
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import Observation
+from minibert.verify.own_rounding import TIMES, own_rounding
 from minibert.verify.padding import check_padding_text
 from minibert.verify.relations import Relation, describe
 from minibert.verify.returned import Returned
@@ -133,7 +134,7 @@ class _Search(Hypotheses, Returned):
         """Find a value in every run, and go on with theirs."""
         matches: dict[str, Match] = {}
         for batch in self.cheapest:
-            match = self.find(batch, name, self.runs[batch][name])
+            match = self.find_right(batch, name, name)
             if match is None:
                 return False
             matches[batch] = match
@@ -150,6 +151,21 @@ class _Search(Hypotheses, Returned):
             row.ulps = max(row.ulps or 0.0, match.ulps)
         row.status = "explained" if name in self.changed else "found"
         return True
+
+    def find_right(self, batch: str, name: str, start: str) -> Match | None:
+        """The right value, also where it is further off than usual and its own formula in float32 is off as well.
+
+        ``start``: the first value that is computed and not theirs.
+        """
+        axes, value = self.reference.axes(name), self.runs[batch][name]
+        match = self.find(batch, name, value)
+        if match is not None or self.reference.dtype != torch.float32:
+            return match
+        match = self.indexes[batch].find(axes, value, self.units * 1024, quickly=True)
+        if match is None or match.values[0].tensor.dtype != torch.float32:
+            return None
+        counts, computed = self.indexes[batch].counts(axes), self.names[self.order[start] :]
+        return match if match.ulps <= TIMES * own_rounding(self.runs[batch], name, counts, computed) else None
 
     def where_it_counts(self, batch: str, name: str, match: Match) -> Tensor:
         """Their value; of scores and probabilities only where tokens see tokens.
@@ -215,7 +231,7 @@ class _Search(Hypotheses, Returned):
         for later in self.names[i + 1 :]:
             if self.names[i] not in self.sources[later]:
                 continue
-            if all(self.find(batch, later, self.runs[batch][later]) for batch in self.cheapest):
+            if all(self.find_right(batch, later, self.names[i]) for batch in self.cheapest):
                 self.forget(i)
                 return True
         self.forget(i)
@@ -242,7 +258,8 @@ class _Search(Hypotheses, Returned):
         for batch, index in self.indexes.items():
             shape = self.runs[batch][name].shape
             known = [v for n, v in self.runs[batch].known.items() if v.shape == shape and n != name]
-            if index.family(axes, "").computed_after(self.last, known):
+            after = self.last if self.observations[batch].in_order else -1
+            if index.family(axes, "").computed_after(after, known):
                 return False
         return True
 
@@ -461,11 +478,19 @@ class _Search(Hypotheses, Returned):
     def is_in_every_program(self, batch: str, name: str, value: Tensor) -> bool:
         """Whether a value is there even where nothing is wrong, so that finding it proves nothing.
 
-        What is returned proves something.
+        What is returned proves something, and what somebody chose to record.
         """
+        if not self.observations[batch].in_order:
+            return False
         counts = self.indexes[batch].counts(self.reference.axes(name))
         near = self.units * 2.0**-23 * float(value[counts].abs().max())
-        if all(float((each - value).abs()[counts].max()) > near for each in self.beside(batch, name)):
+        beside = list(self.beside(batch, name))
+        parts = [value]
+        if split(name)[1].startswith("attention.self."):  # a program that cuts projections apart has each head of them
+            beside += [head for each in beside for head in each.chunk(self.sizes["N"], dim=-1)]
+            parts += value.chunk(self.sizes["N"], dim=-1)
+        same = [any(b.shape == a.shape and float((b - a).abs()[counts].max()) <= near for b in beside) for a in parts]
+        if not same[0] and not (len(same) > 1 and all(same[1:])):
             return False
         returned = self.observations[batch].outputs
         return not any(self.is_output(batch, each, name, value) for each in returned)

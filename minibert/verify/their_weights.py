@@ -91,9 +91,16 @@ class TheirWeights:
     def not_loaded(self) -> Mistake | None:
         """That most of the checkpoint was not loaded: then no value after the first wrong one says anything."""
         matrices = [weight for weight in self.reference.weights.values() if weight.dim() == 2]
-        theirs = [part for part, names in self.parts if part.tensor.dim() == 2 and not names]
-        drawn = [part for part in theirs if not any(cosine_either_way(part.tensor, each) for each in matrices)]
-        if len(drawn) < max(4, len(matrices) // 2):
+        parts = [(part, names) for part, names in self.parts if part.tensor.dim() == 2]
+        used = {name for _, names in parts for name in names}
+        if len(used) * 4 > len(matrices):
+            return None
+        drawn = [
+            part
+            for part, names in parts
+            if not names and not any(cosine_either_way(part.tensor, each) for each in matrices)
+        ]
+        if len(drawn) * 2 < max(8, len(matrices)):
             return None
         shown = ", ".join(part.name for part in drawn[:3]) + (", …" if len(drawn) > 3 else "")
         details = {"count": str(len(drawn)), "weight": shown, "all": str(len(matrices))}

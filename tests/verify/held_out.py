@@ -297,7 +297,7 @@ SINGLE = [
     held_out(
         "encoder",
         "t final norm",
-        "",
+        "outputs.other",
         (
             "nn.TransformerEncoder(layer, c.num_hidden_layers, enable",
             "nn.TransformerEncoder(layer, c.num_hidden_layers, norm=nn.LayerNorm(c.hidden_size), enable",
@@ -309,20 +309,20 @@ SINGLE = [
     held_out(
         "encoder",
         "t layer off by one",
-        "layers.order (1, 0)",
+        "layers.order (1, 0) = layers.repeated (0); layers.order (1, 0) = layers.skipped (3)",
         ('a, b = f"encoder.layer.{i}."', 'a, b = f"encoder.layer.{max(i - 1, 0)}."'),
     ),
     held_out(
         "encoder",
         "t loop same layer",
-        "layers.exchanged (0 and 1)",
+        "layers.exchanged (0 and 1); layers.exchanged (2 and 3)",
         ('a, b = f"encoder.layer.{i}."', 'a, b = f"encoder.layer.{i ^ 1}."'),
     ),
-    held_out("student", "x pooler not loaded", "", ('    put(model.fc, "pooler.dense")\n', "")),
+    held_out("student", "x pooler not loaded", "weights.not_loaded", ('    put(model.fc, "pooler.dense")\n', "")),
     held_out(
         "student",
         "x query not loaded",
-        "",
+        "weights.not_loaded",
         ('        put(layer.enc_self_attn.W_Q, name + "attention.self.query")\n', ""),
     ),
     held_out(

@@ -46,7 +46,8 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
                 "q, k, v = " + ", ".join(f"x W_{name[0].upper()}" for name in order),
                 {"order": ", ".join(order)},
             )
-    D, N = config.hidden_size // config.num_attention_heads, config.num_attention_heads
+    H, N = config.hidden_size, config.num_attention_heads
+    D = H // N
 
     def part(s: Scope, number: int, view: tuple[int, ...], axis: int) -> Tensor:
         weight = torch.cat([s.w(f"{name}.weight") for name in (Q, K, V)])
@@ -63,6 +64,24 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
             "weights.qkv_interleaved",
             {value: with_value((n, view, axis), lambda s, how: part(s, *how)) for n, value in enumerate((Q, K, V))},
             f"[x W_Q, x W_K, x W_V] taken apart {how}",
+            {"how": how},
+        )
+
+    def third(s: Scope, number: int, sizes: tuple[int, ...]) -> Tensor:
+        parts = [
+            torch.stack([s.w(f"{name}.{kind}").unflatten(0, sizes) for name in (Q, K, V)], dim=1).flatten(0, 2)
+            for kind in ("weight", "bias")
+        ]
+        return F.linear(s["x"], *(part.chunk(3)[number] for part in parts))
+
+    for how, sizes in (
+        ("in thirds, its rows head by head", (N, D)),
+        ("in thirds, its rows number by number", (H, 1)),
+    ):
+        yield Mistake(
+            "weights.qkv_interleaved",
+            {value: with_value((n, sizes), lambda s, how: third(s, *how)) for n, value in enumerate((Q, K, V))},
+            f"x Wᵀ, x W'ᵀ, x W''ᵀ: {how}",
             {"how": how},
         )
 
