@@ -68,10 +68,10 @@ def _fused(config: BertConfig) -> Iterator[Mistake]:
         )
 
     def third(s: Scope, number: int, sizes: tuple[int, ...]) -> Tensor:
-        parts = [
-            torch.stack([s.w(f"{name}.{kind}").unflatten(0, sizes) for name in (Q, K, V)], dim=1).flatten(0, 2)
-            for kind in ("weight", "bias")
-        ]
+        parts = []
+        for kind in ("weight", "bias"):
+            rows = [s.w(f"{name}.{kind}") for name in (Q, K, V)]
+            parts.append(torch.stack([each.view(*sizes, *each.shape[1:]) for each in rows], dim=1).flatten(0, 2))
         return F.linear(s["x"], *(part.chunk(3)[number] for part in parts))
 
     for how, sizes in (
