@@ -51,16 +51,27 @@ class Observation:
     outputs: dict[str, Value] = field(default_factory=dict)  # "last_hidden_state", "hidden_states[0]", "[1]", …
     notes: list[str] = field(default_factory=list)  # sentences on how it was run
     in_order: bool = True  # whether the values are in the order of computation, as recorded ones need not be
+    copies: dict[tuple[object, ...], list[Tensor]] = field(default_factory=dict, repr=False)  # by how they begin
     is_busy: bool = False  # while a value is copied, which is no operation of theirs
     weights: list[Weight] = field(default_factory=list)  # what was given to an operation and made by none
 
     def keep(self, name: str, tensor: Tensor) -> Value:
         """Add a copy of a tensor."""
         self.is_busy = True
-        value = Value(name, tensor.detach().cpu().clone(), len(self.values))
+        value = Value(name, self._once(tensor.detach().cpu()), len(self.values))
         self.is_busy = False
         self.values.append(value)
         return value
+
+    def _once(self, tensor: Tensor) -> Tensor:
+        """A copy of a tensor, or the copy that was made when it was seen before: a module returns what another did."""
+        start = tuple(tensor[(0,) * (tensor.dim() - 1)][:4].tolist()) if tensor.numel() and tensor.dim() else ()
+        alike = self.copies.setdefault((tensor.shape, tensor.dtype, start), [])
+        same = next((each for each in alike if torch.equal(each, tensor)), None)
+        if same is None:
+            same = tensor.clone()
+            alike.append(same)
+        return same
 
 
 def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observation:

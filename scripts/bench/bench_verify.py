@@ -50,7 +50,9 @@ def child(folder: Path, port: Path, checkout: Path) -> Callable[[], Run]:
     def run() -> Run:
         started = time.perf_counter()
         with tempfile.TemporaryFile() as output:
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=checkout
+            )  # -m takes the package of the folder that it runs in
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
