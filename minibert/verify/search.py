@@ -365,7 +365,9 @@ class _Search(Hypotheses, Returned):
             if len(matches) < len(self.batches):
                 if evidence is None and number >= near and not far:
                     return None
-                if (evidence is not None or name in hypothesis.replaced) and not self.repeats(runs, name, first):
+                batch = self.cheapest[len(matches)]  # where it was not found
+                counted = evidence is not None or name in hypothesis.replaced
+                if counted and not self.is_copy(batch, name, runs[batch][name], first):
                     missing += evidence is not None
                     unseen += name in hypothesis.replaced
                 continue
@@ -413,10 +415,6 @@ class _Search(Hypotheses, Returned):
             runs[batch].known[name] = torch.where(counts, match.tensor, value)  # theirs where it counts
             matches[batch] = match
         return matches
-
-    def repeats(self, runs: Mapping[str, Computation], name: str, first: int) -> bool:
-        """Whether a value with a mistake in it that was not found is only one from before."""
-        return any(self.is_copy(batch, name, runs[batch][name], first) for batch in self.batches)
 
     def far_from(self, matches: Mapping[str, Match], name: str) -> float:
         """How far the right value is from theirs at most, in units in the last place of its largest number."""
