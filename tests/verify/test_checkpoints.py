@@ -103,7 +103,7 @@ def test_checkpoints_of_other_sizes_are_not_explained(folder, tmp_path):
 @pytest.mark.parametrize(("kind", "ending"), [("eps", "npz"), ("act", "safetensors")])
 def test_what_recorded_values_have_wrong_is_named(kind, ending, folder, tmp_path, capsys):
     numpy = pytest.importorskip("numpy")
-    values = {f"t{value.order}": value.tensor.contiguous() for value in observe(wrong(kind), BATCH).values}
+    values = {f"t{value.order}": value.tensor.contiguous().clone() for value in observe(wrong(kind), BATCH).values}
     path = tmp_path / f"run.{ending}"
     if ending == "npz":
         numpy.savez(path, **{name: tensor.numpy() for name, tensor in (values | BATCH).items()})
@@ -119,7 +119,7 @@ def test_what_recorded_values_have_wrong_is_named(kind, ending, folder, tmp_path
 
 def test_right_values_have_no_difference(folder, tmp_path, capsys):
     save_file(
-        {f"t{v.order}": v.tensor.contiguous() for v in observe(model(), BATCH).values} | BATCH,
+        {f"t{v.order}": v.tensor.contiguous().clone() for v in observe(model(), BATCH).values} | BATCH,
         tmp_path / "r.safetensors",
     )
     assert main(["verify", str(folder), "--values", str(tmp_path / "r.safetensors")]) == 0

@@ -28,7 +28,7 @@ def model():
 @pytest.fixture(scope="module")
 def values(model):
     """Every value of a right run, under names that say nothing."""
-    return {f"t{value.order:03}": value.tensor.contiguous() for value in observe(model, BATCH).values}
+    return {f"t{value.order:03}": value.tensor.contiguous().clone() for value in observe(model, BATCH).values}
 
 
 def explain(model, path, **given):
