@@ -351,12 +351,12 @@ class _Search(Hypotheses, Returned):
         if self.changes_nothing(hypothesis, i, runs):
             return None
         further = self.reference.config.num_hidden_layers + 1.0 if far else 1.0  # rounding adds up, unseen
-        near, latest, end = self.reach(hypothesis, i, far, here)
+        near, latest, blind, end = self.reach(hypothesis, i, far, here)
         score, missing, unseen, evidence, shown = 0, 0, 0, None, None
         changed = [n for n in range(first, end) if not self.sources[self.names[n]].isdisjoint(hypothesis.replaced)]
         for number in changed:
             name = self.names[number]
-            if evidence is None and number > latest:
+            if evidence is None and number > (blind if unseen else latest):
                 return None
             try:
                 matches = self.find_in_all(runs, name, first, further, quickly)
@@ -386,8 +386,11 @@ class _Search(Hypotheses, Returned):
             return None
         return _Evidence(hypothesis, *evidence, score, missing, unseen)
 
-    def reach(self, hypothesis: Hypothesis, i: int, far: bool, here: bool) -> tuple[int, int, int]:
-        """How far a mistake is followed: the end of its own part, the last value that may show it, and the end."""
+    def reach(self, hypothesis: Hypothesis, i: int, far: bool, here: bool) -> tuple[int, int, int, int]:
+        """How far a mistake is followed: the end of its own part, the last value that may show it, and the end.
+
+        Before the end: the last value that may show it where a value that it changes is not theirs.
+        """
         first = hypothesis.first(self.order)
         layer = split(self.names[max(first, i)])[0]
         end = len(self.names)
@@ -396,9 +399,10 @@ class _Search(Hypotheses, Returned):
             ahead = (layer if layer is not None else -1) + 2
             end = self.ends.get(ahead, len(self.names))
         near = self.ends.get(layer + 1, len(self.names)) if whole and layer is not None else self.end_of(max(first, i))
-        # The heads read some tokens only: a mistake in a layer shows in the layer.
+        # The heads read some tokens only: a mistake in a layer shows in the layer, or else makes what was there before.
         heads = layer is not None and not far and near < end and split(self.names[near])[0] is None
-        return near, i if here else near - 1 if heads else end, end
+        latest = i if here else end
+        return near, latest, min(latest, near - 1) if heads else latest, end
 
     def find_in_all(
         self, runs: Mapping[str, Computation], name: str, first: int, further: float, quickly: bool

@@ -353,6 +353,9 @@ def _across_texts(s: Scope) -> Tensor:
 def _softmax() -> Iterator[Mistake]:
     p = PROBABILITIES
 
+    def shown(s: Scope) -> Tensor:
+        return s.c.visible[:, None, None].double()  # (B, 1, 1, T)
+
     def over(s: Scope, dim: int) -> Tensor:
         return torch.softmax(s[SCORES] + s.mask, dim=dim)
 
@@ -366,6 +369,14 @@ def _softmax() -> Iterator[Mistake]:
         {"mask": "mask on the same axis"},
     )
     yield Mistake("softmax.over_heads", {p: lambda s: over(s, 1)}, "softmax over the heads")
+    # The same without padding, as in packed programs: nothing is read of what is hidden.
+    yield Mistake("softmax.over_heads", {p: lambda s: over(s, 1) * shown(s)}, "softmax over the heads")
+    yield Mistake(
+        "softmax.over_queries",
+        {p: lambda s: torch.softmax(s[SCORES] + s.mask.mT, dim=2) * shown(s)},
+        "softmax over the asking tokens",
+        {"mask": "mask on the same axis"},
+    )
     yield Mistake("softmax.over_batch", {p: lambda s: over(s, 0)}, "softmax over the batch")
     yield Mistake("softmax.missing", {p: lambda s: s[SCORES]}, "scores")
     yield Mistake("softmax.missing_masked", {p: lambda s: s[SCORES] * s.c.visible[:, None, None]}, "scores · mask")
