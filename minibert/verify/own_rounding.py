@@ -41,14 +41,18 @@ class SingleValues(dict[str, Tensor]):
         self.own[name] = value.float()
 
 
-def own_rounding(run: Computation, name: str, counts: Tensor, computed: Container[str]) -> float:
+def in_single(run: Computation, computed: Container[str]) -> Computation:
+    """A run in float32 from the values that are known; ``computed``: the values to compute again."""
+    single = replace(run.reference, doubles=Singles())
+    return Computation(single, run.batch, SingleValues(run.known, computed), run.replaced, run.weights_of)
+
+
+def own_rounding(run: Computation, single: Computation, name: str, counts: Tensor) -> float:
     """The largest error of a value's formula in float32, in units in the last place of its largest number.
 
-    ``counts``: where the value counts; ``computed``: the values to compute in float32, itself one.
+    ``single``: the run in float32, which keeps what it computes; ``counts``: where the value counts.
     """
-    single = replace(run.reference, doubles=Singles())
-    value = Computation(single, run.batch, SingleValues(run.known, computed), run.replaced, run.weights_of)[name]
-    right = run[name]
+    value, right = single[name], run[name]
     largest = float(right[counts].abs().max())
     far = float((value - right).abs()[counts].max())
     return far / (largest * torch.finfo(torch.float32).eps) if largest else 0.0

@@ -26,7 +26,7 @@ from minibert.verify.hypotheses import Hypotheses, Hypothesis
 from minibert.verify.layouts import Match
 from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import Observation
-from minibert.verify.own_rounding import TIMES, own_rounding
+from minibert.verify.own_rounding import TIMES, in_single, own_rounding
 from minibert.verify.padding import check_padding_text
 from minibert.verify.relations import Relation, describe
 from minibert.verify.returned import Returned
@@ -134,7 +134,7 @@ class _Search(Hypotheses, Returned):
         """Find a value in every run, and go on with theirs."""
         matches: dict[str, Match] = {}
         for batch in self.cheapest:
-            match = self.find_right(batch, name, name)
+            match = self.find_right(batch, name, name, {})
             if match is None:
                 return False
             matches[batch] = match
@@ -152,10 +152,11 @@ class _Search(Hypotheses, Returned):
         row.status = "explained" if name in self.changed else "found"
         return True
 
-    def find_right(self, batch: str, name: str, start: str) -> Match | None:
+    def find_right(self, batch: str, name: str, start: str, singles: dict[str, Computation]) -> Match | None:
         """The right value, also where it is further off than usual and its own formula in float32 is off as well.
 
-        ``start``: the first value that is computed and not theirs.
+        ``start``: the first value that is computed and not theirs; ``singles``: batch → its run in float32 from there,
+        made when it is first needed.
         """
         axes, value = self.reference.axes(name), self.runs[batch][name]
         match = self.find(batch, name, value)
@@ -164,8 +165,10 @@ class _Search(Hypotheses, Returned):
         match = self.indexes[batch].find(axes, value, self.units * 1024, quickly=True)
         if match is None or match.values[0].tensor.dtype != torch.float32:
             return None
-        counts, computed = self.indexes[batch].counts(axes), self.names[self.order[start] :]
-        return match if match.ulps <= TIMES * own_rounding(self.runs[batch], name, counts, computed) else None
+        if batch not in singles:
+            singles[batch] = in_single(self.runs[batch], frozenset(self.names[self.order[start] :]))
+        own = own_rounding(self.runs[batch], singles[batch], name, self.indexes[batch].counts(axes))
+        return match if match.ulps <= TIMES * own else None
 
     def where_it_counts(self, batch: str, name: str, match: Match) -> Tensor:
         """Their value; of scores and probabilities only where tokens see tokens.
@@ -228,10 +231,11 @@ class _Search(Hypotheses, Returned):
 
     def shows_later(self, i: int) -> bool:
         """Whether a value that is computed from this one is found, so that this one is right and only not seen."""
+        singles: dict[str, Computation] = {}
         for later in self.names[i + 1 :]:
             if self.names[i] not in self.sources[later]:
                 continue
-            if all(self.find_right(batch, later, self.names[i]) for batch in self.cheapest):
+            if all(self.find_right(batch, later, self.names[i], singles) for batch in self.cheapest):
                 self.forget(i)
                 return True
         self.forget(i)

@@ -5,7 +5,7 @@ import torch
 
 from minibert import BertForPreTraining
 from minibert.verify.computation import Computation
-from minibert.verify.own_rounding import own_rounding
+from minibert.verify.own_rounding import in_single, own_rounding
 from minibert.verify.ports import explain_port, reference_of
 from tests.support.small_models import small
 from tests.verify.naming import explain_case, perturbed, with_few_words
@@ -161,9 +161,9 @@ def test_own_rounding_is_that_of_float32(model):
     run = Computation(reference_of(model), batch)
     name = "encoder.layer.0.output.dense"
     everywhere = torch.ones(2, 6, dtype=torch.bool)
-    assert 0.01 < own_rounding(run, name, everywhere, [name]) < 8
+    assert 0.01 < own_rounding(run, in_single(run, [name]), name, everywhere) < 8
     run.known["encoder.layer.0.intermediate"] = run["encoder.layer.0.intermediate"] + 1e4
     weight = run.reference.weights["encoder.layer.0.output.dense.weight"]
     weight.sub_(weight.mean(dim=1, keepdim=True))  # so that the 1e4 cancels
     run.known.pop(name)
-    assert own_rounding(run, name, everywhere, [name]) > 100
+    assert own_rounding(run, in_single(run, [name]), name, everywhere) > 100
