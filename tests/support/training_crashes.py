@@ -57,7 +57,7 @@ def anywhere(folder: Path) -> dict:
     generator, kills, steps = random.Random(7), 0, []
     while True:
         process = start(folder / "killed", 10)
-        until = time.monotonic() + generator.uniform(0, whole / 8) * max(1, kills / FEWEST_KILLS) ** 2
+        until = time.monotonic() + generator.uniform(0, whole / 16) * max(1, kills / FEWEST_KILLS) ** 2
         while is_running(process) and time.monotonic() < until:
             time.sleep(0.0005)
         if is_running(process):
