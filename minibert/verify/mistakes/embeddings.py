@@ -7,7 +7,15 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.verify.computation import Scope
-from minibert.verify.mistakes.mistake import Mistake, int8_per_row, int8_per_tensor, norm_mistakes, rounder, with_value
+from minibert.verify.mistakes.mistake import (
+    Mistake,
+    int8_per_row,
+    int8_per_tensor,
+    norm_mistakes,
+    rounder,
+    stored,
+    with_value,
+)
 
 WORD, SEGMENT, POSITION = (f"embeddings.{kind}_embeddings" for kind in ("word", "token_type", "position"))
 SUM, OUT = "embeddings.sum", "embeddings"
@@ -81,8 +89,8 @@ def _tables() -> Iterator[Mistake]:
             def rounded(s: Scope, table: str = table, change: object = change) -> Tensor:
                 ids = {WORD: s.ids, POSITION: s.positions, SEGMENT: s.segments}[table]
                 if change is int8_per_tensor:  # the scale is that of the whole table
-                    return int8_per_tensor(s.w(f"{table}.weight"))[ids]
-                return change(s.rows(table, ids.flatten())).view(*ids.shape, -1)  # type: ignore[operator, no-any-return]
+                    return int8_per_tensor(stored(s, s.w(f"{table}.weight")))[ids]
+                return change(stored(s, s.rows(table, ids.flatten()))).view(*ids.shape, -1)  # type: ignore[operator, no-any-return]
 
             yield Mistake("dense.rounded", {table: rounded}, f"{name}(W)[id]", {"where": table, "dtype": name})
     yield Mistake(

@@ -48,7 +48,7 @@ def with_value(value: X, formula: Callable[[Scope, X], Tensor]) -> Formula:
     return lambda s: formula(s, value)
 
 
-EPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-3, 1e-12)
+EPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-3, 1e-12, 0.0)
 
 
 def dense_mistakes(value: str, module: str, source: str) -> Iterator[Mistake]:
@@ -57,7 +57,7 @@ def dense_mistakes(value: str, module: str, source: str) -> Iterator[Mistake]:
 
     def with_weight(key: str, change: Change, formula: str, **details: str) -> Mistake:
         def wrong(s: Scope) -> Tensor:
-            return F.linear(read(s, source), change(s.w(f"{module}.weight")), s.w(f"{module}.bias"))
+            return F.linear(read(s, source), change(stored(s, s.w(f"{module}.weight"))).double(), s.w(f"{module}.bias"))
 
         return Mistake(key, {value: wrong}, f"{source} @ {formula} + b", {**where, **details})
 
@@ -74,7 +74,8 @@ def dense_mistakes(value: str, module: str, source: str) -> Iterator[Mistake]:
 
         def all_rounded(s: Scope, dtype: str = dtype) -> Tensor:
             to = rounder(dtype)
-            return F.linear(read(s, source), to(s.w(f"{module}.weight")), to(s.w(f"{module}.bias")))
+            weight, bias = (to(stored(s, s.w(f"{module}.{kind}"))) for kind in ("weight", "bias"))
+            return F.linear(read(s, source), weight, bias)
 
         yield Mistake(
             "dense.rounded",
@@ -121,7 +122,7 @@ def norm_mistakes(value: str, module: str, source: str, right_eps: float) -> Ite
 
     yield Mistake("norm.missing", {value: lambda s: read(s, source)}, source, where)
     for eps in EPS:
-        told = f"{eps:.0e}".replace("e-0", "e-")
+        told = f"{eps:.0e}".replace("e-0", "e-") if eps else "0"
         if eps != right_eps:
             yield variant("norm.eps", _inside(eps), f"(u - μ) / √(σ² + {told})", eps=told, right=f"{right_eps:g}")
         if eps >= 1e-8:
@@ -155,6 +156,11 @@ def norm_mistakes(value: str, module: str, source: str, right_eps: float) -> Ite
     )
     yield variant(
         "norm.over_tokens",
+        lambda x, e: (x - x.mean(1, True)) / x.std(1, unbiased=False, keepdim=True),
+        "(u - μ) / σ over the tokens",
+    )
+    yield variant(
+        "norm.over_tokens",
         lambda x, e: (x - x.mean(1, True)) / (x.var(1, unbiased=False, keepdim=True) + e).sqrt(),
         "(u - μ) / √(σ² + eps) over the tokens",
     )
@@ -178,6 +184,11 @@ def norm_mistakes(value: str, module: str, source: str, right_eps: float) -> Ite
     yield Mistake(
         "norm.twice", {value: lambda s: s.layer_norm(module, s.layer_norm(module, read(s, source)))}, "LN(LN(u))", where
     )
+
+
+def stored(s: Scope, weight: Tensor) -> Tensor:
+    """A weight in the dtype that they have it in: rounded in float64, some would fall to the other side of a half."""
+    return weight.to(torch.promote_types(s.c.reference.dtype, torch.float32))
 
 
 def read(s: Scope, source: str) -> Tensor:
@@ -212,18 +223,16 @@ def transposed(w: Tensor) -> Tensor:
 def rounder(dtype: str) -> Change:
     """Rounding to a shorter dtype and back."""
     short = getattr(torch, dtype)
-    return lambda w: w.float().to(short).double()
+    return lambda w: w.to(short).double()
 
 
 def int8_per_tensor(w: Tensor) -> Tensor:
     """Symmetric 8-bit rounding with one scale."""
-    w = w.float()  # as their program: in float64 some weights would fall to the other side of a half
     scale = w.abs().max() / 127
     return ((w / scale).round().clamp(-128, 127) * scale).double()
 
 
 def int8_per_row(w: Tensor) -> Tensor:
     """Symmetric 8-bit rounding with a scale for each output."""
-    w = w.float()
     scale = w.abs().amax(dim=1, keepdim=True) / 127
     return ((w / scale).round().clamp(-128, 127) * scale).double()
