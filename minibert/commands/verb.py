@@ -135,6 +135,11 @@ def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) ->
     )
 
 
+def add_language(verb: argparse.ArgumentParser) -> None:
+    """--language, for the reports that speak several (those of minibert/verify/sentences)."""
+    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
+
+
 def say_own(options: argparse.Namespace) -> None:
     """Say on a terminal that the verb uses minibert's own checkpoint, which is a small model."""
     if DEMO in (getattr(options, "model", None), getattr(options, "checkpoint", None)) and sys.stderr.isatty():

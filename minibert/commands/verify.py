@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import OWN, add_checkpoint, add_verb, print_json, say_own
+from minibert.commands.verb import OWN, add_checkpoint, add_language, add_verb, print_json, say_own
 from minibert.errors import InputError
 from minibert.source import DEMO
 
@@ -43,7 +43,7 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--text", action="append", default=[], metavar="TEXT", help="compare on this text instead; may be given again"
     )
-    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
+    add_language(verb)
     verb.add_argument("--all", action="store_true", help="show every point, not only the outer ones and differences")
     verb.epilog = (
         "exit code 1: a point differs by more than rounding.  example: minibert verify --against transformers; or: "

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import add_verb, print_json
+from minibert.commands.verb import add_language, add_verb, print_json
 from minibert.errors import InputError
 
 
@@ -30,7 +30,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of the random texts (default 0)")
     verb.add_argument("--texts", metavar="FILE", help="compare on these texts as well, one a line")
-    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
+    add_language(verb)
     verb.epilog = (
         "exit code 1: a text differs.  example: minibert verify-tokenizer path/to/vocab.txt --against "
         "my_tokenizer.py:tokenize"

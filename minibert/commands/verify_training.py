@@ -1,9 +1,10 @@
 """``minibert verify-training``: the first step at which two training runs part, and why."""
 
 import argparse
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import OWN, add_verb, load_tokenizer, positive, print_json
+from minibert.commands.verb import OWN, add_language, add_verb, load_tokenizer, positive, print_json
 from minibert.commands.verify import rounding
 from minibert.commands.verify_tokenizer import lines_of
 from minibert.errors import InputError
@@ -58,7 +59,7 @@ def add(verbs: Any) -> None:
         metavar="UNITS",
         help="what counts as rounding: units in the last place of a value's largest number, for each layer; default 16",
     )
-    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
+    add_language(verb)
     verb.epilog = (
         'exit code 1: the runs part.  example: minibert verify-training mine.py:build theirs.py:build --text "배가 '
         '고프다." --steps 5'
@@ -69,15 +70,18 @@ def verify_training(options: argparse.Namespace) -> int:
     """``minibert verify-training``."""
     from minibert.verify import BOUND
     from minibert.verify import verify_training as run
+    from minibert.verify.checkpoints import load
+    from minibert.verify.ports import offered
     from minibert.verify.user_code import call_by_name, load_callable
 
-    offered = offered_by(Checkpoint.open(options.model))
+    checkpoint = Checkpoint.open(options.model)
+    asked = offered(cache(lambda: load(checkpoint, "float32", "eager")), checkpoint.folder)
     specs = (options.a, options.b)
     builds = [load_callable(spec) for spec in specs]
-    batches = batches_of(options, offered)
+    batches = batches_of(options, asked)
     names = specs if options.a != options.b else (f"{options.a} (A)", f"{options.b} (B)")
     first, second = (
-        lambda build=build, spec=spec: call_by_name(build, spec, offered)
+        lambda build=build, spec=spec: call_by_name(build, spec, asked)
         for build, spec in zip(builds, specs, strict=True)
     )
     bound = BOUND if options.bound is None else options.bound
@@ -89,22 +93,7 @@ def verify_training(options: argparse.Namespace) -> int:
     return 0 if report.same else 1
 
 
-def offered_by(checkpoint: Checkpoint) -> "dict[str, Callable[[], Any]]":
-    """What the user's functions may ask for by name."""
-    from minibert.config import BertConfig
-    from minibert.verify.checkpoints import load
-
-    def state_dict() -> Any:
-        return {name: value.clone() for name, value in load(checkpoint, "float32", "eager").state_dict().items()}
-
-    return {
-        "config": lambda: BertConfig.from_pretrained(checkpoint),
-        "state_dict": state_dict,
-        "folder": lambda: checkpoint.folder,
-    }
-
-
-def batches_of(options: argparse.Namespace, offered: "dict[str, Callable[[], Any]]") -> Any:
+def batches_of(options: argparse.Namespace, asked: "dict[str, Callable[[], Any]]") -> Any:
     """The inputs of the steps."""
     from minibert.verify.recorded import read_batches
     from minibert.verify.user_code import call_by_name, load_callable, names_code
@@ -118,7 +107,7 @@ def batches_of(options: argparse.Namespace, offered: "dict[str, Callable[[], Any
             for start in range(0, len(texts), TEXTS_OF_A_BATCH)
         ]
     if names_code(options.batches):
-        return call_by_name(load_callable(options.batches), options.batches, offered, "make the batches")
+        return call_by_name(load_callable(options.batches), options.batches, asked, "make the batches")
     return read_batches(options.batches)
 
 

@@ -122,6 +122,14 @@ class Reference:
         return self.weights[name][ids].double()
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """How long the axes N, D, H, I, V and C are."""
+        config, heads = self.config, [head for head in OTHER_HEADS if f"{head}.weight" in self.weights]
+        N, H = config.num_attention_heads, config.hidden_size
+        classes = len(self.weights[f"{heads[0]}.weight"]) if heads else 2
+        return {"N": N, "D": H // N, "H": H, "I": config.intermediate_size, "V": config.vocab_size, "C": classes}
+
+    @property
     def names(self) -> list[str]:
         """Every value, in the order of computation."""
         layers = [f"encoder.layer.{k}.{name}" for k in range(self.config.num_hidden_layers) for name in LAYER]

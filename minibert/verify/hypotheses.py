@@ -11,12 +11,15 @@ from minibert.verify.state import State
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
+    """What may be wrong, and the formulas that take the place of the right ones."""
+
     mistakes: tuple[Mistake, ...]
     replaced: Mapping[str, Formula]  # by full name
     weights_of: Mapping[int, int] = field(default_factory=dict)
     also: tuple[Mistake, ...] = ()  # made together with the others, inside one fused operation
 
     def first(self, order: Mapping[str, int]) -> int:
+        """The number of the first value that it changes."""
         return min(order[name] for name in self.replaced)
 
 
@@ -54,21 +57,23 @@ class Hypotheses(State):
         """
         layer, local = split(self.names[i])
         projections = [f"attention.self.{name}" for name in ("query", "key", "value")]
-        letters = dict.fromkeys(each.mistakes[0].formula.partition(" = ")[2] for each in found)
-        if layer is None or local not in projections or not 1 < len(letters) <= 3:
+        weights = dict.fromkeys(each.mistakes[0].details.get("weight", "") for each in found)
+        if layer is None or local not in projections or not 1 < len(weights) <= 3:
             return
         prefix = f"encoder.layer.{layer}."
         here = projections[projections.index(local) :]
-        for points in permutations(here, min(len(letters), len(here))):
+        for points in permutations(here, min(len(weights), len(here))):
             if local not in points:
                 continue
             formulas: dict[str, Formula] = {}
-            for point, letter in zip(points, letters, strict=False):
+            for point, weight in zip(points, weights, strict=False):
                 for mistake in self.their_weights.mistakes(prefix + point):
-                    if mistake.formula.partition(" = ")[2] == letter:
+                    if mistake.details.get("weight") == weight:
                         formulas.setdefault(point, mistake.formulas[point])
-            details = {"where": "", "weight": ", ".join(letters)}
-            several = Mistake("weights.not_loaded", formulas, f"{', '.join(points)}: {', '.join(letters)}", details)
+            told = ", ".join(weights)
+            several = Mistake(
+                "weights.not_loaded", formulas, f"{', '.join(points)}: {told}", {"where": "", "weight": told}
+            )
             yield Hypothesis((several,), {prefix + point: formula for point, formula in formulas.items()})
 
     def layers(self, k: int) -> Iterator[Hypothesis]:

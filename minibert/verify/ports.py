@@ -18,7 +18,7 @@ from minibert.config import BertConfig
 from minibert.errors import InputError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.verify.batches import Batch
-from minibert.verify.computation import OTHER_HEADS, Reference
+from minibert.verify.computation import Reference
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.layouts import Index
 from minibert.verify.mistakes import Mistake
@@ -190,13 +190,8 @@ def check_size(right: Reference, batches: Mapping[str, Batch], runs: Mapping[str
 
     Where more was computed than BERT has, a value that is as wide as the hidden states has to be there.
     """
-    config, weights = right.config, right.weights
-    N = config.num_attention_heads
-    classes = [len(weights[f"{head}.weight"]) for head in OTHER_HEADS if f"{head}.weight" in weights] or [2]
-    sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
-    sizes |= {"V": config.vocab_size, "C": classes[0]}
     name = max(batches, key=lambda each: batches[each]["input_ids"].numel())
-    index = Index(runs[name].values, batches[name]["attention_mask"].bool(), sizes)
+    index = Index(runs[name].values, batches[name]["attention_mask"].bool(), right.sizes)
     axes = {right.axes(each) for each in right.names}
     wide = axes if len(index.values) < len(right.names) else {each for each in axes if "H" in each}
     for family in (index.family(each, fixed) for each in sorted(wide) for fixed in ("", "B")):
@@ -207,8 +202,8 @@ def check_size(right: Reference, batches: Mapping[str, Batch], runs: Mapping[str
     common = ", ".join(str(shape) for shape, _ in Counter(shapes).most_common(3)) or "none"
     raise InputError(
         f"Nothing there has the shape of a value of this model, which has hidden states of {B} × {T} × "
-        f"{config.hidden_size} for these {B} × {T} ids; the most frequent shapes are {common}. Is it of another model, "
-        "or were the values recorded on other ids?"
+        f"{right.config.hidden_size} for these {B} × {T} ids; the most frequent shapes are {common}. "
+        "Is it of another model, or were the values recorded on other ids?"
     )
 
 
@@ -249,15 +244,19 @@ def build_port(spec: str, model: Callable[[], BertPreTrainedModel], folder: Path
     parameters = inspect.signature(function).parameters.values()
     if any(p.name in ROLES["input_ids"] and p.default is p.empty for p in parameters):
         return function
-    offered: dict[str, Callable[[], Any]] = {
-        "config": lambda: model().config,
-        "state_dict": lambda: {name: value.clone() for name, value in model().state_dict().items()},
-        "folder": lambda: folder,
-    }
-    program = call_by_name(function, spec, offered, "build the port")
+    program = call_by_name(function, spec, offered(model, folder), "build the port")
     if not callable(program):
         raise InputError(
             f"{spec} returned a value of type {type(program).__name__}; expected an nn.Module, or a function of "
             "input_ids, attention_mask and token_type_ids."
         )
     return program
+
+
+def offered(model: Callable[[], BertPreTrainedModel], folder: Path | None) -> dict[str, Callable[[], Any]]:
+    """What a user's function may ask for by name, each made when it is asked for; the weights are copies."""
+    return {
+        "config": lambda: model().config,
+        "state_dict": lambda: {name: value.clone() for name, value in model().state_dict().items()},
+        "folder": lambda: folder,
+    }

@@ -16,7 +16,7 @@ class Returned(State):
     """What was returned, against the values that were found."""
 
     def check_outputs(self) -> None:
-        """Whether what the program returned under a known name is that value, where that value was found."""
+        """Whether what the program returned is the value that its name or its place says, where that was found."""
         L = self.reference.config.num_hidden_layers
         states = ["embeddings", *(f"encoder.layer.{k}.output" for k in range(L))]
         expected = {
@@ -42,10 +42,9 @@ class Returned(State):
             if known:
                 self.findings.append(Finding("mistake", tuple(known), [expected[name]], f"returned {name}"))
                 continue
-            other = Mistake(
-                "outputs.other", {}, f"{name} is not {expected[name]}", {"where": name, "point": expected[name]}
-            )
-            self.findings.append(Finding("mistake", (other,), [name], f"returned {name}"))
+            shown, point = name or "result", expected[name]
+            other = Mistake("outputs.other", {}, f"{shown} is not {point}", {"where": shown, "point": point})
+            self.findings.append(Finding("mistake", (other,), [shown], f"returned {name}".strip()))
 
     @cached_property
     def unnamed(self) -> list[str]:
@@ -59,27 +58,21 @@ class Returned(State):
 
         Only what their program has computed is asked for.  A vector a text may be a sentence's, however it was made.
         """
-        batch = self.batches[0]
+        batch, last = self.batches[0], states[-1]
         shape = self.observations[batch].outputs[name].tensor.shape
         computed = [each for each, row in self.rows.items() if row.status in ("found", "explained")]
         alike = [each for each in computed if self.runs[batch][each].shape == shape]
-        if any(not self.returns_other(name, each) for each in alike):
-            same = next(each for each in alike if not self.returns_other(name, each))
-            last = states[-1]
-            if same not in states[:-1] or last not in alike or self.returned_somewhere(last) or name not in ("", "[0]"):
-                return None
-            return last
-        heads = [each for each in alike if self.reference.axes(each) not in ("BTH", "BH", "BTI", "BNTS")]
+        same = [each for each in alike if not self.returns_other(name, each)]
+        if last in alike:  # hidden states: of several that are returned, one has to be the last
+            is_first = name in ("", "[0]") and (not same or same[0] in states)
+            return last if is_first and not self.returned_somewhere(last) else None
+        if same:
+            return None
+        heads = [each for each in alike if self.reference.axes(each) not in ("BH", "BTH", "BTI", "BNTS")]
         if heads:
             return heads[-1]
-        if self.reference.axes(alike[-1]) == "BTH" if alike else False:
-            return states[-1] if states[-1] in alike and not self.returned_somewhere(states[-1]) else None
-        pooled = [each for each in alike if each == "pooler"]
-        return (
-            pooled[0]
-            if pooled and any(self.is_returned(name, each, "pooler") for each in self.table["heads"])
-            else None
-        )
+        is_pooled = "pooler" in alike and any(self.is_returned(name, each, "pooler") for each in self.table["heads"])
+        return "pooler" if is_pooled else None
 
     def returned_somewhere(self, point: str) -> bool:
         """Whether a value is among what was returned by its place."""

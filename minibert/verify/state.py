@@ -25,12 +25,9 @@ class State:
         units: float,
     ) -> None:
         self.reference, self.units = reference, units
-        config = reference.config
         self.names = reference.names
         self.order = {name: number for number, name in enumerate(self.names)}
-        N = config.num_attention_heads
-        sizes = {"N": N, "D": config.hidden_size // N, "H": config.hidden_size, "I": config.intermediate_size}
-        self.sizes = sizes | {"V": config.vocab_size, "C": self._classes()}
+        self.sizes = reference.sizes
         # The batch with most padding first: most mistakes show there.
         ordered = sorted(batches, key=lambda name: -int((batches[name]["attention_mask"] == 0).sum()))
         self.indexes = {n: Index(runs[n].values, batches[n]["attention_mask"].bool(), self.sizes) for n in ordered}
@@ -41,16 +38,12 @@ class State:
         self.rows = {name: PointFound(name, "not reached") for name in self.names}
         self.findings: list[Finding] = []
         self.short: dict[str, torch.dtype] = {}  # values that were found in a dtype shorter than the reference's
+        self.rough: list[str] = []  # values that are further off than usual, as their formula in float32 is
         self.last = -1  # the number of the last value of theirs that was found
         self.used: set[Value] = set()  # those that were found
         self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
         self.pairs: set[tuple[str, str]] = set()  # of mistakes that were found inside one fused kernel
         self.changed: set[str] = set()  # points whose formula holds a mistake
-
-    def _classes(self) -> int:
-        weights = self.reference.weights
-        heads = [name for name in ("cls.seq_relationship", "classifier", "qa_outputs") if f"{name}.weight" in weights]
-        return len(weights[f"{heads[0]}.weight"]) if heads else 2
 
     @cached_property
     def ends(self) -> dict[int | None, int]:

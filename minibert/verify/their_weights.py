@@ -20,7 +20,7 @@ from minibert.verify.observe import Weight
 
 SAME = 1e-4  # relative: nearer sums are of the same numbers, rounded to a shorter dtype perhaps
 UNRELATED = 0.5  # cosine: below it two weights have nothing to do with each other
-MOST = 24  # weights of one shape that are tried
+MOST = 24  # matrices of one shape that are tried, and a third as many biases with each
 TABLES = ("word_embeddings", "token_type_embeddings", "position_embeddings")
 
 
@@ -78,7 +78,7 @@ class TheirWeights:
         """The names of the checkpoint's weights with the same numbers."""
         candidates = self.known.get(weight.numel(), [])
         own = sums(weight) if candidates else (0.0, 0.0)
-        return tuple(name for name, theirs in candidates if near(own, theirs))
+        return tuple(name for name, theirs in candidates if agree(own, theirs))
 
     def uses(self, point: str) -> bool:
         """Whether a value's matrix was given to an operation; one that is tied to the embeddings is no sign of it."""
@@ -96,9 +96,7 @@ class TheirWeights:
         if len(used) * 4 > len(matrices):
             return None
         drawn = [
-            part
-            for part, names in parts
-            if not names and not any(cosine_either_way(part.tensor, each) for each in matrices)
+            part for part, names in parts if not names and not any(resembles(part.tensor, each) for each in matrices)
         ]
         if len(drawn) * 2 < max(8, len(matrices)):
             return None
@@ -114,9 +112,8 @@ class TheirWeights:
         right = self.reference.weights[name]
         shapes = {right.shape, torch.Size(reversed(right.shape))}
         alike = [(weight, names) for weight, names in self.parts if weight.tensor.shape in shapes]
-        return [weight for weight, names in alike if not names or (name in names and differs(weight.tensor, right))][
-            :MOST
-        ]
+        found = [weight for weight, names in alike if not names or (name in names and differs(weight.tensor, right))]
+        return found[: MOST if right.dim() > 1 else MOST // 3]
 
     def mistakes(self, point: str) -> Iterator[Mistake]:
         """A value's formula with weights of theirs that are none of the checkpoint's."""
@@ -130,13 +127,13 @@ class TheirWeights:
             for kind in ("weight", "bias")
             if f"{prefix_of(point)}{module}.{kind}" in self.reference.weights
         }
-        others: dict[str, list[Weight]] = {
-            name: [*self.foreign(prefix_of(point) + name)[: MOST if weight.dim() > 1 else 8], Weight("", 0 * weight)]
-            for name, weight in right.items()
-        }
         weight, bias = f"{module}.weight", f"{module}.bias"
-        for matrix in [None, *both_ways(others[weight][:-1], right[weight])]:
-            for vector in [None, *others.get(bias, [])]:
+        matrices = both_ways(self.foreign(prefix_of(point) + weight), right[weight])
+        vectors: list[Weight] = []
+        if bias in right:  # theirs, or none at all
+            vectors = [*self.foreign(prefix_of(point) + bias), Weight("", 0 * right[bias])]
+        for matrix in [None, *matrices]:
+            for vector in [None, *vectors]:
                 changed = {name: one for name, one in ((weight, matrix), (bias, vector)) if one is not None}
                 if any(one.name for one in changed.values()):
                     yield self.mistake(point, local, right, changed)
@@ -176,12 +173,12 @@ def prefix_of(point: str) -> str:
 
 
 def sums(weight: Tensor) -> tuple[float, float]:
-    """Of the numbers and of their squares."""
+    """The sum of a weight's numbers, and that of their squares."""
     numbers = weight.detach().to("cpu", torch.float64)
     return float(numbers.sum()), float(numbers.square().sum())
 
 
-def near(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def agree(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Whether they are sums of the same numbers, within the rounding of a shorter dtype."""
     scale = max(one[1], other[1])
     return abs(one[1] - other[1]) <= SAME * scale and abs(one[0] - other[0]) <= SAME * max(scale, abs(one[0]))
@@ -208,7 +205,7 @@ def differs(weight: Tensor, right: Tensor) -> bool:
     return all(cosine(each, right) < 1 - SAME for each in standing_as(weight, right))
 
 
-def cosine_either_way(weight: Tensor, right: Tensor) -> bool:
+def resembles(weight: Tensor, right: Tensor) -> bool:
     """Whether a matrix has something to do with one of the checkpoint, whichever way it stands."""
     return any(cosine(each, right) >= UNRELATED for each in standing_as(weight, right))
 

@@ -1,5 +1,6 @@
 """Everything that a report says is there in English, Korean and Chinese, with the same keys and the same blanks."""
 
+import argparse
 import ast
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 import minibert.verify
 from minibert import BertForPreTraining, InputError
+from minibert.commands.verb import add_language
 from minibert.verify.explanation import Explanation, Finding, explain
 from minibert.verify.mistakes import Mistake, known_mistakes
 from minibert.verify.ports import reference_of
@@ -65,6 +67,12 @@ def expected(table: list[Mistake]) -> dict[str, set[str]]:
 def test_has_a_sentence_for_every_mistake_and_for_no_other(language: str, expected: dict[str, set[str]]) -> None:
     assert set(speak(language).mistakes) == set(expected)
     assert len(expected) == len(set(expected) - set(OTHERS)) + len(OTHERS) >= 140
+
+
+def test_the_command_line_offers_every_language() -> None:
+    parser = argparse.ArgumentParser()
+    add_language(parser)
+    assert [parser.parse_args(["--language", language]).language for language in LANGUAGES] == list(LANGUAGES)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

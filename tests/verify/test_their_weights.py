@@ -120,7 +120,7 @@ def test_a_weight_that_was_changed(model):
         (lambda o: (o.prediction_logits, o.seq_relationship_logits.flip(-1)), "head.order", "cls.seq_relationship"),
         (lambda o: (o.prediction_logits.softmax(-1), o.seq_relationship_logits), "head.softmax", "cls.predictions"),
         (lambda o: (2 * o.prediction_logits, o.seq_relationship_logits), "outputs.other", "[0]"),
-        (lambda o: o.hidden_states[-2], "outputs.other", ""),
+        (lambda o: o.hidden_states[-2], "outputs.other", "result"),
     ],
 )
 def test_what_is_returned_is_looked_at(model, returned, key, point):
@@ -151,8 +151,10 @@ def test_nan_is_told_where_it_begins(model):
 
 def test_rounding_of_large_numbers_is_no_finding():
     demo = perturbed(with_few_words(BertForPreTraining.from_pretrained("minibert-demo"), 200))
-    findings = explain_case(demo, Case("functional", ("no-embeddings-norm",), ())).findings
-    assert [finding.mistakes[0].key for finding in findings] == ["norm.missing"]
+    explanation = explain_case(demo, Case("functional", ("no-embeddings-norm",), ()))
+    assert [finding.mistakes[0].key for finding in explanation.findings] == ["norm.missing"]
+    far = {point.point for point in explanation.points if (point.ulps or 0) > explanation.units}
+    assert far and any(note.split(":")[0].split(" and ")[0] in far for note in explanation.notes)
 
 
 def test_own_rounding_is_that_of_float32(model):
