@@ -36,6 +36,9 @@ def add(verbs: Any) -> None:
         "--from-scratch", action="store_true", help="random weights instead of the checkpoint's, for comparison"
     )
     verb.add_argument("--batch-size", type=positive, default=32, metavar="B", help="examples per step (default 32)")
+    verb.add_argument(
+        "--padded", action="store_true", help="pad each step to its longest text, as other trainers do; slower"
+    )
     data = add_columns(verb, {**OF_TEXTS, **OF_LABELS})
     data.add_argument(
         "--labels", dest="label_names", type=names, metavar="A,B,…", help="names of labels that are numbers (entities)"
@@ -74,7 +77,8 @@ def finetune(options: argparse.Namespace) -> int:
     with join_processes(find_device(options.device), sharded=options.fsdp) as processes:
         found = run(
             task, options.model, options.train, options.output, options.dev, batch_size=options.batch_size,
-            fresh_head=options.fresh_head, from_scratch=options.from_scratch, processes=processes, **settings,
+            fresh_head=options.fresh_head, from_scratch=options.from_scratch, padded=options.padded,
+            processes=processes, **settings,
         )  # fmt: skip
         return report(found, options) if processes.is_main else 0
 

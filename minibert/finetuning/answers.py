@@ -7,7 +7,7 @@ and end scores, among the spans of at most 30 pieces between the 20 best starts 
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,8 +19,9 @@ from minibert.config import BertConfig
 from minibert.data.questions import Answer, Question, open_questions, pair_in, read_questions
 from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
-from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
+from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_settings
+from minibert.finetuning.packing import INPUTS, packed_hidden_states, padded_groups
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.heads import BertForQuestionAnswering
@@ -89,12 +90,12 @@ class AnswerObjective(Objective):
     """The mean of two cross-entropies, of start and end, over the positions of the row.
 
     With ``masks_padding`` False these include the padding, as in transformers: then the loss of a row depends on the
-    length of the other rows of its batch, and the micro-batches of a step do not add up to the whole.
+    length of the other rows of its batch, the micro-batches of a step do not add up to the whole, and none is packed.
     """
 
     def __init__(self, model: BertPreTrainedModel, masks_padding: bool = True) -> None:
         super().__init__(model)
-        self.masks_padding = masks_padding
+        self.masks_padding = self.takes_packed = masks_padding
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """The number of windows."""
@@ -102,11 +103,33 @@ class AnswerObjective(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sums over the batch, each halved, so that together they are the mean of the two."""
-        output = self.model(**{name: batch[name] for name in INPUTS})
-        start, end = (self.masked(x, batch["attention_mask"]) for x in (output.start_logits, output.end_logits))
+        model: Any = self.model
+        if "groups" in batch:
+            logits = model.qa_outputs(packed_hidden_states(model.bert, batch))  # (tokens, 2)
+            losses = [self.losses(*group) for group in self.groups(logits, batch)]
+        else:
+            output = model(**{name: batch[name] for name in INPUTS})
+            positions = batch["start_positions"], batch["end_positions"]
+            losses = [self.losses(output.start_logits, output.end_logits, batch["attention_mask"], *positions)]
+        return {name: torch.stack([loss[name] for loss in losses]).sum() for name in losses[0]}
+
+    def groups(self, logits: Tensor, batch: Batch) -> Iterator[tuple[Tensor, ...]]:
+        """Start and end logits, attention mask, each (texts, T), and start and end positions, of each group."""
+        shapes = batch["groups"].tolist()
+        texts = [count for count, _ in shapes]
+        start, end = logits.unbind(dim=-1)
+        per_token = [padded_groups(x, shapes) for x in (start, end, batch["attention_mask"][0])]
+        per_text = [list(batch[name].split_with_sizes(texts)) for name in ("start_positions", "end_positions")]
+        return zip(*per_token, *per_text, strict=True)
+
+    def losses(
+        self, start: Tensor, end: Tensor, attention_mask: Tensor, start_positions: Tensor, end_positions: Tensor
+    ) -> dict[str, Tensor]:
+        """The sums over texts of one length, padding included."""
+        start, end = (self.masked(x, attention_mask) for x in (start, end))
         return {
-            "start": F.cross_entropy(start, batch["start_positions"], reduction="sum") / 2,
-            "end": F.cross_entropy(end, batch["end_positions"], reduction="sum") / 2,
+            "start": F.cross_entropy(start, start_positions, reduction="sum") / 2,
+            "end": F.cross_entropy(end, end_positions, reduction="sum") / 2,
         }
 
     def masked(self, logits: Tensor, attention_mask: Tensor) -> Tensor:

@@ -19,8 +19,9 @@ from minibert.data.opening import open_rows
 from minibert.data.rows import Make, RowFile, TextLines
 from minibert.data.sentences import BIO, Sentence, entities_of, is_by_character, read_sentences, with_beginnings
 from minibert.errors import InputError
-from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
+from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names, label_numbers, label_settings
+from minibert.finetuning.packing import INPUTS, packed_hidden_states
 from minibert.finetuning.placing import Placed, Placer, labels_of
 from minibert.finetuning.scores import entity_scores
 from minibert.finetuning.task import Predictions, Task
@@ -51,6 +52,8 @@ class Entity(NamedTuple):
 class EntityExamples(TaskExamples):
     """Rows with a label for the first piece of each word, and the sentences, for scores."""
 
+    per_token = ("labels",)
+
     def __init__(
         self, sentences: Sequence[Sentence], placed: Sequence[Placed], label2id: dict[str, int], pad_id: int
     ) -> None:
@@ -70,13 +73,20 @@ class EntityExamples(TaskExamples):
 class EntityObjective(Objective):
     """Cross-entropy, with one term per word."""
 
+    takes_packed = True
+
     def counts(self, batch: Batch) -> dict[str, int]:
         """The number of words."""
         return {"label": int((batch["labels"] != IGNORE_INDEX).sum())}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over the words of the batch."""
-        logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, T, labels)
+        model: Any = self.model
+        if "groups" in batch:
+            logits = model.classifier(model.dropout(packed_hidden_states(model.bert, batch)))[None]
+        else:
+            logits = model(**{name: batch[name] for name in INPUTS}).logits
+        logits = at_least_float32(logits)  # (B, T, labels); packed (1, tokens, labels)
         loss = F.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), reduction="sum")
         return {"label": loss}
 

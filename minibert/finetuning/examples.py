@@ -1,13 +1,14 @@
-"""Training examples: rows of token ids with their targets, padded to the longest row of a batch.
+"""Training examples: rows of token ids with their targets, packed or padded to the longest row of a batch.
 
-The keys of a batch are arguments of the heads' ``forward`` (``input_ids``, ``labels``, ``start_positions`` …), here and
-in transformers: ``model(**batch)`` gives the mean loss.  Start with :class:`TaskExamples`; :func:`run_rows` runs a
-model over rows for scores and predictions.
+The keys of a padded batch are arguments of the heads' ``forward`` (``input_ids``, ``labels``, ``start_positions`` …),
+here and in transformers: ``model(**batch)`` gives the mean loss.  Start with :class:`TaskExamples`; :func:`run_rows`
+runs a model over rows for scores and predictions.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -15,15 +16,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minibert.errors import InputError
+from minibert.finetuning.packing import call_cost, packed
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.windows import TokenRow
-from minibert.training.examples import Batch, example_steps, generator, padded_batches
+from minibert.training.examples import Batch, by_length, example_steps, generator, padded_batches
 
 Value = TypeVar("Value")
 Item = TypeVar("Item")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TOKENS_PER_BATCH = 4096  # without gradients; on an accelerator eight times as many
 
 
@@ -31,6 +32,8 @@ class TaskExamples(ABC):
     """The examples of a training run: shuffled each epoch, ``batch_size`` of them per step."""
 
     batch_size, seed = 32, 0
+    call_cost: float | None = None  # of a group of similar length (packing.py), in tokens; None: one padded batch
+    per_token: tuple[str, ...] = ()  # the targets with a value per token
 
     def __init__(self, rows: Sequence[TokenRow], pad_id: int) -> None:
         self.rows, self.pad_id = rows, pad_id
@@ -44,7 +47,14 @@ class TaskExamples(ABC):
         return example_steps(len(self.rows), self.batch_size, generator(self.seed, epoch))
 
     def collate(self, numbers: Sequence[int], epoch: int = 0) -> Batch:
-        """The inputs of these examples, (B, T) int64, padded to the longest, with the targets of the task."""
+        """The inputs of these examples with the targets of the task: packed, or padded to the longest."""
+        if self.call_cost is None:
+            return self.padded(numbers)
+        groups = by_length(numbers, self.lengths, self.call_cost)
+        return packed([self.padded(group) for group in groups], self.per_token)
+
+    def padded(self, numbers: Sequence[int]) -> Batch:
+        """The same as (B, T) int64, padded to the longest."""
         batch = collate([self.rows[number] for number in numbers], self.pad_id)
         return {**batch, **self.targets(numbers, batch["input_ids"].shape[1])}
 
@@ -67,16 +77,16 @@ def run_rows(
 ) -> list[Value]:
     """One value per row, in the order of ``rows``: ``read(output, rows)`` of each batch, joined.
 
-    Rows of similar length form a batch, so there is little padding.  The model is in eval mode meanwhile.  ``name``: of
-    a progress bar; None: no bar.
+    Batches hold rows of similar length, so there is little padding (:func:`minibert.training.examples.by_length`).  The
+    model is in eval mode meanwhile.  ``name``: of a progress bar; None: no bar.
     """
     lengths = [len(row) for row in rows]
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
     tokens = TOKENS_PER_BATCH * (1 if model.device.type == "cpu" else 8)
     values: dict[int, Value] = {}
     bar = tqdm(total=len(rows), desc=name, unit=" rows", leave=False, disable=None if name else True)
     with bar, evaluating(model):
-        for numbers in padded_batches(order, lengths, tokens):
+        groups = by_length(range(len(rows)), lengths, call_cost(model.config, model.device)) if rows else []
+        for numbers in chain.from_iterable(padded_batches(group, lengths, tokens) for group in groups):
             chosen = [rows[number] for number in numbers]
             batch = {key: tensor.to(model.device) for key, tensor in collate(chosen, pad_id).items()}
             values.update(zip(numbers, read(model(**batch), chosen), strict=True))

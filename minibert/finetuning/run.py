@@ -29,13 +29,14 @@ from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
+from minibert.finetuning.packing import call_cost
 from minibert.finetuning.score import Score
 from minibert.finetuning.scores import need
 from minibert.finetuning.task import Task
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.renamed import ARGUMENTS, older_arguments
-from minibert.schema import SIZE, check_settings, shown
+from minibert.schema import FLAG, SIZE, check_settings, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.tokenizer import BertTokenizer
 from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
@@ -99,6 +100,7 @@ def finetune(
     batch_size: int = 32,
     fresh_head: bool = False,
     from_scratch: bool = False,
+    padded: bool = False,
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Finetuned:
@@ -114,6 +116,8 @@ def finetune(
         batch_size: examples per step.
         fresh_head: train a new head even where the checkpoint was fine-tuned for this task already.
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training gains.
+        padded: run each step as one batch padded to its longest text, as other trainers do, instead of packed
+            (:mod:`minibert.finetuning.packing`): slower, and the same but for rounding and the draws of dropout.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
         settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
             ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
@@ -122,7 +126,8 @@ def finetune(
     and what :func:`minibert.training.loop.train` raises.
     """
     chosen, where = choose_task(task), take_where(settings)
-    check_settings({"batch_size": batch_size}, {"batch_size": SIZE}, "finetune", InputError)
+    kinds = {"batch_size": SIZE, "padded": FLAG}
+    check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         check_arguments(run_settings, model, train_file, dev_file)
@@ -151,8 +156,11 @@ def finetune(
         "fresh_head": fresh_head,
         "from_scratch": from_scratch,
     }
+    objective = chosen.objective(ready)
+    if objective.takes_packed and not padded and ready.config.attn_implementation != "eager":
+        examples.call_cost = call_cost(ready.config, processes.device)
     result = train(
-        chosen.objective(ready), examples, run_settings, output,
+        objective, examples, run_settings, output,
         evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
     )  # fmt: skip
     if not result.interrupted:

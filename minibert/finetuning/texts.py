@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,9 @@ from minibert.data.cells import Cells, text_in
 from minibert.data.columns import TEXT, Column, choose_columns
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import Make, RowFile, TextLines
-from minibert.finetuning.examples import INPUTS, TaskExamples, at_least_float32, longest_row, progress, run_rows
+from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names
+from minibert.finetuning.packing import INPUTS, first_tokens, packed_hidden_states
 from minibert.finetuning.task import Task, is_pair
 from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
@@ -67,6 +68,7 @@ class TextObjective(Objective):
     BCEWithLogitsLoss).
     """
 
+    takes_packed = True
     KEYS: ClassVar[dict[str, str]] = {"regression": "score", "multi_label_classification": "labels"}
 
     def __init__(self, model: BertPreTrainedModel, weights: Sequence[float] | None = None) -> None:
@@ -87,7 +89,7 @@ class TextObjective(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over the batch."""
-        logits = at_least_float32(self.model(**{name: batch[name] for name in INPUTS}).logits)  # (B, labels)
+        logits = at_least_float32(self.logits(batch))  # (B, labels)
         labels, weights = batch["labels"], None
         if self.weights is not None:
             weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device)
@@ -98,6 +100,16 @@ class TextObjective(Objective):
             loss = F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weights, reduction="sum")
             return {"labels": loss}
         return {"score": F.mse_loss(logits.squeeze(-1), labels, reduction="sum")}
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, labels), of a padded batch or a packed one."""
+        model: Any = self.model
+        if "groups" not in batch:
+            logits: Tensor = model(**{name: batch[name] for name in INPUTS}).logits
+            return logits
+        hidden_states = packed_hidden_states(model.bert, batch)  # (tokens, H)
+        pooler_output = model.bert.pooler(hidden_states[first_tokens(batch["groups"]), None])  # (B, 1, H) → (B, H)
+        return cast(Tensor, model.classifier(model.dropout(pooler_output)))
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,32 @@ def padded_batches(
     return batches
 
 
+def by_length(numbers: Sequence[int], lengths: Sequence[int], call_cost: float) -> list[list[int]]:
+    """The numbers sorted by length, and cut into groups of similar length so that the sum of their costs is lowest.
+
+    A group costs its tokens when padded to its longest, and ``call_cost`` tokens for being one more: where that is 0,
+    there is a group for each length, and where it is high, there is one group.  ``numbers`` must not be empty.
+    """
+    order = sorted(numbers, key=lengths.__getitem__)
+    ends = [n for n in range(1, len(order)) if lengths[order[n - 1]] < lengths[order[n]]]  # where a cut can be
+    ends = [0, *ends, len(order)]
+    lowest, cut_before = (
+        [0.0],
+        [0],
+    )  # for the examples before each of the ends: their cost, and their last group's start
+    for number, end in enumerate(ends[1:], start=1):
+        longest = lengths[order[end - 1]]
+        costs = [lowest[start] + (end - ends[start]) * longest + call_cost for start in range(number)]
+        lowest.append(min(costs))
+        cut_before.append(costs.index(lowest[-1]))
+    groups = []
+    number = len(ends) - 1
+    while number:
+        groups.append(order[ends[cut_before[number]] : ends[number]])
+        number = cut_before[number]
+    return groups[::-1]
+
+
 def _windows(order: Sequence[int], lengths: Sequence[int], sizes: Sequence[int], tokens: int) -> list[list[int]]:
     """``order`` cut into windows of about ``tokens`` tokens."""
     windows: list[list[int]] = [[]]

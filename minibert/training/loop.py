@@ -180,14 +180,16 @@ class Trainer:
     def micro_batches(self, numbers: list[int]) -> list[tuple[Sequence[int], int]]:
         """The micro-batches of this process, each with its weight; every process has the same number of them.
 
-        A process for which no example is left takes one with weight 0, because the others wait for it.
+        They are cut from the examples sorted by length, so that each has little padding, and each is dealt to the
+        processes in turn, so that all have about as much to do.  A process for which no example is left takes one with
+        weight 0, because the others wait for it.
         """
-        world_size, rounds = self.processes.world_size, 1
-        if self.settings.micro_tokens is not None:
-            rounds = len(padded_batches(numbers, self.examples.lengths, self.settings.micro_tokens * world_size))
-        count = rounds * world_size
-        cuts = [len(numbers) * part // count for part in range(count + 1)]
-        parts = [numbers[cuts[part] : cuts[part + 1]] for part in range(self.processes.rank, count, world_size)]
+        rank, world_size, limit = self.processes.rank, self.processes.world_size, self.settings.micro_tokens
+        if limit is None and world_size == 1:
+            return [(numbers, 1)]
+        order = sorted(numbers, key=self.examples.lengths.__getitem__)
+        cut = [order] if limit is None else padded_batches(order, self.examples.lengths, limit * world_size)
+        parts = [micro_batch[rank::world_size] for micro_batch in cut]
         return [(part, 1) if part else (numbers[:1], 0) for part in parts]
 
     def collate(self, part: tuple[Sequence[int], int]) -> tuple[Batch, int]:

@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 class Objective(nn.Module, ABC):
     """A model and its losses.  ``objective.model`` is what is saved in the end."""
 
+    takes_packed = False  # whether the batches may be those of packing.py, with the tokens of all texts in one row
+
     def __init__(self, model: BertPreTrainedModel) -> None:
         super().__init__()
         self.model = model

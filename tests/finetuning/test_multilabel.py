@@ -15,8 +15,8 @@ from minibert.cli import main
 from minibert.data.labels import split_labels
 from minibert.finetuning import MultiLabel, Predictor, finetune
 from minibert.finetuning.classify import Classify, class_weights
-from minibert.finetuning.examples import INPUTS
 from minibert.finetuning.labels import label_settings
+from minibert.finetuning.packing import INPUTS
 from minibert.finetuning.score import Score
 from minibert.finetuning.scores import label_scores
 from minibert.finetuning.texts import LabelledText
