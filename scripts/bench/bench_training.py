@@ -1,26 +1,39 @@
-"""Fine-tuning, ours against transformers' Trainer: the same scores, and how long a step takes.
+"""Fine-tuning, ours against transformers' Trainer: the same scores, how long a step takes, and how much memory.
 
-    python scripts/bench/bench_training.py                                        sentiment and entities
-    python scripts/bench/bench_training.py --tasks entities --texts 3394 --epochs 3 --seeds 5
-    python scripts/bench/bench_training.py --tasks sentiment --model FOLDER --train train.tsv --dev dev.tsv --quick
+    python scripts/bench/bench_training.py                                        the four tasks below
+    python scripts/bench/bench_training.py --tasks wnut17 --texts 3394 --epochs 3 --seeds 5
+    python scripts/bench/bench_training.py --tasks nsmc --model FOLDER --train train.tsv --dev dev.tsv --quick
 
-Sentiment is ../shared/data/nsmc-from-raw (Korean reviews), from the demo checkpoint, or where there is none from random
-weights of its shape; entities are ../shared/data/wnut17, from all-MiniLM-L6-v2.  Both sides begin with the same weights
-and have the same rows, hyper-parameters, schedule, fused AdamW, clipping and threads; each puts its batches together in
-its own way, padded to the longest.  Trainer trains transformers' model, and does not log, save, evaluate or draw a bar
-meanwhile; ours writes its metrics log as always.  Three tables:
+    nsmc       reviews to classes, Korean, 4,000 texts      korsts     pairs of sentences to a score, Korean, 2,000
+    wnut17     entities, English, all 3,394 sentences       klue-ner   entities by character, Korean, 1,500
 
-    same order, no dropout   are scores and weights the same?
-    dropout                  --seeds runs, each with its own order, head and draws: mean scores, and whether they lie
-                             within two standard errors of each other
+From the demo checkpoint, or where there is none from random weights of its shape; wnut17 from all-MiniLM-L6-v2.  All
+sides begin with the same weights and have the same hyper-parameters, schedule, fused AdamW, clipping and threads, and
+all but the last the same rows in each step:
+
+    minibert             packs the step (minibert/finetuning/packing.py): the default of finetune
+    minibert, padded     pads it to its longest row: finetune --padded
+    Trainer              the same
+    Trainer, by length   train_sampling_strategy="group_by_length": steps of its own, of rows of similar length
+
+Trainer trains transformers' model, and does not log, save, evaluate or draw a bar meanwhile; ours writes its metrics
+log as always.  Four tables:
+
+    same order, no dropout   are scores and weights the same?  Padded to the last bit, packed but for rounding
+    dropout                  --seeds runs, each with its own order, head and draws: mean scores, and whether those of
+                             minibert and Trainer lie within two standard errors of each other
     time                     they take turns; a run is --steps steps after --uncounted more.  The ratio is theirs / ours
-                             within a round, so above 1 we are faster
+                             within a round, so above 1 we are faster.  CPU time of all threads, or --clock wall
+    memory                   what a run of --steps steps adds to the memory of a fresh process, at its peak
 
-Scores are ours on the dev data, for both.  Needs pip install '.[train,test]'.
+Scores are ours on the dev data, for all.  Needs pip install '.[train,test]'.
 """
 
 import argparse
+import gc
+import json
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -37,10 +50,14 @@ if TYPE_CHECKING:
 
 DATA = material.SHARED / "data"
 FILES = {
-    "sentiment": (DATA / "nsmc-from-raw" / "train.tsv", DATA / "nsmc-from-raw" / "test.tsv"),
-    "entities": (DATA / "wnut17" / "wnut17train.conll", DATA / "wnut17" / "emerging.dev.conll"),
+    "nsmc": (DATA / "nsmc-from-raw" / "train.tsv", DATA / "nsmc-from-raw" / "test.tsv"),
+    "korsts": (DATA / "korsts" / "sts-train.tsv", DATA / "korsts" / "sts-dev.tsv"),
+    "wnut17": (DATA / "wnut17" / "wnut17train.conll", DATA / "wnut17" / "emerging.dev.conll"),
+    "klue-ner": (DATA / "klue-ner" / "klue-ner-v1.1_dev.tsv",) * 2,
 }
-SIDES = ("minibert", "Trainer")
+KINDS = {"nsmc": "classify", "korsts": "score", "wnut17": "entities", "klue-ner": "entities"}
+TEXTS = {"nsmc": 4000, "korsts": 2000, "wnut17": 3394, "klue-ner": 1500}
+TABLES = ("scores", "time", "memory")
 COUNTLESS = 10**9
 
 
@@ -49,7 +66,7 @@ def starting_point(task: str, work: Path) -> tuple[Path, str]:
     from minibert import CheckpointError
     from minibert.source import DEMO, demo_folder
 
-    if task == "entities":
+    if task == "wnut17":
         return material.checkpoint(material.MINILM, work), material.TITLES[material.MINILM]
     try:
         return demo_folder(), DEMO
@@ -92,42 +109,63 @@ def contest(task: str, options: argparse.Namespace, work: Path) -> "tuple[Contes
     else:
         folder = material.checkpoint(options.model, work)
         title = material.TITLES.get(options.model, folder.name)
-    chosen = TASKS["entities" if task == "entities" else "classify"]()
-    return Contest(chosen, folder, train, dev, options.texts, options.batch_size), title
+    texts = options.texts or TEXTS[task]
+    return Contest(TASKS[KINDS[task]](), folder, train, dev, texts, options.batch_size, options.clock), title
 
 
 def compare_exactly(contest: "Contest", settings: "Settings", work: Path) -> tuple[list[str], bool]:
-    """The same order, without dropout: both scores, the largest difference of a weight; whether the scores are one."""
-    from trainer import largest_difference
+    """The same order, without dropout: three scores, and the largest difference of a weight from Trainer's.
 
-    ended = [contest.run(side, settings, work / f"exact-{side}", 0.0).model for side in SIDES]
+    True when padded we end with Trainer's score.
+    """
+    from trainer import OURS, PADDED, THEIRS, largest_difference
+
+    ended = [contest.run(side, settings, work / f"exact-{side}", 0.0).model for side in (OURS, PADDED, THEIRS)]
     scores = [contest.score(model) for model in ended]
-    cells = [*(f"{score:.4f}" for score in scores), f"{largest_difference(*ended):.1e}"]
-    return cells, scores[0] == scores[1]
+    moved = [f"{largest_difference(model, ended[-1]):.1e}" for model in ended[:-1]]
+    return [*(f"{score:.4f}" for score in scores), *moved], scores[1] == scores[2]
 
 
 def compare_seeds(contest: "Contest", all_settings: "Sequence[Settings]", work: Path) -> tuple[list[str], bool]:
-    """With dropout, over seeds: mean scores with their standard errors, and whether they lie within two of these."""
-    scores: dict[str, list[float]] = {side: [] for side in SIDES}
+    """With dropout, over seeds: mean scores with their standard errors, and whether they lie within two of these.
+
+    The last cell is the mean of Trainer by length.
+    """
+    from trainer import BY_LENGTH, OURS, THEIRS
+
+    scores: dict[str, list[float]] = {side: [] for side in (OURS, THEIRS, BY_LENGTH)}
     for settings in all_settings:
-        for side in SIDES:
+        for side, found in scores.items():
             ended = contest.run(side, settings, work / f"dropout-{side}-{settings.seed}")
-            scores[side].append(contest.score(ended.model))
-    return verdict(*scores.values())
+            found.append(contest.score(ended.model))
+    cells, within = verdict(scores[OURS], scores[THEIRS])
+    return [*cells, mean_and_error(scores[BY_LENGTH])], within
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean."""
+    return statistics.stdev(values) / len(values) ** 0.5
+
+
+def mean_and_error(values: Sequence[float]) -> str:
+    """Both in one cell."""
+    return f"{statistics.mean(values):.4f} ± {standard_error(values):.4f}"
 
 
 def verdict(ours: Sequence[float], theirs: Sequence[float]) -> tuple[list[str], bool]:
     """Means and their difference, in standard errors."""
-    errors = [statistics.stdev(values) / len(values) ** 0.5 for values in (ours, theirs)]
     difference = statistics.mean(ours) - statistics.mean(theirs)
-    error = (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+    error = (standard_error(ours) ** 2 + standard_error(theirs) ** 2) ** 0.5
     within = abs(difference) <= 2 * error
-    cells = [f"{statistics.mean(v):.4f} ± {e:.4f}" for v, e in zip((ours, theirs), errors, strict=True)]
+    cells = [mean_and_error(ours), mean_and_error(theirs)]
     return [*cells, f"{difference:+.4f}", f"{2 * error:.4f}", "yes" if within else "NO"], within
 
 
-def compare_time(contest: "Contest", settings: "Settings", options: argparse.Namespace, work: Path) -> list[str]:
-    """Time per step, in turns."""
+def compare_time(
+    contest: "Contest", settings: "Settings", options: argparse.Namespace, work: Path
+) -> list[tuple[str, ...]]:
+    """Time per step, in turns: a row for each side."""
+    from trainer import OURS, SIDES
 
     def turn(side: str) -> Callable[[], float]:
         def run() -> float:
@@ -137,12 +175,57 @@ def compare_time(contest: "Contest", settings: "Settings", options: argparse.Nam
         return run
 
     times = rounds.take_turns({side: turn(side) for side in SIDES}, options.rounds)
-    ratio = rounds.Ratio.of(times["Trainer"], times["minibert"])
-    return [*(rounds.spread(times[side], ".1f") for side in SIDES), str(ratio), ratio.interval]
+    rows = []
+    for side in SIDES:
+        ratio = rounds.Ratio.of(times[side], times[OURS])
+        compared = ("", "") if side == OURS else (str(ratio), ratio.interval)
+        rows.append((side, rounds.spread(times[side], ".1f"), *compared))
+    return rows
+
+
+def compare_memory(task: str, options: argparse.Namespace) -> list[tuple[str, ...]]:
+    """What a run adds to a fresh process's memory, in MiB, and that divided by ours: a row for each side."""
+    from trainer import SIDES
+
+    growth = {side: grown(task, side, options) for side in SIDES}
+    ours = next(iter(growth.values()))
+    return [(side, f"{value:.0f}", "" if value is ours else f"{value / ours:.2f}") for side, value in growth.items()]
+
+
+def grown(task: str, side: str, options: argparse.Namespace) -> float:
+    """The growth that a child process reports."""
+    numbers = ("texts", "batch_size", "steps", "learning_rate", "threads", "model", "train", "dev")
+    given = {name: getattr(options, name) for name in numbers if getattr(options, name) is not None}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    command = [sys.executable, __file__, "--one", side, "--tasks", task, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=rounds.child_environment())
+    if done.returncode:
+        sys.exit(f"The process of {side} failed:\n{done.stderr}")
+    return float(json.loads(done.stdout.splitlines()[-1])["growth"])
+
+
+def one(task: str, options: argparse.Namespace) -> None:
+    """The child: train as one side does, and print its growth as JSON."""
+    import bench_memory
+    import transformers  # noqa: F401  # what the library takes is not counted
+
+    from minibert.training.settings import Settings
+
+    material.use_threads(options.threads)
+    with tempfile.TemporaryDirectory() as work:
+        here, _ = contest(task, options, Path(work))
+        settings = Settings(learning_rate=options.learning_rate, steps=options.steps, save_every=COUNTLESS)
+        gc.collect()
+        bench_memory.set_peak_back()
+        before = bench_memory.peak()
+        here.run(options.one, settings, Path(work) / "run")
+        print(json.dumps({"growth": bench_memory.peak() - before}))
 
 
 def measure(task: str, options: argparse.Namespace, work: Path) -> bool:
     """Everything about one task; whether the scores are what they should be."""
+    from trainer import BY_LENGTH, OURS, SIDES, THEIRS
+
     from minibert.terminal import table
     from minibert.training.settings import Settings
 
@@ -154,30 +237,44 @@ def measure(task: str, options: argparse.Namespace, work: Path) -> bool:
     timed = Settings(**{**vars(plain), "steps": options.steps + options.uncounted})
     total = plain.epochs * len(here.examples.steps(0))
     print(f"\n{task}, from {title}; {len(here.examples):,} rows, {total:,} steps of {options.batch_size}, ", end="")
-    print(f"rate {options.learning_rate:g}; {len(here.dev):,} rows of dev data", flush=True)
-    exact, same = compare_exactly(here, plain, work)
-    head = [f"{score}, {side}" for side in SIDES]
-    print(table(("", *head, "max |Δ| of a weight"), [("same order, no dropout", *exact)]), flush=True)
-    varied, within = compare_seeds(here, seeded, work)
-    head = [f"{side}, {len(seeded)} seeds" for side in SIDES]
-    print(table(("", *head, "difference", "two errors", "within"), [(f"dropout, {score}", *varied)]), flush=True)
-    taken = compare_time(here, timed, options, work)
-    head = [f"{side}, ms" for side in SIDES]
-    print(table(("", *head, "ratio", "interval of the median"), [("a step", *taken)]), flush=True)
+    print(
+        f"rate {options.learning_rate:g}; {len(here.dev):,} rows of dev data; {here.padding():.0%} padding", flush=True
+    )
+    same = within = True
+    if "scores" in options.tables:
+        exact, same = compare_exactly(here, plain, work)
+        head = [*(f"{score}, {side}" for side in SIDES[:3]), "max |Δ| of a weight", "the same, padded"]
+        print(table(("", *head), [("same order, no dropout", *exact)]), flush=True)
+        varied, within = compare_seeds(here, seeded, work)
+        head = [f"{OURS}, {len(seeded)} seeds", THEIRS, "difference", "two errors", "within", BY_LENGTH]
+        print(table(("", *head), [(f"dropout, {score}", *varied)]), flush=True)
+    if "time" in options.tables:
+        rows = compare_time(here, timed, options, work)
+        print(
+            table((f"a step, {options.clock} time", "ms", "theirs / ours", "interval of the median"), rows), flush=True
+        )
+    if "memory" in options.tables:
+        print(table(("memory of a run", "MiB", "theirs / ours"), compare_memory(task, options)), flush=True)
     return same and within
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=list(FILES), default=list(FILES), help="default: both")
+    parser.add_argument("--tasks", nargs="+", choices=list(FILES), default=list(FILES), help="default: all four")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES), help="default: all")
+    parser.add_argument("--clock", choices=("cpu", "wall"), default="cpu", help="default cpu: of all threads")
+    parser.add_argument("--one", help=argparse.SUPPRESS)  # the child's own
     parser.add_argument("--model", metavar="MODEL", help="minilm, base (bert-base's shape) or a folder, for all tasks")
     parser.add_argument("--train", type=Path, metavar="FILE", help="your own data, for one task")
     parser.add_argument("--dev", type=Path, metavar="FILE")
-    numbers = {"texts": 2000, "epochs": 2, "batch-size": 32, "seeds": 3, "steps": 40, "uncounted": 5}
-    helps = {"texts": "rows of training data; of dev data at most as many", "seeds": "runs with dropout, at least 2"}
+    numbers = {"texts": None, "epochs": 2, "batch-size": 32, "seeds": 3, "steps": 40, "uncounted": 5}
+    helps = {
+        "texts": "rows of training data; of dev data at most as many (default: see above)",
+        "seeds": "runs with dropout, at least 2 (default 3)",
+    }
     for name, usual in numbers.items():
-        text = f"{helps[name]} (default {usual:,})" if name in helps else f"default {usual}"
+        text = helps.get(name, f"default {usual}")
         parser.add_argument(f"--{name}", type=material.positive, default=usual, metavar="N", help=text)
     parser.add_argument("--learning-rate", type=float, default=1e-4, metavar="RATE", help="default 1e-4")
     material.add_rounds(parser, 9)
@@ -185,9 +282,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.seeds < 2:
         parser.error("--seeds 1 gives no standard error; at least 2 are needed.")
     if (options.train or options.dev) and (len(options.tasks) > 1 or not (options.train and options.dev)):
-        parser.error("--train and --dev belong together, and to one task: --tasks sentiment, or entities.")
+        parser.error("--train and --dev belong together, and to one task, such as --tasks nsmc.")
     if options.quick:
-        options.texts, options.rounds, options.epochs = min(options.texts, 64), 2, 1
+        options.texts, options.rounds, options.epochs = min(options.texts or 64, 64), 2, 1
         options.seeds, options.steps, options.uncounted = 2, 3, 1
     return options
 
@@ -197,6 +294,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     if missing := [name for name in ("transformers", "accelerate") if not rounds.versions(name)]:
         sys.exit(f"The peer is missing ({', '.join(missing)}): pip install '.[train,test]'.")
+    if options.one:
+        one(options.tasks[0], options)
+        return 0
     threads = material.use_threads(options.threads)
     print(f"{rounds.versions('transformers', 'accelerate', 'torch')}; {threads} threads; {rounds.machine()}")
     with tempfile.TemporaryDirectory() as work:

@@ -1,14 +1,15 @@
 """One fine-tuning run, by us or by transformers' Trainer, with everything else the same: for bench_training.py.
 
-Both begin with the same weights, have the same rows in the same order, and make the same steps; each puts its batches
-together in its own way.  Start with :class:`Contest`.
+All begin with the same weights and make as many steps of as many rows.  ``minibert`` packs each step, ``minibert,
+padded`` and ``Trainer`` pad it to its longest row; these three have the same rows in the same order.  ``Trainer, by
+length`` draws its own steps, of rows of similar length.  Start with :class:`Contest`.
 """
 
 import copy
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch.utils.data import Sampler
 
 from minibert import BertTokenizer
 from minibert.finetuning.examples import TaskExamples
+from minibert.finetuning.packing import call_cost
 from minibert.finetuning.run import fix_length, prepare_model, quiet
 from minibert.finetuning.task import Task
 from minibert.pretrained import BertPreTrainedModel
@@ -27,13 +29,14 @@ from minibert.training.distributed import SINGLE_PROCESS
 from minibert.training.loop import Trainer
 from minibert.training.settings import Settings
 
-OURS, THEIRS = "minibert", "Trainer"
+OURS, PADDED, THEIRS, BY_LENGTH = SIDES = ("minibert", "minibert, padded", "Trainer", "Trainer, by length")
+CLOCKS: dict[str, Callable[[], float]] = {"cpu": time.process_time, "wall": time.perf_counter}
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A model that was trained, and the clock after each step."""
+    """A model that was trained, and the clock after each step, in seconds."""
 
     model: BertPreTrainedModel
     clock: list[float]
@@ -47,16 +50,31 @@ class Contest:
     """A task, its data, and a checkpoint to begin with."""
 
     def __init__(
-        self, task: Task[Any, Any], checkpoint: Path, train: Path, dev: Path, texts: int, batch_size: int
+        self,
+        task: Task[Any, Any],
+        checkpoint: Path,
+        train: Path,
+        dev: Path,
+        texts: int,
+        batch_size: int,
+        clock: str = "cpu",
     ) -> None:
-        """Read and tokenize; ``texts``: rows of the training data that are used, and of the dev data at most."""
-        self.checkpoint = checkpoint
+        """Read and tokenize.
+
+        ``texts``: rows of the training data that are used, and of the dev data at most; where both are one file, the
+        dev rows are others of it.  ``clock``: of ``CLOCKS``.
+        """
+        self.checkpoint, self.clock = checkpoint, CLOCKS[clock]
         self.tokenizer = BertTokenizer.from_pretrained(checkpoint)
         rows = task.read(train)
         self.found = task.settings(rows)  # of all rows: the dev data may have a label that the chosen ones lack
         config = prepare_model(task, checkpoint, self.found, fresh_head=True).config
         self.task = fix_length(task, self.tokenizer, config)
-        rows, dev_rows = chosen(rows, texts), chosen(self.task.read(dev, config), texts)
+        if train == dev:
+            drawn = random.Random(0).sample(rows, min(len(rows), 2 * texts))
+            rows, dev_rows = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
+        else:
+            rows, dev_rows = chosen(rows, texts), chosen(self.task.read(dev, config), texts)
         self.examples: TaskExamples = self.task.examples(rows, self.tokenizer, config, batch_size)
         self.dev: TaskExamples = self.task.examples(dev_rows, self.tokenizer, config)
         self.features = [feature(self.examples, number) for number in range(len(self.examples))]
@@ -75,8 +93,18 @@ class Contest:
 
     def run(self, side: str, settings: Settings, work: Path, dropout: float | None = None) -> Ended:
         """Train; ``settings.seed`` is that of the head, the order and the dropout."""
-        make = {OURS: train_ours, THEIRS: train_theirs}[side]
-        return make(self, self.model(settings.seed, dropout), self.in_order(settings.seed), settings, work)
+        model, examples = self.model(settings.seed, dropout), self.in_order(settings.seed)
+        if side == OURS:
+            examples.call_cost = call_cost(model.config, model.device)
+        if side in (OURS, PADDED):
+            return train_ours(self, model, examples, settings, work)
+        return train_theirs(self, model, examples, settings, work, by_length=side == BY_LENGTH)
+
+    def padding(self) -> float:
+        """The share of padding in the tokens of the padded steps."""
+        lengths = self.examples.lengths
+        steps = self.examples.steps(0)
+        return 1 - sum(lengths) / sum(len(step) * max(lengths[number] for number in step) for step in steps)
 
     def score(self, model: BertPreTrainedModel) -> float:
         """The task's main score on the dev data."""
@@ -86,12 +114,13 @@ class Contest:
 class Timed(Trainer):
     """Our loop, with a look at the clock."""
 
-    clock: list[float]
+    clock: Callable[[], float]
+    times: list[float]
 
     def advance(self) -> None:
         """Note when a step ended."""
         super().advance()
-        self.clock.append(time.perf_counter())
+        self.times.append(self.clock())
 
 
 def train_ours(
@@ -99,13 +128,18 @@ def train_ours(
 ) -> Ended:
     """By minibert; metrics log and final snapshot as always."""
     run = Timed(contest.task.objective(model), examples, settings, work, None, SINGLE_PROCESS)
-    run.clock = []
+    run.clock, run.times = contest.clock, []
     run.run(OURS)
-    return Ended(model, run.clock)
+    return Ended(model, run.times)
 
 
 def train_theirs(
-    contest: Contest, model: BertPreTrainedModel, examples: TaskExamples, settings: Settings, work: Path
+    contest: Contest,
+    model: BertPreTrainedModel,
+    examples: TaskExamples,
+    settings: Settings,
+    work: Path,
+    by_length: bool = False,
 ) -> Ended:
     """By Trainer, with nothing that is not training; the weights come back into ``model``."""
     import transformers
@@ -114,12 +148,15 @@ def train_theirs(
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(work / "start")
     theirs = getattr(transformers, type(model).__name__).from_pretrained(work / "start", attn_implementation="sdpa")
-    trainer = ordered_trainer(examples)(
+    made = arguments(settings, examples, work)
+    if by_length:
+        made.train_sampling_strategy = "group_by_length"
+    trainer = (transformers.Trainer if by_length else ordered_trainer(examples))(
         model=theirs,
-        args=arguments(settings, examples, work),
+        args=made,
         train_dataset=contest.features,
         data_collator=collator(contest),
-        callbacks=[clock := stopwatch()],
+        callbacks=[clock := stopwatch(contest.clock)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
@@ -171,7 +208,7 @@ class Order(Sampler[int]):
         return chain.from_iterable(self.examples.steps(self.epoch))
 
 
-def stopwatch() -> Any:
+def stopwatch(clock: Callable[[], float]) -> Any:
     """A callback that notes when each step ended, in ``times``."""
     import transformers
 
@@ -180,7 +217,7 @@ def stopwatch() -> Any:
             self.times: list[float] = []
 
         def on_step_end(self, *arguments: Any, **others: Any) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(clock())
 
     return Stopwatch()
 

@@ -46,7 +46,8 @@ def test_without_dropout_trainer_ends_with_our_weights(bench, contest, tmp_path,
     here = contest(task)
     cells, same = bench.compare_exactly(here, SETTINGS, tmp_path)
     assert same
-    assert cells[0] == cells[1] and cells[2] == "0.0e+00"
+    assert cells[1] == cells[2] and cells[4] == "0.0e+00"
+    assert 0 < float(cells[3]) < 1e-4  # packed: rounding
 
 
 @pytest.mark.parametrize("task", ["classify", "entities"])
@@ -93,21 +94,25 @@ def test_two_standard_errors(bench) -> None:
     assert bench.verdict([0.80, 0.80], [0.80, 0.80])[1] is True
 
 
-def test_it_runs_and_prints_three_tables(bench, tmp_path, capsys) -> None:
+@pytest.mark.parametrize("tables", [["scores", "time"], pytest.param(["memory"], marks=pytest.mark.slow)])
+def test_it_runs_and_prints_four_tables(bench, tmp_path, capsys, tables) -> None:
     checkpoint = toy_checkpoint(tmp_path / "start")
     train, dev = write_toy("classify", tmp_path / "train", 70), write_toy("classify", tmp_path / "dev", 30, seed=1)
-    options = ["--tasks", "sentiment", "--model", str(checkpoint), "--train", str(train), "--dev", str(dev)]
-    code = bench.main([*options, "--quick"])
+    options = ["--tasks", "nsmc", "--model", str(checkpoint), "--train", str(train), "--dev", str(dev)]
+    code = bench.main([*options, "--quick", "--tables", *tables])
     printed = capsys.readouterr().out
-    assert "sentiment, from start; 64 rows, 2 steps of 32, rate 0.0001; 30 rows of dev data" in printed
-    assert "0.0e+00" in printed and "accuracy, Trainer" in printed and "a step " in printed
+    assert "nsmc, from start; 64 rows, 2 steps of 32, rate 0.0001; 30 rows of dev data; " in printed
+    shown = {"scores": ("0.0e+00", "accuracy, Trainer"), "time": ("a step, cpu time",), "memory": ("memory of a run",)}
+    for table, texts in shown.items():
+        assert all((text in printed) == (table in tables) for text in texts)
+    assert "Trainer, by length" in printed
     assert code == (1 if " NO" in printed else 0)
 
 
 def test_what_cannot_be_measured_is_said(bench, tmp_path, capsys) -> None:
     for options, sentence in (
         (["--seeds", "1"], "at least 2 are needed"),
-        (["--train", "x.tsv", "--tasks", "sentiment"], "belong together"),
+        (["--train", "x.tsv", "--tasks", "nsmc"], "belong together"),
         (["--train", "x.tsv", "--dev", "y.tsv"], "to one task"),
     ):
         with pytest.raises(SystemExit):
@@ -115,4 +120,4 @@ def test_what_cannot_be_measured_is_said(bench, tmp_path, capsys) -> None:
         assert sentence in capsys.readouterr().err
     absent = str(tmp_path / "absent.tsv")
     with pytest.raises(SystemExit, match="is not there; name your own data"):
-        bench.main(["--tasks", "sentiment", "--train", absent, "--dev", absent])
+        bench.main(["--tasks", "nsmc", "--train", absent, "--dev", absent])
