@@ -29,6 +29,12 @@ def add(verbs: Any) -> None:
         "train", metavar="TRAIN", help=".csv, .tsv, .jsonl, .parquet; entities: two columns (CoNLL); answers: SQuAD"
     )
     verb.add_argument("--dev", metavar="FILE", help="scored after each epoch; the best weights are kept")
+    verb.add_argument(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="stop after N evaluations without a better score (early stopping)",
+    )
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     add_model(verb)
     verb.add_argument("--fresh-head", action="store_true", help="a new head, even if the checkpoint has one")

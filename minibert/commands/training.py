@@ -24,10 +24,19 @@ def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs:
         "--learning-rate", type=float, default=learning_rate, metavar="R", help=f"highest (default {learning_rate:g})"
     )
     group.add_argument("--warmup", type=float, default=0.1, metavar="SHARE", help="of the steps (default 0.1)")
+    group.add_argument(
+        "--schedule", choices=("linear", "cosine", "constant"), default="linear", help="after it (default linear, to 0)"
+    )
     group.add_argument("--weight-decay", type=float, default=0.01, metavar="W", help="default 0.01")
     group.add_argument("--max-grad-norm", type=float, default=1.0, metavar="NORM", help="clipping (default 1; 0: none)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default 0)")
     group.add_argument("--evaluate-every", type=positive, default=0, metavar="N", help="steps; default: each epoch")
+    group.add_argument(
+        "--freeze", metavar="PARTS", help="do not train these: embeddings; 3, the first three layers; embeddings,3"
+    )
+    group.add_argument(
+        "--layer-decay", type=float, default=1.0, metavar="D", help="each layer's rate: D times that of the layer above"
+    )
     group.add_argument("--save-every", type=positive, default=500, metavar="N", help="steps (default 500)")
     group.add_argument(
         "--micro-tokens", type=positive, metavar="N", help="tokens per pass, to save memory (gradient accumulation)"

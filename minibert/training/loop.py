@@ -28,7 +28,7 @@ from minibert.training.distributed import SINGLE_PROCESS, Processes, full_tensor
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
 from minibert.training.metrics import MetricsLog, Progress
 from minibert.training.objective import Objective
-from minibert.training.optimizer import make_optimizer, scheduled_learning_rate
+from minibert.training.optimizer import freeze, frozen_modules, make_optimizer, scheduled_learning_rate
 from minibert.training.settings import Settings
 from minibert.training.snapshot import Position, identities, load_best, load_snapshot, save_best, save_snapshot
 
@@ -44,7 +44,7 @@ class Result:
     total: int  # steps of the whole run; more than ``steps`` when it was interrupted or stopped on purpose
     scores: dict[str, float] = field(default_factory=dict)  # of the weights that were kept
     kept_step: int = 0  # the step whose weights were kept
-    stopped: bool = False  # at ``settings.stop_after``
+    stopped: bool = False  # on purpose: at ``settings.stop_after``, or by ``settings.patience``
 
     @property
     def interrupted(self) -> bool:
@@ -79,10 +79,16 @@ def train(
 
     The model ends with the weights of the last step, or of the evaluation with the highest ``settings.keep_best``.
 
-    Raises TrainingError when the loss or the gradient norm becomes NaN or infinite; InputError when the folder holds
-    another run, or another process trains in it; CheckpointError when the disk is full.  The last snapshot remains, and
-    the next call resumes from it.
+    Raises TrainingError when the loss or the gradient norm becomes NaN or infinite; InputError when the settings do not
+    fit the model, when there is no score to be patient for, when the folder holds another run, or another process
+    trains in it; CheckpointError when the disk is full.  The last snapshot remains, and the next call resumes from it.
     """
+    frozen_modules(objective.model, settings)  # raises, before anything is written
+    if settings.patience and (evaluate is None or settings.keep_best is None):
+        raise InputError(
+            f"patience is {settings.patience}, but no score says which weights are best: it needs examples to evaluate "
+            "on (--dev) and keep_best."
+        )
     whole_identity = {"settings": settings.identity(), **(identity or {})}
     with processes.main_first():
         if processes.is_main:
@@ -110,6 +116,7 @@ class Trainer:
         self.folder, self.evaluate, self.processes, self.identity = folder, evaluate, processes, identity
         if settings.gradient_checkpointing:
             objective.model.gradient_checkpointing_enable()
+        self.frozen = freeze(objective.model, settings)
         self.wrapped = processes.wrap(objective)
         self.optimizer = make_optimizer(objective.model, settings)
         self.position = load_snapshot(folder, objective.model, self.optimizer, processes, identity) or Position()
@@ -128,13 +135,13 @@ class Trainer:
             stop_signals() as stop,
         ):
             interrupted = False
-            while position.step < self.last and not interrupted:
+            while not self.is_done() and not interrupted:
                 entry, tokens, interrupted = self.step(stop.is_set())
                 metrics.write(entry)
                 progress.advance(entry["loss"], tokens)
                 if self.is_evaluation_due():
                     self.evaluate_model(metrics)
-                elif position.step % settings.save_every and position.step < self.last and not interrupted:
+                elif position.step % settings.save_every and not self.is_done() and not interrupted:
                     continue
                 position.metrics_bytes, position.metrics_sha256 = metrics.flush()
                 self.save()
@@ -147,7 +154,7 @@ class Trainer:
         seed(processes.device, seed_of(settings.seed, position.step, processes.rank))  # for dropout
         learning_rate = scheduled_learning_rate(settings, position.step, self.total)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["share"]
         batches = [self.collate(part) for part in self.micro_batches(numbers)]
         counts, stopped = self.counts(batches, stop)
         self.optimizer.zero_grad(set_to_none=True)
@@ -255,9 +262,16 @@ class Trainer:
         if name not in position.scores:
             raise InputError(f"keep_best is {name!r}; the evaluation gives {', '.join(position.scores)}.")
         best = position.best["scores"][name] if position.best else -math.inf
+        position.waited += 1
         if position.scores[name] > best or position.best is None:
+            position.waited = 0
             position.best = {"step": position.step, "scores": position.scores}
             save_best(self.folder, position.step, self.objective.model, self.processes, self.identity)
+
+    def is_done(self) -> bool:
+        """Whether the last step was made: of the run, of this call, or the last that patience allows."""
+        patience = self.settings.patience
+        return self.position.step >= self.last or (patience is not None and self.position.waited >= patience)
 
     def save(self) -> None:
         """Write a snapshot of the current step."""
@@ -270,7 +284,9 @@ class Trainer:
         """Put the weights that are kept into the model."""
         position = self.position
         kept = position.best or {"step": position.step, "scores": position.scores}
-        is_done = position.step >= self.last
+        is_done = self.is_done()
+        for parameter in self.frozen:
+            parameter.requires_grad_(True)
         if is_done and kept["step"] != position.step:
             load_best(self.folder, kept["step"], self.objective.model, self.identity)
         self.objective.eval()
@@ -352,8 +368,9 @@ def check_identity(folder: Path, identity: dict[str, Any]) -> None:
     before, now = flat(stored), flat(json.loads(json.dumps(identity)))
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
+            first, second = (repr(values[name]) if name in values else "as usual" for values in (before, now))
             raise InputError(
-                f"{folder} holds a run with {name} {before.get(name)!r}, and this one has {now.get(name)!r}. To go on "
+                f"{folder} holds a run with {name} {first}, and this one has {second}. To go on "
                 "with that run, give the same arguments; for a new one, another folder."
             )
 

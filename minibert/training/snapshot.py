@@ -47,6 +47,7 @@ class Position:
     metrics_sha256: str = hashlib.sha256().hexdigest()  # of these bytes
     best: dict[str, Any] | None = None  # {"step", "scores"} of the best evaluation so far
     scores: dict[str, float] = field(default_factory=dict)  # of the last one
+    waited: int = 0  # evaluations since the best one
     world_size: int = 1
     threads: int = field(default_factory=torch.get_num_threads)
 
