@@ -38,7 +38,8 @@ from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
 from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
-from minibert.training.loop import Result, check_version, train
+from minibert.training.identity import check_version
+from minibert.training.loop import Result, train
 from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
 

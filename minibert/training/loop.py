@@ -5,32 +5,32 @@ micro-batches that fit in memory, and every sum of losses is divided by the numb
 :meth:`Trainer.step` first, then :meth:`Trainer.run`.
 """
 
-import json
 import logging
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from minibert.checksum import json_digest, read_sealed, write_sealed
-from minibert.errors import CheckpointError, InputError, TrainingError
+from minibert.errors import InputError, TrainingError
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.source import Source, as_path
 from minibert.training.distributed import SINGLE_PROCESS, Processes, full_tensor
 from minibert.training.examples import Batch, Examples, padded_batches, seed_of
+from minibert.training.identity import Length, check_identity, read_history
 from minibert.training.metrics import MetricsLog, Progress
 from minibert.training.objective import Objective
 from minibert.training.optimizer import freeze, frozen_modules, make_optimizer, scheduled_learning_rate
 from minibert.training.settings import Settings
-from minibert.training.snapshot import Position, identities, load_best, load_snapshot, save_best, save_snapshot
+from minibert.training.snapshot import Position, load_best, load_snapshot, save_best, save_snapshot
 
 logger = logging.getLogger("minibert.training")
 Evaluate = Callable[[BertPreTrainedModel], dict[str, float]]
@@ -93,9 +93,10 @@ def train(
     with processes.main_first():
         if processes.is_main:
             remove_partial_files(as_path(folder))
-            check_identity(as_path(folder), whole_identity)
-    digest = json_digest(whole_identity)
-    return Trainer(objective, examples, settings, as_path(folder), evaluate, processes, digest).run(name)
+            check_identity(as_path(folder), whole_identity, partial(steps_of, examples))
+        lengths, digests = read_history(as_path(folder), whole_identity)
+    totals = [steps_of(examples, length) for length in lengths]
+    return Trainer(objective, examples, settings, as_path(folder), evaluate, processes, digests, totals).run(name)
 
 
 class Trainer:
@@ -109,9 +110,13 @@ class Trainer:
         folder: Path,
         evaluate: Evaluate | None,
         processes: Processes,
-        identity: str = "",
+        identity: Sequence[str] = ("",),
+        totals: Sequence[int] = (),
     ) -> None:
-        """``identity``: the digest of everything that must be the same when the run is resumed; stored in snapshots."""
+        """A run that was extended has an ``identity`` and a number of steps for each of its lengths, the last one last.
+
+        ``identity``: the digest of everything that must be the same when the run is resumed; stored in snapshots.
+        """
         self.objective, self.examples, self.settings = objective, examples, settings
         self.folder, self.evaluate, self.processes, self.identity = folder, evaluate, processes, identity
         if settings.gradient_checkpointing:
@@ -121,13 +126,17 @@ class Trainer:
         self.optimizer = make_optimizer(objective.model, settings)
         self.position = load_snapshot(folder, objective.model, self.optimizer, processes, identity) or Position()
         self.epoch_steps = examples.steps(self.position.epoch)
-        self.total = settings.steps or settings.epochs * len(examples.steps(0))
+        self.totals = totals or [steps_of(examples, {"epochs": settings.epochs, "steps": settings.steps})]
+        self.total = self.totals[-1]
+        if self.position.index == len(self.epoch_steps):  # a finished run that is extended
+            self.begin_epoch()
         self.last = min(self.total, settings.stop_after or self.total)
 
     def run(self, name: str) -> Result:
         """Make all remaining steps, with evaluations and snapshots."""
         position, settings, is_main = self.position, self.settings, self.processes.is_main
         warn_of_other_rounding(position, self.processes)
+        self.warn_of_extension()
         resumed = {"bytes_kept": position.metrics_bytes, "step": position.step}
         with (
             MetricsLog(self.folder, writes=is_main, tensorboard=settings.tensorboard, **resumed) as metrics,
@@ -152,7 +161,7 @@ class Trainer:
         position, settings, processes = self.position, self.settings, self.processes
         numbers = self.epoch_steps[position.index]
         seed(processes.device, seed_of(settings.seed, position.step, processes.rank))  # for dropout
-        learning_rate = scheduled_learning_rate(settings, position.step, self.total)
+        learning_rate = self.learning_rate(position.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group["share"]
         batches = [self.collate(part) for part in self.micro_batches(numbers)]
@@ -238,9 +247,31 @@ class Trainer:
         position = self.position
         position.step += 1
         position.index += 1
-        if position.index == len(self.epoch_steps) and position.step < self.total:
+        if position.index == len(self.epoch_steps):
+            self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Move the position to the beginning of the next epoch, unless the run is at its end."""
+        position = self.position
+        if position.step < self.total:
             position.epoch, position.index = position.epoch + 1, 0
             self.epoch_steps = self.examples.steps(position.epoch)
+
+    def learning_rate(self, steps: int) -> float:
+        """The learning rate of the step after ``steps``, by the length that the run had then."""
+        total = next((total for total in self.totals if steps < total), self.total)
+        return scheduled_learning_rate(self.settings, steps, total)
+
+    def warn_of_extension(self) -> None:
+        """Say what the extension of a run that had ended means for the learning rate."""
+        step = self.position.step
+        if self.processes.is_main and step in self.totals[:-1]:
+            logger.warning(
+                "This run ended after %s steps and is extended to %s. Its learning rate was %.1e in the last step and "
+                "continues at %.1e, on the %s schedule of %s steps; a run of %s steps from the start would have had "
+                "other rates until here.", f"{step:,}", f"{self.total:,}", self.learning_rate(step - 1),
+                self.learning_rate(step), self.settings.schedule, f"{self.total:,}", f"{self.total:,}",
+            )  # fmt: skip
 
     def is_evaluation_due(self) -> bool:
         """Whether an evaluation follows the last step."""
@@ -248,7 +279,7 @@ class Trainer:
             return False
         every, step = self.settings.evaluate_every, self.position.step
         is_end_of_epoch = self.position.index in (0, len(self.epoch_steps))
-        return step == self.total or (is_end_of_epoch if every == 0 else step % every == 0)
+        return step in self.totals or (is_end_of_epoch if every == 0 else step % every == 0)
 
     def evaluate_model(self, metrics: MetricsLog) -> None:
         """Evaluate, and keep the weights if they are the best so far."""
@@ -293,6 +324,11 @@ class Trainer:
         return Result(position.step, self.total, kept["scores"], kept["step"], is_done and position.step < self.total)
 
 
+def steps_of(examples: Examples, length: Length) -> int:
+    """How many steps a run of that length has."""
+    return length["steps"] or (length["epochs"] or 1) * len(examples.steps(0))
+
+
 def seed(device: torch.device, number: int) -> None:
     """torch.manual_seed; on the CPU without its search for other devices, which takes a millisecond."""
     if device.type == "cpu":
@@ -328,59 +364,6 @@ def remove_partial_files(folder: Path) -> None:
     for place in (folder, folder / "snapshots"):
         for part in place.glob(".*.part"):
             part.unlink(missing_ok=True)
-
-
-def check_version(folder: Path) -> None:
-    """Raise InputError for a run of a version whose files had no checksums, and which read texts differently."""
-    sealed = True
-    if (folder / "run.json").exists():
-        with suppress(CheckpointError):  # damaged: check_identity decides whether it can be written again
-            sealed = read_sealed(folder / "run.json")[1]
-    if not sealed:
-        raise InputError(
-            f"{folder} holds a run of an earlier version of minibert, without checksums. End it with that version, or "
-            "begin again in another folder. (A checkpoint that is complete can be used as any other.)"
-        )
-
-
-def check_identity(folder: Path, identity: dict[str, Any]) -> None:
-    """Write run.json, or compare with the one that is there; InputError where they differ.
-
-    A damaged one is written again, unless the snapshots are of another run: CheckpointError.
-    """
-    check_version(folder)
-    path, place = folder / "run.json", folder.resolve()
-    if place.name in ("snapshots", "data") and (place.parent / "run.json").exists():
-        raise InputError(f"{folder} belongs to the run in {place.parent}, which keeps its files there. Name another.")
-    try:
-        stored = read_sealed(path)[0] if path.exists() else None
-    except CheckpointError as error:
-        if (digests := identities(folder)) and json_digest(identity) not in digests:
-            raise CheckpointError(
-                f"{error} The snapshots beside it are not of a run with these arguments. Give those of that run, or "
-                "another folder."
-            ) from error
-        logger.warning("%s It is written again.", error)
-        stored = None
-    if stored is None:
-        write_sealed(path, identity)
-        return
-    before, now = flat(stored), flat(json.loads(json.dumps(identity)))
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            first, second = (repr(values[name]) if name in values else "as usual" for values in (before, now))
-            raise InputError(
-                f"{folder} holds a run with {name} {first}, and this one has {second}. To go on "
-                "with that run, give the same arguments; for a new one, another folder."
-            )
-
-
-def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one: ``{"settings.seed": 0}``."""
-    result: dict[str, Any] = {}
-    for name, value in content.items():
-        result |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return result
 
 
 def warn_of_other_rounding(position: Position, processes: Processes) -> None:

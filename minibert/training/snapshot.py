@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,11 +67,12 @@ def save_snapshot(
     optimizer: torch.optim.Optimizer,
     processes: Processes,
     keep: int,
-    identity: str = "",
+    identity: Sequence[str] = ("",),
 ) -> None:
     """Write the snapshot of this step, and remove all but the latest ``keep``.
 
-    ``identity``: the digest of the run's identity.  Raises TrainingError when a number is NaN or infinite,
+    ``identity``: the digest of the run's identity; of an extended run those before, too, which are read but not
+    written.  Raises TrainingError when a number is NaN or infinite,
     CheckpointError when the disk is full; earlier snapshots are kept then.
     """
     tensors = dict(_tensors(model, optimizer))
@@ -80,7 +81,7 @@ def save_snapshot(
         if processes.is_main:
             path = folder / "snapshots" / f"step-{position.step:08d}.safetensors"
             state = json.dumps(asdict(position), sort_keys=True)
-            write_safetensors(path, tensors, {"format": "pt", "run": identity, "state": state}, sealed=True)
+            write_safetensors(path, tensors, {"format": "pt", "run": identity[-1], "state": state}, sealed=True)
             _remove_old(folder, path, keep)
 
 
@@ -89,7 +90,7 @@ def load_snapshot(
     model: BertPreTrainedModel,
     optimizer: torch.optim.Optimizer,
     processes: Processes = SINGLE_PROCESS,
-    identity: str = "",
+    identity: Sequence[str] = ("",),
 ) -> Position | None:
     """Load the latest intact snapshot into ``model`` and ``optimizer``; None when there is no snapshot.
 
@@ -113,7 +114,9 @@ def load_snapshot(
     return position
 
 
-def save_best(folder: Path, step: int, model: BertPreTrainedModel, processes: Processes, identity: str = "") -> None:
+def save_best(
+    folder: Path, step: int, model: BertPreTrainedModel, processes: Processes, identity: Sequence[str] = ("",)
+) -> None:
     """Write the weights of the best evaluation so far; raises what :func:`save_snapshot` does.
 
     The best weights before are kept as long as a snapshot needs them: a run that is killed now, or whose next snapshot
@@ -123,12 +126,12 @@ def save_best(folder: Path, step: int, model: BertPreTrainedModel, processes: Pr
     _check_before_writing(tensors, step)
     with processes.main_first():
         if processes.is_main:
-            about = {"format": "pt", "run": identity, "state": json.dumps({"step": step})}
+            about = {"format": "pt", "run": identity[-1], "state": json.dumps({"step": step})}
             write_safetensors(best_path(folder, step), tensors, about, sealed=True)
 
 
 @torch.no_grad()
-def load_best(folder: Path, step: int, model: BertPreTrainedModel, identity: str = "") -> None:
+def load_best(folder: Path, step: int, model: BertPreTrainedModel, identity: Sequence[str] = ("",)) -> None:
     """Load the best weights, written at that step, into ``model``; CheckpointError when they are damaged."""
     _, tensors = _contents(best_path(folder, step), identity)
     for name, parameter in model.named_parameters():
@@ -142,6 +145,11 @@ def identities(folder: Path) -> set[str]:
         with suppress(SafetensorError, OSError, KeyError, TypeError), open_safetensors(path) as file:
             digests.add(file.metadata()["run"])
     return digests
+
+
+def latest_step(folder: Path) -> int:
+    """The step of the latest snapshot; 0 without one."""
+    return max(map(_step, snapshots(folder)), default=0)
 
 
 def best_path(folder: Path, step: int) -> Path:
@@ -187,7 +195,7 @@ def _step(path: Path) -> int:
 
 
 def _latest_intact(
-    folder: Path, model: BertPreTrainedModel, identity: str
+    folder: Path, model: BertPreTrainedModel, identity: Sequence[str]
 ) -> tuple[Position, dict[str, Tensor]] | None:
     """The latest intact snapshot; None when there is no snapshot.  Raises what load_snapshot does."""
     first: CheckpointError | None = None
@@ -218,7 +226,9 @@ class OtherModelError(CheckpointError):
     """An intact snapshot that does not fit the model."""
 
 
-def _read(path: Path, identity: str, model: BertPreTrainedModel | None = None) -> tuple[Position, dict[str, Tensor]]:
+def _read(
+    path: Path, identity: Sequence[str], model: BertPreTrainedModel | None = None
+) -> tuple[Position, dict[str, Tensor]]:
     """A snapshot; CheckpointError when it is damaged, OtherModelError when ``model`` is another."""
     state, tensors = _contents(path, identity, model)
     try:
@@ -228,7 +238,7 @@ def _read(path: Path, identity: str, model: BertPreTrainedModel | None = None) -
 
 
 def _contents(
-    path: Path, identity: str, model: BertPreTrainedModel | None = None
+    path: Path, identity: Sequence[str], model: BertPreTrainedModel | None = None
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The state and the tensors of a file with a checksum, whose name has its step."""
     if not is_file(path):
@@ -244,7 +254,7 @@ def _contents(
         raise CheckpointError(f"{path} cannot be read ({error}).") from error
     if model is not None:
         _check_model(path, tensors, model)
-    if about["run"] != identity:
+    if about["run"] not in identity:
         raise CheckpointError(f"{path} is of another run.")
     if state["step"] != _step(path):
         raise CheckpointError(f"{path} is of step {state['step']} and does not belong under this name.")

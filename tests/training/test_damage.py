@@ -18,13 +18,14 @@ import torch
 
 from minibert import BertConfig, BertTokenizer
 from minibert.checkpoint.save import write_safetensors
-from minibert.checksum import read_sealed
+from minibert.checksum import json_digest, read_sealed
 from minibert.errors import CheckpointError, InputError, MinibertError, TrainingError
 from minibert.finetuning import finetune
 from minibert.pretraining.run import HELD_OUT, RECORD, TRAINING, Start, TrainingText, has_vocabulary, pretrain
 from minibert.pretraining.tokenized import TokenizedText
 from minibert.training.distributed import SINGLE_PROCESS
-from minibert.training.loop import check_identity, json_digest, train
+from minibert.training.identity import check_identity
+from minibert.training.loop import train
 from minibert.training.metrics import read_metrics
 from minibert.training.optimizer import make_optimizer
 from minibert.training.settings import Settings
@@ -113,7 +114,7 @@ def test_what_is_loaded_is_what_was_saved(cases, tmp_path) -> None:
     optimizer = make_optimizer(model, Settings())
 
     def load() -> tuple[Position | None, dict, list]:
-        position = load_snapshot(folder, model, optimizer, SINGLE_PROCESS, json_digest(identity))
+        position = load_snapshot(folder, model, optimizer, SINGLE_PROCESS, [json_digest(identity)])
         return position, weights(model), [value for state in optimizer.state.values() for value in state.values()]
 
     good = {}
