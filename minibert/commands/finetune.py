@@ -28,7 +28,9 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "train", metavar="TRAIN", help=".csv, .tsv, .jsonl, .parquet; entities: two columns (CoNLL); answers: SQuAD"
     )
-    verb.add_argument("--dev", metavar="FILE", help="scored after each epoch; the best weights are kept")
+    verb.add_argument(
+        "--dev", metavar="FILE", help="scored after each epoch; the best weights are kept; 10%%: drawn from TRAIN"
+    )
     verb.add_argument(
         "--patience",
         type=positive,

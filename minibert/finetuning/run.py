@@ -26,6 +26,7 @@ from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify, MultiLabel
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
+from minibert.finetuning.devshare import share_of, split_rows
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
@@ -112,7 +113,8 @@ def finetune(
         model: the checkpoint to begin with: a folder, or a name on the hub.
         train_file: the training data.  Its labels become those of the model.
         output: a folder: new, or of an earlier call with the same arguments.
-        dev_file: the data to measure scores on after each epoch; the best weights are kept.
+        dev_file: the data to measure scores on after each epoch; the best weights are kept.  ``"10%"``: so many of
+            the training rows, drawn by the seed; rows of one text or context stay together.
         batch_size: examples per step.
         fresh_head: train a new head even where the checkpoint was fine-tuned for this task already.
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training gains.
@@ -130,15 +132,19 @@ def finetune(
     check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
-        check_arguments(run_settings, model, train_file, dev_file)
+        share = share_of(dev_file)
+        check_arguments(run_settings, model, train_file, dev_file if share is None else None)
         checkpoint = Checkpoint.open(model, **where)
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
         fix_length(chosen, tokenizer, BertConfig.from_pretrained(checkpoint))  # refuses one that is too long
         rows = chosen.read(train_file)
+        dev_rows: list[Any] | None = None
         label_fields, chosen, seed = chosen.settings(rows), chosen.fitted(rows), run_settings.seed
         ready = prepare_model(chosen, checkpoint, label_fields, fresh_head=fresh_head, scratch=from_scratch, seed=seed)
-        dev_rows = None if dev_file is None else chosen.read(dev_file, ready.config)
-        if dev_rows is not None:
+        if share is not None:
+            rows, dev_rows = split_rows(rows, share, seed)
+        elif dev_file is not None:
+            dev_rows = chosen.read(dev_file, ready.config)
             warn_of_overlap(rows, dev_rows)
         chosen = fix_length(chosen, tokenizer, ready.config)
         examples = chosen.examples(rows, tokenizer, ready.config, batch_size, seed)
@@ -151,7 +157,7 @@ def finetune(
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
         "model": str(model),
         "vocabulary and config": json_digest([tokenizer.get_vocab(), ready.config.to_dict()]),
-        "data": [file_digest(as_path(path)) for path in (train_file, dev_file) if path is not None],
+        "data": [file_digest(as_path(path)) for path in (train_file, dev_file if share is None else None) if path],
         "batch_size": batch_size,
         "fresh_head": fresh_head,
         "from_scratch": from_scratch,
@@ -159,6 +165,8 @@ def finetune(
     objective = chosen.objective(ready)
     if objective.takes_packed and not padded and ready.config.attn_implementation != "eager":
         examples.call_cost = call_cost(ready.config, processes.device)
+    if share is not None:
+        identity["dev share"] = share
     result = train(
         objective, examples, run_settings, output,
         evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
@@ -214,6 +222,11 @@ def make_settings(task: Task[Any, Any], chosen: dict[str, Any], with_scores: boo
     known = {field.name for field in dataclasses.fields(Settings)}
     if unknown := sorted(set(chosen) - known - set(ARGUMENTS["minibert.training.settings.Settings.__init__"])):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
+    if not with_scores and chosen.get("patience"):
+        raise InputError(
+            f"patience is {chosen['patience']}, and there is no dev data to score: name it (--dev FILE, or --dev 10%), "
+            "or leave patience out."
+        )
     if with_scores:
         for library in task.libraries:
             need(*library)  # now, not after the first epoch
