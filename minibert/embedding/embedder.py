@@ -30,7 +30,7 @@ from minibert.embedding.layers import LayerChoice, Layers
 from minibert.embedding.pooling import Pooling, choose_pooling, pool_packed
 from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.embedding.sentence_transformers import read_sentence_settings
-from minibert.embedding.similarity_functions import SIMILARITIES, similarity
+from minibert.embedding.similarity_functions import SIMILARITIES, pairwise_similarity, similarity
 from minibert.embedding.steps import output_width
 from minibert.embedding.words import word_vectors
 from minibert.errors import InputError, MissingExtraError
@@ -225,6 +225,10 @@ class Embedder(Runner):
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Tensor:
         """The similarity of each two vectors by ``similarity_fn_name``, (n, m); see :mod:`.similarity_functions`."""
         return similarity(self.similarity_fn_name, embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
+        """The similarity of each vector with the one at the same place, (n,); a scalar for two single vectors."""
+        return pairwise_similarity(self.similarity_fn_name, embeddings1, embeddings2)
 
     def find_prompt(self, prompt: str | None = None, prompt_name: str | None = None) -> str:
         """The text that these arguments put before each text, ``""`` for none; InputError for an unknown name."""
