@@ -15,19 +15,28 @@ if TYPE_CHECKING:
 # Fields of the tasks that are options: names of columns, and what is in them.
 OF_TEXTS = {
     "column": "of the texts",
-    "pair_column": "of the second texts, where there are pairs (classify, score)",
+    "pair_column": "of the second texts, where there are pairs (classify, score, embedding)",
     "question_column": "of the questions (answers)",
     "context_column": "of the texts that hold the answers (answers)",
 }
 OF_LABELS = {
-    "label_column": "of the labels or numbers (classify, score)",
+    "label_column": "of the labels or numbers (classify, score, embedding)",
+    "negative_column": "of texts that do not belong to the first (embedding)",
     "words_column": "of the lists of words (entities in .jsonl or .parquet)",
     "labels_column": "of the lists of their labels",
     "spans_column": "of the lists of start, end, label (entities of texts, in .jsonl or .parquet)",
     "answer_column": "of the answers (answers)",
     "start_column": "of where they start, in characters",
 }
-OTHERS = ("label_names", "class_weights", "separator", "max_length", "stride", "skip_bad")
+OF_VECTORS = {
+    "loss": "default: MultipleNegativesRankingLoss; of scored pairs CoSENTLoss, or CosineSimilarityLoss",
+    "scale": "what a cosine is multiplied by in the loss (default 20)",
+    "highest_score": "what the scores are divided by, for CosineSimilarityLoss",
+    "pooling": "default: the checkpoint's, else mean",
+    "query_prompt": "put before the first texts, kept as the prompt query; default: the checkpoint's",
+    "document_prompt": "put before the other texts, kept as the prompt document",
+}
+OTHERS = (*OF_VECTORS, "label_names", "class_weights", "separator", "max_length", "stride", "skip_bad")
 
 
 def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.columns import OF_LABELS, OF_TEXTS, add_columns, choices_of
+from minibert.commands.columns import OF_LABELS, OF_TEXTS, OF_VECTORS, add_columns, choices_of
 from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
 from minibert.commands.verb import add_model, add_verb, positive, print_json
 from minibert.errors import InputError
@@ -13,16 +13,21 @@ from minibert.errors import InputError
 if TYPE_CHECKING:
     from minibert.finetuning import Finetuned
 
-TASKS = ("classify", "score", "entities", "answers")  # here too: importing the tasks takes a second
+TASKS = ("classify", "score", "entities", "answers", "embedding")  # here too: importing the tasks takes a second
+
+VALUES = {
+    "loss": "NAME", "scale": "X", "highest_score": "X", "pooling": "NAME", "query_prompt": "TEXT",
+    "document_prompt": "TEXT",
+}  # fmt: skip
 
 
 def add(verbs: Any) -> None:
     """``finetune``."""
     verb = add_verb(verbs, "finetune", finetune, "train a checkpoint further for a task, on labelled data")
     verb.description = (
-        "Fine-tune a checkpoint: classify texts or pairs of them, predict a score, find entities, find answers. The "
-        "labels are those found in the data. Stopped at any moment (Ctrl-C, kill), the same command goes on where it "
-        "was, bit for bit. Several processes: torchrun --nproc-per-node 2 -m minibert finetune …"
+        "Fine-tune a checkpoint: classify texts or pairs of them, predict a score, find entities, find answers, embed "
+        "sentences. The labels are those found in the data. Stopped at any moment (Ctrl-C, kill), the same command "
+        "goes on where it was, bit for bit. Several processes: torchrun --nproc-per-node 2 -m minibert finetune …"
     )
     verb.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
     verb.add_argument(
@@ -60,6 +65,10 @@ def add(verbs: Any) -> None:
         "--max-length", type=positive, metavar="T", help="tokens per row; default: as many as the model reads"
     )
     data.add_argument("--stride", type=positive, metavar="N", help="tokens shared by two windows of a long text")
+    vectors = verb.add_argument_group("the vectors (embedding)")
+    for name, what in OF_VECTORS.items():
+        kind: Any = {"scale": float, "highest_score": float, "pooling": poolings}.get(name, str)
+        vectors.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=VALUES[name], help=what)
     add_settings(verb, learning_rate=5e-5, epochs=3)
     verb.epilog = "example: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier"
 
@@ -106,6 +115,12 @@ def report(found: "Finetuned", options: argparse.Namespace) -> int:
 def names(text: str) -> tuple[str, ...]:
     """``O,B-PER,I-PER``."""
     return tuple(part.strip() for part in text.split(","))
+
+
+def poolings(text: str) -> str | list[str]:
+    """``mean``, or ``cls,mean`` for several, whose vectors are concatenated."""
+    parts = [part.strip() for part in text.split(",")]
+    return parts if len(parts) > 1 else parts[0]
 
 
 def weights(text: str) -> "str | dict[str, float] | tuple[float, ...]":

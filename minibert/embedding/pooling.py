@@ -68,6 +68,42 @@ def mean_pooling(hidden_states: Tensor, attention_mask: Tensor) -> Tensor:
     return (hidden_states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
 
 
+def pool_padded(
+    hidden_states: Tensor, attention_mask: Tensor, poolings: Sequence[str], skipped: Tensor | None = None
+) -> Tensor:
+    """:func:`pool_packed` for a padded batch, with a gradient for training: (B, T, H) to (B, poolings · H).
+
+    Args:
+        hidden_states: (B, T, H) floating point.
+        attention_mask: (B, T), 1 for tokens, which come first.
+        poolings: names of TOKEN_POOLINGS.
+        skipped: (B,) int64, how many tokens at the beginning of each text do not count, those of a prompt.
+    """
+    lengths = attention_mask.sum(dim=1)  # (B,)
+    first = torch.zeros_like(lengths) if skipped is None else torch.where(skipped < lengths, skipped, 0)
+    places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    counted = (places < lengths[:, None]) & (places >= first[:, None])  # (B, T)
+    vectors = [pool_counted(hidden_states, counted, name, first, lengths - 1) for name in poolings]
+    return torch.cat(vectors, dim=-1)
+
+
+def pool_counted(hidden_states: Tensor, counted: Tensor, pooling: str, first: Tensor, last: Tensor) -> Tensor:
+    """(B, T, H) to (B, H), over the tokens in ``counted``, (B, T), which are those from ``first`` to ``last``."""
+    texts = torch.arange(len(hidden_states), device=hidden_states.device)
+    if pooling == "cls":
+        return hidden_states[texts, first]
+    if pooling == "lasttoken":
+        return hidden_states[texts, last]
+    if pooling == "max":
+        return hidden_states.masked_fill(~counted[:, :, None], float("-inf")).amax(dim=1)
+    weights = counted.to(hidden_states.dtype)
+    if pooling == "weightedmean":
+        weights = weights * torch.arange(1, counted.shape[1] + 1, device=weights.device, dtype=weights.dtype)
+    total = (hidden_states * weights[:, :, None]).sum(dim=1)
+    count = weights.sum(dim=1, keepdim=True)
+    return total / (count.sqrt() if pooling == "mean_sqrt_len_tokens" else count)
+
+
 def pool_packed(
     hidden_states: Tensor, packed: Packed, poolings: tuple[str, ...], include_special_tokens: bool, skipped: int = 0
 ) -> Tensor:

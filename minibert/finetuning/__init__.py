@@ -1,11 +1,12 @@
 """Fine-tuning: a small module on top of a checkpoint, trained for a task (paper, section 4), and used on real text.
 
-Four tasks, one file each: ``classify.py``, ``score.py``, ``entities.py``, ``answers.py``.  Start with ``run.py``;
-``task.py`` says what a task is, ``predict.py`` uses a fine-tuned model.
+Five tasks, one file each: ``classify.py``, ``score.py``, ``entities.py``, ``answers.py``,
+``embeddings.py``.  Start with ``run.py``; ``task.py`` says what a task is, ``predict.py`` uses a fine-tuned model.
 """
 
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify, MultiLabel
+from minibert.finetuning.embeddings import Embeddings
 from minibert.finetuning.entities import Entities
 from minibert.finetuning.predict import Predictor
 from minibert.finetuning.run import TASKS, Finetuned, finetune, task_of
@@ -13,6 +14,6 @@ from minibert.finetuning.score import Score
 from minibert.finetuning.task import Task
 
 __all__ = [
-    "TASKS", "Answers", "Classify", "Entities", "Finetuned", "MultiLabel", "Predictor", "Score", "Task", "finetune",
-    "task_of",
+    "TASKS", "Answers", "Classify", "Embeddings", "Entities", "Finetuned", "MultiLabel", "Predictor", "Score", "Task",
+    "finetune", "task_of",
 ]  # fmt: skip

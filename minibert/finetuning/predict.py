@@ -27,6 +27,7 @@ from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.files import written_whole
 from minibert.finetuning.crossencoder import read_cross_encoder
+from minibert.finetuning.embeddings import Embeddings, check_folder_settings
 from minibert.finetuning.run import task_of
 from minibert.finetuning.task import Task
 from minibert.finetuning.texts import TextTask
@@ -96,6 +97,9 @@ class Predictor:
         config, weights = BertConfig.from_pretrained(checkpoint), open_weights(checkpoint)
         task = task_of(BertConfig.from_dict({**vars(config), "architectures": [architecture_of(config, weights)]}))
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
+        if isinstance(task, Embeddings):
+            check_folder_settings(checkpoint)
+            task = task.of_checkpoint(checkpoint)
         if isinstance(task, TextTask) and (settings := read_cross_encoder(checkpoint, config)):
             if settings.lower_case and not lower_cases(tokenizer):
                 raise CheckpointError(
@@ -110,8 +114,8 @@ class Predictor:
     def __call__(self, items: Any) -> Any:
         """One prediction per item, in a list; for a single item the prediction itself.
 
-        An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``entities`` also a list of
-        words; for ``answers`` always a pair (question, context).  Several items come in a list; a pair is a tuple.
+        An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``embedding`` always such
+        a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context).  Several items come in a list; a pair is a tuple.
         """
         single = isinstance(items, str | tuple)
         if not isinstance(items, Iterable) or isinstance(items, Mapping | bytes):

@@ -27,6 +27,7 @@ from minibert.finetuning.classify import Classify, MultiLabel
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
 from minibert.finetuning.devshare import share_of, split_rows
+from minibert.finetuning.embeddings import Embeddings
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
@@ -47,7 +48,7 @@ from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
 
 logger = logging.getLogger("minibert.finetuning")
-TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers)}
+TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers, Embeddings)}
 RECIPE = {"epochs": 3, "learning_rate": 5e-5}
 
 
@@ -108,8 +109,9 @@ def finetune(
     """Fine-tune a checkpoint for a task.  After an interruption, the same call continues the run.
 
     Args:
-        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, or a task with choices of its own:
-            ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``.
+        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, ``"embedding"``, or a task with choices of
+            its own: ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``,
+            ``Embeddings(loss="CoSENTLoss")``.
         model: the checkpoint to begin with: a folder, or a name on the hub.
         train_file: the training data.  Its labels become those of the model.
         output: a folder: new, or of an earlier call with the same arguments.
@@ -135,6 +137,7 @@ def finetune(
         share = share_of(dev_file)
         check_arguments(run_settings, model, train_file, dev_file if share is None else None)
         checkpoint = Checkpoint.open(model, **where)
+        chosen = chosen.of_checkpoint(checkpoint)
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
         fix_length(chosen, tokenizer, BertConfig.from_pretrained(checkpoint))  # refuses one that is too long
         rows = chosen.read(train_file)
@@ -152,6 +155,14 @@ def finetune(
         if dev_rows is not None:
             dev = chosen.examples(dev_rows, tokenizer, ready.config)
             evaluate, metric = partial(chosen.evaluate, examples=dev), chosen.metric(dev)
+            if "keep_best" not in settings:
+                run_settings = dataclasses.replace(run_settings, keep_best=chosen.best_by(dev))
+        objective = chosen.objective(ready)
+        if not objective.divisible and processes.world_size > 1:
+            raise InputError(
+                f"{objective.key} compares all texts of a step with each other, which one process does; start it "
+                "without torchrun. CosineSimilarityLoss takes several processes."
+            )
     identity = {
         "task": chosen.name,
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
@@ -175,11 +186,12 @@ def finetune(
         save_model(ready, as_path(output), processes)
         if processes.is_main:
             tokenizer.save_pretrained(output)
+            chosen.write_settings(as_path(output), ready.config)
         processes.wait()
     return Finetuned(
         folder=str(output),
         task=chosen.name,
-        labels=tuple(ready.config.id2label.values()),
+        labels=() if ready.base_model is ready else tuple(ready.config.id2label.values()),
         examples=len(examples),
         fresh=() if ready.load_report is None else ready.load_report.fresh,
         steps=result.steps,

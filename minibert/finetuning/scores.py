@@ -16,12 +16,14 @@ import string
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any
 
 from torch import Tensor
 
+from minibert.embedding.retrieval import semantic_search
+from minibert.embedding.similarity_functions import Score
 from minibert.errors import MissingExtraError
 
 HANGUL = "\u1100-\u11ff\u3130-\u318f\ua960-\ua97f\uac00-\ud7ff\uffa0-\uffdc"
@@ -30,6 +32,7 @@ UNSPACED = (
     "\u2e80-\u2fdf\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
     "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 )
+RECALLED = (1, 5, 10)
 LETTER = re.compile(r"[^\W\d_]")
 OF_HANGUL, OF_UNSPACED = re.compile(f"[{HANGUL}]"), re.compile(f"[{UNSPACED}]")
 UNIT_OF_UNSPACED = re.compile(f"[{UNSPACED}]|[^{UNSPACED}\\s]+")
@@ -124,6 +127,25 @@ def answer_scores(
         "f1": (math.fsum(one for one, _ in by_character) + f1 * len(by_word)) / count,
         "exact_match": (math.fsum(one for _, one in by_character) + exact * len(by_word)) / count,
     }
+
+
+def retrieval_scores(
+    queries: Tensor, corpus: Tensor, relevant: Sequence[Collection[int]], score_function: Score
+) -> dict[str, float]:
+    """How well vectors find the texts that belong to them: recall@1, @5 and @10, and the mean reciprocal rank.
+
+    ``queries`` (n, W), ``corpus`` (m, W); ``relevant``: for each query the numbers of its texts in the corpus.
+    ``recall@k`` is the mean share of these among the k most similar of all; ``mrr@10`` the mean of 1 / the place of the
+    first of them, 0 where it is not among ten.  As in sentence-transformers' InformationRetrievalEvaluator.
+    """
+    found = semantic_search(queries, corpus, top_k=max(RECALLED), score_function=score_function)
+    is_right = [[hit["corpus_id"] in own for hit in hits] for hits, own in zip(found, relevant, strict=True)]
+    scores = {
+        f"recall@{k}": math.fsum(sum(row[:k]) / len(own) for row, own in zip(is_right, relevant, strict=True))
+        for k in RECALLED
+    }
+    scores["mrr@10"] = math.fsum(1 / (row.index(True) + 1) if any(row) else 0.0 for row in is_right)
+    return {name: total / len(is_right) for name, total in scores.items()}
 
 
 def squad_scores(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[float, float]:

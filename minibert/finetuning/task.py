@@ -8,24 +8,43 @@ fine-tuned model is all that a prediction needs.  ``score.py`` is the simplest t
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from minibert.config import BertConfig
 from minibert.data.rows import Make, RowFile
+from minibert.embedding.pooling import TOKEN_POOLINGS
 from minibert.errors import InputError
+from minibert.finetuning.embedding_losses import LOSSES
 from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.labels import check_head
 from minibert.pretrained import BertPreTrainedModel
-from minibert.schema import COUNT, FLAG, NAME, RATE, SIZE, TEXT, Kind, check_settings, list_of, optional
-from minibert.source import Source
+from minibert.schema import (
+    COUNT,
+    FLAG,
+    NAME,
+    NUMBER,
+    RATE,
+    SIZE,
+    TEXT,
+    Kind,
+    check_settings,
+    either,
+    list_of,
+    one_of,
+    optional,
+)
+from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.training.objective import Objective
 
 A_COLUMN = optional(Kind(lambda x: isinstance(x, str) and bool(x), "the name of a column, or its number as text"))
+POSITIVE = Kind(lambda x: NUMBER.holds(x) and x > 0, "a number above 0")
 CHOICES: dict[str, Kind] = {  # the fields of all tasks
     **dict.fromkeys(
         ("column", "pair_column", "label_column", "words_column", "labels_column", "spans_column"), A_COLUMN
     ),
+    "negative_column": A_COLUMN,
     **dict.fromkeys(("question_column", "context_column", "answer_column", "start_column"), A_COLUMN),
     **dict.fromkeys(("skip_bad", "masks_padding"), FLAG),
     **dict.fromkeys(("best", "longest_answer"), SIZE),
@@ -39,7 +58,14 @@ CHOICES: dict[str, Kind] = {  # the fields of all tasks
         "'balanced', numbers by the names of labels, or a list of numbers",
     ),
     "activation": optional(NAME),
-    "prompt": optional(TEXT),
+    **dict.fromkeys(("prompt", "query_prompt", "document_prompt"), optional(TEXT)),
+    "loss": optional(one_of(*LOSSES)),
+    "scale": POSITIVE,
+    "highest_score": optional(POSITIVE),
+    "pooling": optional(
+        either(one_of(*TOKEN_POOLINGS), Kind(lambda x: bool(x) and list_of(one_of(*TOKEN_POOLINGS)).holds(x), "a list"))
+    ),
+    "stored": Kind(lambda x: isinstance(x, Mapping), "settings by their names"),
 }
 
 Row = TypeVar("Row")  # of the training data
@@ -66,6 +92,10 @@ class Task(ABC, Generic[Row, Examples]):
     def __post_init__(self) -> None:
         """Raise InputError for a choice of the wrong type."""
         check_settings(vars(self), CHOICES, type(self).__name__, InputError)
+
+    def of_checkpoint(self, checkpoint: Checkpoint) -> Self:
+        """The task with the choices that a checkpoint brings in files of its own, such as its pooling."""
+        return self
 
     @abstractmethod
     def read(self, source: Source, config: BertConfig | None = None) -> list[Row]:
@@ -102,6 +132,10 @@ class Task(ABC, Generic[Row, Examples]):
     def evaluate(self, model: BertPreTrainedModel, examples: Examples) -> dict[str, float]:
         """Scores by name, the ``main_score`` first; all but errors between 0 and 1.  Needs the extra "train"."""
 
+    def best_by(self, examples: Examples) -> str:
+        """The score by which the best weights are kept, when these examples are the dev data."""
+        return self.main_score
+
     def metric(self, examples: Examples) -> str:
         """What the ``main_score`` measures on these examples, in words."""
         return self.main_score.replace("_", " ")
@@ -129,6 +163,9 @@ class Task(ABC, Generic[Row, Examples]):
     @abstractmethod
     def fields(self, item: Item) -> tuple[str, ...]:
         """The columns of a table whose first item is ``item``."""
+
+    def write_settings(self, folder: Path, config: BertConfig) -> None:
+        """Write what a prediction needs besides the model and its tokenizer, if anything."""
 
     def keep_head(self, source: str, config: BertConfig, settings: dict[str, Any]) -> dict[str, Any]:
         """``settings`` with the labels of the head that a checkpoint fine-tuned for this task has already.

@@ -122,6 +122,8 @@ class Trainer:
         if settings.gradient_checkpointing:
             objective.model.gradient_checkpointing_enable()
         self.frozen = freeze(objective.model, settings)
+        if not objective.divisible:
+            objective.micro_tokens = settings.micro_tokens
         self.wrapped = processes.wrap(objective)
         self.optimizer = make_optimizer(objective.model, settings)
         self.position = load_snapshot(folder, objective.model, self.optimizer, processes, identity) or Position()
@@ -200,6 +202,8 @@ class Trainer:
         processes in turn, so that all have about as much to do.  A process for which no example is left takes one with
         weight 0, because the others wait for it.
         """
+        if not self.objective.divisible:  # the loss relates the examples of a step, and one process has all of them
+            return [(numbers, 1)]
         rank, world_size, limit = self.processes.rank, self.processes.world_size, self.settings.micro_tokens
         if limit is None and world_size == 1:
             return [(numbers, 1)]

@@ -21,6 +21,8 @@ class Objective(nn.Module, ABC):
     """A model and its losses.  ``objective.model`` is what is saved in the end."""
 
     takes_packed = False  # whether the batches may be those of packing.py, with the tokens of all texts in one row
+    divisible = True  # whether a step may be computed in parts, since each term of a loss is about one example
+    micro_tokens: int | None = None  # of the settings, for an objective that is not divisible
 
     def __init__(self, model: BertPreTrainedModel) -> None:
         super().__init__()

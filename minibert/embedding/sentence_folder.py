@@ -1,0 +1,65 @@
+"""Writing the files that make a checkpoint's folder one of sentence-transformers.
+
+They are in the form of that library's older releases, which all of its releases read, and minibert
+(sentence_transformers.py, which has the table of the files).  Start with :func:`write_sentence_settings`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minibert.embedding.sentence_transformers import OLD_POOLINGS
+from minibert.files import write_text
+
+CLASSES = "sentence_transformers.models"
+
+
+def write_sentence_settings(
+    folder: Path,
+    *,
+    width: int,
+    pooling: str | Sequence[str],
+    max_length: int,
+    normalize: bool = False,
+    prompts: Mapping[str, str] | None = None,
+    default_prompt_name: str | None = None,
+    include_prompt: bool = True,
+    truncate_dim: int | None = None,
+    similarity_fn_name: str = "cosine",
+) -> None:
+    """Write modules.json and the settings that it names, beside a model and its tokenizer.
+
+    The arguments are those of :class:`~minibert.embedding.embedder.Embedder`; ``width``: the model's hidden size.
+    Raises CheckpointError where a file cannot be written.
+    """
+    steps = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] if normalize else [])]
+    content: dict[str, Any] = {
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": f"{CLASSES}.{kind}"}
+            for number, (path, kind) in enumerate(steps)
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": width, **pooling_settings(pooling), "include_prompt": include_prompt,
+        },
+        "sentence_bert_config.json": {"max_seq_length": max_length, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "prompts": dict(prompts or {}),
+            "default_prompt_name": default_prompt_name,
+            "similarity_fn_name": similarity_fn_name,
+            **({} if truncate_dim is None else {"truncate_dim": truncate_dim}),
+        },
+    }  # fmt: skip
+    for name, value in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(folder / name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    if normalize:
+        (folder / "2_Normalize").mkdir(exist_ok=True)
+
+
+def pooling_settings(pooling: str | Sequence[str]) -> dict[str, Any]:
+    """A flag for each pooling; the names themselves where the flags, which have an order, would say another one."""
+    names = [pooling] if isinstance(pooling, str) else list(pooling)
+    flags = {flag: name in names for flag, name in OLD_POOLINGS.items()}
+    in_order = [name for flag, name in OLD_POOLINGS.items() if flags[flag]]
+    return flags if in_order == names else {"pooling_mode": names}
