@@ -115,7 +115,8 @@ class Predictor:
         """One prediction per item, in a list; for a single item the prediction itself.
 
         An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``embedding`` always such
-        a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context).  Several items come in a list; a pair is a tuple.
+        a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context).  Several items
+        come in a list; a pair is a tuple.
         """
         single = isinstance(items, str | tuple)
         if not isinstance(items, Iterable) or isinstance(items, Mapping | bytes):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from minibert.finetuning import TASKS, Finetuned
-from tests.support.toy_tasks import toy_checkpoint, train_toy
+from minibert.finetuning import Finetuned
+from tests.support.toy_tasks import HEADED, toy_checkpoint, train_toy
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def toy(tmp_path_factory) -> Path:
 def trained(toy, tmp_path_factory) -> dict[str, tuple[Path, Finetuned]]:
     """For each task the folder of a toy that was trained, and its report."""
     found = {}
-    for task in TASKS:
+    for task in HEADED:
         folder = tmp_path_factory.mktemp(task)
         found[task] = (folder / "model", train_toy(task, toy, folder))
     return found

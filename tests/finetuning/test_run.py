@@ -16,12 +16,12 @@ from minibert.finetuning.labels import label_settings
 from minibert.finetuning.run import prepare_model, task_of
 from tests.parity.compare import assert_same_gradients, largest_difference
 from tests.parity.tolerances import EXACT
-from tests.support.toy_tasks import FAST, TINY, class_rows, train_toy, write_jsonl, write_toy
+from tests.support.toy_tasks import FAST, HEADED, TINY, class_rows, train_toy, write_jsonl, write_toy
 
 MAIN = {"classify": "accuracy", "score": "pearson", "entities": "f1", "answers": "f1"}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", HEADED)
 def test_toys_are_learned_by_heart(trained, task: str) -> None:
     folder, report = trained[task]
     assert (report.task, report.steps, report.total) == (task, 12 * 16, 12 * 16)
@@ -49,7 +49,7 @@ AUTO = {
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", HEADED)
 def test_transformers_loads_the_folder_to_the_same_outputs(trained, task: str) -> None:
     transformers = pytest.importorskip("transformers")
     folder, report = trained[task]
@@ -70,7 +70,7 @@ def test_transformers_loads_the_folder_to_the_same_outputs(trained, task: str) -
     assert BertTokenizer.from_pretrained(folder).model_max_length == 32
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", HEADED)
 def test_losses_are_those_of_transformers(trained, tmp_path, task: str) -> None:
     transformers = pytest.importorskip("transformers")
     folder, _ = trained[task]
@@ -220,7 +220,8 @@ def test_arguments_that_are_none(tmp_path, arguments: dict, sentence: str) -> No
 WRONG = (5, -1, 1.5, float("nan"), True, b"x", [1], {"a": []}, object(), torch.nn.Linear(1, 1), Classify)
 ALLOWED = {  # of these, where a choice may be such
     "skip_bad": (True,), "masks_padding": (True,), "best": (5,), "longest_answer": (5,), "max_length": (5,),
-    "stride": (5,), "class_weights": ([1], {"a": []}),  # compared with the labels later
+    "stride": (5,), "scale": (5, 1.5), "highest_score": (5, 1.5), "stored": ({"a": []},),
+    "class_weights": ([1], {"a": []}),  # compared with the labels later
 }  # fmt: skip
 
 

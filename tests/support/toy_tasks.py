@@ -8,11 +8,12 @@ import torch
 
 import minibert
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
-from minibert.finetuning import Finetuned, finetune
+from minibert.finetuning import TASKS, Finetuned, finetune
 
 TINY = Path(minibert.__file__).parent / "goldens" / "random-bert"
 FAST = {"epochs": 12, "learning_rate": 5e-3, "batch_size": 8}  # learns these toys by heart in a few seconds
 ROWS = 128
+HEADED = tuple(task for task in TASKS if task != "embedding")  # the tasks whose model has a head
 WORDS = [
     "the",
     "she",
