@@ -26,7 +26,9 @@ def add(verbs: Any) -> None:
         help="each in quotes; for answers a question, then its text; -: the lines of standard input",
     )
     verb.add_argument(
-        "--pairs", action="store_true", help="two TEXTs, or fields of a line, belong together (always for answers)"
+        "--pairs",
+        action="store_true",
+        help="two TEXTs, or fields of a line, belong together (always for answers, embedding)",
     )
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
     file = add_columns(verb, OF_TEXTS)
@@ -70,7 +72,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.input and not is_file(data_path(options.input)):
         raise InputError(f"{options.input} does not exist.")
     predictor = Predictor.from_pretrained(options.folder, device=options.device)
-    pairs = options.pairs or predictor.task.name == "answers"
+    pairs = options.pairs or predictor.task.name in ("answers", "embedding")
     if is_stream and options.output:
         skip_bad = bool(options.skip_bad)
         return tell(predictor.predict_lines(sys.stdin.buffer, options.output, pairs=pairs, skip_bad=skip_bad), options)

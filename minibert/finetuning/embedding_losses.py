@@ -23,7 +23,6 @@ class EmbeddingLoss(ABC):
     """A loss on the vectors of a step."""
 
     needs_scores: ClassVar[bool]  # whether each example is a pair with a score
-    relates: ClassVar[bool]  # whether a term is about several examples, so that a step cannot be computed in parts
 
     scale: float = 20.0  # what a cosine is multiplied by: the inverse of a temperature
 
@@ -41,7 +40,6 @@ class MultipleNegativesRankingLoss(EmbeddingLoss):
     """A cross-entropy for each example: which of the step's texts belongs to the first one."""
 
     needs_scores: ClassVar[bool] = False
-    relates: ClassVar[bool] = True
 
     def terms(self, examples: int) -> int:
         return examples
@@ -58,7 +56,6 @@ class CoSENTLoss(EmbeddingLoss):
     """log(1 + Σ exp(scale · (cos i - cos j))) over all pairs of examples where i has the lower score."""
 
     needs_scores: ClassVar[bool] = True
-    relates: ClassVar[bool] = True
 
     def terms(self, examples: int) -> int:
         return 1
@@ -76,7 +73,6 @@ class CosineSimilarityLoss(EmbeddingLoss):
     """The squared difference between an example's cosine and its score."""
 
     needs_scores: ClassVar[bool] = True
-    relates: ClassVar[bool] = False
 
     def terms(self, examples: int) -> int:
         return examples

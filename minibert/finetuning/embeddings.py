@@ -63,10 +63,11 @@ class EmbeddingObjective(Objective):
     (gradient caching, Gao et al. 2021): memory is that of a part, and the negatives are still those of the whole step.
     """
 
+    divisible = False
+
     def __init__(self, model: BertPreTrainedModel, loss: EmbeddingLoss, poolings: Sequence[str]) -> None:
         super().__init__(model)
         self.loss, self.poolings = loss, poolings
-        self.divisible = not loss.relates
 
     @property
     def key(self) -> str:
@@ -237,8 +238,8 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
             )
         counts = self.stored.get("include_prompt", True)
         skipped = [0 if counts or not prompt else prompt_length(tokenizer, prompt, longest) for prompt in prompts]
-        relates = self.loss is not None and self.chosen_loss.relates and not self.chosen_loss.needs_scores
-        return EmbeddingExamples(rows, token_rows, skipped, tokenizer, keeps_copies_apart=relates)
+        apart = rows[0].score is None  # the other texts of a step are negatives
+        return EmbeddingExamples(rows, token_rows, skipped, tokenizer, keeps_copies_apart=apart)
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return EmbeddingObjective(model, self.chosen_loss, self.poolings)

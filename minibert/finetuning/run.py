@@ -160,8 +160,8 @@ def finetune(
         objective = chosen.objective(ready)
         if not objective.divisible and processes.world_size > 1:
             raise InputError(
-                f"{objective.key} compares all texts of a step with each other, which one process does; start it "
-                "without torchrun. CosineSimilarityLoss takes several processes."
+                f"The task {chosen.name!r} compares the texts of a step with each other, in one process. Start it "
+                "without torchrun; --micro-tokens saves memory."
             )
     identity = {
         "task": chosen.name,

@@ -27,6 +27,7 @@ TEXTS = {
     "score": ["she sat by the tree", "the pear is in bloom"],
     "entities": ["she sat by the river bank", "the pear is in bloom"],
     "answers": ["is in bloom", "the pear tree is in bloom"],
+    "embedding": ["she sat by the tree", "the pear is in bloom"],
 }
 
 
@@ -41,7 +42,7 @@ def test_the_options_are_those_of_the_tasks() -> None:
     options = {*columns.OF_TEXTS, *columns.OF_LABELS, *columns.OTHERS}
     choices = {field.name for task in (*TASKS.values(), MultiLabel) for field in fields(task)}
     assert options <= choices
-    for_programs = {"best", "longest_answer", "masks_padding", "activation", "prompt", "threshold"}
+    for_programs = {"best", "longest_answer", "masks_padding", "activation", "prompt", "threshold", "stored"}
     assert choices - options == for_programs
 
 
@@ -63,7 +64,8 @@ def test_a_task_from_data_to_predictions(task: str, tmp_path, capsys) -> None:
     assert main(["predict", str(run), *TEXTS[task], "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     keys = {"classify": "probabilities", "score": "score", "entities": "entities", "answers": "answer"}
-    assert len(records) == (1 if task == "answers" else 2)
+    keys["embedding"] = "similarity"
+    assert len(records) == (1 if task in ("answers", "embedding") else 2)
     assert all(keys[task] in record for record in records)
     assert main(["predict", str(run), *TEXTS[task]]) == 0
     assert TEXTS[task][0] in capsys.readouterr().out
@@ -261,6 +263,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("more", "part"),
     [
+        (["--loss", "CoSENTLoss"], "--loss is not for the task classify; it has --column, --pair-column,"),
         (["--question-column", "x"], "--question-column is not for the task classify; it has --column, --pair-column,"),
         (["--labels", "O,B-X"], "--labels is not for the task classify"),
         (["--max-length", "999"], "max_length is 999; this model reads rows of 8 to 32 tokens"),

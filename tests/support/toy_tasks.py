@@ -100,6 +100,15 @@ def question_rows(count: int = ROWS, seed: int = 0, longest: int = 18) -> list[d
     return rows
 
 
+def embedding_rows(count: int = ROWS, seed: int = 0) -> list[dict]:
+    """Two texts are alike when both name a tree, or neither."""
+    rows = []
+    for row in score_rows(count, seed):
+        trees = ["tree" in row[name] for name in ("sentence1", "sentence2")]
+        rows.append({**row, "score": float(trees[0] == trees[1])})
+    return rows
+
+
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -115,7 +124,9 @@ def write_toy(task: str, path: Path, count: int = ROWS, seed: int = 0) -> Path:
     """Toy data for a task, as a file beside ``path``."""
     if task == "entities":
         return write_conll(path.with_suffix(".conll"), tagged(count, seed))
-    make = {"classify": class_rows, "score": score_rows, "answers": question_rows}[task]
+    make = {
+        "classify": class_rows, "score": score_rows, "answers": question_rows, "embedding": embedding_rows,
+    }[task]  # fmt: skip
     return write_jsonl(path.with_suffix(".jsonl"), make(count, seed))
 
 
