@@ -145,6 +145,11 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
     (tmp_path / "reviews.tsv").write_text(table, encoding="utf-8")
     (tmp_path / "reviews.csv").write_text(table.replace("\t", ","), encoding="utf-8")
     (tmp_path / "more.tsv").write_text("text\tlabel\nIt was long.\t0\nI saw it twice.\t1\n", encoding="utf-8")
+    pairs = [f"{first}\t{second}\t{abs(a - b)}.0" for first, a in reviews for second, b in reviews]
+    for name in ("pairs.tsv", "more-pairs.tsv"):
+        (tmp_path / name).write_text(
+            "\n".join(["sentence1\tsentence2\tscore", *pairs[name == "pairs.tsv" :]]), encoding="utf-8"
+        )
     (tmp_path / "my_tokenizer.py").write_text(MY_TOKENIZER, encoding="utf-8")
     (tmp_path / "my_training.py").write_text(MY_TRAINING, encoding="utf-8")
     (tmp_path / "books").mkdir()

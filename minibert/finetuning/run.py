@@ -132,6 +132,8 @@ def finetune(
     chosen, where = choose_task(task), take_where(settings)
     kinds = {"batch_size": SIZE, "padded": FLAG}
     check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
+    if fresh_head and isinstance(chosen, Embeddings):
+        raise InputError("fresh_head (--fresh-head) is for tasks with a head; 'embedding' trains the BERT itself.")
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         share = share_of(dev_file)

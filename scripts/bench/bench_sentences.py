@@ -6,7 +6,7 @@
     scored   KorSTS: pairs with a score, CoSENTLoss
     pairs    KorSTS: the pairs with a score of 4 and more, MultipleNegativesRankingLoss, no text twice in a step
 
-From the demo checkpoint, mean pooling; the score is Spearman's correlation on KorSTS' dev data, computed by us for both.
+From the demo checkpoint, mean pooling; the score is Spearman's correlation on KorSTS' dev data, by us for both sides.
 Both sides begin with the same weights and have the same examples in each step, and the same hyper-parameters, schedule,
 fused AdamW, clipping and threads.  Theirs is that library's model, collation and loss in transformers' Trainer, which
 its SentenceTransformerTrainer extends; that class itself needs the package datasets.  It does not log, save, evaluate

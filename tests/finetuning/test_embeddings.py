@@ -313,6 +313,8 @@ def test_checkpoints_that_cannot_be_trained(tmp_path) -> None:
     lower = plain() | {"sentence_bert_config.json": {"do_lower_case": True}}
     with pytest.raises(InputError, match="says do_lower_case"):
         finetune("embedding", write(tmp_path / "lower", lower), train, tmp_path / "out")
+    with pytest.raises(InputError, match="is for tasks with a head"):
+        finetune("embedding", TINY, train, tmp_path / "out", fresh_head=True)
     assert not (tmp_path / "out").exists()
 
 

@@ -27,7 +27,7 @@ from minibert.training.metrics import read_metrics
 from minibert.training.settings import Settings
 from tests.parity.tolerances import GATHERED_LOSSES, GATHERED_WEIGHTS
 from tests.support.texts import revealing_text, tokenizer
-from tests.support.toy_tasks import toy_checkpoint, write_toy
+from tests.support.toy_tasks import HEADED, toy_checkpoint, write_toy
 from tests.support.toy_training import Toy, ToyObjective, furthest, toy_model, weights
 
 pytestmark = pytest.mark.peers
