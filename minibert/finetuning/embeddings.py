@@ -46,7 +46,7 @@ from minibert.training.objective import Objective
 logger = logging.getLogger("minibert.finetuning")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TEXTS_PER_BLOCK = 1024  # tokenized at once
-TOKENS_PER_PART = 1024  # of a step, padding counted; on an accelerator sixteen times as many
+TOKENS_PER_PART = 512  # of a step, padding counted; on an accelerator sixteen times as many
 Pair = tuple[str, str]
 
 
