@@ -175,7 +175,6 @@ def finetune(
         "fresh_head": fresh_head,
         "from_scratch": from_scratch,
     }
-    objective = chosen.objective(ready)
     if objective.takes_packed and not padded and ready.config.attn_implementation != "eager":
         examples.call_cost = call_cost(ready.config, processes.device)
     if share is not None:
