@@ -33,6 +33,7 @@ from minibert.errors import CheckpointError, InputError
 from minibert.finetuning.embedding_losses import LOSSES, EmbeddingLoss
 from minibert.finetuning.embedding_rows import COLUMNS, EmbeddingExamples, TextGroup, read_groups
 from minibert.finetuning.examples import at_least_float32, evaluating, longest_row, progress
+from minibert.finetuning.packing import INPUTS
 from minibert.finetuning.scores import number_scores, retrieval_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.model import BertModel
@@ -44,7 +45,6 @@ from minibert.training.examples import Batch, padded_batches
 from minibert.training.objective import Objective
 
 logger = logging.getLogger("minibert.finetuning")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TEXTS_PER_BLOCK = 1024  # tokenized at once
 TOKENS_PER_PART = 512  # of a step, padding counted; on an accelerator sixteen times as many
 Pair = tuple[str, str]
