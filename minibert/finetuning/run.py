@@ -134,6 +134,11 @@ def finetune(
     check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
     if fresh_head and isinstance(chosen, Embeddings):
         raise InputError("fresh_head (--fresh-head) is for tasks with a head; 'embedding' trains the BERT itself.")
+    if padded and isinstance(chosen, Embeddings):
+        raise InputError(
+            "padded (--padded) is for tasks with a head; the texts of 'embedding' run in parts of similar length, each "
+            "padded to its longest, and the loss is that of one padded batch."
+        )
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         share = share_of(dev_file)

@@ -315,6 +315,8 @@ def test_checkpoints_that_cannot_be_trained(tmp_path) -> None:
         finetune("embedding", write(tmp_path / "lower", lower), train, tmp_path / "out")
     with pytest.raises(InputError, match="is for tasks with a head"):
         finetune("embedding", TINY, train, tmp_path / "out", fresh_head=True)
+    with pytest.raises(InputError, match="padded .--padded. is for tasks with a head"):
+        finetune("embedding", TINY, train, tmp_path / "out", padded=True)
     assert not (tmp_path / "out").exists()
 
 
