@@ -13,19 +13,23 @@ import dataclasses
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import demo_text
+import teacher
 import torch
 
 from minibert import BertConfig, BertForMaskedLM, BertForPreTraining, BertTokenizer, fill_mask
 from minibert.devices import find_device
+from minibert.pretraining.distillation import principal_components
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.leakage_probe import probe_accuracy
 from minibert.pretraining.run import HELD_OUT, TRAINING, Start, TrainingText, pretrain
 from minibert.pretraining.tokenized import TokenizedText
+from minibert.pretraining.vocabulary import train_vocabulary
 from minibert.training.distributed import join_processes
 from minibert.training.loop import Result
 from minibert.training.metrics import NAME, read_metrics
@@ -44,8 +48,8 @@ STEPS_A_LINE = 100  # of the log that is kept
 DRAWS = 8  # of masks and pairs, for the card: there are few held-out pairs
 LEAST = (1, 24, 40)  # pieces of A and B in the pairs that the card tells of: what is longer tells more
 
-# No dropout at first: a model this small does not learn its text by heart in a dozen epochs with masks
-# drawn anew, and it learns more in the same time.
+# No dropout: a model this small does not learn its text by heart in a few epochs with masks drawn anew, and it learns
+# more in the same time.
 # First weights twice as large as BERT's usual 0.02, which suits 768 numbers and not 256: [CLS] then says something
 # about its text from the beginning, and next-sentence prediction has something to learn from.
 CONFIG = BertConfig.from_pretrained(
@@ -55,73 +59,90 @@ CONFIG = BertConfig.from_pretrained(
     attention_probs_dropout_prob=0.0,
     initializer_range=0.04,
 )
-VOCABULARY = 10_000
+VOCABULARY = 16_000
+# How often a text is counted when the vocabulary is made: of the English there is several times as much.
+COUNTED = {"english": 1, "korean": 3, "chinese": 2}
+LANGUAGES = tuple(COUNTED)
+LONG = 24  # pieces that A and B have at least where next sentences are learned: shorter ones tell little
+OTHER = "knowledge.english"  # text of another kind than chapters, to ask about next sentences, too
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A run that goes on from the weights of another."""
+    """A run that goes on from the weights of the one before."""
 
     name: str  # of its folder
     what: str  # it learns
     layout: dict[str, Any]  # of its text
     settings: Settings
+    sentence_tokens: int = 0  # of the sentences whose vectors are taught in a step; 0: none
     dropout: float = 0.0
-    after: str | None = None  # which one; None: the one before
 
 
-def pairs_alone(name: str, steps: int, dropout: float = 0.0, **more: Any) -> Stage:
-    """Next sentences with nothing hidden, which spoils a part of what is known about words."""
-    settings = Settings(learning_rate=3e-4, steps=steps, warmup=0.05, evaluate_every=steps // 6, save_every=50, **more)
-    what = f"next sentences, nothing hidden, A and B of {LONG} pieces or more"
-    return Stage(name, what, {"step_tokens": 6144, "shortest": LONG, "task": "nsp"}, settings, dropout)
-
-
-def both_tasks(name: str, steps: int, dropout: float = 0.0, learning_rate: float = 3e-4, **more: Any) -> Stage:
-    """Both, which mends that and keeps most of what was learned about pairs."""
-    settings = Settings(
-        learning_rate=learning_rate, steps=steps, warmup=0.04, evaluate_every=300, save_every=100, **more
-    )
-    return Stage(
-        name, f"both tasks, pairs of {LONG} pieces or more", {"step_tokens": 6144, "shortest": LONG}, settings, dropout
-    )
-
-
-# Words first, in many small steps at a high rate.  Whether B follows A is not learned meanwhile: it takes attention
-# from A's words to B's, which nothing rewards before it is there, and MLM's gradient is many times as long.  So that is
-# shown by itself for a while, with segments that are long enough to tell, and then both go on together.  They take
-# turns three times, as it was found while training.  After the first, Austen and Chesterton were told apart (93% of
-# their pairs in the training text), Chesterton and Melville not at all (52%): too short.  The second stage of pairs
-# ended where held-out pairs no longer gained (73% of those in English after 1,200 steps, 72% after 1,750) while the
-# training text's loss fell on, and both tasks at a high rate after it lost more of that than they kept (70%), so they
-# ended early too.  The last stage of pairs has dropout against learning by heart, and the last of both a low rate.
-# It was seen later that both tasks win it back when they go on until the rate is 0 (73%, and the best at words of all):
-# a second way from the same place.
-LONG = 24  # pieces that A and B have at least, from then on
+# Masked words and the teacher's vectors are learned from the first step; the vectors bring words that mean the same
+# together long before enough masked ones have been seen.  Whether B follows A takes attention from A's words to B's,
+# which nothing rewards before it is there, so that it is shown by itself for a while, with segments that are long enough
+# to tell.  That spoils a part of the rest, and the last stage, all three together until the rate is 0, mends it.
 STAGES = (
     Stage(
-        "words", "both tasks", {"step_tokens": 2048},
-        Settings(learning_rate=1e-3, epochs=4, warmup=0.06, evaluate_every=1000, save_every=250, stop_after=6000),
+        "words", "all three",
+        {"step_tokens": 3072},
+        Settings(learning_rate=1e-3, steps=12_000, warmup=0.04, evaluate_every=1500, save_every=250, stop_after=9_000),
+        sentence_tokens=1536,
     ),
-    pairs_alone("pairs", 900, seed=1),
-    both_tasks("both", 1500, seed=2),
-    pairs_alone("pairs-again", 2700, seed=3, stop_after=1800),
-    both_tasks("both-again", 1800, dropout=0.1, seed=4, stop_after=800),
-    pairs_alone("pairs-last", 900, dropout=0.1, seed=5),
-    both_tasks("both-last", 300, learning_rate=1e-4, seed=6),
-    dataclasses.replace(both_tasks("both-whole", 1800, dropout=0.1, seed=4), after="pairs-again"),
+    Stage(
+        "pairs", f"next sentences, nothing hidden, A and B of {LONG} pieces or more",
+        {"step_tokens": 6144, "shortest": LONG, "task": "nsp"},
+        Settings(learning_rate=3e-4, steps=1_200, warmup=0.05, evaluate_every=300, save_every=100, seed=1),
+    ),
+    Stage(
+        "together", f"all three, pairs of {LONG} pieces or more",
+        {"step_tokens": 6144, "shortest": LONG},
+        Settings(learning_rate=5e-4, steps=6_000, warmup=0.03, evaluate_every=1000, save_every=100, seed=2),
+        sentence_tokens=3072,
+    ),
 )  # fmt: skip
-# The checkpoint is the mean of the weights that the two ways ended with (Wortsman et al. 2022, "Model soups"): right on
-# 75% of held-out English pairs, where one end is right on 74% and the other on 73%.
-AVERAGED = ("both-last", "both-whole")
+TAUGHT = 8.0  # the weight of the teacher's vectors: 1 - cosine is a small number beside nats
 
 
 def text_of(folder: Path, **layout: Any) -> TrainingText:
     """What is learned from, and what is held out."""
-    files, heldout = (
-        tuple(folder / f"{language}.{part}.txt" for language in ("english", "korean")) for part in ("train", "heldout")
-    )
+    files, heldout = (tuple(sorted(folder.glob(f"*.{part}.txt"))) for part in ("train", "heldout"))
     return TrainingText(files, heldout, **layout)
+
+
+def begin(work: Path, packages: Path) -> Path:
+    """The checkpoint of the first stage: a vocabulary, random weights, and the teacher's vectors of every piece.
+
+    A piece by itself is a text for the teacher; its vector, as long as the other first weights, is where the piece's
+    embedding begins.
+    """
+    folder = work / "start"
+    if (folder / "config.json").is_file():
+        return folder
+    pieces = train_vocabulary(counted_lines(work / "text"), VOCABULARY)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=128)
+    torch.manual_seed(0)
+    model = BertForPreTraining(BertConfig(**{**CONFIG.to_dict(), "vocab_size": len(tokenizer)}))
+    vectors = teacher.Teacher.fetch(packages).encode([piece.removeprefix("##") for piece in pieces])
+    components = principal_components(vectors, CONFIG.hidden_size)
+    ordinary = torch.tensor([not piece.startswith("[") or len(piece) == 1 for piece in pieces])
+    with torch.no_grad():
+        weight = model.bert.embeddings.word_embeddings.weight
+        weight[ordinary] = (components * CONFIG.initializer_range / components.std())[ordinary]
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+def counted_lines(text: Path) -> Iterator[str]:
+    """Every line to learn from, as often as its language counts."""
+    for path in sorted(text.glob("*.train.txt")):
+        lines = path.read_text(encoding="utf-8").split("\n")
+        for _ in range(COUNTED[path.name.split(".")[1]]):
+            yield from filter(None, lines)
 
 
 @dataclasses.dataclass
@@ -137,11 +158,11 @@ class Trained:
 
 
 def look_back(work: Path, facts: dict[str, Any]) -> Trained:
-    """The mean of finished runs, its scores, their log, and what a probe of surfaces makes of the last one's pairs."""
+    """The last stage's weights, their scores, the log of all, and what a probe of surfaces makes of the last pairs."""
     run = work / STAGES[-1].name
     tokenizer = BertTokenizer.from_pretrained(run)
     texts = {name: TokenizedText.load(run / name, json.loads(origin_in(run / name))) for name in (TRAINING, HELD_OUT)}
-    model, counts = mean([work / name for name in AVERAGED]), texts[TRAINING].piece_counts(len(tokenizer))
+    model, counts = BertForPreTraining.from_pretrained(run), texts[TRAINING].piece_counts(len(tokenizer))
     scores = heldout_scores(model, PretrainingExamples(texts[HELD_OUT], tokenizer), counts, samples=DRAWS)
     for least in LEAST:  # as pairs are asked about in use: with nothing hidden
         pairs = PretrainingExamples(texts[HELD_OUT], tokenizer, shortest=least, task="nsp")
@@ -149,15 +170,6 @@ def look_back(work: Path, facts: dict[str, Any]) -> Trained:
     training, heldout = (PretrainingExamples(text, tokenizer, shortest=LONG) for text in texts.values())
     probes = probe_accuracy(training, 0), sum(probe_accuracy(heldout, draw) for draw in range(DRAWS)) / DRAWS
     return Trained(model, tokenizer, scores, probes, joined_log(work), facts)
-
-
-def mean(folders: list[Path]) -> BertForPreTraining:
-    """A model each of whose weights is the mean of those in checkpoints of one shape."""
-    models = [BertForPreTraining.from_pretrained(folder) for folder in folders]
-    with torch.no_grad():
-        for weights in zip(*(model.parameters() for model in models), strict=True):
-            weights[0].copy_(torch.stack(weights).mean(dim=0))
-    return models[0]
 
 
 def origin_in(path: Path) -> str:
@@ -189,7 +201,7 @@ def thinned(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         group.append(entry)
         if len(group) == STEPS_A_LINE:
-            found = {name: [one[name] for one in group if one.get(name)] for name in ("loss", "mlm", "nsp")}
+            found = {name: [one[name] for one in group if one.get(name)] for name in ("loss", "mlm", "nsp", "vectors")}
             kept.append({**entry, **{name: sum(values) / len(values) for name, values in found.items() if values}})
             group = []
     return kept
@@ -236,9 +248,8 @@ def share(scores: dict[str, float], end: str, least: int) -> str:
 def told(stage: Stage, result: Result) -> str:
     """A row of the card: what a stage did."""
     settings, steps = stage.settings, f"{result.steps:,}"
-    name = f"{stage.name}, after {stage.after}" if stage.after else stage.name
     return (
-        f"| {name} | {stage.what} | {steps if not result.stopped else f'{steps} of {result.total:,}'} | "
+        f"| {stage.name} | {stage.what} | {steps if not result.stopped else f'{steps} of {result.total:,}'} | "
         f"{stage.layout['step_tokens']:,} | {settings.learning_rate:g} | {settings.warmup:.0%} | {stage.dropout:g} |"
     )
 
@@ -330,27 +341,28 @@ def main() -> int:
     parser.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto; default cpu")
     parser.add_argument("--install", action="store_true", help="write the finished checkpoint into minibert/demo")
     options = parser.parse_args()
-    text = text_of(options.work / "text")
-    if not all(Path(file).is_file() for file in (*text.files, *text.heldout_files)):
-        demo_text.print_summary(demo_text.prepare(options.data, options.work / "text"))
+    work: Path = options.work
+    if not list((work / "text").glob("*.heldout.txt")):
+        demo_text.print_summary(demo_text.prepare(options.data, work / "text"))
+    vectors = teacher.teach(work / "text", work / "teacher", CONFIG.hidden_size, weight=TAUGHT)
+    before = begin(work, work / "teacher")
     lines: list[str] = []
-    before: str | None = None  # the stage whose weights are taken
     with join_processes(find_device(options.device)) as processes:
         for stage in STAGES:
-            text = text_of(options.work / "text", **stage.layout)
-            before = stage.after or before
-            start = Start(CONFIG, VOCABULARY, checkpoint=before and options.work / before, dropout=stage.dropout)
-            result = pretrain(text, options.work / stage.name, stage.settings, start=start, processes=processes)
+            taught = dataclasses.replace(vectors, step_tokens=stage.sentence_tokens) if stage.sentence_tokens else None
+            start = Start(checkpoint=before, dropout=stage.dropout)
+            text = text_of(work / "text", **stage.layout)
+            result = pretrain(text, work / stage.name, stage.settings, start=start, teacher=taught, processes=processes)
             if result.interrupted:
                 print(
                     f"{stage.name}: stopped after step {result.steps:,} of {result.total:,}; the same command goes on."
                 )
                 return 130
-            before = stage.name
+            before = work / stage.name
             lines.append(told(stage, result))
     if options.install:
         facts = {"stages": "\n".join(lines), "where": where(), "documents": documents(text)}
-        install(look_back(options.work, facts), TARGET)
+        install(look_back(work, facts), TARGET)
         print(f"{TARGET}: {sum(path.stat().st_size for path in TARGET.iterdir()) / 2**20:.1f} MiB")
     return 0
 
