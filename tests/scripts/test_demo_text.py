@@ -8,7 +8,8 @@ from types import ModuleType
 import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "tools"
-PARTS = ("english.train.txt", "english.heldout.txt", "korean.train.txt", "korean.heldout.txt")
+KINDS = ("books.english", "reviews.korean")
+PARTS = tuple(f"{kind}.{part}.txt" for kind in KINDS for part in ("train", "heldout"))
 
 
 @pytest.fixture
@@ -16,6 +17,7 @@ def script(monkeypatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import demo_text
 
+    monkeypatch.setattr(demo_text.free_texts, "SOURCES", ())  # test_free_texts.py
     return demo_text
 
 
@@ -245,30 +247,32 @@ def real(shared, tmp_path_factory) -> tuple[ModuleType, dict[str, list[list[str]
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(SCRIPTS))
         import demo_text
-    folder = tmp_path_factory.mktemp("text")
-    demo_text.prepare(shared / "data", folder)
+
+        patch.setattr(demo_text.free_texts, "SOURCES", ())
+        folder = tmp_path_factory.mktemp("text")
+        demo_text.prepare(shared / "data", folder)
     return demo_text, {name: documents(folder / name) for name in PARTS}
 
 
 def test_real_text_nothing_long_is_on_both_sides(real) -> None:
     script, files = real
-    for language in ("english", "korean"):
-        trained = {script.letters(s) for document in files[f"{language}.train.txt"] for s in document}
-        held_out = [script.letters(s) for document in files[f"{language}.heldout.txt"] for s in document]
+    for kind in KINDS:
+        trained = {script.letters(s) for document in files[f"{kind}.train.txt"] for s in document}
+        held_out = [script.letters(s) for document in files[f"{kind}.heldout.txt"] for s in document]
         assert sum(len(sentence) > 40 for sentence in held_out) > 250
         assert not [sentence for sentence in held_out if len(sentence) > 40 and sentence in trained]
 
 
 def test_real_text_three_to_five_percent_are_held_out(real) -> None:
     _, files = real
-    for language in ("english", "korean"):
+    for kind in KINDS:
         words = [
-            sum(len(sentence.split()) for document in files[f"{language}.{part}.txt"] for sentence in document)
+            sum(len(sentence.split()) for document in files[f"{kind}.{part}.txt"] for sentence in document)
             for part in ("train", "heldout")
         ]
         assert 0.03 <= words[1] / sum(words) <= 0.05
-    assert len(files["english.train.txt"]) + len(files["english.heldout.txt"]) == 420
-    assert len(files["english.heldout.txt"]) >= 11
+    assert len(files["books.english.train.txt"]) + len(files["books.english.heldout.txt"]) == 420
+    assert len(files["books.english.heldout.txt"]) >= 11
 
 
 def test_real_text_is_clean(real) -> None:
@@ -278,7 +282,7 @@ def test_real_text_is_clean(real) -> None:
         for sentence in (sentence for document in content for sentence in document):
             assert sentence == " ".join(sentence.split()) != ""
             assert any(map(str.isalpha, sentence))
-            if name.startswith("english"):
+            if name.startswith("books"):
                 assert not set("_*[]=`\r") & set(sentence), sentence
                 assert "--" not in sentence
                 for mark in ("Gutenberg", "Illustration", "CHAPTER X", "VOLUME", "ETON MONTEM"):
@@ -289,6 +293,6 @@ def test_real_text_no_tested_review_is_trained_on(real, shared) -> None:
     script, files = real
     tested = script.tested_reviews(shared / "data" / script.TESTED)
     assert len(tested) > 9000
-    trained = {script.letters("".join(review)) for review in files["korean.train.txt"]}
+    trained = {script.letters("".join(review)) for review in files["reviews.korean.train.txt"]}
     assert not tested & trained
     assert len(trained) > 70_000

