@@ -14,6 +14,7 @@ from minibert.commands import (
     attention,
     convert,
     embed,
+    evaluate,
     explore,
     fill_mask,
     finetune,
@@ -40,7 +41,7 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 MODULES = (
     inspect, verify, verify_tokenizer, verify_training, golden, convert, tokenize, fill_mask, embed, similar,
     trace, step, noise, attention, logit_lens,
-    explore, pretrain, finetune, predict,
+    explore, pretrain, finetune, evaluate, predict,
 )  # fmt: skip
 
 

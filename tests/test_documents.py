@@ -40,7 +40,7 @@ DIFFERS = (  # exit code 1
     "minibert verify-tokenizer minibert-demo --against my_tokenizer.py:tokenize",
     'minibert verify-training my_training.py:build my_training.py:smaller_eps --text "The pear tree is in bloom."',
 )
-LONG = ("pretrain", "finetune", "predict")  # run on a few rows here: what they print is of the real data
+LONG = ("pretrain", "finetune", "evaluate", "predict")  # run on a few rows here: what they print is of the real data
 
 # A tokenizer with two mistakes, for docs/verify.md.
 MY_TOKENIZER = """
@@ -263,8 +263,8 @@ def test_enough_is_found() -> None:
     verbs = {call.split()[1] for call in found if call.startswith("minibert ")}
     subparsers = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     assert verbs == set(subparsers.choices)
-    assert len(verbs) == 19
-    assert "nineteen verbs" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(verbs) == 20
+    assert "twenty verbs" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(found) > 60
     with pytest.raises(AssertionError, match="is not printed"):
         check_printed("a 1\n…\nb 2", "a 3\nc 4\n")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minibert.commands.columns import OF_LABELS, OF_TEXTS, OF_VECTORS, add_columns, choices_of
 from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
-from minibert.commands.verb import add_model, add_verb, positive, print_json
+from minibert.commands.verb import add_model, add_verb, names, positive, print_json
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,11 +110,6 @@ def report(found: "Finetuned", options: argparse.Namespace) -> int:
         if picture is not None:
             print(f"curves: {picture}")
     return INTERRUPTED if found.interrupted else 0
-
-
-def names(text: str) -> tuple[str, ...]:
-    """``O,B-PER,I-PER``."""
-    return tuple(part.strip() for part in text.split(","))
 
 
 def poolings(text: str) -> str | list[str]:

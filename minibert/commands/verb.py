@@ -39,7 +39,8 @@ VERBS_ELSEWHERE = {
     "export": "convert", "save": "convert", "debug": "step", "heads": "attention", "lens": "logit-lens",
     "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
     "serve": "explore --serve", "page": "explore", "hooks": "trace", "activations": "trace", "run": "predict",
-    "infer": "predict", "inference": "predict", "tokens": "tokenize", "tokenise": "tokenize", "encode-ids": "tokenize",
+    "infer": "predict", "inference": "predict", "test": "evaluate", "eval": "evaluate", "metrics": "evaluate",
+    "tokens": "tokenize", "tokenise": "tokenize", "encode-ids": "tokenize",
 }  # fmt: skip
 
 
@@ -151,6 +152,22 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def share(text: str) -> float:
+    """Parse a number between 0 and 1, neither included."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.95")
+    return number
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse ``O,B-PER,I-PER``."""
+    return tuple(part.strip() for part in text.split(","))
 
 
 def load_tokenizer(source: "Source") -> "BertTokenizer":

@@ -21,6 +21,7 @@ from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_settings
+from minibert.finetuning.outcomes import MeanOutcome
 from minibert.finetuning.packing import INPUTS, packed_hidden_states, padded_groups
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
@@ -210,12 +211,12 @@ class Answers(Task[Question, AnswerExamples]):
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return AnswerObjective(model, self.masks_padding)
 
-    def evaluate(self, model: BertPreTrainedModel, examples: AnswerExamples) -> dict[str, float]:
+    def outcome(self, model: BertPreTrainedModel, examples: AnswerExamples) -> MeanOutcome:
         """F1 and exact match as in SQuAD, KorQuAD or MLQA, depending on the languages of the contexts."""
         contexts = [question.context for question in examples.questions]
         predicted = self.answer_all(model, contexts, examples.windows, examples.pad_id, "evaluating")
         gold = [[answer.text for answer in question.answers] for question in examples.questions]
-        return answer_scores(gold, [answer.text for answer in predicted], contexts)
+        return MeanOutcome(answer_scores(gold, [answer.text for answer in predicted], contexts), "questions")
 
     def metric(self, examples: AnswerExamples) -> str:
         return answer_metric([question.context for question in examples.questions])

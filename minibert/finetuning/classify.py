@@ -36,7 +36,7 @@ from minibert.data.rows import Unreadable
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import PROBABILITIES, activate, activation_settings
 from minibert.finetuning.labels import label_names, label_numbers, label_settings
-from minibert.finetuning.scores import class_scores, label_scores
+from minibert.finetuning.outcomes import ClassOutcome, LabelsOutcome
 from minibert.finetuning.task import Predictions
 from minibert.finetuning.texts import (
     LabelledText,
@@ -114,10 +114,10 @@ class Classify(TextTask):
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return TextObjective(model, in_order(self.class_weights, label_names(model.config)))
 
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """Accuracy and macro F1."""
+    def outcome(self, model: BertPreTrainedModel, examples: TextExamples) -> ClassOutcome:
         logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return class_scores([int(label) for label in examples.labels], logits.argmax(dim=-1).tolist())
+        labels = [int(label) for label in examples.labels]
+        return ClassOutcome(labels, logits.argmax(dim=-1).tolist(), label_names(model.config))
 
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[TextOrPair]) -> Predictions:
         logits, cut = self.logits_for(model, tokenizer, items)
@@ -188,10 +188,10 @@ class MultiLabel(TextTask):
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return TextObjective(model, in_order(self.class_weights, label_names(model.config)))
 
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """F1 over all labels of all texts, the mean of the labels' F1, and texts whose labels are all right."""
+    def outcome(self, model: BertPreTrainedModel, examples: TextExamples) -> LabelsOutcome:
         logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return label_scores(torch.tensor(examples.labels).long(), (logits.sigmoid() >= self.threshold).long())
+        predicted = (logits.sigmoid() >= self.threshold).long()
+        return LabelsOutcome(torch.tensor(examples.labels).long(), predicted, label_names(model.config))
 
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[TextOrPair]) -> Predictions:
         logits, cut = self.logits_for(model, tokenizer, items)

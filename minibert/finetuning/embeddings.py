@@ -33,8 +33,9 @@ from minibert.errors import CheckpointError, InputError
 from minibert.finetuning.embedding_losses import LOSSES, EmbeddingLoss
 from minibert.finetuning.embedding_rows import COLUMNS, EmbeddingExamples, TextGroup, read_groups
 from minibert.finetuning.examples import at_least_float32, evaluating, longest_row, progress
+from minibert.finetuning.outcomes import MeanOutcome, NumberOutcome, Outcome
 from minibert.finetuning.packing import INPUTS
-from minibert.finetuning.scores import number_scores, retrieval_scores
+from minibert.finetuning.scores import retrieval_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
@@ -250,7 +251,7 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
         settings = {"prompts": {}, **self.stored}
         return QuietEmbedder(model, tokenizer, pooling=self.pooling or "mean", max_length=self.max_length, **settings)
 
-    def evaluate(self, model: BertPreTrainedModel, examples: EmbeddingExamples) -> dict[str, float]:
+    def outcome(self, model: BertPreTrainedModel, examples: EmbeddingExamples) -> Outcome:
         """Of scored pairs the correlation of similarity and score; of others how often a text finds its own.
 
         ``recall@k``: the share of the texts that belong to a first text among the k most similar of all.
@@ -261,8 +262,8 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
             query, document = self.prompts(groups[0].score is not None)
             scores = [group.score for group in groups if group.score is not None]
             if scores:
-                found = number_scores(scores, self.similarities(embedder, [group.texts for group in groups]))
-                return {name: found[name] for name in ("spearman", "pearson")}
+                similarities = self.similarities(embedder, [group.texts for group in groups])
+                return NumberOutcome(scores, similarities, ("spearman", "pearson"), "pairs")
             queries = list(dict.fromkeys(group.texts[0] for group in groups))
             corpus = list(dict.fromkeys(text for group in groups for text in group.texts[1:]))
             vectors = embedder.encode(queries, prompt=query), embedder.encode(corpus, prompt=document)
@@ -270,7 +271,8 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
         relevant: dict[str, set[int]] = {text: set() for text in queries}
         for group in groups:
             relevant[group.texts[0]].add(numbers[group.texts[1]])
-        return retrieval_scores(*vectors, list(relevant.values()), FUNCTIONS[embedder.similarity_fn_name])
+        scored = retrieval_scores(*vectors, list(relevant.values()), FUNCTIONS[embedder.similarity_fn_name])
+        return MeanOutcome(scored, "queries")
 
     def best_by(self, examples: EmbeddingExamples) -> str:
         return self.main_score if examples.groups[0].score is not None else "recall@1"

@@ -21,9 +21,9 @@ from minibert.data.sentences import BIO, Sentence, entities_of, is_by_character,
 from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names, label_numbers, label_settings
+from minibert.finetuning.outcomes import EntityOutcome
 from minibert.finetuning.packing import INPUTS, packed_hidden_states
 from minibert.finetuning.placing import Placed, Placer, labels_of
-from minibert.finetuning.scores import entity_scores
 from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForTokenClassification
 from minibert.losses import IGNORE_INDEX
@@ -143,10 +143,9 @@ class Entities(Task[Sentence, EntityExamples]):
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return EntityObjective(model)
 
-    def evaluate(self, model: BertPreTrainedModel, examples: EntityExamples) -> dict[str, float]:
-        """F1, precision and recall of whole entities."""
-        labels = [labels for labels, _ in label_all(model, examples.placed, examples.pad_id, "evaluating")]
-        return entity_scores([sentence.labels for sentence in examples.sentences], labels)
+    def outcome(self, model: BertPreTrainedModel, examples: EntityExamples) -> EntityOutcome:
+        labels = [labels for labels, _ in label_in_iob2(model, examples.placed, examples.pad_id, "evaluating")]
+        return EntityOutcome([sentence.labels for sentence in examples.sentences], labels, kinds_of(model.config))
 
     def open(self, source: Source) -> tuple[RowFile, Make[str]]:
         """A file with a column of texts; or a .txt with a text per line."""
@@ -175,9 +174,7 @@ class Entities(Task[Sentence, EntityExamples]):
             placed.append(one)
             spans.append(where)
             texts.append(text)
-        labelled = label_all(model, placed, tokenizer.pad_token_id or 0)
-        if not hasattr(model.config, UNITS):  # trained elsewhere, perhaps on IOB1, where most entities begin with I-X
-            labelled = [(with_beginnings(labels), chances) for labels, chances in labelled]
+        labelled = label_in_iob2(model, placed, tokenizer.pad_token_id or 0)
         return [entities_in(*one) for one in zip(texts, spans, labelled, strict=True)], 0
 
     def record(self, item: Any, prediction: list[Entity]) -> dict[str, Any]:
@@ -194,6 +191,11 @@ class Entities(Task[Sentence, EntityExamples]):
 def by_character(config: BertConfig) -> bool:
     """Whether the model labels characters."""
     return getattr(config, UNITS, "words") == "characters"
+
+
+def kinds_of(config: BertConfig) -> list[str]:
+    """The kinds of entities that the model's labels name, each once."""
+    return sorted({label[2:] for label in label_names(config) if label != "O"})
 
 
 def check_bio(config: BertConfig) -> None:
@@ -280,6 +282,16 @@ def label_all(
         ]
         result.append((labels, chances))
     return result
+
+
+def label_in_iob2(
+    model: BertPreTrainedModel, placed: Sequence[Placed], pad_id: int, name: str | None = None
+) -> list[tuple[list[str], list[float | None]]]:
+    """The same; of a model that was trained elsewhere, perhaps on IOB1, with B-X where an entity begins with I-X."""
+    labelled = label_all(model, placed, pad_id, name)
+    if hasattr(model.config, UNITS):
+        return labelled
+    return [(with_beginnings(labels), chances) for labels, chances in labelled]
 
 
 def entities_in(

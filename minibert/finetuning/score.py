@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from torch import Tensor
+
 from minibert.config import BertConfig
 from minibert.data.cells import Cells, number_in
 from minibert.errors import InputError
 from minibert.finetuning.crossencoder import activate, activation_settings
 from minibert.finetuning.labels import label_settings
-from minibert.finetuning.scores import number_scores
+from minibert.finetuning.outcomes import NumberOutcome
 from minibert.finetuning.task import Predictions
 from minibert.finetuning.texts import LabelledText, TextExamples, TextOrPair, TextTask, logits_of
 from minibert.pretrained import BertPreTrainedModel
@@ -51,12 +53,15 @@ class Score(TextTask):
     def targets(self, rows: Sequence[LabelledText], config: BertConfig) -> list[float]:
         return [float(row.label) for row in rows]
 
-    def evaluate(self, model: BertPreTrainedModel, examples: TextExamples) -> dict[str, float]:
-        """Pearson's and Spearman's correlation of the predicted numbers with the true ones."""
+    def outcome(self, model: BertPreTrainedModel, examples: TextExamples) -> NumberOutcome:
         logits = logits_of(model, examples.rows, examples.pad_id, "evaluating")
-        return number_scores(list(examples.labels), logits.squeeze(-1).tolist())
+        return NumberOutcome(examples.labels, self.numbers(logits))
+
+    def numbers(self, logits: Tensor) -> list[float]:
+        """The predictions, from (texts, 1) logits."""
+        numbers: list[float] = activate(self.activation or "Identity", logits).squeeze(-1).tolist()
+        return numbers
 
     def predict(self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[TextOrPair]) -> Predictions:
         logits, cut = self.logits_for(model, tokenizer, items)
-        scores = activate(self.activation or "Identity", logits)
-        return [ScorePrediction(score) for score in scores.squeeze(-1).tolist()], cut
+        return [ScorePrediction(score) for score in self.numbers(logits)], cut

@@ -20,6 +20,7 @@ from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from minibert.embedding.retrieval import semantic_search
@@ -103,8 +104,10 @@ def entity_scores(gold: Sequence[list[str]], predicted: Sequence[list[str]]) -> 
 
 def answer_scores(
     gold: Sequence[Sequence[str]], predicted: Sequence[str], contexts: Sequence[str] | None = None
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     """F1 of the overlap of predicted and true answers, and exact match, without case and punctuation.
+
+    Each (questions,) float64; the score of a data set is the mean.
 
     Words are compared as in SQuAD (without articles), or characters where the language requires it.  The context shows
     the language; without ``contexts``, the letters of the answers do.  Of several true answers the closest counts; the
@@ -114,48 +117,38 @@ def answer_scores(
         units = [unit_of(" ".join([*texts, answer]), share=0) for texts, answer in zip(gold, predicted, strict=True)]
     else:
         units = [unit_of(context) for context in contexts]
-    by_character: list[tuple[float, float]] = []
-    by_word: list[tuple[Sequence[str], str]] = []
-    for texts, answer, unit in zip(gold, predicted, units, strict=True):
-        if unit == "word":
-            by_word.append((texts, answer))
-        else:
-            by_character.append(overlap(texts, answer, unit))
-    f1, exact = squad_scores(by_word) if by_word else (0.0, 0.0)
-    count = max(1, len(gold))
-    return {
-        "f1": (math.fsum(one for one, _ in by_character) + f1 * len(by_word)) / count,
-        "exact_match": (math.fsum(one for _, one in by_character) + exact * len(by_word)) / count,
-    }
+    pairs = [
+        squad_scores(texts, answer) if unit == "word" else overlap(texts, answer, unit)
+        for texts, answer, unit in zip(gold, predicted, units, strict=True)
+    ]
+    f1, exact = torch.tensor(pairs, dtype=torch.float64).view(-1, 2).T
+    return {"f1": f1, "exact_match": exact}
 
 
 def retrieval_scores(
     queries: Tensor, corpus: Tensor, relevant: Sequence[Collection[int]], score_function: Score
-) -> dict[str, float]:
-    """How well vectors find the texts that belong to them: recall@1, @5 and @10, and the mean reciprocal rank.
+) -> dict[str, Tensor]:
+    """How well vectors find the texts that belong to them: recall@1, @5 and @10, and the reciprocal rank.
 
     ``queries`` (n, W), ``corpus`` (m, W); ``relevant``: for each query the numbers of its texts in the corpus.
-    ``recall@k`` is the mean share of these among the k most similar of all; ``mrr@10`` the mean of 1 / the place of the
-    first of them, 0 where it is not among ten.  As in sentence-transformers' InformationRetrievalEvaluator.
+    ``recall@k`` is the share of these among the k most similar of all; ``mrr@10`` is 1 / the place of the first of
+    them, 0 where it is not among ten.  Each (n,) float64; their means are those of sentence-transformers'
+    InformationRetrievalEvaluator.
     """
     found = semantic_search(queries, corpus, top_k=max(RECALLED), score_function=score_function)
     is_right = [[hit["corpus_id"] in own for hit in hits] for hits, own in zip(found, relevant, strict=True)]
     scores = {
-        f"recall@{k}": math.fsum(sum(row[:k]) / len(own) for row, own in zip(is_right, relevant, strict=True))
-        for k in RECALLED
+        f"recall@{k}": [sum(row[:k]) / len(own) for row, own in zip(is_right, relevant, strict=True)] for k in RECALLED
     }
-    scores["mrr@10"] = math.fsum(1 / (row.index(True) + 1) if any(row) else 0.0 for row in is_right)
-    return {name: total / len(is_right) for name, total in scores.items()}
+    scores["mrr@10"] = [1 / (row.index(True) + 1) if any(row) else 0.0 for row in is_right]
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in scores.items()}
 
 
-def squad_scores(pairs: Sequence[tuple[Sequence[str], str]]) -> tuple[float, float]:
-    """SQuAD's F1 and exact match; ``pairs``: the true answers to a question, and the predicted one."""
+def squad_scores(gold: Sequence[str], predicted: str) -> tuple[float, float]:
+    """SQuAD's F1 and exact match of an answer with the closest true one."""
     squad = need("torchmetrics.functional.text", "torchmetrics").squad
-    answers = [
-        {"id": str(number), "answers": {"text": list(texts) or [""], "answer_start": [0] * max(1, len(texts))}}
-        for number, (texts, _) in enumerate(pairs)
-    ]
-    scores = squad([{"id": str(number), "prediction_text": text} for number, (_, text) in enumerate(pairs)], answers)
+    answers = {"text": list(gold) or [""], "answer_start": [0] * max(1, len(gold))}
+    scores = squad([{"id": "0", "prediction_text": predicted}], [{"id": "0", "answers": answers}])
     return float(scores["f1"]) / 100, float(scores["exact_match"]) / 100
 
 

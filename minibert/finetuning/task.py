@@ -18,6 +18,7 @@ from minibert.errors import InputError
 from minibert.finetuning.embedding_losses import LOSSES
 from minibert.finetuning.examples import TaskExamples
 from minibert.finetuning.labels import check_head
+from minibert.finetuning.outcomes import Outcome
 from minibert.pretrained import BertPreTrainedModel
 from minibert.schema import (
     COUNT,
@@ -129,8 +130,12 @@ class Task(ABC, Generic[Row, Examples]):
         """The loss: sums whose means are the losses of transformers' heads."""
 
     @abstractmethod
+    def outcome(self, model: BertPreTrainedModel, examples: Examples) -> Outcome:
+        """What the model predicts for the examples, beside what is right."""
+
     def evaluate(self, model: BertPreTrainedModel, examples: Examples) -> dict[str, float]:
         """Scores by name, the ``main_score`` first; all but errors between 0 and 1.  Needs the extra "train"."""
+        return self.outcome(model, examples).scores()
 
     def best_by(self, examples: Examples) -> str:
         """The score by which the best weights are kept, when these examples are the dev data."""

@@ -125,7 +125,7 @@ class TextTask(Task[LabelledText, TextExamples]):
     pair_column: str | None = None  # of the second texts, where there are pairs
     label_column: str | None = None
     activation: str | None = None  # in predictions: of a cross-encoder's logits (crossencoder.py)
-    prompt: str | None = None  # in predictions: put before the text, of a pair before the first
+    prompt: str | None = None  # put before the text, of a pair before the first
 
     def choose(self, file: RowFile, labelled: bool) -> dict[str, str]:
         """The names of the columns "text", "label" and, if there are pairs, "pair".
@@ -175,7 +175,9 @@ class TextTask(Task[LabelledText, TextExamples]):
     def token_rows(
         self, texts: Sequence[TextOrPair], tokenizer: BertTokenizer, config: BertConfig
     ) -> tuple[list[TokenRow], int]:
-        """The row of each text, and how many texts were cut."""
+        """The row of each text, with the prompt, and how many texts were cut."""
+        if self.prompt:
+            texts = [self.prompt + x if isinstance(x, str) else (self.prompt + x[0], x[1]) for x in texts]
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
         rows: list[TokenRow] = []
         cut = 0
@@ -201,9 +203,7 @@ class TextTask(Task[LabelledText, TextExamples]):
     def logits_for(
         self, model: BertPreTrainedModel, tokenizer: BertTokenizer, items: Sequence[TextOrPair]
     ) -> tuple[Tensor, int]:
-        """Logits of texts and pairs with the prompt, (items, labels) float32, and how many were cut."""
-        if self.prompt:
-            items = [self.prompt + x if isinstance(x, str) else (self.prompt + x[0], x[1]) for x in items]
+        """Logits of texts and pairs, (items, labels) float32, and how many were cut."""
         rows, cut = self.token_rows(items, tokenizer, model.config)
         return logits_of(model, rows, tokenizer.pad_token_id or 0), cut
 

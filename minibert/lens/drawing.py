@@ -11,7 +11,6 @@ diagonal: the diagonal is so much larger that it would leave the rest blank.
 
 import math
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +21,11 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.lens.noise import Sensitivity
-from minibert.palette import shades, terminal_ramp
-from minibert.pictures import check_picture, need_matplotlib, new_figure, write_picture
+from minibert.palette import terminal_ramp
+from minibert.pictures import check_picture, colour_map, fonts_for, need_matplotlib, new_figure, write_picture
 from minibert.renamed import older_arguments
 from minibert.terminal import drawing_width, visible, wants_colours, width
 
-# Tried in this order before any other font of the machine: good-looking ones that many machines have.
-FONTS = (
-    "Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
-    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Zen Hei",
-    "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Droid Sans Fallback", "Arial Unicode MS", "Unifont",
-)  # fmt: skip
 LABELLED = 40  # tokens in a picture of one panel; more would be written over each other
 NARROW = 24  # tokens in one of several panels
 MANY = 16  # panels; in more of them there are no labels, all heads of all layers are for a glance
@@ -131,7 +124,6 @@ def _draw(
     matplotlib = need_matplotlib()
     if path is not None:
         check_picture(path)
-    colours = matplotlib.colors.ListedColormap([[channel / 255 for channel in shade] for shade in shades("amount")])
     down = math.ceil(len(panels) / across)
     at_most = LABELLED if len(panels) == 1 else NARROW if len(panels) <= MANY else 0
     side = max(1.0, 0.16 * len(columns)) if max(len(rows), len(columns)) <= at_most else 1.6
@@ -146,7 +138,7 @@ def _draw(
                 axes.set_axis_off()
                 continue
             title, values = panels[number]
-            image = axes.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap=colours)
+            image = axes.imshow(values.detach().double().cpu().tolist(), vmin=0, vmax=top, cmap=colour_map())
             axes.set_title(title, fontsize=8, parse_math=False)
             _label(axes, rows, columns, at_most)
             axes.set_ylabel(names[0] if number % across == 0 else "", fontsize=7)
@@ -167,43 +159,6 @@ def _label(axes: Any, rows: Sequence[str], columns: Sequence[str], at_most: int)
             axis.set_ticks(range(len(labels)))
             axis.set_ticklabels(labels, fontsize=7, rotation=turn, parse_math=False)
     axes.tick_params(length=0, labelsize=7)
-
-
-def fonts_for(letters: str) -> list[str]:
-    """Font families that together have all ``letters``: matplotlib's own, then installed ones that add some.
-
-    Warns about letters that no installed font has; they are drawn as boxes.
-    """
-    matplotlib = need_matplotlib()
-    files = {font.name: font.fname for font in reversed(matplotlib.font_manager.fontManager.ttflist)}
-    families = ["DejaVu Sans"]
-    missing = {letter for letter in letters if letter.isprintable() and not letter.isspace()}
-    missing -= _drawn_by(matplotlib, files["DejaVu Sans"], missing)
-    for name in (*(name for name in FONTS if name in files), *sorted(files)):
-        if not missing:
-            break
-        added = _drawn_by(matplotlib, files[name], missing)
-        if added:
-            families.append(name)
-            missing -= added
-    if missing:
-        some = "".join(sorted(missing)[:10])
-        warnings.warn(
-            f"No font on this machine has {some}{' and more' if len(missing) > 10 else ''}, so the picture shows boxes "
-            "there; install a font for Korean and Chinese, such as Noto Sans CJK.",
-            UserWarning,
-            stacklevel=4,
-        )
-    return families
-
-
-def _drawn_by(matplotlib: Any, file: str, letters: set[str]) -> set[str]:
-    """Those of ``letters`` that the font in ``file`` has; none if it cannot be read."""
-    try:
-        font = matplotlib.font_manager.get_font(file)
-    except (OSError, RuntimeError):
-        return set()
-    return {letter for letter in letters if font.get_char_index(ord(letter))}
 
 
 SHADES = " ░▒▓█"

@@ -10,6 +10,7 @@ import torch
 from minibert import BertConfig, BertTokenizer, InputError
 from minibert.data.questions import Answer, Question
 from minibert.finetuning.answers import AnswerPrediction, Answers, Candidate, Window, best_answer, positions_of
+from minibert.finetuning.outcomes import MeanOutcome
 from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.tokenizer.windows import TokenRow
 from tests.support.toy_tasks import TINY, question_rows
@@ -208,9 +209,14 @@ def test_the_best_answer_of_all_windows() -> None:
     assert best_answer("", [([], 1.0)], 20, may_be_none=False) == AnswerPrediction("", 0, 0, 1.0)
 
 
+def means(*arguments) -> dict[str, float]:
+    """The mean of each score."""
+    return MeanOutcome(answer_scores(*arguments), "questions").scores()
+
+
 def test_scores_are_those_of_squad() -> None:
     gold = [["the pear tree", "a pear"], ["in bloom"], [], []]
-    scores = answer_scores(gold, ["Pear tree!", "bloom", "", "she"])
+    scores = means(gold, ["Pear tree!", "bloom", "", "she"])
     assert scores["exact_match"] == pytest.approx(2 / 4)  # without article and punctuation; none where there is none
     assert scores["f1"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
 
@@ -243,22 +249,22 @@ BY_HAND = {
 @pytest.mark.parametrize("kind", BY_HAND)
 def test_f1_by_character_computed_by_hand(kind: str) -> None:
     gold, predicted, f1, exact = BY_HAND[kind]
-    found = answer_scores([gold], [predicted])
+    found = means([gold], [predicted])
     assert (found["f1"], found["exact_match"]) == (pytest.approx(f1), exact)
     assert next(iter(found)) == "f1"
 
 
 def test_words_elsewhere_and_languages_side_by_side() -> None:
-    assert answer_scores([["the pear tree"]], ["pear"])["f1"] == pytest.approx(2 / 3)
-    assert answer_scores([["Paris"]], ["Parisian"])["f1"] == 0
-    assert answer_scores([["в Москве"]], ["Москве"])["f1"] == pytest.approx(2 / 3)
-    mixed = answer_scores([["서울"], ["pear tree"], ["北京市"], []], ["서울에서", "pear", "北京", ""])
+    assert means([["the pear tree"]], ["pear"])["f1"] == pytest.approx(2 / 3)
+    assert means([["Paris"]], ["Parisian"])["f1"] == 0
+    assert means([["в Москве"]], ["Москве"])["f1"] == pytest.approx(2 / 3)
+    mixed = means([["서울"], ["pear tree"], ["北京市"], []], ["서울에서", "pear", "北京", ""])
     assert mixed["f1"] == pytest.approx((2 / 3 + 2 / 3 + 4 / 5 + 1) / 4)
     assert mixed["exact_match"] == pytest.approx(1 / 4)
     # The context tells the language, not the answer: a year in a Korean text is counted by character.
-    assert answer_scores([["2002"]], ["2001"], ["월드컵은 2002년에 열렸다."])["f1"] == pytest.approx(3 / 4)
-    assert answer_scores([["2002"]], ["2001"], ["The cup was held in 2002."])["f1"] == 0
-    assert answer_scores([], []) == {"f1": 0, "exact_match": 0}
+    assert means([["2002"]], ["2001"], ["월드컵은 2002년에 열렸다."])["f1"] == pytest.approx(3 / 4)
+    assert means([["2002"]], ["2001"], ["The cup was held in 2002."])["f1"] == 0
+    assert len(answer_scores([], [])["f1"]) == 0
 
 
 def test_the_result_says_what_was_counted(trained) -> None:

@@ -5,7 +5,15 @@ import torch
 
 from minibert import BertConfig, BertForTokenClassification, BertTokenizer
 from minibert.data.sentences import Sentence
-from minibert.finetuning.entities import Entities, EntityExamples, entities_in, entities_lost, label_all, labels_of_rows
+from minibert.finetuning.entities import (
+    UNITS,
+    Entities,
+    EntityExamples,
+    entities_in,
+    entities_lost,
+    label_all,
+    labels_of_rows,
+)
 from minibert.finetuning.labels import label_settings
 from minibert.finetuning.placing import Placer, filled, labels_of
 from minibert.losses import IGNORE_INDEX
@@ -97,7 +105,7 @@ def test_words_of_a_text_with_their_characters() -> None:
 
 def oracle(labels: list[str]) -> BertForTokenClassification:
     """A model whose prediction is decided by the token alone: its id modulo the number of labels."""
-    config = BertConfig.from_pretrained(TINY, **label_settings(labels))
+    config = BertConfig.from_pretrained(TINY, **label_settings(labels), **{UNITS: "words"})
     model = BertForTokenClassification(config).eval()
 
     class Answer:
@@ -140,6 +148,19 @@ def test_scores_do_not_lose_the_words_of_long_sentences() -> None:
     wrong = [*labels[:-1], "B-a" if labels[-1] != "B-a" else "O"]
     examples = chosen.examples([Sentence(words, wrong, 1)], TOKENIZER, model.config)
     assert chosen.evaluate(model, examples)["f1"] < 1.0
+
+
+def test_a_model_of_iob1_is_scored_as_it_predicts() -> None:
+    """Trained elsewhere, its entities begin with I-a; the scores count them, as predictions do."""
+    model, words = oracle(["B-a", "I-a", "O"]), ["the", "trees", "배를", "sat"]
+    ((labels, _),) = label_all(model, [placer(32).sentence(words)], 0)
+    assert labels == ["O", "I-a", "I-a", "B-a"]
+    chosen = Entities(max_length=32)
+    examples = chosen.examples([Sentence(words, ["O", "B-a", "I-a", "B-a"], 1)], TOKENIZER, model.config)
+    assert chosen.evaluate(model, examples)["recall"] == 0.5
+    delattr(model.config, UNITS)
+    assert chosen.evaluate(model, examples)["recall"] == 1.0
+    assert [entity.text for entity in chosen.predict(model, TOKENIZER, [words])[0][0]] == ["trees 배를", "sat"]
 
 
 def test_entities_have_the_mean_probability_of_their_words() -> None:

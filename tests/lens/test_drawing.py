@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minibert import InputError, MissingExtraError, draw_attention, draw_sensitivity, sensitivity, trace
-from minibert.lens import drawing
+from minibert.pictures import fonts_for
 from tests.support.small_models import inputs_for, small
 
 HOSTILE = ["[CLS]", "--><script>alert(1)</script>", "$\\frac{1}$", "&amp;]]>", "\x1b[2J\u202e"]
@@ -109,7 +109,7 @@ def test_letters_without_a_font_are_said_in_a_sentence(tmp_path, monkeypatch) ->
     assert (tmp_path / "maps.png").is_file()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert drawing.fonts_for("[CLS] abc ε ß") == ["DejaVu Sans"]
+        assert fonts_for("[CLS] abc ε ß") == ["DejaVu Sans"]
     assert matplotlib.rcParams["font.family"] == ["sans-serif"]  # left as it was
 
 
@@ -127,7 +127,7 @@ def test_a_font_that_has_the_letters_is_taken(monkeypatch) -> None:
     assert lacking
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert drawing.fonts_for(f"a{lacking[0]}") == ["DejaVu Sans", "STIXGeneral"]
+        assert fonts_for(f"a{lacking[0]}") == ["DejaVu Sans", "STIXGeneral"]
 
 
 def test_mistakes_are_sentences(tmp_path) -> None:
