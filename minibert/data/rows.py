@@ -11,10 +11,10 @@ import csv
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from minibert.data.formats import READING_ERRORS, ending_of, opened
 from minibert.errors import InputError, MinibertError, reason_of
@@ -112,7 +112,7 @@ class TextLines(RowFile):
 class LineStream(TextLines):
     """A stream of lines, such as standard input, which can be read once: each a text, or two separated by a tab."""
 
-    def __init__(self, stream: BinaryIO, pairs: bool) -> None:
+    def __init__(self, stream: Iterable[bytes], pairs: bool) -> None:
         super().__init__(Path("standard input"))
         self.stream, self.pairs = stream, pairs
 
@@ -226,7 +226,21 @@ class Table(RowFile):
             return {str(number): field for number, field in enumerate(fields, start=1)}
         if len(fields) != len(self.header):
             raise Unreadable(f"has {len(fields)} fields, expected the {len(self.header)} of the first line")
-        return dict(zip(self.header, fields, strict=True))
+        return dict(zip(told_apart(self.header), fields, strict=True))
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of columns of which some are alike, such as the empty ones of a spreadsheet: "note", "note_2"."""
+    if len(set(names)) == len(names):
+        return list(names)
+    result: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in result or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        result.append(free)
+    return result
 
 
 def names_of(file: RowFile) -> list[str]:

@@ -9,11 +9,12 @@ prediction is renamed: ``label``, in data that has labels, becomes ``input_label
 import csv
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 from minibert.auto import architecture_of
 from minibert.checkpoint import open_weights
@@ -149,7 +150,7 @@ class Predictor:
         return self.predict_rows(task, file, numbered(file, make, id_column), path, id_column is not None, skip_bad)
 
     def predict_lines(
-        self, stream: BinaryIO, output: Source, *, pairs: bool = False, skip_bad: bool = False
+        self, stream: Iterable[bytes], output: Source, *, pairs: bool = False, skip_bad: bool = False
     ) -> FileReport:
         """The predictions for lines of text, such as those of standard input, as in :meth:`predict_file`.
 
@@ -243,7 +244,7 @@ class Writer:
         if self.ending == ".jsonl":
             record = task.record(row.item, prediction)
             others = renamed(row.others, {*known, *record})
-            self.file.write(json.dumps({**known, **others, **record}, ensure_ascii=False, default=str) + "\n")
+            self.file.write(as_json({**known, **others, **record}) + "\n")
             return
         fields = task.fields(row.item)
         if self.table is None:
@@ -283,4 +284,21 @@ def renamed(columns: Mapping[str, Any], taken: set[str]) -> dict[str, Any]:
 
 def in_a_cell(value: Any) -> Any:
     """A value for a cell of a table: lists and objects as JSON."""
-    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
+    return as_json(value) if isinstance(value, dict | list) else value
+
+
+def as_json(value: Any) -> str:
+    """A value in one line of JSON, which has no NaN and no infinity: null."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(without_nan(value), ensure_ascii=False, default=str)
+
+
+def without_nan(value: Any) -> Any:
+    """The value with None for NaN and infinity."""
+    if isinstance(value, dict):
+        return {name: without_nan(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -213,6 +213,26 @@ def test_the_other_columns_of_a_file_are_kept(predictors, tmp_path) -> None:
     assert (first["tags"], first["n"], second["tags"]) == ('["a"]', "", "")
 
 
+def test_columns_of_one_name_are_all_kept(predictors, tmp_path) -> None:
+    """A spreadsheet's empty columns have no names; others were joined together."""
+    (tmp_path / "x.csv").write_text("note,text,note,note_2,,\na,a pear,b,c,d,e\n")
+    predictors["classify"].predict_file(tmp_path / "x.csv", tmp_path / "y.csv")
+    (line,) = table_of(tmp_path / "y.csv")
+    assert list(line)[1:6] == ["note", "note_3", "note_2", "", "_2"]
+    assert list(line.values())[1:6] == ["a", "b", "c", "d", "e"]
+
+
+def test_numbers_that_json_does_not_have(predictors, tmp_path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"text": ["a pear", "so"], "n": [float("nan"), 2.0], "list": [[float("inf"), 1.0], []]})
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    predictors["classify"].predict_file(tmp_path / "x.parquet", tmp_path / "y.jsonl")
+    assert "NaN" not in (tmp_path / "y.jsonl").read_text()
+    first, second = lines_of(tmp_path / "y.jsonl")
+    assert (first["n"], first["list"], second["n"], second["list"]) == (None, [None, 1.0], 2.0, [])
+
+
 def test_the_other_columns_of_parquet_and_of_entities(predictors, tmp_path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     pytest.importorskip("pyarrow.parquet")
