@@ -222,6 +222,10 @@ def do(call: str, expected: str, monkeypatch) -> bool:
         assert words[at + 1] == "minibert"
         build_parser().parse_args(words[at + 2 :])
         return False
+    if words[0] == "cat":
+        assert (words[2], words[-2]) == ("|", ">")
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(Path(words[1]).read_bytes())))
+        words = words[3:-2]
     assert words[0] == "minibert", f"{call}: the test does not know how to run this"
     if "--serve" in words or words[-1].endswith(".onnx"):
         build_parser().parse_args(words[1:])

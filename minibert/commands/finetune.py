@@ -11,7 +11,7 @@ from minibert.commands.verb import add_model, add_verb, names, positive, print_j
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
-    from minibert.finetuning import Finetuned
+    from minibert.finetuning import Finetuned, Seeds
 
 TASKS = ("classify", "score", "entities", "answers", "embedding")  # here too: importing the tasks takes a second
 
@@ -41,6 +41,9 @@ def add(verbs: Any) -> None:
         type=positive,
         metavar="N",
         help="stop after N evaluations without a better score (early stopping)",
+    )
+    verb.add_argument(
+        "--seeds", type=positive, metavar="N", help="N runs, with --seed and the next ones; mean and std of the scores"
     )
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     add_model(verb)
@@ -76,7 +79,7 @@ def add(verbs: Any) -> None:
 def finetune(options: argparse.Namespace) -> int:
     """``minibert finetune``."""
     from minibert.devices import find_device
-    from minibert.finetuning import TASKS, MultiLabel
+    from minibert.finetuning import TASKS, MultiLabel, finetune_seeds
     from minibert.finetuning import finetune as run
     from minibert.finetuning.classify import Classify
     from minibert.training.distributed import join_processes
@@ -92,12 +95,26 @@ def finetune(options: argparse.Namespace) -> int:
     settings = asdict(settings_of(options))
     del settings["keep_best"]  # the task knows its score
     with join_processes(find_device(options.device), sharded=options.fsdp) as processes:
-        found = run(
-            task, options.model, options.train, options.output, options.dev, batch_size=options.batch_size,
-            fresh_head=options.fresh_head, from_scratch=options.from_scratch, padded=options.padded,
-            processes=processes, **settings,
-        )  # fmt: skip
-        return report(found, options) if processes.is_main else 0
+        arguments: dict[str, Any] = {
+            "batch_size": options.batch_size, "fresh_head": options.fresh_head, "from_scratch": options.from_scratch,
+            "padded": options.padded, "processes": processes, **settings,
+        }  # fmt: skip
+        files = task, options.model, options.train, options.output, options.dev
+        if options.seeds is None:
+            found = run(*files, **arguments)
+            return report(found, options) if processes.is_main else 0
+        several = finetune_seeds(*files, seeds=options.seeds, **arguments)
+        return report_seeds(several, options) if processes.is_main else 0
+
+
+def report_seeds(found: "Seeds", options: argparse.Namespace) -> int:
+    """Print how the runs of several seeds ended, draw their curves, and return the exit code."""
+    pictures = [] if found.interrupted else [draw(Path(run.folder)) for run in found.runs]
+    if options.json:
+        print_json({**found.to_dict(), "curves": [str(picture) for picture in pictures if picture]})
+    else:
+        print(found)
+    return INTERRUPTED if found.interrupted else 0
 
 
 def report(found: "Finetuned", options: argparse.Namespace) -> int:

@@ -151,8 +151,8 @@ def lines_of_input(pairs: bool) -> Iterator[bytes]:
     if looks:
         what = "an object of JSON" if looks == "jsonl" else "fields with tabs between"
         print(
-            f"minibert: the first line of standard input holds {what}, and every line is read as a text; to read columns: "
-            f"--format {looks}",
+            f"minibert: the first line of standard input holds {what}, and every line is read as a text; to read "
+            f"columns: --format {looks}",
             file=sys.stderr,
         )
     return chain([first] if first else [], sys.stdin.buffer)

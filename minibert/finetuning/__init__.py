@@ -14,9 +14,10 @@ from minibert.finetuning.pictures import draw_evaluation
 from minibert.finetuning.predict import Predictor
 from minibert.finetuning.run import TASKS, Finetuned, finetune, task_of
 from minibert.finetuning.score import Score
+from minibert.finetuning.seeds import Seeds, finetune_seeds
 from minibert.finetuning.task import Task
 
 __all__ = [
     "TASKS", "Answers", "Classify", "Embeddings", "Entities", "Evaluation", "Finetuned", "MultiLabel", "Predictor",
-    "Score", "Task", "draw_evaluation", "evaluate", "finetune", "task_of",
+    "Score", "Seeds", "Task", "draw_evaluation", "evaluate", "finetune", "finetune_seeds", "task_of",
 ]  # fmt: skip

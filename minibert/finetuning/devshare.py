@@ -33,6 +33,16 @@ def share_of(dev_file: Source | None) -> float | None:
     return percent / 100
 
 
+def share_identity(share: float | None, seed: int, dev_seed: int | None) -> dict[str, float]:
+    """What run.json says of the share, so that a resumed run has the same dev rows."""
+    if share is None:
+        return {}
+    found = {"dev share": share}
+    if dev_seed is not None and dev_seed != seed:
+        found["dev seed"] = dev_seed
+    return found
+
+
 def split_rows(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Training rows and dev rows, both in their order; about ``share`` of the rows, drawn by ``seed``, are dev rows.
 

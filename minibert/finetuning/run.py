@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify, MultiLabel
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
-from minibert.finetuning.devshare import share_of, split_rows
+from minibert.finetuning.devshare import share_identity, share_of, split_rows
 from minibert.finetuning.embeddings import Embeddings
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
@@ -50,6 +51,7 @@ from minibert.training.settings import Settings
 logger = logging.getLogger("minibert.finetuning")
 TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers, Embeddings)}
 RECIPE = {"epochs": 3, "learning_rate": 5e-5}
+RUNS_OF_SEEDS = "seed-*/run.json"  # in a folder of seeds.py
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def finetune(
     fresh_head: bool = False,
     from_scratch: bool = False,
     padded: bool = False,
+    dev_seed: int | None = None,
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Finetuned:
@@ -122,6 +125,7 @@ def finetune(
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training gains.
         padded: run each step as one batch padded to its longest text, as other trainers do, instead of packed
             (:mod:`minibert.finetuning.packing`): slower, and the same but for rounding and the draws of dropout.
+        dev_seed: by which a share of dev rows is drawn; default the run's seed.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
         settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
             ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
@@ -142,7 +146,7 @@ def finetune(
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         share = share_of(dev_file)
-        check_arguments(run_settings, model, train_file, dev_file if share is None else None)
+        check_arguments(run_settings, model, train_file, dev_file if share is None else None, as_path(output))
         checkpoint = Checkpoint.open(model, **where)
         chosen = chosen.of_checkpoint(checkpoint)
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
@@ -152,7 +156,7 @@ def finetune(
         label_fields, chosen, seed = chosen.settings(rows), chosen.fitted(rows), run_settings.seed
         ready = prepare_model(chosen, checkpoint, label_fields, fresh_head=fresh_head, scratch=from_scratch, seed=seed)
         if share is not None:
-            rows, dev_rows = split_rows(rows, share, seed)
+            rows, dev_rows = split_rows(rows, share, seed if dev_seed is None else dev_seed)
         elif dev_file is not None:
             dev_rows = chosen.read(dev_file, ready.config)
             warn_of_overlap(rows, dev_rows)
@@ -182,8 +186,7 @@ def finetune(
     }
     if objective.takes_packed and not padded and ready.config.attn_implementation != "eager":
         examples.call_cost = call_cost(ready.config, processes.device)
-    if share is not None:
-        identity["dev share"] = share
+    identity |= share_identity(share, seed, dev_seed)
     result = train(
         objective, examples, run_settings, output,
         evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
@@ -209,8 +212,12 @@ def finetune(
     )
 
 
-def check_arguments(settings: Settings, model: Source, train_file: Source, dev_file: Source | None) -> None:
+def check_arguments(
+    settings: Settings, model: Source, train_file: Source, dev_file: Source | None, output: Path
+) -> None:
     """Raise InputError for arguments that are known to be wrong before the data is read."""
+    if any(output.glob(RUNS_OF_SEEDS)):
+        raise InputError(f"{output} holds runs of several seeds (--seeds). Name another folder for a single run.")
     if isinstance(model, BertPreTrainedModel):
         raise InputError(
             f"model is a {type(model).__name__} in memory; give the folder that it was saved to, with its tokenizer "
