@@ -2,12 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minibert.commands.columns import OF_LABELS, OF_TEXTS, add_columns, choices_of
 from minibert.commands.pictures import write_pictures
 from minibert.commands.verb import add_verb, names, positive, print_json, share
 from minibert.errors import InputError
+
+if TYPE_CHECKING:
+    from minibert.finetuning import Evaluation
 
 
 def add(verbs: Any) -> None:
@@ -19,6 +22,9 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("folder", metavar="FOLDER", help="what finetune wrote, or a hub name; it knows its task")
     verb.add_argument("files", nargs="+", metavar="FILE", help="labelled data, in the formats of finetune")
+    verb.add_argument(
+        "--against", metavar="FOLDER", help="another checkpoint for the task: by how much the first one is better"
+    )
     verb.add_argument("--confidence", type=share, default=0.95, metavar="P", help="of the intervals (default 0.95)")
     verb.add_argument("--resamples", type=positive, default=1000, metavar="N", help="of the bootstrap (default 1000)")
     verb.add_argument("--seed", type=int, default=0, metavar="N", help="of the resamples (default 0)")
@@ -39,7 +45,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from minibert.data.formats import data_path
     from minibert.destination import check_file
     from minibert.files import is_file
-    from minibert.finetuning import Predictor, draw_evaluation
+    from minibert.finetuning import Predictor, compare, draw_evaluation
     from minibert.finetuning import evaluate as run
     from minibert.pictures import check_picture, need_matplotlib
 
@@ -52,14 +58,23 @@ def evaluate(options: argparse.Namespace) -> int:
         need_matplotlib()
         check_picture(options.picture)
         check_file(options.picture, "--picture")
-    predictor = Predictor.from_pretrained(options.folder, device=options.device)
-    choices = choices_of(options, type(predictor.task))
     bootstrap = {"resamples": options.resamples, "confidence": options.confidence, "seed": options.seed}
-    found = [run(predictor, file, **bootstrap, **choices) for file in options.files]
+
+    def evaluations(folder: str) -> "list[Evaluation]":
+        predictor = Predictor.from_pretrained(folder, device=options.device)
+        choices = choices_of(options, type(predictor.task))
+        return [run(predictor, file, **bootstrap, **choices) for file in options.files]
+
+    found = evaluations(options.folder)
+    others = [] if options.against is None else evaluations(options.against)
+    compared = [compare(*pair) for pair in zip(found, others, strict=False)]
     if options.json:
-        print_json([one.to_dict() for one in found])
+        content = [one.to_dict() for one in found]
+        for one, comparison in zip(content, compared, strict=False):
+            one |= {"against": comparison.second.to_dict(), "differences": comparison.to_dict()["differences"]}
+        print_json(content)
     else:
-        print("\n\n".join(map(str, found)))
+        print("\n\n".join(map(str, (*found, *compared))))
     if options.picture is not None:
         write_pictures([options.picture], lambda file: draw_evaluation(found[0], Path(file)), options)
     return 0

@@ -7,6 +7,7 @@ one on test data.
 
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify, MultiLabel
+from minibert.finetuning.comparison import Comparison, compare
 from minibert.finetuning.embeddings import Embeddings
 from minibert.finetuning.entities import Entities
 from minibert.finetuning.evaluation import Evaluation, evaluate
@@ -18,6 +19,7 @@ from minibert.finetuning.seeds import Seeds, finetune_seeds
 from minibert.finetuning.task import Task
 
 __all__ = [
-    "TASKS", "Answers", "Classify", "Embeddings", "Entities", "Evaluation", "Finetuned", "MultiLabel", "Predictor",
-    "Score", "Seeds", "Task", "draw_evaluation", "evaluate", "finetune", "finetune_seeds", "task_of",
+    "TASKS", "Answers", "Classify", "Comparison", "Embeddings", "Entities", "Evaluation", "Finetuned", "MultiLabel",
+    "Predictor", "Score", "Seeds", "Task", "compare", "draw_evaluation", "evaluate", "finetune", "finetune_seeds",
+    "task_of",
 ]  # fmt: skip

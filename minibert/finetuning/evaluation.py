@@ -56,7 +56,7 @@ class Evaluation:
     resamples: int = RESAMPLES
     confidence: float = CONFIDENCE
     seed: int = 0
-    outcome: Outcome | None = field(default=None, repr=False, compare=False)  # what the scores are of
+    outcome: Outcome = field(repr=False, compare=False, kw_only=True)  # what the scores are of
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as plain values."""
@@ -68,7 +68,7 @@ class Evaluation:
 
     def __str__(self) -> str:
         """The scores, those of each label, and the confusion, as tables."""
-        lowest = f"{100 * self.confidence:.4g} % from"
+        lowest = f"{percent(self.confidence)} from"
         parts = [f"{self.checkpoint} on {self.file}: {self.task}, {self.examples:,} {self.units}"]
         names = [name.replace("_", " ") for name in self.scores]
         names[0] = self.metric or names[0]
@@ -164,6 +164,11 @@ def label_table(outcome: LabelledOutcome, resamples: int, confidence: float, see
         )
         scores[name] = LabelScores(precision, recall, interval(f1, drawn[name], confidence), int(support))
     return scores
+
+
+def percent(share: float) -> str:
+    """``95 %``."""
+    return f"{100 * share:.4g} %"
 
 
 def shown(value: float) -> str:

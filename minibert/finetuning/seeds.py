@@ -15,6 +15,7 @@ from typing import Any
 
 from minibert.errors import InputError
 from minibert.files import write_text, written_whole
+from minibert.finetuning.evaluation import shown
 from minibert.finetuning.run import Finetuned, finetune
 from minibert.finetuning.task import Task
 from minibert.lock import alone_in
@@ -182,8 +183,3 @@ def copy_checkpoint(run: Path, folder: Path) -> None:
         if path.is_file() and place.parts[0] not in OF_A_RUN:
             with written_whole(folder / place) as temporary:
                 shutil.copyfile(path, temporary)
-
-
-def shown(value: float) -> str:
-    """A score with four digits."""
-    return f"{value:.4f}"

@@ -54,6 +54,11 @@ SAID = {
     "predict into another kind": ("predict {1} --input {0}/texts.txt --output {0}/x.xlsx", "are written as"),
     "predict below a file": ("predict {1} --input {0}/texts.txt --output {0}/file/x.csv", "file is no folder"),
     "predict for nothing": ("predict {1} --input {0}/none.csv --output {0}/x.csv", "none.csv does not exist"),
+    "predict in a format": ("predict {1} a --format csv", "--format is for standard input"),
+    "predict onto one stream twice": ("predict {1} - --format csv --json", "standard output has the predictions"),
+    "evaluate nothing": ("evaluate {1} {0}/none.csv", "none.csv does not exist"),
+    "evaluate into a folder": ("evaluate {1} {0}/rows.jsonl --picture {0}/folder.png", "which is a folder"),
+    "evaluate into another kind": ("evaluate {1} {0}/rows.jsonl --picture {0}/x.gif", "ends in .gif"),
     "finetune into a file": ("finetune classify {0}/rows.jsonl --output {0}/file --model {1}", "which is a file"),
     "finetune on nothing": ("finetune classify {0}/none.csv --output {0}/new --model {1}", "none.csv does not exist"),
     "finetune with no dev": (

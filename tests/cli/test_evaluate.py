@@ -8,7 +8,7 @@ import pytest
 from minibert.cli import main
 from minibert.finetuning import evaluate, finetune
 from tests.support.command import mistake
-from tests.support.toy_tasks import TINY, class_rows, question_rows, write_jsonl, write_toy
+from tests.support.toy_tasks import TINY, class_rows, question_rows, train_toy, write_jsonl, write_toy
 
 pytest.importorskip("sklearn")
 
@@ -48,6 +48,21 @@ def test_files_options_and_a_picture(classifier, tmp_path, capsys) -> None:
     assert main(["evaluate", classifier, first, *columns[:4], "--picture", str(picture)]) == 0
     assert capsys.readouterr().out.endswith(f"written: {picture}\n")
     ElementTree.parse(picture)
+
+
+def test_two_checkpoints(classifier, tmp_path, capsys) -> None:
+    file = write_jsonl(tmp_path / "test.jsonl", class_rows(40, seed=1))
+    assert main(["evaluate", classifier, str(file), "--against", classifier]) == 0
+    last = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert last[0].split() == ["score", "first", "second", "difference", "95", "%", "from", "to"]
+    assert last[2].split()[-3:] == ["+0.0000", "+0.0000", "+0.0000"]
+    assert main(["evaluate", classifier, str(file), "--against", classifier, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["differences"]["accuracy"] == {"value": 0, "low": 0, "high": 0}
+    assert found["against"]["scores"] == found["scores"]
+    train_toy("score", TINY, tmp_path, epochs=1)
+    said = mistake(capsys, ["evaluate", classifier, str(file), "--against", str(tmp_path / "model")])
+    assert "expected a number" in said
 
 
 def test_slips(classifier, tmp_path, capsys) -> None:

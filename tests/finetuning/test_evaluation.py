@@ -1,12 +1,12 @@
 """``evaluate``: the scores of predictions for a file, intervals, labels, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from minibert import InputError
 from minibert.finetuning import Predictor, evaluate
-from minibert.finetuning.evaluation import Evaluation
 from tests.support.toy_tasks import (
     HEADED,
     TINY,
@@ -105,8 +105,8 @@ def test_the_report(predictors, tmp_path) -> None:
     assert blocks[1].splitlines()[2].split() == ["f1", "1.0000", "1.0000", "1.0000"]
     assert blocks[2].splitlines()[0].split()[:4] == ["label", "precision", "recall", "f1"]
     assert blocks[3].startswith("right \\ predicted")
-    many = Evaluation("a", "b", "classify", 1, "texts", found.scores, "f1", found.labels, found.confusion)
-    assert str(many) == str(found).replace(blocks[0], "a on b: classify, 1 texts")
+    other = replace(found, checkpoint="a", file="b", task="classify", examples=1, units="texts")
+    assert str(other) == str(found).replace(blocks[0], "a on b: classify, 1 texts")
 
 
 def test_few_examples_are_said(predictors, tmp_path, caplog) -> None:
