@@ -62,7 +62,7 @@ def test_of_two_trained_toys(trained, tmp_path) -> None:
 
 def test_what_cannot_be_compared() -> None:
     classes = evaluation(ClassOutcome([0, 1], [0, 1], NAMES))
-    means = evaluation(MeanOutcome({"f1": torch.ones(2)}, "texts"))
+    means = evaluation(MeanOutcome({"f1": torch.ones(2, dtype=torch.float64)}, "texts"))
     for first, second, sentence in (
         (classes, evaluation(ClassOutcome([0], [0], NAMES), "b"), "mine was evaluated with examples 2, b with 1"),
         (classes, evaluation(ClassOutcome([0, 1], [0, 1], NAMES), file="y"), "with file 'x', mine with 'y'"),
