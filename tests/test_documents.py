@@ -144,7 +144,8 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
     table = "id\ttext\tlabel\n" + "\n".join(rows) + "\n"
     (tmp_path / "reviews.tsv").write_text(table, encoding="utf-8")
     (tmp_path / "reviews.csv").write_text(table.replace("\t", ","), encoding="utf-8")
-    (tmp_path / "more.tsv").write_text("text\tlabel\nIt was long.\t0\nI saw it twice.\t1\n", encoding="utf-8")
+    for name in ("more.tsv", "test.tsv"):
+        (tmp_path / name).write_text("text\tlabel\nIt was long.\t0\nI saw it twice.\t1\n", encoding="utf-8")
     pairs = [f"{first}\t{second}\t{abs(a - b)}.0" for first, a in reviews for second, b in reviews]
     for name in ("pairs.tsv", "more-pairs.tsv"):
         (tmp_path / name).write_text(
