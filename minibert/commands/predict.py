@@ -1,7 +1,6 @@
 """``minibert predict``: a fine-tuned checkpoint on a few texts, on standard input, or on a whole file."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack

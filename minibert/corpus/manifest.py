@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from minibert._version import __version__
-from minibert.checksum import file_digest, json_digest, read_sealed, write_sealed
+from minibert.checksum import json_digest, read_sealed, write_sealed
 from minibert.corpus.shards import Record, read_record, write_lines
 from minibert.data.columns import TextColumn
+from minibert.data.memory import MemoryRows
 from minibert.embedding import Embedder
 from minibert.errors import CheckpointError, InputError
 from minibert.files import is_file, write_text
@@ -61,8 +62,8 @@ def make_plan(
         "encoding": dict(encoding),
         "input": {
             "file": source.path.name,
-            "bytes": source.path.stat().st_size,
-            "sha256": file_digest(source.path),
+            "bytes": None if isinstance(source.file, MemoryRows) else source.path.stat().st_size,
+            "sha256": source.file.digest(),
             "column": source.column,
             "id_column": source.id_column,
             "rows": counts.rows,

@@ -34,6 +34,7 @@ from minibert.corpus.manifest import (
 )
 from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
 from minibert.data.columns import TextColumn, TextRow
+from minibert.data.memory import Data
 from minibert.data.opening import bad_rows, open_texts
 from minibert.data.parquet import need_pyarrow
 from minibert.data.rows import BadRow
@@ -84,7 +85,7 @@ class CorpusReport:
 
 def embed_corpus(
     embedder: Embedder,
-    input: Source,
+    input: Data,
     output: Source,
     *,
     column: str | None = None,
@@ -103,7 +104,8 @@ def embed_corpus(
 
     Args:
         embedder: the model.
-        input: a .txt (one text per line), .csv, .tsv, .jsonl or .parquet file, in UTF-8.
+        input: a .txt (one text per line), .csv, .tsv, .jsonl or .parquet file, in UTF-8; or rows in memory
+            (:mod:`minibert.data.memory`).
         output: a folder: new, empty, or of an earlier run with the same arguments.
         column: the column that holds the texts; a .txt has none.
         id_column: the column that holds the ids to keep with the vectors; default: the number of the row, from 1.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minibert.data.cells import Cells, id_in, text_in
-from minibert.data.rows import BadRow, RowFile, TextLines, names_of
+from minibert.data.rows import BadRow, RowFile, names_of
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")
@@ -39,8 +39,11 @@ def choose_columns(file: RowFile, columns: Mapping[str, Column], names: Mapping[
 
     ``names``: those that the user named.  Raises InputError, listing the columns of the file, when one is not there.
     """
-    if isinstance(file, TextLines):
-        raise InputError(f"{file.path} has no columns, only lines; give a .csv, .tsv, .jsonl or .parquet file.")
+    if file.is_lines:
+        raise InputError(
+            f"{file.path} has no columns, only texts; give a .csv, .tsv, .jsonl or .parquet file, or in Python a list "
+            "of dicts, a DataFrame or a Dataset."
+        )
     if not names_of(file):
         raise InputError(f"{file.path} is empty; there is nothing to learn from.")
     chosen = {role: choose(file, column, names.get(role)) for role, column in columns.items()}
@@ -105,10 +108,10 @@ class TextColumn:
         self.file, self.path = file, file.path
         self.named_column: str | None = None  # the name that selects the same column again; lines of text have none
         self.column, self.id_column = "text", id_column
-        if isinstance(file, TextLines):
+        if file.is_lines:
             if column is not None or id_column is not None:
                 raise InputError(
-                    f"{file.path} has no columns: every line is a text. Leave --column and --id-column out."
+                    f"{file.path} has no columns: every row is a text. Leave --column and --id-column out."
                 )
             return
         self.column = self.named_column = find_column(file, TEXT, column)

@@ -10,16 +10,15 @@ ending                    pretrain                    embed, predict            
 .conll and others         as .txt                     –                          entities: a word and its label
 ========================  ==========================  =========================  ==================================
 
-Each but .parquet may be compressed: ``.txt.gz``.  :func:`check_format` refuses other files by their ending or by their
-first bytes.
+Each but .parquet may be compressed: ``.txt.gz``, ``.csv.zst`` (compressed.py).  :func:`check_format` refuses other
+files by their ending or by their first bytes.
 """
 
-import gzip
-import zlib
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import NamedTuple
 
-from minibert.errors import InputError, reason_of
+from minibert.data.compressed import COMPRESSIONS, READING_ERRORS, compression_of, opened
+from minibert.errors import InputError, MinibertError, reason_of
 from minibert.files import is_file
 from minibert.source import Source, as_path, is_path
 
@@ -52,7 +51,10 @@ WORDS_OF = "a word processor's document", "Save it as plain text, .txt."
 SHEET = "a spreadsheet", "Save the sheet as .csv, in UTF-8."
 MARKUP = "text with markup, which would be learned as words", "Take the text out of it into a .txt file."
 ARCHIVE = "an archive", "Unpack it, and name the files or their folder."
-COMPRESSED = "compressed in a way that is not read here", "Decompress it, or compress it with gzip (.gz)."
+COMPRESSED = (
+    "compressed in a way that is not read here",
+    "Decompress it, or compress it with gzip (.gz) or zstd (.zst).",
+)
 PICTURE = "a picture", "There is no text in it to read."
 PROGRAM = "a program's own data, not text", "Write the texts to a .jsonl or .parquet file."
 PDF = "a PDF", "Take its text out of it into a .txt file (pdftotext FILE.pdf FILE.txt)."
@@ -63,7 +65,7 @@ REFUSED = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".xlsm"), SHEET),
     **dict.fromkeys((".html", ".htm", ".xhtml", ".xml", ".epub", ".tex"), MARKUP),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".jar", ".whl"), ARCHIVE),
-    **dict.fromkeys((".zst", ".bz2", ".xz", ".lz4", ".z", ".br", ".lzma"), COMPRESSED),
+    **dict.fromkeys((".bz2", ".xz", ".lz4", ".z", ".br", ".lzma"), COMPRESSED),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".tif", ".tiff", ".bmp"), PICTURE),
     **dict.fromkeys((".pkl", ".pickle", ".arrow", ".feather", ".tfrecord", ".record", ".exe", ".so", ".dll"), PROGRAM),
     **dict.fromkeys((".npy", ".npz", ".pt", ".pth", ".bin", ".safetensors", ".h5", ".ckpt", ".onnx"), WEIGHTS),
@@ -75,7 +77,6 @@ BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"%PDF-", PDF),
     (b"PK\x03\x04", ("a zip archive, as .docx, .xlsx and .epub are", "Save its content as .txt or .csv.")),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ("an older Office document", "Save its content as .txt or .csv.")),
-    (b"\x28\xb5\x2f\xfd", ("compressed with zstd", "Decompress it: zstd -d FILE.")),
     (b"BZh", ("compressed with bzip2", "Decompress it: bunzip2 FILE.")),
     (b"\xfd7zXZ\x00", ("compressed with xz", "Decompress it: unxz FILE.")),
     (b"7z\xbc\xaf\x27\x1c", ARCHIVE),
@@ -87,10 +88,8 @@ BEGINNINGS: tuple[tuple[bytes, tuple[str, str]], ...] = (
     (b"ARROW1\x00\x00", PROGRAM),
     (b"SQLite format 3\x00", DATABASE),
 )
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+PARQUET = b"PAR1"
 MARKUP_BEGINS = (b"<!doctype html", b"<html", b"<?xml")
-# The exceptions of reading a damaged file, compressed or not.
-READING_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
 
 def data_path(source: Source, what: str = "the data") -> Path:
@@ -106,8 +105,7 @@ def data_path(source: Source, what: str = "the data") -> Path:
 
 def ending_of(path: Path) -> str:
     """The ending that tells the format, in lower case: ``".csv"`` of "X.CSV" and of "x.csv.gz"."""
-    ending = path.suffix.lower()
-    return path.with_suffix("").suffix.lower() if ending == ".gz" else ending
+    return (path if compression_of(path) is None else path.with_suffix("")).suffix.lower()
 
 
 def check_format(path: Path, use: str = "texts") -> str:
@@ -126,8 +124,11 @@ def check_format(path: Path, use: str = "texts") -> str:
             f"{path} ends in '.json', one value for the whole file; {purpose.name} is {purpose.listed}. Rows of JSON, "
             "one object a line, end in .jsonl."
         )
-    if ending == ".parquet" and shown == ".gz":
-        raise InputError(f"{path} is a .parquet inside a .gz; it is compressed already. Decompress it: gunzip FILE.")
+    compression = compression_of(path)
+    if ending == ".parquet" and compression is not None:
+        raise InputError(
+            f"{path} is a .parquet inside a {shown}; it is compressed already. Decompress it: {compression.undo} FILE."
+        )
     is_text = purpose.any_text and not (use == "words" and ending == ".csv")
     if ending not in purpose.endings and not is_text:
         raise InputError(f"{path} ends in {path.suffix!r}; {purpose.name} is {purpose.listed}.")
@@ -142,12 +143,22 @@ def check_beginning(path: Path, ending: str) -> None:
     try:
         with path.open("rb") as file:
             raw = file.read(16)
-        if raw.startswith(GZIP) and path.suffix.lower() != ".gz":
-            raise InputError(f"{path} is compressed with gzip. Call it {path.name}.gz, or decompress it: gunzip.")
-        if path.suffix.lower() == ".gz" and raw and not raw.startswith(GZIP):
-            raise InputError(f"{path} ends in .gz and is not compressed with gzip. Take .gz off its name.")
+        named = compression_of(path)
+        for one in COMPRESSIONS.values():
+            if one.begins(raw) and one is not named:
+                raise InputError(
+                    f"{path} is compressed with {one.name}. Call it {path.name}{one.ending}, or decompress it: "
+                    f"{one.undo}."
+                )
+        if named is not None and raw and not named.begins(raw):
+            raise InputError(
+                f"{path} ends in {named.ending} and is not compressed with {named.name}. Take {named.ending} off its "
+                "name."
+            )
         with opened(path) as file:
             begin = file.read(64)
+    except MinibertError:
+        raise
     except READING_ERRORS as error:
         raise InputError(f"{path} cannot be read ({reason_of(error)}).") from error
     if ending == ".parquet":
@@ -159,10 +170,3 @@ def check_beginning(path: Path, ending: str) -> None:
         raise InputError(f"{path} is a parquet file, whatever its name says. Let its name end in .parquet.")
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(MARKUP_BEGINS):
         raise InputError(f"{path} is {MARKUP[0]}. {MARKUP[1]}")
-
-
-def opened(path: Path) -> BinaryIO:
-    """The file's bytes, decompressed where its name ends in .gz."""
-    if path.suffix.lower() == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    return path.open("rb")

@@ -7,11 +7,11 @@ from typing import Any
 from tqdm import tqdm
 
 from minibert.data.columns import TextColumn
-from minibert.data.formats import check_format, data_path
+from minibert.data.formats import check_format
+from minibert.data.memory import Data, FieldNames, MemoryRows, Tuples, as_data
 from minibert.data.parquet import ParquetRows
 from minibert.data.rows import BadRow, JsonLines, Made, Make, RowFile, Table, TextLines
 from minibert.errors import InputError
-from minibert.source import Source
 
 logger = logging.getLogger("minibert.data")
 READERS: dict[str, type[RowFile]] = {
@@ -19,23 +19,32 @@ READERS: dict[str, type[RowFile]] = {
 }  # fmt: skip
 
 
-def open_rows(source: Source, columns: Sequence[str | None] = (), use: str = "texts") -> RowFile:
-    """The rows of a file that is read for ``use``, a key of :data:`minibert.data.formats.USES`.
+def open_rows(
+    source: Data, columns: Sequence[str | None] = (), use: str = "texts", fields: FieldNames | None = None
+) -> RowFile:
+    """The rows of a file that is read for ``use``, a key of :data:`minibert.data.formats.USES`; or rows in memory.
 
     ``columns``: those that the user named.  If one is a number, and not a name in the first line, the table has no line
-    of names.  Raises InputError for what is no such file.
+    of names.  ``fields``: the names for the values of rows that are tuples.  Raises InputError for what is no such
+    file.
     """
-    path = data_path(source)
-    file = READERS[check_format(path, use)](path)
+    data = as_data(source)
+    if isinstance(data, MemoryRows):
+        if isinstance(data, Tuples):
+            data.name_fields(fields)
+        data.selected = None
+        return data
+    file = READERS[check_format(data, use)](data)
     if isinstance(file, Table):
         numbers = [name for name in columns if name is not None and name.isdecimal()]
         file.has_names = not numbers or any(name in (file.names() or []) for name in numbers)
     return file
 
 
-def open_texts(source: Source, column: str | None = None, id_column: str | None = None) -> TextColumn:
-    """The texts of a file.  ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).
+def open_texts(source: Data, column: str | None = None, id_column: str | None = None) -> TextColumn:
+    """The texts of a file, or of rows in memory.
 
+    ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).
     Raises InputError when there is no such file or column.
     """
     return TextColumn(open_rows(source, (column, id_column)), column, id_column)
@@ -64,7 +73,8 @@ def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:
 def bad_rows(file: RowFile, first: BadRow, count: int = 1, rows: int = 0) -> InputError:
     """The error for the ``count`` bad ones among the ``rows`` of a file, which names the first."""
     more = f"; in all, {count:,} of {rows:,} rows cannot be read" if count > 1 else ""
-    return InputError(f"{file.path}: {first}{more}. Mend the file, or leave such rows out (--skip-bad).")
+    what = "them" if isinstance(file, MemoryRows) else "the file"
+    return InputError(f"{file.described(first)}{more}. Mend {what}, or leave such rows out (--skip-bad).")
 
 
 class GoodRows:
@@ -88,5 +98,5 @@ class GoodRows:
                 raise bad_rows(self.file, row)
             self.skipped += 1
             if self.skipped == 1:
-                logger.warning("%s: %s; such rows are left out.", self.file.path, row)
+                logger.warning("%s; such rows are left out.", self.file.described(row))
         raise StopIteration

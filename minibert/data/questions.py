@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from minibert.data.cells import Cells, text_in, where_it_stands, whole_in
 from minibert.data.columns import Column, choose_columns, logger
-from minibert.data.formats import READING_ERRORS, check_format, data_path, opened
+from minibert.data.compressed import READING_ERRORS, opened
+from minibert.data.formats import check_format
+from minibert.data.memory import Data, MemoryRows, as_data
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import BYTE_ORDER_MARK, RowFile, Unreadable
 from minibert.errors import InputError
-from minibert.source import Source
 
 QUESTION = {
     "question": Column("the questions", "--question-column", ("question", "query")),
@@ -92,20 +93,20 @@ def read_squad(path: Path) -> list[Any]:
 
 
 def open_questions(
-    source: Source, names: Mapping[str, str | None], columns: Mapping[str, Column] = QUESTION
+    source: Data, names: Mapping[str, str | None], columns: Mapping[str, Column] = QUESTION
 ) -> tuple[RowFile, dict[str, str]]:
-    """The file, and the names of its ``columns``; ``names``: those that the user named.
+    """The file, or rows in memory, and the names of its ``columns``; ``names``: those that the user named.
 
     Raises InputError for what is no such file.
     """
-    path = data_path(source)
-    if check_format(path, "questions") != ".json":
-        file = open_rows(source, list(names.values()), "questions")
+    data = as_data(source)
+    if isinstance(data, MemoryRows) or check_format(data, "questions") != ".json":
+        file = open_rows(data, list(names.values()), "questions", question_fields)
         return file, choose_columns(file, columns, names)
-    return Squad(path), {"question": "question", "context": "context", "answer": "answers"}
+    return Squad(data), {"question": "question", "context": "context", "answer": "answers"}
 
 
-def read_questions(source: Source, names: Mapping[str, str | None], skip_bad: bool) -> list[Question]:
+def read_questions(source: Data, names: Mapping[str, str | None], skip_bad: bool) -> list[Question]:
     """All questions of a file; raises InputError for bad ones, naming the line."""
     file, columns = open_questions(source, names, ANSWERED)
     ambiguous = 0
@@ -124,6 +125,11 @@ def read_questions(source: Source, names: Mapping[str, str | None], skip_bad: bo
             "is taken.", file.path, ambiguous,
         )  # fmt: skip
     return questions
+
+
+def question_fields(row: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """What a tuple holds: a question and its context, then the answer, then where it starts."""
+    return ("question", "context", "answer", "answer_start")[: len(row)] if 2 <= len(row) <= 4 else None
 
 
 def pair_in(cells: Cells, columns: Mapping[str, str]) -> tuple[str, str]:

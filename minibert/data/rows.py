@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minibert.data.formats import READING_ERRORS, ending_of, opened
+from minibert.checksum import file_digest
+from minibert.data.compressed import READING_ERRORS, opened
+from minibert.data.formats import ending_of
 from minibert.errors import InputError, MinibertError, reason_of
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -53,6 +55,7 @@ class RowFile(ABC):
     """A file of rows.  Each iteration reads it from the beginning, and holds one row or one batch in memory."""
 
     selected: Sequence[str] | None = None  # the columns that will be read; None: all
+    is_lines = False  # whether a row is a text, without columns
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,6 +81,14 @@ class RowFile(ABC):
         except READING_ERRORS as error:
             raise InputError(f"{self.path} cannot be read ({reason_of(error)}).") from error
 
+    def digest(self) -> str:
+        """The SHA-256 of the file, by which a run recognises it again."""
+        return file_digest(self.path)
+
+    def described(self, row: BadRow) -> str:
+        """A bad row, with the name of the file, as the beginning of a sentence."""
+        return f"{self.path}: {row}"
+
     def rows(self, make: Make[Made]) -> Iterator[Made | BadRow]:
         """What ``make`` returns for each row's number, first line and cells; a BadRow where it raises Unreadable.
 
@@ -98,6 +109,8 @@ class RowFile(ABC):
 
 class TextLines(RowFile):
     """.txt: one text per line, empty ones included."""
+
+    is_lines = True
 
     def columns(self) -> list[str]:
         return ["text"]
@@ -254,16 +267,18 @@ def names_of(file: RowFile) -> list[str]:
             return row
         first = first or row
     if first:
-        raise InputError(f"{file.path}: {first}.")
+        raise InputError(f"{file.described(first)}.")
     return []
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file without their ends, numbered from 1."""
     with opened(path) as file:
-        if file.read(3) != BYTE_ORDER_MARK:
-            file.seek(0)
         for number, line in enumerate(file, start=1):
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
+                if not line:
+                    return
             yield number, line.removesuffix(b"\n").removesuffix(b"\r")
 
 

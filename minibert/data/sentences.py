@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from minibert.data.cells import Cells, list_in, text_in
 from minibert.data.columns import TEXT, Column, choose_columns, logger, usual_name
-from minibert.data.formats import check_format, data_path
+from minibert.data.formats import check_format
 from minibert.data.labels import listed, numbered_label
+from minibert.data.memory import Data, MemoryRows, as_data
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import RowFile, Unreadable, checked_text, decoded, lines, names_of
 from minibert.data.spans import SPAN_LISTS, has_spans, labels_of_characters, spans_in
 from minibert.errors import InputError
-from minibert.source import Source
 
 WORDS = Column("the words", "--words-column", ("words", "tokens"))
 LABELS = Column("their labels", "--labels-column", ("labels", "ner_tags", "tags", "ner"))
@@ -90,7 +90,7 @@ def columns_of(line: str) -> tuple[str, str] | None:
 
 
 def read_sentences(
-    source: Source,
+    source: Data,
     names: Mapping[str, str | None],
     *,
     label_names: Sequence[str] | None = None,
@@ -100,7 +100,7 @@ def read_sentences(
     """All sentences of a file that have words.
 
     Args:
-        source: the file.
+        source: the file, or rows in memory.
         names: of the columns "words" and "labels", or "text" and "spans", as far as the user named them.
         label_names: of labels that are numbers.
         known: the labels that there may be; None: any.
@@ -168,10 +168,22 @@ def read_spans(
     return sentences
 
 
-def open_sentences(source: Source) -> RowFile:
-    """The file: rows where its ending says so, else CoNLL's columns.  Raises InputError when there is none."""
-    path = data_path(source)
-    return open_rows(path, use="words") if check_format(path, "words") else Conll(path)
+def open_sentences(source: Data) -> RowFile:
+    """The file: rows where its ending says so, else CoNLL's columns; or rows in memory.
+
+    Raises InputError when there is none.
+    """
+    data = as_data(source)
+    if isinstance(data, MemoryRows) or check_format(data, "words"):
+        return open_rows(data, use="words", fields=word_fields)
+    return Conll(data)
+
+
+def word_fields(row: tuple[Any, ...]) -> tuple[str, ...] | None:
+    """What a tuple holds: words and their labels, or a text and the spans of its entities."""
+    if len(row) != 2:
+        return None
+    return ("text", "entities") if isinstance(row[0], str) else ("words", "labels")
 
 
 def words_in(cells: Cells, name: str) -> list[str]:

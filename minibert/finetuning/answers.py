@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.config import BertConfig
+from minibert.data.memory import Data, as_data
 from minibert.data.questions import Answer, Question, open_questions, pair_in, read_questions
 from minibert.data.rows import Make, RowFile
 from minibert.errors import InputError
@@ -27,7 +28,6 @@ from minibert.finetuning.scores import answer_metric, answer_scores
 from minibert.finetuning.task import Predictions, Task, is_pair
 from minibert.heads import BertForQuestionAnswering
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import TokenizedText
@@ -166,7 +166,8 @@ class Answers(Task[Question, AnswerExamples]):
             "start": self.start_column,
         }  # fmt: skip
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[Question]:
+    def read(self, source: Data, config: BertConfig | None = None) -> list[Question]:
+        source = as_data(source)
         rows = read_questions(source, self.columns(), self.skip_bad)
         if config is None and not any(row.answers for row in rows):
             raise InputError(f"{source}: no question has an answer; there is nothing to learn.")
@@ -221,7 +222,7 @@ class Answers(Task[Question, AnswerExamples]):
     def metric(self, examples: AnswerExamples) -> str:
         return answer_metric([question.context for question in examples.questions])
 
-    def open(self, source: Source) -> tuple[RowFile, Make[tuple[str, str]]]:
+    def open(self, source: Data) -> tuple[RowFile, Make[tuple[str, str]]]:
         file, columns = open_questions(source, self.columns())
         return file, lambda number, line, cells: pair_in(cells, columns)
 

@@ -6,29 +6,34 @@ Start with :func:`warn_of_overlap`.
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from minibert.data.formats import data_path
+from minibert.data.memory import Data, as_data, data_digest
 from minibert.errors import InputError
 from minibert.files import is_file
-from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
 
 logger = logging.getLogger("minibert.finetuning")
 READ_FIELDS = ("text", "texts", "words", "question", "context")  # the fields of rows that a model reads
 
 
-def check_dev_file(train_file: Source, dev_file: Source) -> None:
-    """Raise InputError when the dev file is the training file, by another path or as a copy."""
-    train, dev = data_path(train_file, "the training data"), data_path(dev_file, "the dev data")
-    for path in (train, dev):
-        if not is_file(path):
-            raise InputError(f"{path} does not exist.")
-    if is_same_file(train, dev):
-        other = "" if train == dev else f" {train}"
+def check_dev_file(train_file: Data, dev_file: Data) -> None:
+    """Raise InputError when the dev data is the training data: one file, also by a link or as a copy, or equal rows."""
+    train, dev = as_data(train_file, what="the training data"), as_data(dev_file, what="the dev data")
+    for data in (train, dev):
+        if isinstance(data, Path) and not is_file(data):
+            raise InputError(f"{data} does not exist.")
+    if isinstance(train, Path) and isinstance(dev, Path):
+        if is_same_file(train, dev):
+            other = "" if train == dev else f" {train}"
+            raise InputError(
+                f"The dev file {dev} is the training file{other}, so scores on it say nothing about new texts. Name "
+                "another file, or leave it out (--dev)."
+            )
+    elif data_digest(train) == data_digest(dev):
         raise InputError(
-            f"The dev file {dev} is the training file{other}, so scores on it say nothing about new texts. Name "
-            "another file, or leave it out (--dev)."
+            f"The rows of {dev} are those of {train}, so scores on them say nothing about new texts. Give others."
         )
 
 

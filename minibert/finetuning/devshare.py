@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import torch
 
+from minibert.data.memory import Data
 from minibert.errors import InputError
 from minibert.files import is_file
-from minibert.source import Source, as_path
+from minibert.source import as_path
 from minibert.training.examples import generator
 from minibert.training.overlap import letters_of
 
@@ -20,7 +21,7 @@ Row = TypeVar("Row")
 DRAW = 1  # beside the seed: other draws than those of the first epoch's order
 
 
-def share_of(dev_file: Source | None) -> float | None:
+def share_of(dev_file: Data | None) -> float | None:
     """The share that ``"10%"`` means; None for a file.  Raises InputError for a share that leaves one side empty."""
     if not isinstance(dev_file, str) or not dev_file.strip().endswith("%") or is_file(as_path(dev_file)):
         return None

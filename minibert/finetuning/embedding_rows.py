@@ -14,17 +14,17 @@ be a wrong one.  :func:`steps_without_copies` sees to that.  Start with :func:`r
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from minibert.data.cells import Cells, number_in, text_in
 from minibert.data.columns import TEXTS, Column, choose_columns
+from minibert.data.memory import Data
 from minibert.data.opening import open_rows, read_all
 from minibert.data.rows import RowFile, names_of
 from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples
-from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.windows import TokenRow
@@ -98,18 +98,18 @@ class EmbeddingExamples(TaskExamples):
         return {} if scores[0] is None else {"scores": torch.tensor(scores, dtype=torch.float32)}
 
 
-def read_groups(source: Source, names: Names, *, scored: bool | None = None, skip_bad: bool = False) -> list[TextGroup]:
+def read_groups(source: Data, names: Names, *, scored: bool | None = None, skip_bad: bool = False) -> list[TextGroup]:
     """All rows of a file.
 
     Args:
-        source: a .csv, .tsv, .jsonl or .parquet file.
+        source: a .csv, .tsv, .jsonl or .parquet file, or rows in memory.
         names: of the columns, as far as the user named them; the others are found by their usual names.
         scored: whether it must hold scored pairs; None: as its columns say.
         skip_bad: whether bad rows are left out.
 
     Raises InputError for a file without the columns, and for bad rows, naming the line.
     """
-    file = open_rows(source, list(names.values()))
+    file = open_rows(source, list(names.values()), fields=group_fields)
     chosen = choose_columns(file, COLUMNS, names)
     negatives = [chosen["negative"]] if "negative" in chosen else negatives_of(file, names)
     if negatives and names["score"] is not None:
@@ -141,6 +141,16 @@ def read_groups(source: Source, names: Names, *, scored: bool | None = None, ski
         return TextGroup(texts, number_in(cells, chosen["score"]) if has_scores else None)
 
     return read_all(file, group, skip_bad)
+
+
+def group_fields(row: tuple[Any, ...]) -> Sequence[str] | None:
+    """What a tuple holds: a text and one that belongs to it, then their score, or texts that do not belong."""
+    more = row[2:]
+    if len(row) < 2 or not all(isinstance(text, str) for text in row[:2]):
+        return None
+    if len(more) == 1 and not isinstance(more[0], str):
+        return ("sentence1", "sentence2", "score")
+    return ("anchor", "positive", *(f"negative_{number}" for number in range(1, len(more) + 1)))
 
 
 def negatives_of(file: RowFile, names: Names) -> list[str]:

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from minibert.config import BertConfig
 from minibert.data.cells import text_in
 from minibert.data.columns import choose_columns
+from minibert.data.memory import Data, as_data
 from minibert.data.opening import open_rows
 from minibert.data.rows import Make, RowFile
 from minibert.embedding.embedder import Embedder
@@ -36,10 +37,10 @@ from minibert.finetuning.examples import at_least_float32, evaluating, longest_r
 from minibert.finetuning.outcomes import MeanOutcome, NumberOutcome, Outcome
 from minibert.finetuning.packing import INPUTS
 from minibert.finetuning.scores import retrieval_scores
-from minibert.finetuning.task import Predictions, Task, is_pair
+from minibert.finetuning.task import Predictions, Task, is_pair, pair_fields
 from minibert.model import BertModel
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Checkpoint, Source
+from minibert.source import Checkpoint
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch, padded_batches
@@ -157,12 +158,13 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
             longest = min(longest, BertConfig.from_pretrained(checkpoint).max_position_embeddings)
         return replace(self, pooling=pooling, max_length=longest, stored=stored)
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[TextGroup]:
+    def read(self, source: Data, config: BertConfig | None = None) -> list[TextGroup]:
         names = {
             "text": self.column, "pair": self.pair_column, "negative": self.negative_column, "score": self.label_column,
         }  # fmt: skip
         is_training = config is None
         scored = LOSSES[self.loss].needs_scores if self.loss is not None and is_training else None
+        source = as_data(source)
         rows = read_groups(source, names, scored=scored, skip_bad=self.skip_bad)
         if self.highest_score is not None:
             rows = [row if row.score is None else row._replace(score=row.score / self.highest_score) for row in rows]
@@ -302,9 +304,9 @@ class Embeddings(Task[TextGroup, EmbeddingExamples]):
         """There is no head."""
         return settings
 
-    def open(self, source: Source) -> tuple[RowFile, Make[Pair]]:
+    def open(self, source: Data) -> tuple[RowFile, Make[Pair]]:
         """A file with a column of texts and one of second texts."""
-        file = open_rows(source, (self.column, self.pair_column))
+        file = open_rows(source, (self.column, self.pair_column), fields=pair_fields)
         names = {"text": self.column, "pair": self.pair_column}
         chosen = choose_columns(file, {role: COLUMNS[role] for role in names}, names)
         return file, lambda number, line, cells: (text_in(cells, chosen["text"]), text_in(cells, chosen["pair"]))

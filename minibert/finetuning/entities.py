@@ -15,8 +15,9 @@ from minibert.config import BertConfig
 from minibert.data.cells import text_in
 from minibert.data.columns import TEXT, choose_columns
 from minibert.data.labels import listed, sorted_labels
+from minibert.data.memory import Data, as_data
 from minibert.data.opening import open_rows
-from minibert.data.rows import Make, RowFile, TextLines
+from minibert.data.rows import Make, RowFile
 from minibert.data.sentences import BIO, Sentence, entities_of, is_by_character, read_sentences, with_beginnings
 from minibert.errors import InputError
 from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
@@ -28,7 +29,6 @@ from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForTokenClassification
 from minibert.losses import IGNORE_INDEX
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import padded
 from minibert.tokenizer.windows import TokenRow
@@ -108,11 +108,12 @@ class Entities(Task[Sentence, EntityExamples]):
     column: str | None = None  # of the texts: with spans, or to predict for
     spans_column: str | None = None  # of lists of spans in .jsonl and .parquet: start, end, label
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[Sentence]:
+    def read(self, source: Data, config: BertConfig | None = None) -> list[Sentence]:
         known = None if config is None else label_names(config)
         names = {
             "words": self.words_column, "labels": self.labels_column, "text": self.column, "spans": self.spans_column,
         }  # fmt: skip
+        source = as_data(source)
         sentences = read_sentences(source, names, label_names=self.label_names, known=known, skip_bad=self.skip_bad)
         if config is None and not any(label != "O" for sentence in sentences for label in sentence.labels):
             raise InputError(f"{source}: every word has the label O; there is no entity to learn from.")
@@ -147,11 +148,11 @@ class Entities(Task[Sentence, EntityExamples]):
         labels = [labels for labels, _ in label_in_iob2(model, examples.placed, examples.pad_id, "evaluating")]
         return EntityOutcome([sentence.labels for sentence in examples.sentences], labels, kinds_of(model.config))
 
-    def open(self, source: Source) -> tuple[RowFile, Make[str]]:
+    def open(self, source: Data) -> tuple[RowFile, Make[str]]:
         """A file with a column of texts; or a .txt with a text per line."""
         file = open_rows(source, (self.column,))
         name = "text"
-        if not isinstance(file, TextLines):
+        if not file.is_lines:
             name = choose_columns(file, {"text": TEXT}, {"text": self.column})["text"]
         return file, lambda number, line, cells: text_in(cells, name)
 

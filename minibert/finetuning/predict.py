@@ -21,9 +21,10 @@ from minibert.checkpoint import open_weights
 from minibert.config import BertConfig
 from minibert.data.cells import Cells, id_in
 from minibert.data.columns import ID, find_column
+from minibert.data.memory import Data, MemoryRows, is_table
 from minibert.data.opening import GoodRows
 from minibert.data.questions import Squad
-from minibert.data.rows import BadRow, JsonLines, LineStream, Make, RowFile, Table, TextLines
+from minibert.data.rows import BadRow, LineStream, Make, RowFile, Table
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.files import written_whole
@@ -117,8 +118,12 @@ class Predictor:
 
         An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``embedding`` always such
         a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context).  Several items
-        come in a list; a pair is a tuple.
+        come in a list; a pair is a tuple.  Rows with columns (a list of dicts, a DataFrame, a Dataset) are read as by
+        :meth:`predict_file`.
         """
+        if is_table(items):
+            file, make = self.task.open(items)
+            items = list(GoodRows(file, make, self.task.skip_bad))
         single = isinstance(items, str | tuple)
         if not isinstance(items, Iterable) or isinstance(items, Mapping | bytes):
             raise InputError(f"The items are {shown(items)}; expected {self.task.items}, or a list of such.")
@@ -130,14 +135,16 @@ class Predictor:
         return predictions[0] if single else predictions
 
     def predict_file(
-        self, input: Source, output: Source, *, id_column: str | None = None, skip_bad: bool = False, **choices: Any
+        self, input: Data, output: Source, *, id_column: str | None = None, skip_bad: bool = False, **choices: Any
     ) -> FileReport:
-        """The predictions for a file, as .jsonl (one row per line), .csv or .tsv (for entities, one entity per line).
+        """The predictions for a file, or for rows in memory, in a file.
 
         Args:
-            input: .txt (one text per line), .csv, .tsv, .jsonl or .parquet; for ``answers`` also SQuAD's .json.
-            output: is written whole or not at all.  Each line has the number of its row, from 1, and the columns of
-                the input (``label`` becomes ``input_label``, since the prediction has a ``label``).
+            input: .txt (one text per line), .csv, .tsv, .jsonl or .parquet; for ``answers`` also SQuAD's .json; or rows
+                in memory (:mod:`minibert.data.memory`).
+            output: .jsonl (one row per line), .csv or .tsv (for entities, one entity per line), written whole or not
+                at all.  Each line has the number of its row, from 1, and the columns of the input (``label`` becomes
+                ``input_label``, since the prediction has a ``label``).
             id_column: the column that is called ``id`` in the output.
             skip_bad: leave rows out that cannot be read, and count them, instead of refusing the file.
             choices: the columns (``column=``, ``pair_column=``, ``question_column=`` …), as in the task.
@@ -164,8 +171,8 @@ class Predictor:
         self, task: Task[Any, Any], file: RowFile, make: Make[Numbered], path: Path, has_ids: bool, skip_bad: bool
     ) -> FileReport:
         """The predictions for rows, in the file ``path``."""
-        check_output(path, file.path)
-        others = [] if path.suffix.lower() == ".jsonl" or isinstance(file, TextLines) else other_names(file, make)
+        check_output(path, None if isinstance(file, MemoryRows | LineStream) else file.path)
+        others = [] if path.suffix.lower() == ".jsonl" or file.is_lines else other_names(file, make)
         rows = GoodRows(file, make, skip_bad)
         self.truncated = 0
         mode: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
@@ -197,7 +204,7 @@ def with_choices(task: Task[Any, Any], choices: dict[str, Any]) -> Task[Any, Any
 
 def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numbered]:
     """``make`` with the number of the row, its id, and the cells that ``make`` does not use."""
-    used = {"text"} if isinstance(file, TextLines) else set(file.selected or ("question", "context"))
+    used = {"text"} if file.is_lines else set(file.selected or ("question", "context"))
     if id_column is not None:
         id_column = find_column(file, ID, id_column)
         used.add(id_column)
@@ -215,16 +222,16 @@ def numbered(file: RowFile, make: Make[Any], id_column: str | None) -> Make[Numb
 def other_names(file: RowFile, make: Make[Numbered]) -> list[str]:
     """The names of the columns that are no part of the items; where each row names its own, of all rows."""
     rows = (row for row in file.rows(make) if not isinstance(row, BadRow))
-    if not isinstance(file, JsonLines | Squad):
+    if file.names() is not None and not isinstance(file, Squad):
         rows = islice(rows, 1)  # type: ignore[assignment]
     return list(dict.fromkeys(name for row in rows for name in row.others))
 
 
-def check_output(output: Path, input: Path) -> None:
+def check_output(output: Path, input: Path | None) -> None:
     """Raise InputError when the output has another format, or is the input itself."""
     if output.suffix.lower() not in FORMATS:
         raise InputError(f"{output} ends in {output.suffix!r}; predictions are written as {', '.join(FORMATS)}.")
-    if output.exists() and input.exists() and output.samefile(input):
+    if input is not None and output.exists() and input.exists() and output.samefile(input):
         raise InputError(f"{output} is the input itself, which would be lost. Write the predictions to another file.")
 
 

@@ -19,9 +19,9 @@ import torch
 
 from minibert.auto import architecture_of, named_architecture
 from minibert.checkpoint import open_weights
-from minibert.checksum import file_digest, json_digest
+from minibert.checksum import json_digest
 from minibert.config import BertConfig
-from minibert.data.formats import data_path
+from minibert.data.memory import Data, as_data, data_digest
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify, MultiLabel
@@ -97,9 +97,9 @@ class Finetuned:
 def finetune(
     task: str | Task[Any, Any],
     model: Source,
-    train_file: Source,
+    train_file: Data,
     output: Source,
-    dev_file: Source | None = None,
+    dev_file: Data | None = None,
     *,
     batch_size: int = 32,
     fresh_head: bool = False,
@@ -116,7 +116,8 @@ def finetune(
             its own: ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``,
             ``Embeddings(loss="CoSENTLoss")``.
         model: the checkpoint to begin with: a folder, or a name on the hub.
-        train_file: the training data.  Its labels become those of the model.
+        train_file: the training data: a file, or rows in memory (:mod:`minibert.data.memory`): a list of dicts or
+            tuples, a DataFrame, a Dataset.  Its labels become those of the model.
         output: a folder: new, or of an earlier call with the same arguments.
         dev_file: the data to measure scores on after each epoch; the best weights are kept.  ``"10%"``: so many of
             the training rows, drawn by the seed; rows of one text or context stay together.
@@ -146,6 +147,9 @@ def finetune(
     with quiet(not processes.is_main):
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         share = share_of(dev_file)
+        train_file = as_data(train_file, "training data", "the training data")
+        if share is None and dev_file is not None:
+            dev_file = as_data(dev_file, "dev data", "the dev data")
         check_arguments(run_settings, model, train_file, dev_file if share is None else None, as_path(output))
         checkpoint = Checkpoint.open(model, **where)
         chosen = chosen.of_checkpoint(checkpoint)
@@ -179,7 +183,7 @@ def finetune(
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
         "model": str(model),
         "vocabulary and config": json_digest([tokenizer.get_vocab(), ready.config.to_dict()]),
-        "data": [file_digest(as_path(path)) for path in (train_file, dev_file if share is None else None) if path],
+        "data": [data_digest(data) for data in (train_file, dev_file if share is None else None) if data is not None],
         "batch_size": batch_size,
         "fresh_head": fresh_head,
         "from_scratch": from_scratch,
@@ -212,9 +216,7 @@ def finetune(
     )
 
 
-def check_arguments(
-    settings: Settings, model: Source, train_file: Source, dev_file: Source | None, output: Path
-) -> None:
+def check_arguments(settings: Settings, model: Source, train_file: Data, dev_file: Data | None, output: Path) -> None:
     """Raise InputError for arguments that are known to be wrong before the data is read."""
     if any(output.glob(RUNS_OF_SEEDS)):
         raise InputError(f"{output} holds runs of several seeds (--seeds). Name another folder for a single run.")
@@ -225,7 +227,6 @@ def check_arguments(
         )
     if not isinstance(model, str | os.PathLike):
         raise InputError(f"model is {model!r:.60}; expected a checkpoint: a folder, or a name on the hub.")
-    data_path(train_file, "the training data")
     if dev_file is not None:
         check_dev_file(train_file, dev_file)
     if settings.tensorboard:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from minibert.config import BertConfig
+from minibert.data.memory import Data
 from minibert.data.rows import Make, RowFile
 from minibert.embedding.pooling import TOKEN_POOLINGS
 from minibert.errors import InputError
@@ -35,7 +36,7 @@ from minibert.schema import (
     one_of,
     optional,
 )
-from minibert.source import Checkpoint, Source
+from minibert.source import Checkpoint
 from minibert.tokenizer import BertTokenizer
 from minibert.training.objective import Objective
 
@@ -99,10 +100,11 @@ class Task(ABC, Generic[Row, Examples]):
         return self
 
     @abstractmethod
-    def read(self, source: Source, config: BertConfig | None = None) -> list[Row]:
-        """All rows of a file.  Dev data is read with the model's ``config``, which must name all of its labels.
+    def read(self, source: Data, config: BertConfig | None = None) -> list[Row]:
+        """All rows of a file, or of rows in memory (:mod:`minibert.data.memory`).
 
-        Raises InputError, naming the file and the line, for data that cannot be learned from.
+        Dev data is read with the model's ``config``, which must name all of its labels.  Raises InputError, naming the
+        file and the line, for data that cannot be learned from.
         """
 
     @abstractmethod
@@ -146,8 +148,8 @@ class Task(ABC, Generic[Row, Examples]):
         return self.main_score.replace("_", " ")
 
     @abstractmethod
-    def open(self, source: Source) -> tuple[RowFile, Make[Item]]:
-        """A file of texts without labels, and a function from a row to an item."""
+    def open(self, source: Data) -> tuple[RowFile, Make[Item]]:
+        """A file of texts without labels, or rows in memory, and a function from a row to an item."""
 
     @abstractmethod
     def is_item(self, item: Item) -> bool:
@@ -178,6 +180,11 @@ class Task(ABC, Generic[Row, Examples]):
         Raises InputError when that head does not fit the data.
         """
         return check_head(source, config, settings)
+
+
+def pair_fields(row: tuple[Any, ...]) -> Sequence[str] | None:
+    """What a tuple of two values holds: two texts, as in :class:`minibert.finetuning.Predictor`."""
+    return ("sentence1", "sentence2") if len(row) == 2 else None
 
 
 def is_pair(item: Any) -> bool:

@@ -20,15 +20,15 @@ from torch import Tensor
 from minibert.config import BertConfig
 from minibert.data.cells import Cells, text_in
 from minibert.data.columns import TEXT, Column, choose_columns
+from minibert.data.memory import Data
 from minibert.data.opening import open_rows, read_all
-from minibert.data.rows import Make, RowFile, TextLines
+from minibert.data.rows import Make, RowFile
 from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_names
 from minibert.finetuning.packing import INPUTS, first_tokens, packed_hidden_states
-from minibert.finetuning.task import Task, is_pair
+from minibert.finetuning.task import Task, is_pair, pair_fields
 from minibert.heads import BertForSequenceClassification
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch
@@ -141,8 +141,8 @@ class TextTask(Task[LabelledText, TextExamples]):
         belongs = PAIRS.get(chosen["text"].casefold()) == chosen.get("pair", "").casefold()
         return {role: name for role, name in chosen.items() if role != "pair" or belongs or self.pair_column}
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[LabelledText]:
-        file = open_rows(source, (self.column, self.pair_column, self.label_column))
+    def read(self, source: Data, config: BertConfig | None = None) -> list[LabelledText]:
+        file = open_rows(source, (self.column, self.pair_column, self.label_column), fields=labelled_fields)
         chosen = self.choose(file, labelled=True)
         known = None if config is None else label_names(config)
 
@@ -191,10 +191,10 @@ class TextTask(Task[LabelledText, TextExamples]):
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return TextObjective(model)
 
-    def open(self, source: Source) -> tuple[RowFile, Make[TextOrPair]]:
+    def open(self, source: Data) -> tuple[RowFile, Make[TextOrPair]]:
         """A file with a column of texts and perhaps one of second texts; or a .txt with a text per line."""
-        file = open_rows(source, (self.column, self.pair_column))
-        chosen = {"text": "text"} if isinstance(file, TextLines) else self.choose(file, labelled=False)
+        file = open_rows(source, (self.column, self.pair_column), fields=pair_fields)
+        chosen = {"text": "text"} if file.is_lines else self.choose(file, labelled=False)
         return file, lambda number, line, cells: text_of(cells, chosen)
 
     def is_item(self, item: Any) -> bool:
@@ -218,6 +218,11 @@ class TextTask(Task[LabelledText, TextExamples]):
 
     def fields(self, item: TextOrPair) -> tuple[str, ...]:
         return (*(("text",) if isinstance(item, str) else ("text", "pair")), *self.predicted)
+
+
+def labelled_fields(row: tuple[Any, ...]) -> Sequence[str] | None:
+    """What a tuple of labelled data holds: a text and its label, or two texts and their label."""
+    return {2: ("text", "label"), 3: ("sentence1", "sentence2", "label")}.get(len(row))
 
 
 def text_of(cells: Cells, chosen: dict[str, str]) -> TextOrPair:

@@ -9,17 +9,17 @@ is a document.  One document at a time is in memory.  Start with :func:`read_doc
 import hashlib
 import os
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
 from minibert.data.columns import TextColumn
+from minibert.data.compressed import READING_ERRORS
 from minibert.data.formats import ROWS, check_format, data_path
 from minibert.data.opening import open_rows
 from minibert.data.rows import BadRow, lines
-from minibert.errors import InputError, reason_of
+from minibert.errors import InputError, MinibertError, reason_of
 from minibert.pretraining.sentences import join_lines
 from minibert.pretraining.sentences import split_sentences as sentences_of
 from minibert.source import Source
@@ -121,7 +121,9 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
                     "it to UTF-8."
                 )
             yield number, text.strip()
-    except (OSError, EOFError, zlib.error) as error:
+    except MinibertError:
+        raise
+    except READING_ERRORS as error:
         raise InputError(f"{path} cannot be read to its end ({reason_of(error)}).") from error
 
 

@@ -170,7 +170,7 @@ def test_whether_ids_are_numbers_of_64_bits(tmp_path, ids: tuple, numbers: bool)
     ("name", "content", "columns", "sentence"),
     [
         ("x.log", b"", {}, "ends in '.log'; an input is .txt"),
-        ("x.txt", b"", {"column": "t"}, "has no columns: every line is a text"),
+        ("x.txt", b"", {"column": "t"}, "has no columns: every row is a text"),
         ("x.csv", b"a,b\n", {}, r"Say which column of .*x\.csv holds the texts .*; it has a, b\."),
         ("x.jsonl", b"", {}, r"Say which column of .*x\.jsonl holds the texts \(--column NAME\)\."),
         ("x.csv", b"a,b\n", {"column": "c"}, "has no column called 'c' for the texts; it has a, b"),

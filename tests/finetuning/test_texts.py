@@ -102,7 +102,7 @@ BAD = {
     "empty": ("x.csv", "", "is empty; its first line must name the columns"),
     "empty lines": ("x.jsonl", "\n\n", r"x\.jsonl is empty; there is nothing to learn from"),
     "a header alone": ("x.csv", "text,label\n", r"x\.csv has no rows; there is nothing to learn from"),
-    "lines": ("x.txt", "a\nb\n", r"x\.txt has no columns, only lines; give a \.csv"),
+    "lines": ("x.txt", "a\nb\n", r"x\.txt has no columns, only texts; give a \.csv"),
     "another format": ("x.xlsx", "a", r"x\.xlsx is a spreadsheet; an input is \.txt .* Save the sheet as \.csv"),
     "two columns": ("x.csv", "text,text,label\na,b,1\n", None),
 }
