@@ -2,8 +2,11 @@
 
 import ctypes
 import json
+import os
+import shutil
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +19,7 @@ from minibert.checksum import KEY, OPEN, seal
 from minibert.files import written_whole
 from minibert.source import Source, as_path
 
+BLOCK = 1 << 20  # bytes that are copied at once
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -37,14 +41,40 @@ def save_pretrained(model: PretrainedModel, folder: Source, *, dtype: torch.dtyp
     write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
 
 
+@dataclass(frozen=True)
+class StoredNumbers:
+    """The numbers of a tensor of one dimension that are in a file already, because they are too many for memory."""
+
+    file: BinaryIO
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the file."""
+        return self.file.seek(0, os.SEEK_END)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """How many numbers there are."""
+        return (self.nbytes // self.element_size(),)
+
+    def element_size(self) -> int:
+        """Bytes of a number."""
+        return self.dtype.itemsize
+
+
 def write_safetensors(
-    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, *, sealed: bool = False
+    path: Path,
+    tensors: Mapping[str, Tensor | StoredNumbers],
+    metadata: dict[str, str] | None = None,
+    *,
+    sealed: bool = False,
 ) -> None:
     """Write ``tensors`` as a safetensors file: 8 bytes of length, a JSON header, then the numbers of each tensor.
 
     Written here because the library's writer needs numpy, on which minibert does not depend.  Tensors may be on any
-    device and of any layout.  ``sealed``: with a checksum of the file in its metadata (minibert/checksum.py).  Format:
-    the safetensors README, "Format".
+    device and of any layout, or their numbers in a file.  ``sealed``: with a checksum of the file in its metadata
+    (minibert/checksum.py).  Format: the safetensors README, "Format".
     """
     if sealed:
         metadata = {KEY: OPEN, **(metadata or {})}
@@ -71,9 +101,13 @@ def write_safetensors(
             seal(temporary)
 
 
-def write_numbers(file: BinaryIO, tensors: Iterable[Tensor]) -> None:
+def write_numbers(file: BinaryIO, tensors: Iterable[Tensor | StoredNumbers]) -> None:
     """Write the numbers of each tensor row by row, in this machine's byte order (little-endian everywhere)."""
     for tensor in tensors:
+        if isinstance(tensor, StoredNumbers):
+            tensor.file.seek(0)
+            shutil.copyfileobj(tensor.file, file, BLOCK)
+            continue
         flat = tensor.detach().to("cpu").contiguous()
         if size := flat.nbytes:  # the tensor's own memory as bytes: nothing is copied
             file.write((ctypes.c_char * size).from_address(flat.data_ptr()))

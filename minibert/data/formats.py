@@ -93,13 +93,10 @@ MARKUP_BEGINS = (b"<!doctype html", b"<html", b"<?xml")
 
 
 def data_path(source: Source, what: str = "the data") -> Path:
-    """``source`` as a path; raises InputError for anything else, such as a list of rows."""
+    """``source`` as a path; raises InputError for anything else."""
     if not is_path(source):
         kind = "None" if source is None else "an empty text" if source == "" else f"a {type(source).__name__}"
-        raise InputError(
-            f"{what} is {kind}; expected the path of a file. Rows in memory go into a file first: a .jsonl has one "
-            "JSON object a line."
-        )
+        raise InputError(f"{what} is {kind}; expected the path of a file.")
     return as_path(source)
 
 

@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minibert.checksum import file_digest
-from minibert.data.formats import data_path
 from minibert.data.rows import BadRow, RowFile, Unreadable
 from minibert.errors import InputError
-from minibert.source import Source, is_path
+from minibert.source import Source, as_path, is_path
 
 ROWS_PER_BLOCK = 1024
 PLAIN = (str, int, float, bool, type(None))
@@ -197,8 +196,8 @@ def as_data(source: Data, use: str = "", what: str = "the data") -> Path | Memor
     """
     if isinstance(source, MemoryRows):
         return source
-    if source is None or isinstance(source, str | bytes) or is_path(source):
-        return data_path(source, what)  # type: ignore[arg-type]
+    if is_path(source):
+        return as_path(source)  # type: ignore[arg-type]
     if hasattr(source, "iloc") and hasattr(source, "columns"):
         return Frame(source, "DataFrame", use)
     if hasattr(source, "features") and hasattr(source, "column_names") and hasattr(source, "select_columns"):
@@ -213,7 +212,7 @@ def as_data(source: Data, use: str = "", what: str = "the data") -> Path | Memor
             )
         raise InputError(f"{what} is {a(source)}. {ADVICE}")
     rows = source.tolist() if hasattr(source, "tolist") else source
-    if not isinstance(rows, Sequence):
+    if not isinstance(rows, Sequence) or isinstance(rows, str | bytes | bytearray):
         once = ", which can be read once only" if isinstance(source, Iterator) else ""
         raise InputError(f"{what} is {a(source)}{once}. {ADVICE}")
     kinds: tuple[tuple[type, type[MemoryRows], str], ...] = (
@@ -268,5 +267,7 @@ def named(value: Any, names: Sequence[str] | None) -> Any:
 
 def a(value: Any) -> str:
     """``a DataFrame``, ``an int``, for a message."""
+    if value is None or value == "":
+        return "an empty text" if value is not None else "None"
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

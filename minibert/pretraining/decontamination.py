@@ -7,27 +7,27 @@ line ends nor a cell of a table around them matters.  Start with :func:`without_
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from minibert.data.formats import data_path
+from minibert.data.memory import Data, MemoryRows, as_data, data_digest
 from minibert.errors import InputError, reason_of
 from minibert.pretraining.documents import Document
-from minibert.source import Source
 from minibert.training.overlap import is_same_file, letters_of
 
 MIN_LETTERS = 40  # a shorter sentence may well occur in two texts
 
 
-def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple[tuple[Source, ...], list[str]]:
+def without_heldout(files: Sequence[Data], heldout: Sequence[Data]) -> tuple[tuple[Data, ...], list[str]]:
     """The training files that are not held out, and a phrase about each that is.
 
     Raises InputError when none is left, or when a file cannot be read.
     """
     kept, removed = [], []
-    heldout_paths = [data_path(path) for path in heldout]
+    heldout_data = [as_data(data) for data in heldout]
     try:
         for file in files:
-            path = data_path(file)
-            same = next((other for other in heldout_paths if is_same_file(path, other)), None)
+            path = as_data(file)
+            same = next((other for other in heldout_data if is_same(path, other)), None)
             if same is None:
                 kept.append(file)
             else:
@@ -41,6 +41,13 @@ def without_heldout(files: Sequence[Source], heldout: Sequence[Source]) -> tuple
             "on, or to hold out (--heldout FILE)."
         )
     return tuple(kept), removed
+
+
+def is_same(one: Path | MemoryRows, other: Path | MemoryRows) -> bool:
+    """Whether both are one file, files with the same bytes, or equal rows in memory."""
+    if isinstance(one, Path) and isinstance(other, Path):
+        return is_same_file(one, other)
+    return type(one) is type(other) and data_digest(one) == data_digest(other)
 
 
 class HeldOut:

@@ -1,29 +1,33 @@
-"""Files to documents of sentences, from which sentence pairs are made.
+"""Files, or rows in memory, to documents of sentences, from which sentence pairs are made.
 
 There are two kinds of text: one sentence per line with a blank line between documents, as Google's
 create_pretraining_data.py reads it; or prose, whose paragraphs end at blank lines and are split into sentences here
 (sentences.py).  It is in plain files, or in the text column of a table (.csv, .tsv, .jsonl, .parquet), where each cell
-is a document.  One document at a time is in memory.  Start with :func:`read_documents`.
+is a document; a row in memory is read like such a cell.  One document at a time is in memory, and it is cut where it is
+longer than any novel.  Start with :func:`read_documents`.
 """
 
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
 from minibert.data.columns import TextColumn
 from minibert.data.compressed import READING_ERRORS
-from minibert.data.formats import ROWS, check_format, data_path
+from minibert.data.formats import ROWS, check_format
+from minibert.data.memory import Data, MemoryRows, as_data, is_table
 from minibert.data.opening import open_rows
 from minibert.data.rows import BadRow, lines
 from minibert.errors import InputError, MinibertError, reason_of
 from minibert.pretraining.sentences import join_lines
 from minibert.pretraining.sentences import split_sentences as sentences_of
-from minibert.source import Source
 
+logger = logging.getLogger("minibert.pretraining")
+LONGEST = 4_000_000  # characters of a document
 UNITS = ("paragraph", "line", "file")
 Line = tuple[int, str]  # the number, from 1, and the stripped text
 
@@ -38,7 +42,7 @@ class Document:
 
 
 def read_documents(
-    paths: Source | Iterable[Source],
+    paths: Data | Iterable[Data],
     split_sentences: bool = False,
     *,
     document: str | None = None,
@@ -49,10 +53,11 @@ def read_documents(
     """The documents of one or several files, in order.
 
     Args:
-        paths: one file, or several: plain text, or tables (:mod:`minibert.data.formats`).
+        paths: one file, or several: plain text, or tables (:mod:`minibert.data.formats`); or rows in memory
+            (:mod:`minibert.data.memory`), of which a list of texts stands in a list, since a list of str names files.
         split_sentences: whether lines are prose to split into sentences; else every line is a sentence.
         document: what a document is: ``"paragraph"`` (lines up to a blank one), ``"line"`` or ``"file"``.  Default: a
-            cell of a table; of plain text a file when ``split_sentences``, else a paragraph.
+            cell of a table, or a row in memory; of plain text a file when ``split_sentences``, else a paragraph.
         heading: a regular expression; a document also begins at each line whose beginning it matches, such as
             ``"CHAPTER "``.
         encoding: of plain text; older files may be ``"latin-1"``.
@@ -62,15 +67,26 @@ def read_documents(
     CheckpointError for a path that is no file.
     """
     check_reading(document, heading, encoding)
-    for path in (paths,) if isinstance(paths, str | os.PathLike) else paths:
-        file = data_path(path)
-        unit, parts = document or ("file" if split_sentences else "paragraph"), iter([text_lines(file, encoding)])
-        if check_format(file, "documents") in ROWS:
-            parts = cells(file, column, encoding)
+    for data in sources_of(paths):
+        if isinstance(data, Path) and check_format(data, "documents") not in ROWS:
+            unit, parts = document or ("file" if split_sentences else "paragraph"), iter([text_lines(data, encoding)])
+        else:
+            parts = cells(data, column, encoding)
             if document == "file":
                 parts = iter([chain.from_iterable(parts)])
             unit = document or "file"  # a cell, that is: parts are read one by one
-        yield from documents_of_file(file, parts, split_sentences, unit, heading)
+        yield from documents_of_file(data, parts, split_sentences, unit, heading)
+
+
+def sources_of(paths: Data | Iterable[Data], what: str = "the text") -> tuple[Path | MemoryRows, ...]:
+    """One source, or several in a list, as paths and rows in memory; a list of str names files, one of dicts is rows.
+
+    Raises InputError for what is neither.
+    """
+    several = isinstance(paths, Iterable) and not isinstance(paths, str | bytes | os.PathLike | Mapping)
+    if several and (is_table(paths) or (hasattr(paths, "__getitem__") and not isinstance(paths, list | tuple))):
+        several = False
+    return tuple(as_data(one, what=what) for one in (paths if several else (paths,)))  # type: ignore[union-attr, arg-type]
 
 
 def check_reading(document: str | None = None, heading: str | None = None, encoding: str = "utf-8") -> None:
@@ -88,7 +104,7 @@ def check_reading(document: str | None = None, heading: str | None = None, encod
 
 
 def documents_of_file(
-    path: Path, parts: Iterator[Iterator[Line]], split: bool, unit: str, heading: str | None
+    path: Path | MemoryRows, parts: Iterator[Iterator[Line]], split: bool, unit: str, heading: str | None
 ) -> Iterator[Document]:
     pattern = None if heading is None else compiled(heading)
     has_text = False
@@ -98,7 +114,7 @@ def documents_of_file(
             has_text = True
             yield Document(sentences, str(path), next(number for number, text in block if text))
     if not has_text:
-        size = path.stat().st_size
+        size = path.stat().st_size if isinstance(path, Path) else 0
         what = f"holds no text: its {size:,} bytes are blank lines" if size else "is empty"
         raise InputError(f"{path} {what}; expected text. Leave it out, or give it its content.")
 
@@ -127,25 +143,32 @@ def text_lines(path: Path, encoding: str) -> Iterator[Line]:
         raise InputError(f"{path} cannot be read to its end ({reason_of(error)}).") from error
 
 
-def cells(path: Path, column: str | None, encoding: str) -> Iterator[Iterator[Line]]:
+def cells(path: Path | MemoryRows, column: str | None, encoding: str) -> Iterator[Iterator[Line]]:
     """The lines of each cell in the text column of a table, each with the line or row where the cell begins."""
     if encoding.lower().replace("_", "-") not in ("utf-8", "utf8"):
         raise InputError(f"encoding is {encoding!r}, and {path} is read as UTF-8 always. Convert it to UTF-8.")
-    for row in TextColumn(open_rows(path, (column,)), column):
+    file = open_rows(path, (column,))
+    for row in TextColumn(file, column):
         if isinstance(row, BadRow):
-            raise InputError(f"{path}: {row}. Mend the file.")
+            raise InputError(f"{file.described(row)}. Mend {'the file' if isinstance(path, Path) else 'it'}.")
         yield ((row.number, line.strip()) for line in row.text.split("\n"))
 
 
 def blocks(content: Iterator[Line], unit: str, heading: re.Pattern[str] | None) -> Iterator[list[Line]]:
-    """The lines of each document, including blank lines between its paragraphs."""
+    """The lines of each document, including blank lines between its paragraphs.
+
+    One of more than LONGEST characters is cut at the next blank line, or where it is twice as long.
+    """
     block: list[Line] = []
+    size = 0
     for number, text in content:
         begins = unit == "line" or (heading is not None and heading.match(text) is not None)
-        if block and (begins or (unit == "paragraph" and not text)):
+        too_long = size > LONGEST and (not text or size > 2 * LONGEST)
+        if block and (begins or too_long or (unit == "paragraph" and not text)):
             yield block
-            block = []
+            block, size = [], 0
         block.append((number, text))
+        size += len(text)
     if block:
         yield block
 

@@ -7,7 +7,9 @@ is made.  Start with :func:`pretrain`.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +21,8 @@ from minibert.checkpoint.names import read_name
 from minibert.checkpoint.weights import open_weights
 from minibert.checksum import file_digest, read_sealed, write_sealed
 from minibert.config import BertConfig
-from minibert.data.formats import ROWS, check_format, data_path
+from minibert.data.formats import ROWS, check_format
+from minibert.data.memory import Data
 from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError
 from minibert.files import is_file, write_text
@@ -34,7 +37,7 @@ from minibert.pretraining.distillation import (
     check_teacher,
     tokenize_sentences,
 )
-from minibert.pretraining.documents import Document, check_reading, is_held_out, read_documents
+from minibert.pretraining.documents import Document, check_reading, is_held_out, read_documents, sources_of
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import TASKS, PretrainingExamples
 from minibert.pretraining.objective import Pretraining, heads_of
@@ -63,10 +66,14 @@ HEADS: dict[str, tuple[str, str, type[BertPreTrainedModel]]] = {
 
 @dataclass(frozen=True)
 class TrainingText:
-    """The files to train on, how they are read, and how their text becomes examples."""
+    """The files to train on, how they are read, and how their text becomes examples.
 
-    files: tuple[Source, ...]
-    heldout_files: tuple[Source, ...] = ()  # for scores
+    In a file's place there may be rows in memory (:mod:`minibert.data.memory`), each a document: ``files=frame``, or
+    ``files=[["a text", "another"]]``, since a list of str names files.
+    """
+
+    files: tuple[Data, ...]
+    heldout_files: tuple[Data, ...] = ()  # for scores
     heldout_share: float = 0.01  # of the documents of ``files``, if there are no heldout_files
     reading: dict[str, Any] = field(default_factory=dict)  # arguments of read_documents
     max_length: int = 128
@@ -79,13 +86,7 @@ class TrainingText:
     def __post_init__(self) -> None:
         """Raises InputError for files that are no paths."""
         for name in ("files", "heldout_files"):
-            value = getattr(self, name)
-            paths = (value,) if isinstance(value, str | os.PathLike) else value
-            if not isinstance(paths, Iterable):
-                raise InputError(f"{name} is {value!r}; expected the paths of files.")
-            object.__setattr__(self, name, tuple(paths))
-            for path in getattr(self, name):
-                data_path(path, f"one of {name}")
+            object.__setattr__(self, name, sources_of(getattr(self, name), f"one of {name}"))
         if not self.files:
             raise InputError("files is empty; name at least one file to learn from.")
 
@@ -160,6 +161,7 @@ def pretrain(
         start = replace(start, checkpoint=Checkpoint.open(start.checkpoint))
     text, removed = remove_heldout_files(text)
     model = None if start.checkpoint is None else prepare_model(start, 0, text, settings.seed)
+    began = time.monotonic()
     with processes.main_first():
         if not all(is_file(folder / name) for name in (TRAINING, HELD_OUT)):
             statistics = text_statistics(text.files, text.heldout_files, text.heldout_share, text.reading)
@@ -168,9 +170,12 @@ def pretrain(
         tokenizer = prepare_tokenizer(text, start, folder)
         layout: dict[str, Any] = {"max_length": text.max_length, "step_tokens": text.step_tokens, "seed": settings.seed}
         layout |= {"mask_share": text.mask_share, "whole_word": text.whole_word, "shortest": text.shortest}
+        texts = [tokenized(text, tokenizer, folder, held_out) for held_out in (False, True)]
+        if processes.is_main:
+            log_preparation(time.monotonic() - began)
         training, heldout = (
-            PretrainingExamples(tokenized(text, tokenizer, folder, held_out), tokenizer, **layout, task=task)
-            for held_out, task in ((False, text.task), (True, None))
+            PretrainingExamples(one, tokenizer, **layout, task=task)
+            for one, task in zip(texts, (text.task, None), strict=True)
         )
         if processes.is_main:
             log_summary(training)
@@ -242,7 +247,10 @@ def check(text: TrainingText, start: Start, settings: Settings, folder: Path) ->
         raise InputError(f"The vocabulary of {source} decides about capitals; leave lowercase (--lowercase) out.")
     if start.fresh_head and start.checkpoint is None:
         raise InputError("A fresh head (--fresh-head) is for a checkpoint to go on from: --from CHECKPOINT.")
-    formats = {check_format(data_path(path), "documents") for path in (*text.files, *text.heldout_files)}
+    formats = {
+        check_format(data, "documents") if isinstance(data, Path) else ROWS[0]
+        for data in sources_of((*text.files, *text.heldout_files))
+    }
     reading = text.reading
     check_reading(reading.get("document"), reading.get("heading"), reading.get("encoding", "utf-8"))
     if reading.get("heading") is not None and reading.get("document") == "line":
@@ -264,6 +272,19 @@ def remove_heldout_files(text: TrainingText) -> tuple[TrainingText, list[str]]:
         return text, []
     files, removed = without_heldout(text.files, text.heldout_files)
     return replace(text, files=files), removed
+
+
+def log_preparation(seconds: float) -> None:
+    """Log how long the text took, and the most memory that this process had so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        peak = ""
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, KiB elsewhere
+        mebibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+        peak = f", with {mebibytes:,.0f} MiB of memory at most"
+    logger.info("The text is ready after %.0f s%s.", seconds, peak)
 
 
 def log_summary(training: PretrainingExamples) -> None:
@@ -322,7 +343,7 @@ def tokenized(text: TrainingText, tokenizer: BertTokenizer, folder: Path, held_o
             return TokenizedText.load(path, origin)
         except CheckpointError as error:
             logger.warning("%s That is done now.", error)
-    TokenizedText.of(text.documents(held_out), tokenizer).save(path, origin)
+    TokenizedText.write(text.documents(held_out), tokenizer, path, origin)
     return TokenizedText.load(path, origin)
 
 

@@ -9,15 +9,15 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from minibert.data.formats import data_path
+from minibert.data.memory import Data
 from minibert.errors import InputError
 from minibert.pretraining.decontamination import MIN_LETTERS, HeldOut
-from minibert.pretraining.documents import UNITS, Document, read_documents, uniform_hash
-from minibert.source import Source
+from minibert.pretraining.documents import UNITS, Document, read_documents, sources_of, uniform_hash
 from minibert.training.overlap import is_same_file
 
 logger = logging.getLogger("minibert.pretraining")
@@ -120,8 +120,31 @@ class TextStatistics:
         logger.info("Held out: %s.", self.held_out)
 
 
+@dataclass
+class HashRange:
+    """The least and the greatest of the hashes that decide which documents are held out."""
+
+    count: int = 0
+    least: float = 1.0
+    greatest: float = 0.0
+
+    def add(self, document: Document) -> float:
+        """Count a document, and return its hash."""
+        number = uniform_hash(document)
+        self.count, self.least, self.greatest = self.count + 1, min(self.least, number), max(self.greatest, number)
+        return number
+
+    def least_share(self) -> float | None:
+        """A short number above the least hash and not above the greatest; None if there is none."""
+        for digits in range(2, 12):
+            enough = float(round(self.least + 0.5 * 10**-digits, digits))
+            if self.least < enough <= self.greatest:
+                return enough
+        return None
+
+
 def text_statistics(
-    files: Sequence[Source], heldout: Sequence[Source], share: float, reading: dict[str, Any]
+    files: Sequence[Data], heldout: Sequence[Data], share: float, reading: dict[str, Any]
 ) -> TextStatistics:
     """Read all files once.  Raises InputError for what cannot be read, and when no document is held out."""
     statistics = TextStatistics(DocumentCounts(), DocumentCounts(), Counter())
@@ -134,47 +157,39 @@ def text_statistics(
             statistics.training.add(document)
             statistics.overlap += held_out.overlap(document)
         return statistics
-    hashes = []
+    hashes = HashRange()
     for document in progress(read_documents(files, **reading)):
-        hashes.append(uniform_hash(document))
-        (statistics.held_out if hashes[-1] < share else statistics.training).add(document)
+        (statistics.held_out if hashes.add(document) < share else statistics.training).add(document)
     if not statistics.held_out.documents:
         raise InputError(
             f"No document fell among the {share:.1%} that are kept for scores: there "
-            f"{'is' if len(hashes) == 1 else 'are'} {len(hashes):,}. {advice(files, share, reading, hashes)}"
+            f"{'is' if hashes.count == 1 else 'are'} {hashes.count:,}. {advice(files, share, reading, hashes)}"
         )
     if not statistics.training.documents:
         raise InputError(
-            f"All {len(hashes):,} documents fell among the {share:.1%} that are kept for scores, so there is nothing "
+            f"All {hashes.count:,} documents fell among the {share:.1%} that are kept for scores, so there is nothing "
             "to learn from. Name a file that is kept instead: --heldout FILE, or ask for a smaller --heldout-share."
         )
     return statistics
 
 
-def advice(files: Sequence[Source], share: float, reading: dict[str, Any], hashes: list[float]) -> str:
+def advice(files: Sequence[Data], share: float, reading: dict[str, Any], hashes: HashRange) -> str:
     """What to add to the command so that a document is held out and one is left; each advice was tried here."""
-    if len(files) > 1:
-        smallest = min(map(data_path, files), key=lambda path: path.stat().st_size)
-        if not all(is_same_file(data_path(file), smallest) for file in files):
+    paths = [data for data in sources_of(files) if isinstance(data, Path)]
+    if len(paths) > 1:
+        smallest = min(paths, key=lambda path: path.stat().st_size)
+        if not all(is_same_file(path, smallest) for path in paths):
             return f"Keep a file instead: --heldout {shlex.quote(str(smallest))}"
-    if (enough := least_share(hashes)) is not None:
+    if (enough := hashes.least_share()) is not None:
         return f"Ask for more of them: --heldout-share {enough}, or keep another file: --heldout FILE"
     for unit in UNITS[: 1 if reading.get("heading") else 2]:
-        finer = [uniform_hash(document) for document in read_documents(files, **{**reading, "document": unit})]
-        if (enough := least_share(finer)) is not None:
-            more = "" if min(finer) < share else f" --heldout-share {enough}"
+        finer = HashRange()
+        for document in read_documents(files, **{**reading, "document": unit}):
+            finer.add(document)
+        if (enough := finer.least_share()) is not None:
+            more = "" if finer.least < share else f" --heldout-share {enough}"
             return f"Make smaller documents of it: --document {unit}{more}, or keep another file: --heldout FILE"
     return "Name another file that is kept: --heldout FILE"
-
-
-def least_share(hashes: Sequence[float]) -> float | None:
-    """A short number above the least of these hashes and not above the greatest; None if there is none."""
-    first, last = min(hashes, default=1.0), max(hashes, default=0.0)
-    for digits in range(2, 12):
-        enough = float(round(first + 0.5 * 10**-digits, digits))
-        if first < enough <= last:
-            return enough
-    return None
 
 
 def counted(documents: Iterable[Document], counts: DocumentCounts) -> Iterable[Document]:

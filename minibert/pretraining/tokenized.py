@@ -6,37 +6,44 @@ records its origin, so that a run does not learn from a text that is not the one
 """
 
 import hashlib
+import io
 import json
+import struct
+import tempfile
 import unicodedata
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
-from minibert.checkpoint.save import write_safetensors
+from minibert.checkpoint.save import StoredNumbers, write_safetensors
 from minibert.checkpoint.weights import open_safetensors
-from minibert.checksum import file_digest, is_sealed
+from minibert.checksum import is_sealed
+from minibert.data.memory import Data, data_digest
 from minibert.errors import CheckpointError, InputError, MinibertError, reason_of
 from minibert.pretraining.documents import Document
 from minibert.source import Source, as_path
 from minibert.tokenizer import BertTokenizer, characters
 
 FORMAT = "2"  # with a checksum
-CACHE_SIZE = 1 << 17  # strings with their ids; about 50 MB
+CACHE_SIZE = 1 << 17  # strings with their ids; about 30 MB
+ID_BYTES = array("i").itemsize
 DOCUMENTS_TOGETHER = 256  # per call of the tokenizer, which costs as much as dozens of words
 Label = Callable[[Document], str]
-Stretch = tuple[tuple[int, ...], bytes]  # the ids of a string between spaces, and a 1 followed by zeros
-
-TENSORS = ("pieces", "begins_stretch", "sentences", "documents", "labels")
+TENSORS = {
+    "pieces": torch.int32, "begins_stretch": torch.bool, "sentences": torch.int64, "documents": torch.int64,
+    "labels": torch.int32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,31 +64,37 @@ class TokenizedText:
         Special tokens in the text are treated as text.  Sentences without pieces, and documents without sentences, are
         left out.  Raises InputError when nothing is left.
         """
-        label = label or script_of
-        stretches = Stretches(tokenizer)
-        pieces, begins = array("i"), bytearray()
-        sentence_ends, document_ends, labels = array("q", [0]), array("q", [0]), array("i")
-        names: dict[str, int] = {}
-        for document, sentences in stretches.of(documents):
-            for sentence in sentences:
-                for ids, begin in sentence:
-                    pieces.extend(ids)
-                    begins += begin
-                if len(pieces) > sentence_ends[-1]:
-                    sentence_ends.append(len(pieces))
-            if len(sentence_ends) - 1 > document_ends[-1]:
-                document_ends.append(len(sentence_ends) - 1)
-                labels.append(names.setdefault(label(document), len(names)))
-        if not pieces:
-            raise InputError("There is no text: the documents have no sentence with a piece in it.")
-        tensors = [
-            torch.frombuffer(numbers, dtype=dtype)
-            for numbers, dtype in (
-                (pieces, torch.int32), (begins, torch.bool), (sentence_ends, torch.int64),
-                (document_ends, torch.int64), (labels, torch.int32),
-            )
-        ]  # fmt: skip
-        return cls(**dict(zip(TENSORS, tensors, strict=True)), names=tuple(names))
+        streams = {name: io.BytesIO() for name in TENSORS}
+        names = tokenize(documents, tokenizer, streams, label)
+        tensors = {name: torch.frombuffer(streams[name].getbuffer(), dtype=dtype) for name, dtype in TENSORS.items()}
+        return cls(**tensors, names=names)
+
+    @staticmethod
+    def write(
+        documents: Iterable[Document],
+        tokenizer: BertTokenizer,
+        path: Source,
+        origin: dict[str, Any],
+        label: Label | None = None,
+    ) -> None:
+        """Tokenize into a file, the same as ``of(…).save(path, origin)``, in memory that does not grow with the text.
+
+        Raises CheckpointError when the file cannot be written.
+        """
+        path = as_path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with ExitStack() as stack:
+                streams = {
+                    name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent, prefix=".")) for name in TENSORS
+                }
+                names = tokenize(documents, tokenizer, streams, label)
+                stored = {name: StoredNumbers(streams[name], dtype) for name, dtype in TENSORS.items()}
+                write_safetensors(path, stored, about(names, origin), sealed=True)
+        except MinibertError:
+            raise
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be written ({reason_of(error)}).") from error
 
     def __str__(self) -> str:
         return (
@@ -94,8 +107,8 @@ class TokenizedText:
 
     def save(self, path: Source, origin: dict[str, Any]) -> None:
         """Write a safetensors file, whole or not at all, with its origin (:func:`origin_of`)."""
-        about = {"format": FORMAT, "names": json.dumps(self.names), "origin": json.dumps(origin, sort_keys=True)}
-        write_safetensors(as_path(path), {name: getattr(self, name) for name in TENSORS}, about, sealed=True)
+        tensors = {name: getattr(self, name) for name in TENSORS}
+        write_safetensors(as_path(path), tensors, about(self.names, origin), sealed=True)
 
     @classmethod
     def load(cls, path: Source, origin: dict[str, Any]) -> "TokenizedText":
@@ -107,12 +120,12 @@ class TokenizedText:
         try:
             sealed = is_sealed(path)
             with open_safetensors(path) as file:
-                about = dict(file.metadata() or {})
-                if not sealed or about.get("format") != FORMAT:
-                    raise ValueError(f"its format is {about.get('format')!r}, expected {FORMAT!r}")
-                check_origin(path, json.loads(about["origin"]), origin)
-                tensors = [file.get_tensor(name) for name in TENSORS]
-                names = tuple(json.loads(about["names"]))
+                stored = dict(file.metadata() or {})
+                if not sealed or stored.get("format") != FORMAT:
+                    raise ValueError(f"its format is {stored.get('format')!r}, expected {FORMAT!r}")
+                check_origin(path, json.loads(stored["origin"]), origin)
+                tensors = {name: file.get_tensor(name) for name in TENSORS}
+                names = tuple(json.loads(stored["names"]))
         except MinibertError as error:
             if isinstance(error, InputError):
                 raise
@@ -121,7 +134,40 @@ class TokenizedText:
             raise CheckpointError(
                 f"{path} is no whole tokenized text ({reason_of(error)}). Remove it; it is made again from the text."
             ) from error
-        return cls(**dict(zip(TENSORS, tensors, strict=True)), names=names)
+        return cls(**tensors, names=names)
+
+
+def about(names: tuple[str, ...], origin: dict[str, Any]) -> dict[str, str]:
+    """The metadata of a stored text."""
+    return {"format": FORMAT, "names": json.dumps(names), "origin": json.dumps(origin, sort_keys=True)}
+
+
+def tokenize(
+    documents: Iterable[Document], tokenizer: BertTokenizer, streams: Mapping[str, BinaryIO], label: Label | None = None
+) -> tuple[str, ...]:
+    """Write the numbers of each of ``TENSORS`` into its stream; returns the names of the labels.
+
+    Raises InputError when there is no piece.
+    """
+    label, stretches, names = label or script_of, Stretches(tokenizer), dict[str, int]()
+    pieces = sentences = 0  # so far
+    for name in ("sentences", "documents"):
+        streams[name].write(struct.pack("q", 0))
+    for document, sentences_of_it in stretches.of(documents):
+        before = sentences
+        for ids in sentences_of_it:
+            joined = b"".join(ids)
+            if joined:
+                streams["pieces"].write(joined)
+                streams["begins_stretch"].write(b"".join([BEGINS[len(one)] for one in ids]))
+                pieces, sentences = pieces + len(joined) // ID_BYTES, sentences + 1
+                streams["sentences"].write(struct.pack("q", pieces))
+        if sentences > before:
+            streams["documents"].write(struct.pack("q", sentences))
+            streams["labels"].write(struct.pack("i", names.setdefault(label(document), len(names))))
+    if not pieces:
+        raise InputError("There is no text: the documents have no sentence with a piece in it.")
+    return tuple(names)
 
 
 def check_origin(path: Path, stored: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -135,7 +181,7 @@ def check_origin(path: Path, stored: dict[str, Any], expected: dict[str, Any]) -
             )
 
 
-def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any) -> dict[str, Any]:
+def origin_of(paths: Iterable[Data], tokenizer: BertTokenizer, **reading: Any) -> dict[str, Any]:
     """What a tokenized text depends on: checksums of the files and of the vocabulary, and how the files are read.
 
     ``reading`` is everything else that determines the text, such as the arguments of ``read_documents`` and the share
@@ -143,7 +189,7 @@ def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any)
     """
     content = hashlib.sha256()
     for path in paths:
-        content.update(bytes.fromhex(file_digest(as_path(path))))
+        content.update(bytes.fromhex(data_digest(path)))
     vocabulary = json.dumps(sorted(tokenizer.get_vocab().items(), key=lambda item: item[1]))
     return {
         "text": content.hexdigest(),
@@ -155,8 +201,19 @@ def origin_of(paths: Iterable[Source], tokenizer: BertTokenizer, **reading: Any)
     }
 
 
+class Begins(dict[int, bytes]):
+    """For the ids of a stretch, by their bytes, a 1 and zeros: where the stretch begins."""
+
+    def __missing__(self, size: int) -> bytes:
+        self[size] = b"\1" + bytes(size // ID_BYTES - 1) if size else b""
+        return self[size]
+
+
+BEGINS = Begins()
+
+
 class Stretches:
-    """Sentences to ids, one stretch (a string between spaces) at a time, with a cache.
+    """Sentences to ids (int32, as bytes), one stretch (a string between spaces) at a time, with a cache.
 
     No rule of BERT's tokenizer looks across white space, so the ids are those of the whole sentence; and the places
     where a sentence may be cut are known.
@@ -164,10 +221,10 @@ class Stretches:
 
     def __init__(self, tokenizer: BertTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._cache: dict[str, Stretch] = {}
+        self._cache: dict[str, bytes] = {}
 
-    def of(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Iterator[list[Stretch]]]]:
-        """Each document with the stretches of its sentences."""
+    def of(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Iterator[list[bytes]]]]:
+        """Each document with the ids of the stretches of its sentences."""
         stream = iter(tqdm(documents, desc="tokenizing", unit=" documents", leave=False, disable=None))
         while together := list(islice(stream, DOCUMENTS_TOGETHER)):
             parts = [[characters.WHITESPACE.split(sentence) for sentence in one.sentences] for one in together]
@@ -186,7 +243,7 @@ class Stretches:
             return_attention_mask=False, verbose=False,
         )["input_ids"]  # fmt: skip
         for stretch, ids in zip(new, rows, strict=True):
-            self._cache[stretch] = (tuple(ids), b"\1" + bytes(len(ids) - 1) if ids else b"")
+            self._cache[stretch] = array("i", ids).tobytes()
 
 
 def script_of(document: Document) -> str:

@@ -5,9 +5,11 @@ al. 2016, which the library trains under the name WordPiece; Google never publis
 done here.  Words come from our own BasicTokenizer, so that BertTokenizer can produce every piece.  Rare letters are
 left out, because an alphabet of Hanja and emoji would fill the vocabulary.  And the letters are numbered beforehand,
 because the library numbers them in the order of a hash table and breaks ties by number, which gave another vocabulary
-each time.  Start with :func:`train_vocabulary`.
+each time.  Counts of words and the library's trainer take memory for every different word, of which there are ever more
+as a text grows; so only the most frequent ones are kept.  Start with :func:`train_vocabulary`.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,9 +21,11 @@ from minibert.tokenizer import characters
 from minibert.tokenizer.basic import BasicTokenizer
 from minibert.tokenizer.wordpiece import CONTINUATION, MAX_CHARACTERS_PER_WORD
 
+logger = logging.getLogger("minibert.pretraining")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 COVERAGE = 0.9995  # share of all letters in the text that the alphabet covers (sentencepiece's default)
 REPEATED_TOGETHER = 1000  # repetitions of a word per string that the library gets
+MOST_WORDS = 150_000  # different ones; the library takes about 0.8 KB for each
 
 
 def train_vocabulary(
@@ -32,8 +36,11 @@ def train_vocabulary(
     strip_accents: bool | None = None,
     limit_alphabet: int | None = None,
     min_frequency: int = 2,
+    most_words: int = MOST_WORDS,
 ) -> list[str]:
-    """Train a vocabulary: its pieces in the order of their ids.  The order of the texts does not matter.
+    """Train a vocabulary: its pieces in the order of their ids.
+
+    Unless words are left out, the order of the texts does not matter.
 
     Args:
         texts: sentences, lines or whole documents; read once.
@@ -42,13 +49,22 @@ def train_vocabulary(
         strip_accents: BertTokenizer's; None: as ``lowercase``.
         limit_alphabet: largest number of letters, the most frequent; None: as many as cover all but 5 in 10,000.
         min_frequency: least number of occurrences of a piece or a letter in the text.
+        most_words: different words to learn from, the most frequent.  If the text has more, the others are left out,
+            which is logged, and memory stays the same however long the text is.
 
     [PAD], [UNK], [CLS], [SEP] and [MASK] come first, then letters, letters inside words ("##e"), and longer pieces from
     frequent to rare.  Raises MissingExtraError without ``tokenizers``, InputError for a size without room for the
     letters, and for no text.
     """
     library = need_tokenizers()
-    words = count_words(texts, BasicTokenizer(lowercase, strip_accents))
+    words, left_out = count_words(texts, BasicTokenizer(lowercase, strip_accents), most_words)
+    if left_out:
+        total = words.total() + left_out
+        logger.info(
+            "The vocabulary is learned from the %s most frequent words, which make up %.1f %% of the %s words of the "
+            "text; the others are rare, and too many to keep in memory.",
+            f"{len(words):,}", 100 * words.total() / total, f"{total:,}",
+        )  # fmt: skip
     alphabet = frequent_letters(words, limit_alphabet, min_frequency)
     spelled = {word: count for word, count in words.items() if alphabet.issuperset(word)}
     fixed = [*SPECIAL_TOKENS, *sorted(alphabet), *letters_inside(spelled)]
@@ -81,20 +97,47 @@ def need_tokenizers() -> Any:
     return tokenizers
 
 
-def count_words(texts: Iterable[str], basic: BasicTokenizer) -> Counter[str]:
-    """The count of each word of ``texts``, as ``basic`` splits them, without words so long that they become [UNK].
+def count_words(texts: Iterable[str], basic: BasicTokenizer, most: int = MOST_WORDS) -> tuple[Counter[str], int]:
+    """The counts of the ``most`` frequent words of ``texts``, and how many occurrences of others were left out.
 
-    No rule of ``basic`` looks across white space, so each string between spaces is split only once.
+    Words are what ``basic`` splits, without those so long that they become [UNK].  No rule of ``basic`` looks across
+    white space, so each string between spaces is split only once.  Where there are too many different words, the rare
+    ones are dropped now and then (Manku and Motwani 2002, lossy counting): of those that are kept, a few rare ones then
+    have too low a count.
     """
     stretches: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    left_out = 0
     for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, disable=None):
         stretches.update(characters.WHITESPACE.split(text))
-    words: Counter[str] = Counter()
-    for stretch, count in tqdm(stretches.items(), desc="splitting words", unit=" words", leave=False, disable=None):
+        if len(stretches) > most:
+            left_out += split_words(stretches, rarer_than(stretches, len(stretches) // 2), words, basic, most)
+    left_out += split_words(stretches, list(stretches), words, basic, most)
+    if len(words) > most:
+        ranked = sorted(words, key=lambda word: (-words[word], word))
+        left_out += sum(words.pop(word) for word in ranked[most:])
+    return words, left_out
+
+
+def split_words(
+    stretches: Counter[str], chosen: list[str], words: Counter[str], basic: BasicTokenizer, most: int
+) -> int:
+    """Move ``chosen`` stretches into ``words``; returns how many occurrences of words were dropped."""
+    dropped = 0
+    for stretch in tqdm(chosen, desc="splitting words", unit=" words", leave=False, disable=None):
+        count = stretches.pop(stretch)
         for word in basic.tokenize(stretch):
             if len(word) <= MAX_CHARACTERS_PER_WORD:
                 words[word] += count
-    return words
+        if len(words) > 2 * most:
+            dropped += sum(words.pop(word) for word in rarer_than(words, most))
+    return dropped
+
+
+def rarer_than(counts: Counter[str], place: int) -> list[str]:
+    """The strings that are at most as frequent as the one at that place, from the most frequent at 0."""
+    limit = sorted(counts.values(), reverse=True)[place]
+    return [string for string, count in counts.items() if count <= limit]
 
 
 def frequent_letters(words: Counter[str], limit: int | None, min_frequency: int) -> set[str]:

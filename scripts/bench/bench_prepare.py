@@ -6,7 +6,7 @@
 The text is made line by line from the lines of the files, with an empty line after every twelve.  One word in forty is
 joined from two others, so that there are ever more different words, as in real text.  Each size is a fresh process that
 runs the stages of ``minibert pretrain`` one after the other; the peak of each is VmHWM, set back before it, and so
-holds what the stages before have left, and import torch.  ``anonymous`` leaves out pages of mapped files, which the
+holds what the stages before have left, and import torch.  Seconds are of a processor.  ``anonymous`` leaves out pages of mapped files, which the
 system takes back when it needs them (sampled every 50 ms).  Linux only.
 """
 
@@ -78,9 +78,9 @@ class Watch:
 
         thread = threading.Thread(target=sample, daemon=True)
         thread.start()
-        began = time.monotonic()
+        began = time.process_time()
         result = work()
-        seconds = time.monotonic() - began
+        seconds = time.process_time() - began
         done.set()
         thread.join()
         row = {"stage": name, "peak": peak(), "anonymous": max(most[0], anonymous()) / 1024, "seconds": seconds}

@@ -120,5 +120,5 @@ def test_other_refusals(tmp_path, name: str, content: bytes, sentence: str) -> N
 @pytest.mark.parametrize("given", [None, 5, ("x", "y"), {"text": "a"}, 1.5, object(), b"\xff", [1, 2]])
 def test_what_is_no_path_is_a_sentence(given) -> None:
     for read in (open_rows, open_texts, Classify().read, Entities().read, Answers().read):
-        with pytest.raises(InputError, match=r"the path of a file|does not exist|ends in|no columns"):
+        with pytest.raises(InputError, match=r"the path of a file|no columns"):
             read(given)

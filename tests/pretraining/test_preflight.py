@@ -276,9 +276,9 @@ def test_a_head_that_is_there_begins_anew_when_asked(starts, model, tmp_path) ->
         assert bool((after - before).abs().max() > 1e-3) == fresh
 
 
-@pytest.mark.parametrize("files", [None, 5, (), [[{"text": "a"}]], [None], [5]])
+@pytest.mark.parametrize("files", [None, 5, (), [None], [5], [[5]], {"text": "a"}])
 def test_what_is_no_list_of_files(files) -> None:
-    with pytest.raises(InputError, match=r"expected the path|is empty"):
+    with pytest.raises(InputError, match=r"Give a list of dicts|is empty"):
         TrainingText(files)
 
 
@@ -306,8 +306,8 @@ def test_what_a_run_cannot_start_from(name: str, value, tmp_path) -> None:
 
 
 def test_one_path_is_one_file(tmp_path) -> None:
-    assert TrainingText(str(tmp_path / "a.txt")).files == (str(tmp_path / "a.txt"),)
-    assert TrainingText(tmp_path / "a.txt", str(tmp_path / "b.txt")).heldout_files == (str(tmp_path / "b.txt"),)
+    assert TrainingText(str(tmp_path / "a.txt")).files == (tmp_path / "a.txt",)
+    assert TrainingText(tmp_path / "a.txt", str(tmp_path / "b.txt")).heldout_files == (tmp_path / "b.txt",)
 
 
 def test_a_rate_that_learns_nothing_is_told(caplog) -> None:
