@@ -55,7 +55,7 @@ def add(verbs: Any) -> None:
     corpus.add_argument(
         "--input",
         metavar="FILE",
-        help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8",
+        help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8; also .gz and .zst",
     )
     corpus.add_argument("--output", metavar="DIR", help="the folder for numbered shards and manifest.json")
     corpus.add_argument("--column", metavar="NAME", help="which column holds the texts")

@@ -31,7 +31,9 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
     verb.add_argument(
-        "train", metavar="TRAIN", help=".csv, .tsv, .jsonl, .parquet; entities: two columns (CoNLL); answers: SQuAD"
+        "train",
+        metavar="TRAIN",
+        help=".csv, .tsv, .jsonl, .parquet; entities: two columns (CoNLL); answers: SQuAD; also .gz and .zst",
     )
     verb.add_argument(
         "--dev", metavar="FILE", help="scored after each epoch; the best weights are kept; 10%%: drawn from TRAIN"

@@ -36,7 +36,9 @@ def add(verbs: Any) -> None:
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
     file = add_columns(verb, OF_TEXTS)
     file.add_argument(
-        "--input", metavar="FILE", help=".txt (one text per line), .csv, .tsv, .jsonl, .parquet; - as above"
+        "--input",
+        metavar="FILE",
+        help=".txt (one text per line), .csv, .tsv, .jsonl, also .gz and .zst; .parquet; - as above",
     )
     file.add_argument(
         "--format", choices=FORMATS, help="of standard input; default txt, a text per line; a table goes out as it came"
@@ -44,7 +46,7 @@ def add(verbs: Any) -> None:
     file.add_argument(
         "--output",
         metavar="FILE",
-        help=".jsonl, .csv or .tsv, with the columns of the input; written whole or not at all; -: standard output",
+        help=".jsonl, .csv or .tsv, also .gz, with the input's columns; written whole or not at all; -: standard output",
     )
     file.add_argument("--id-column", metavar="NAME", help="column to copy to the output, under the name id")
     verb.epilog = (
@@ -117,7 +119,7 @@ def check(options: argparse.Namespace) -> None:
     if options.json and (options.output == "-" or (is_table(options) and not options.output)):
         raise InputError("--json prints a report, and standard output has the predictions: leave --json out.")
     if options.output not in (None, "-"):  # before a checkpoint is loaded
-        check_output(check_file(options.output, "--output"), Path(file or os.devnull))
+        check_output(check_file(options.output, "--output"), Path(file) if file else None)
     if file and not is_file(data_path(file)):
         raise InputError(f"{file} does not exist.")
 

@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "texts", nargs="+", metavar="TEXT",
         help="UTF-8 text, or .csv, .tsv, .jsonl, .parquet with a column of texts; or folders of such, "
-        "with their sub-folders",
+        "with their sub-folders; also .gz and .zst",
     )  # fmt: skip
     verb.add_argument("--output", required=True, metavar="DIR", help="the folder for the run and its checkpoint")
     text = verb.add_argument_group("the text")

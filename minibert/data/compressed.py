@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from minibert.errors import MissingExtraError
 
-READ_AT_ONCE = 2048  # compressed bytes: usually a few thousand of content, at most 64 MB
+READ_AT_ONCE = 1024  # compressed bytes: usually a few thousand of content, at most 32 MB
 # The exceptions of reading a damaged file, compressed or not.
 READING_ERRORS = (OSError, ValueError, EOFError, zlib.error)
 
@@ -75,7 +75,8 @@ class ZstdContent(io.RawIOBase):
         self.library = need_zstandard()
         self.file = path.open("rb")
         self.frame: Any = None  # the decompressor of the frame that is being read
-        self.unread = self.content = b""  # compressed; decompressed
+        self.unread = b""  # compressed
+        self.content = memoryview(b"")  # decompressed
 
     def readable(self) -> bool:
         return True
@@ -99,7 +100,7 @@ class ZstdContent(io.RawIOBase):
         if self.frame is None:
             self.frame = self.library.ZstdDecompressor().decompressobj()
         try:
-            self.content = self.frame.decompress(data)
+            self.content = memoryview(self.frame.decompress(data))
         except self.library.ZstdError as error:
             raise OSError(str(error)) from error
         if self.frame.eof:

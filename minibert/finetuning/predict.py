@@ -7,10 +7,13 @@ prediction is renamed: ``label``, in data that has labels, becomes ``input_label
 """
 
 import csv
+import gzip
+import io
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +24,7 @@ from minibert.checkpoint import open_weights
 from minibert.config import BertConfig
 from minibert.data.cells import Cells, id_in
 from minibert.data.columns import ID, find_column
+from minibert.data.formats import ending_of
 from minibert.data.memory import Data, MemoryRows, is_table
 from minibert.data.opening import GoodRows
 from minibert.data.questions import Squad
@@ -40,6 +44,7 @@ from minibert.tokenizer import BertTokenizer
 
 logger = logging.getLogger("minibert.finetuning")
 FORMATS = (".jsonl", ".csv", ".tsv")  # of the output
+GZIP = ".gz"
 ROWS_PER_BLOCK = 1024  # sorted by length within a block
 KINDS = {"id_column": optional(NAME), "skip_bad": FLAG}
 
@@ -142,9 +147,9 @@ class Predictor:
         Args:
             input: .txt (one text per line), .csv, .tsv, .jsonl or .parquet; for ``answers`` also SQuAD's .json; or rows
                 in memory (:mod:`minibert.data.memory`).
-            output: .jsonl (one row per line), .csv or .tsv (for entities, one entity per line), written whole or not
-                at all.  Each line has the number of its row, from 1, and the columns of the input (``label`` becomes
-                ``input_label``, since the prediction has a ``label``).
+            output: .jsonl (one row per line), .csv or .tsv (for entities, one entity per line), also with .gz; written
+                whole or not at all.  Each line has the number of its row, from 1, and the columns of the input
+                (``label`` becomes ``input_label``, since the prediction has a ``label``).
             id_column: the column that is called ``id`` in the output.
             skip_bad: leave rows out that cannot be read, and count them, instead of refusing the file.
             choices: the columns (``column=``, ``pair_column=``, ``question_column=`` …), as in the task.
@@ -172,11 +177,10 @@ class Predictor:
     ) -> FileReport:
         """The predictions for rows, in the file ``path``."""
         check_output(path, None if isinstance(file, MemoryRows | LineStream) else file.path)
-        others = [] if path.suffix.lower() == ".jsonl" or file.is_lines else other_names(file, make)
+        others = [] if ending_of(path) == ".jsonl" or file.is_lines else other_names(file, make)
         rows = GoodRows(file, make, skip_bad)
         self.truncated = 0
-        mode: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
-        with written_whole(path) as temporary, temporary.open("w", **mode) as target:
+        with written_whole(path) as temporary, text_file(temporary, path.suffix.lower() == GZIP) as target:
             writer = Writer(target, path, has_ids, others)
             while block := list(islice(rows, ROWS_PER_BLOCK)):
                 predictions, cut = task.predict(self.model, self.tokenizer, [row.item for row in block])
@@ -229,10 +233,23 @@ def other_names(file: RowFile, make: Make[Numbered]) -> list[str]:
 
 def check_output(output: Path, input: Path | None) -> None:
     """Raise InputError when the output has another format, or is the input itself."""
-    if output.suffix.lower() not in FORMATS:
-        raise InputError(f"{output} ends in {output.suffix!r}; predictions are written as {', '.join(FORMATS)}.")
+    if ending_of(output) not in FORMATS or output.suffix.lower() not in (*FORMATS, GZIP):
+        raise InputError(
+            f"{output} ends in {output.suffix!r}; predictions are written as {', '.join(FORMATS)}, also with {GZIP}."
+        )
     if input is not None and output.exists() and input.exists() and output.samefile(input):
         raise InputError(f"{output} is the input itself, which would be lost. Write the predictions to another file.")
+
+
+@contextmanager
+def text_file(path: Path, compressed: bool) -> Iterator[TextIO]:
+    """A new file to write text into; compressed with gzip, it has the same bytes each time."""
+    mode: dict[str, Any] = {"encoding": "utf-8", "newline": "", "errors": "backslashreplace"}  # half a surrogate
+    with ExitStack() as stack:
+        binary: Any = stack.enter_context(path.open("wb"))
+        if compressed:
+            binary = stack.enter_context(gzip.GzipFile("", "wb", fileobj=binary, mtime=0))
+        yield stack.enter_context(io.TextIOWrapper(binary, **mode))
 
 
 class Writer:
@@ -241,7 +258,7 @@ class Writer:
     def __init__(self, file: TextIO, path: Path, has_ids: bool, others: Sequence[str]) -> None:
         """``others``: the columns of the input that a table keeps."""
         self.file, self.path, self.has_ids, self.others = file, path, has_ids, others
-        self.ending = path.suffix.lower()
+        self.ending = ending_of(path)
         self.table: Any = None
         self.header: list[str] = []
 

@@ -33,6 +33,7 @@ MARKS = {
 }
 KINDS = ("other", *MARKS, "mark", "number", "hangul", "jamo", "ideograph", "capital", "letter")
 NUMBER_OF = {kind: number for number, kind in enumerate(KINDS)}
+SENTENCES_TOGETHER = 1 << 16
 KIND_OF_MARK = {mark: kind for kind, marks in MARKS.items() for mark in marks}
 
 
@@ -72,15 +73,17 @@ class SurfaceFeatures:
     @classmethod
     def of(cls, text: TokenizedText, starts: Tensor, kinds: Tensor) -> "SurfaceFeatures":
         """The features of a text whose sentences begin at ``starts``; ``kinds`` is from :func:`piece_kinds`."""
-        piece_kind = kinds[text.pieces]
         totals = torch.zeros(len(starts), len(KINDS), dtype=torch.int32)
-        before = torch.zeros(len(piece_kind) + 1, dtype=torch.int32)
-        for kind in range(len(KINDS)):  # one at a time: all together would take the memory of twenty texts
-            torch.cumsum(piece_kind == kind, 0, dtype=torch.int32, out=before[1:])
-            totals[:, kind] = before[starts]
+        for first in range(0, len(starts) - 1, SENTENCES_TOGETHER):
+            ends = starts[first : first + SENTENCES_TOGETHER + 1]
+            piece_kind = kinds[text.pieces[ends[0] : ends[-1]]]
+            before = torch.zeros(len(piece_kind) + 1, dtype=torch.int32)
+            for kind in range(len(KINDS)):  # one at a time: all together would take the memory of twenty texts
+                torch.cumsum(piece_kind == kind, 0, dtype=torch.int32, out=before[1:])
+                totals[first + 1 : first + len(ends), kind] = totals[first, kind] + before[ends[1:] - ends[0]]
         begin, end = starts[:-1], starts[1:]
         places = (begin, torch.minimum(begin + 1, end - 1), torch.maximum(end - 2, begin), end - 1)
-        return cls(starts, totals, torch.stack([piece_kind[place] for place in places], dim=1))
+        return cls(starts, totals, torch.stack([kinds[text.pieces[place]] for place in places], dim=1))
 
     def lengths(self, begin: Tensor, end: Tensor) -> Tensor:
         """(n,) int64: pieces in the runs of sentences from ``begin`` up to ``end`` (each (n,))."""

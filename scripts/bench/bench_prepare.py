@@ -5,9 +5,9 @@
 
 The text is made line by line from the lines of the files, with an empty line after every twelve.  One word in forty is
 joined from two others, so that there are ever more different words, as in real text.  Each size is a fresh process that
-runs the stages of ``minibert pretrain`` one after the other; the peak of each is VmHWM, set back before it, and so
-holds what the stages before have left, and import torch.  Seconds are of a processor.  ``anonymous`` leaves out pages of mapped files, which the
-system takes back when it needs them (sampled every 50 ms).  Linux only.
+runs the stages of ``minibert pretrain`` one after the other.  The peak of each is VmHWM, set back before it; it holds
+import torch and what the stages before have left.  ``anonymous`` leaves out pages of mapped files, which the system
+takes back when it needs them (sampled every 50 ms).  Seconds are of a processor.  Linux only.
 """
 
 import argparse

@@ -311,3 +311,33 @@ def test_counting_what_is_embedded_leaves_the_model_plain() -> None:
         embedder.encode(texts)
     assert progress.left == 0 and embedder.on_batch is None
     assert progress.tokens == sum(map(len, embedder.tokenizer(texts)["input_ids"]))
+
+
+@pytest.mark.parametrize("kind", ["texts", "dicts", "DataFrame", "Dataset"])
+def test_rows_in_memory(kind: str, embedder, tmp_path) -> None:
+    """The vectors of the file; the same rows are recognised, and others refused."""
+    rows = [{"key": f"k{n}", "t": text} for n, text in enumerate(TEXTS)]
+    columns = {"column": "t", "id_column": "key"}
+
+    def given(rows: list[dict]):
+        if kind == "texts":
+            return [row["t"] for row in rows]
+        if kind == "DataFrame":
+            return pytest.importorskip("pandas").DataFrame(rows)
+        return pytest.importorskip("datasets").Dataset.from_list(rows) if kind == "Dataset" else rows
+
+    if kind == "texts":
+        columns = {}
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    embed_corpus(embedder, file, tmp_path / "file", column="t", shard_rows=3)
+    report = embed_corpus(embedder, given(rows), tmp_path / "out", shard_rows=3, **columns)
+    assert report.complete and report.rows == len(TEXTS)
+    for number in range(3):
+        name = f"shard-{number:05d}.safetensors"
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "file" / name).read_bytes()
+    assert embed_corpus(embedder, given(rows), tmp_path / "out", shard_rows=3, **columns) == report
+    with pytest.raises(InputError, match=r"begun with something else: input\.sha256 was"):
+        embed_corpus(embedder, given([*rows[:-1], {"key": "k", "t": "x"}]), tmp_path / "out", shard_rows=3, **columns)
+    hits = nearest(tmp_path / "out", "a bank", 1)
+    assert hits[0].id == (1 if kind == "texts" else "k0")

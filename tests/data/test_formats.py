@@ -117,7 +117,7 @@ def test_other_refusals(tmp_path, name: str, content: bytes, sentence: str) -> N
         list(open_texts(tmp_path / name))
 
 
-@pytest.mark.parametrize("given", [None, 5, ("x", "y"), {"text": "a"}, 1.5, object(), b"\xff", [1, 2]])
+@pytest.mark.parametrize("given", [None, 5, {"text": "a"}, 1.5, object(), b"\xff", [1, 2]])
 def test_what_is_no_path_is_a_sentence(given) -> None:
     for read in (open_rows, open_texts, Classify().read, Entities().read, Answers().read):
         with pytest.raises(InputError, match=r"the path of a file|no columns"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minibert import InputError
+from minibert.pretraining import documents
 from minibert.pretraining.documents import Document, is_held_out, read_documents
 from minibert.pretraining.sentences import split_sentences
 
@@ -188,3 +189,18 @@ def test_held_out_documents_depend_on_their_text_alone() -> None:
     copy = Document(held_out[0].sentences, "elsewhere", 99)
     assert is_held_out(copy, 0.1) and not is_held_out(copy, 0.0) and all(is_held_out(d, 1.0) for d in documents)
     assert set(map(id, held_out)) < {id(document) for document in documents if is_held_out(document, 0.2)}
+
+
+@pytest.mark.parametrize("prose", [False, True])
+def test_a_document_that_is_longer_than_a_novel_is_cut(prose: bool, tmp_path, monkeypatch) -> None:
+    """At a blank line if there is one; nothing is lost, so that a file of any size takes as little memory."""
+    monkeypatch.setattr(documents, "LONGEST", 1000)
+    lines = [f"Line number {number} of the text." if number % 10 else "" for number in range(1, 301)]
+    path = tmp_path / "x.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    found = list(read_documents(path, prose, document="file"))
+    assert [sentence for one in found for sentence in one.sentences] == [line for line in lines if line]
+    assert len(found) == 7 and all(lines[one.line - 2] == "" for one in found[1:])
+    path.write_text("\n".join(filter(None, lines)), encoding="utf-8")
+    found = list(read_documents(path, prose, document="file"))
+    assert len(found) == 4 and sum(len(one.sentences) for one in found) == 270

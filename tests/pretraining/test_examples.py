@@ -9,11 +9,13 @@ import torch
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer, CheckpointError, InputError
 from minibert.losses import IGNORE_INDEX
+from minibert.pretraining import surface_features
 from minibert.pretraining.documents import Document
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
 from minibert.pretraining.objective import Pretraining
 from minibert.pretraining.pairs import RANDOM, SPREAD, TRUE
+from minibert.pretraining.surface_features import SurfaceFeatures, piece_kinds
 from minibert.pretraining.tokenized import FORMAT, TokenizedText, origin_of, script_of
 from tests.support.texts import revealing_documents, revealing_text, tokenizer
 
@@ -344,3 +346,31 @@ def test_where_only_pairs_are_asked_about_nothing_else_is_read(examples: Pretrai
     found = heldout_scores(bert, alone, samples=2)
     assert sum(read) == found["pairs"] == 4 * sum(len(alone.pairs(draw).couples) for draw in range(2))
     assert sum(read) < 2 * len(examples)
+
+
+def test_written_without_being_held_in_memory(tmp_path) -> None:
+    """The same bytes, and no temporary file is left."""
+    documents = [Document([f"bake till {n}.", "", "영화 bake"][: 1 + n % 3], "x", n) for n in range(700)]
+    TokenizedText.of(documents, TOKENIZER).save(tmp_path / "held.safetensors", {"text": "x"})
+    TokenizedText.write(iter(documents), TOKENIZER, tmp_path / "data" / "written.safetensors", {"text": "x"})
+    written = (tmp_path / "data" / "written.safetensors").read_bytes()
+    assert written == (tmp_path / "held.safetensors").read_bytes()
+    assert len(list((tmp_path / "data").iterdir())) == 1
+    with pytest.raises(InputError, match="There is no text"):
+        TokenizedText.write([], TOKENIZER, tmp_path / "data" / "empty.safetensors", {})
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors cannot be written \((File exists|Not a directory)\)"):
+        TokenizedText.write(documents, TOKENIZER, tmp_path / "file" / "x.safetensors", {})
+    assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_surface_features_do_not_depend_on_how_many_sentences_are_read_at_once(monkeypatch) -> None:
+    documents = [Document([f"bake, till {n}!", "영화 (bake)?", "a"][: 1 + n % 3], "x", n) for n in range(40)]
+    text = TokenizedText.of(documents, TOKENIZER)
+    kinds = piece_kinds(TOKENIZER.get_vocab(), frozenset(TOKENIZER.all_special_tokens))
+    whole = SurfaceFeatures.of(text, text.sentences, kinds)
+    counted = torch.stack([(kinds[text.pieces] == kind).cumsum(0) for kind in range(whole.totals.shape[1])], dim=1)
+    assert torch.equal(whole.totals[1:].long(), counted[text.sentences[1:] - 1])
+    monkeypatch.setattr(surface_features, "SENTENCES_TOGETHER", 7)
+    parts = SurfaceFeatures.of(text, text.sentences, kinds)
+    assert torch.equal(parts.totals, whole.totals) and torch.equal(parts.edges, whole.edges)

@@ -150,3 +150,34 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MissingExtraError, match=r"pip install '\.\[train\]'"):
         train_vocabulary(["ab ba"] * 2, 100)
+
+
+def test_too_many_words_are_the_most_frequent_ones(caplog) -> None:
+    """Counted nearly exactly where it matters: the frequent words, and all of them together."""
+    draw = random.Random(1)  # ever more different words, with frequencies as in real text
+    words = ["".join("abcdefghij"[int(d)] for d in str(int(draw.paretovariate(0.5)))) for _ in range(30_000)]
+    texts = [" ".join(words[n : n + 50]) for n in range(0, len(words), 50)]
+    exact = Counter(words)
+    found, left_out = count_words(texts, BasicTokenizer(False), 300)
+    assert len(exact) == 1666 and len(found) == 300
+    assert found.total() + left_out == len(words)
+    assert all(count - 2 <= found[word] <= count for word, count in exact.most_common(60))
+    assert {word for word, _ in exact.most_common(100)} <= found.keys()
+    caplog.set_level("INFO", "minibert.pretraining")
+    few, all_of_them = (train_vocabulary(texts, 120, most_words=most) for most in (300, 10**6))
+    assert len(set(few) & set(all_of_them)) > 110
+    assert caplog.text.count("The vocabulary is learned from the 300 most frequent words, which make up") == 1
+
+
+def test_memory_of_counting_does_not_grow_with_the_text() -> None:
+    import tracemalloc
+
+    def peak(words: int) -> int:
+        numbers, rules = iter(range(words)), BasicTokenizer(False)
+        tracemalloc.start()
+        count_words((" ".join(f"w{next(numbers)}" for _ in range(100)) for _ in range(words // 100)), rules, 500)
+        peaked = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peaked
+
+    assert peak(12_000) < 1.2 * peak(3_000)
