@@ -46,7 +46,7 @@ def add(verbs: Any) -> None:
     file.add_argument(
         "--output",
         metavar="FILE",
-        help=".jsonl, .csv or .tsv, also .gz, with the input's columns; written whole or not at all; -: standard output",
+        help=".jsonl, .csv or .tsv, also .gz, with the input's columns; whole or not at all; -: standard output",
     )
     file.add_argument("--id-column", metavar="NAME", help="column to copy to the output, under the name id")
     verb.epilog = (

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from minibert.data.memory import is_table
 from minibert.errors import InputError
 
 LONGEST_SHOWN = 60  # characters of a wrong value in a message
@@ -39,6 +40,11 @@ def read_texts(texts: Any, argument: str = "texts") -> tuple[list[str], bool]:
         return [texts], True
     if isinstance(texts, bytes | bytearray | Mapping | set | frozenset | Tensor) or not isinstance(texts, Iterable):
         raise InputError(f"{argument} is {described(texts)}; expected a text (str) or a list of texts.")
+    if is_table(texts):
+        raise InputError(
+            f"{argument} is a {type(texts).__name__} with columns or dicts; expected a list of texts. Give the column, "
+            "such as data['text'], or the table to embed_corpus."
+        )
     listed = list(texts)
     for number, text in enumerate(listed):
         if not isinstance(text, str):

@@ -148,9 +148,8 @@ def finetune(
         run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
         share = share_of(dev_file)
         train_file = as_data(train_file, "training data", "the training data")
-        if share is None and dev_file is not None:
-            dev_file = as_data(dev_file, "dev data", "the dev data")
-        check_arguments(run_settings, model, train_file, dev_file if share is None else None, as_path(output))
+        dev_file = None if dev_file is None or share is not None else as_data(dev_file, "dev data", "the dev data")
+        check_arguments(run_settings, model, train_file, dev_file, as_path(output))
         checkpoint = Checkpoint.open(model, **where)
         chosen = chosen.of_checkpoint(checkpoint)
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
@@ -183,7 +182,7 @@ def finetune(
         "choices": json.loads(json.dumps(dataclasses.asdict(chosen))),
         "model": str(model),
         "vocabulary and config": json_digest([tokenizer.get_vocab(), ready.config.to_dict()]),
-        "data": [data_digest(data) for data in (train_file, dev_file if share is None else None) if data is not None],
+        "data": [data_digest(data) for data in (train_file, dev_file) if data is not None],
         "batch_size": batch_size,
         "fresh_head": fresh_head,
         "from_scratch": from_scratch,

@@ -26,13 +26,15 @@ from minibert.pretraining.surface_features import NUMBER_OF, SurfaceFeatures
 TRUE, RANDOM = 0, 1  # labels of next-sentence prediction
 PAIRING = 2  # seeds the generator; see passages.py
 ROUNDS = 4
+PASSAGES_TOGETHER = 1 << 16  # couples are formed among so many, which bounds the memory; about 30 MB of text
 SPREAD = 3  # pieces by which the lengths of two exchanged B's may differ
 ROOM = 32  # pieces: the two passages of a couple have about as much room left, so that they fill a batch evenly
 SIMILAR = 16  # pieces: candidates are ordered by length in steps of this size, the longest first
 CLOSE = 2000  # largest distance of a couple's B's: the sum over marks of 1000 |log(1 + count) - log(1 + other count)|
+ROWS_TOGETHER = 1 << 16  # candidates that are Python's objects at once
 NEIGHBOURS = 48  # each segment is compared with so many others of its key, the nearest in a random direction
 # Integers throughout: sums of floats may round differently on another machine, and then the pairs differ.
-LEVELS = torch.tensor([round(1000 * math.log1p(count)) for count in range(512)])
+LEVELS = torch.tensor([round(1000 * math.log1p(count)) for count in range(512)], dtype=torch.int16)
 # Marks whose frequency depends on the author or the mood; double quotes must be equal instead.
 TELLING = [number for kind, number in NUMBER_OF.items() if kind not in ("other", "double quote", "hangul", "letter")]
 
@@ -70,16 +72,19 @@ def draw_pairs(
     cut = torch.where(sizes > 1, passages.first + 1 + (random * (sizes - 1)).long(), passages.end)
     is_free = sizes > 1
     couples = []
-    for _ in range(ROUNDS):
-        owner, place = possible_cuts(passages, surface, is_free, shortest, draw)
-        languages = labels[passages.document[owner]].long()
-        close = similar_segments(
-            surface, place, passages.end[owner], languages, passages.document[owner], left[owner], draw
-        )
-        chosen = each_once(owner, close, len(passages))  # (couples, 2)
-        cut[owner[chosen]] = place[chosen]
-        is_free[owner[chosen]] = False
-        couples.append(owner[chosen])
+    for begin in range(0, len(passages), PASSAGES_TOGETHER):
+        here = slice(begin, begin + PASSAGES_TOGETHER)
+        part = Passages(passages.starts, passages.first[here], passages.end[here], passages.document[here])
+        for _ in range(ROUNDS):
+            owner, place = possible_cuts(part, surface, is_free[here], shortest, draw)
+            document = part.document[owner]
+            close = similar_segments(
+                surface, place, part.end[owner], labels[document].long(), document, left[here][owner], draw
+            )
+            chosen = each_once(owner, close, len(part))  # (couples, 2)
+            cut[here][owner[chosen]] = place[chosen]
+            is_free[here][owner[chosen]] = False
+            couples.append(begin + owner[chosen])
     return Pairs(cut, torch.cat(couples))
 
 
@@ -116,12 +121,19 @@ def similar_segments(
     that A leaves open is closed as before.  They are CLOSE in other marks, differ in length by at most SPREAD pieces,
     and are from different documents.  The longer one fits into the room ``left`` in the other's passage.
     """
-    counts, borders, lengths = surface.counts(begin, end), surface.borders(begin, end), surface.lengths(begin, end)
-    quotes = counts[:, NUMBER_OF["double quote"]].clamp(max=7)
+    borders, lengths = surface.borders(begin, end), surface.lengths(begin, end)
+    quotes = surface.count_of(NUMBER_OF["double quote"], begin, end).clamp(max=7).long()
     keys = combined([language, lengths // (SPREAD + 1), left // ROOM, quotes, borders[:, 0], borders[:, 3]])
-    marks = LEVELS[counts[:, TELLING].clamp(max=len(LEVELS) - 1)]
+    marks = torch.empty(
+        len(begin), len(TELLING), dtype=LEVELS.dtype
+    )  # one by one: int64 of all would be many times that
+    for place, kind in enumerate(TELLING):
+        marks[:, place] = LEVELS[surface.count_of(kind, begin, end).clamp(max=len(LEVELS) - 1).long()]
     direction = torch.randint(-1000, 1000, (len(TELLING),), generator=draw)
-    order = (marks * direction).sum(1).argsort(stable=True)
+    along = torch.zeros_like(lengths)
+    for place, factor in enumerate(direction.tolist()):
+        along += marks[:, place].long() * factor
+    order = along.argsort(stable=True)
     order = order[keys[order].argsort(stable=True)]
     keys, marks, document = keys[order], marks[order], document[order]
     lengths, left = lengths[order], left[order]
@@ -142,10 +154,11 @@ def each_once(owner: Tensor, close: Tensor, count: int) -> Tensor:
     """(couples, 2) int64: the rows of ``close`` (m, 2), in order, neither of whose two owners is in an earlier row."""
     is_taken = bytearray(count)
     rows = []
-    for row, (first, second) in enumerate(owner[close].tolist()):
-        if not is_taken[first] and not is_taken[second]:
-            is_taken[first] = is_taken[second] = True
-            rows.append(row)
+    for begin in range(0, len(close), ROWS_TOGETHER):
+        for row, (first, second) in enumerate(owner[close[begin : begin + ROWS_TOGETHER]].tolist(), start=begin):
+            if not is_taken[first] and not is_taken[second]:
+                is_taken[first] = is_taken[second] = True
+                rows.append(row)
     return close[torch.tensor(rows, dtype=torch.int64)]
 
 

@@ -93,6 +93,10 @@ class SurfaceFeatures:
         """(n, kinds) int64: pieces of each kind in the runs."""
         return (self.totals[end] - self.totals[begin]).long()
 
+    def count_of(self, kind: int, begin: Tensor, end: Tensor) -> Tensor:
+        """(n,) int32: pieces of one kind in the runs."""
+        return self.totals[end, kind] - self.totals[begin, kind]
+
     def borders(self, begin: Tensor, end: Tensor) -> Tensor:
         """(n, 4) int64: kinds of the first, second, second last and last piece of the runs."""
         return torch.cat([self.edges[begin, :2], self.edges[end - 1, 2:]], dim=1).long()

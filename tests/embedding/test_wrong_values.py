@@ -170,3 +170,19 @@ def test_vectors_that_are_not_finite(embedder) -> None:
     assert torch.equal(sick.encode(TEXTS, layers=1), embedder.encode(TEXTS, layers=1))
     with pytest.raises(InputError, match="embeddings2 holds NaN"):
         embedder.similarity(torch.ones(2, 16), torch.full((16,), math.nan))
+
+
+@pytest.mark.parametrize("kind", ["DataFrame", "Dataset", "list"])
+def test_a_table_is_no_list_of_texts(kind: str, embedder: Embedder) -> None:
+    """Its column is: iterating a DataFrame gives the names of its columns, which would be embedded."""
+    rows = [{"text": text} for text in TEXTS]
+    if kind == "DataFrame":
+        table = pytest.importorskip("pandas").DataFrame(rows)
+    else:
+        table = rows if kind == "list" else pytest.importorskip("datasets").Dataset.from_list(rows)
+    with pytest.raises(
+        InputError, match=rf"texts is a {kind} with columns or dicts.*Give the column, such as data\['te"
+    ):
+        embedder.encode(table)
+    if kind != "list":
+        assert torch.equal(embedder.encode(table["text"]), embedder.encode(TEXTS))

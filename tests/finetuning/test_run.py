@@ -207,7 +207,7 @@ def test_a_run_goes_on_and_another_one_is_refused(toy, tmp_path) -> None:
         ({"task": None}, "null is no task"),
         ({"batch_size": 0}, "finetune: batch_size is 0; expected a whole number of at least 1"),
         ({"batch_size": "8"}, 'finetune: batch_size is "8"; expected a whole number'),
-        ({"train_file": [{"text": "a"}]}, "expected the path of a"),
+        ({"train_file": [{"text": "a"}]}, r"which column of the list of dicts \(training data\) holds the labels"),
     ],
 )
 def test_arguments_that_are_none(tmp_path, arguments: dict, sentence: str) -> None:
