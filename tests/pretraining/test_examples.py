@@ -9,7 +9,7 @@ import torch
 
 from minibert import BertConfig, BertForPreTraining, BertTokenizer, CheckpointError, InputError
 from minibert.losses import IGNORE_INDEX
-from minibert.pretraining import surface_features
+from minibert.pretraining import pairs, surface_features
 from minibert.pretraining.documents import Document
 from minibert.pretraining.evaluation import heldout_scores
 from minibert.pretraining.examples import PretrainingExamples
@@ -374,3 +374,20 @@ def test_surface_features_do_not_depend_on_how_many_sentences_are_read_at_once(m
     monkeypatch.setattr(surface_features, "SENTENCES_TOGETHER", 7)
     parts = SurfaceFeatures.of(text, text.sentences, kinds)
     assert torch.equal(parts.totals, whole.totals) and torch.equal(parts.edges, whole.edges)
+
+
+def test_couples_of_a_large_text_are_formed_among_neighbours(monkeypatch) -> None:
+    text = revealing_text(60)
+    whole = PretrainingExamples(text, TOKENIZER, max_length=48, step_tokens=600, seed=1)
+    monkeypatch.setattr(pairs, "ROWS_TOGETHER", 5)
+    assert torch.equal(
+        PretrainingExamples(text, TOKENIZER, max_length=48, seed=1).pairs(0).couples, whole.pairs(0).couples
+    )
+    monkeypatch.setattr(pairs, "PASSAGES_TOGETHER", 100)
+    parts = PretrainingExamples(text, TOKENIZER, max_length=48, step_tokens=600, seed=1)
+    couples = parts.pairs(0).couples
+    assert len(whole.passages) > 200 and torch.equal(couples[:, 0] // 100, couples[:, 1] // 100)
+    assert len(couples.unique()) == couples.numel() > len(whole.passages) // 3
+    assert not torch.equal(whole.pairs(0).couples // 100 * 100, whole.pairs(0).couples.flip(1) // 100 * 100)
+    documents = parts.passages.document[couples]
+    assert bool((documents[:, 0] != documents[:, 1]).all())
