@@ -26,7 +26,7 @@ from minibert.pretraining.surface_features import NUMBER_OF, SurfaceFeatures
 TRUE, RANDOM = 0, 1  # labels of next-sentence prediction
 PAIRING = 2  # seeds the generator; see passages.py
 ROUNDS = 4
-PASSAGES_TOGETHER = 1 << 16  # couples are formed among so many, which bounds the memory; about 30 MB of text
+PASSAGES_TOGETHER = 1 << 17  # couples are formed among so many, which bounds the memory; about 50 MB of text
 SPREAD = 3  # pieces by which the lengths of two exchanged B's may differ
 ROOM = 32  # pieces: the two passages of a couple have about as much room left, so that they fill a batch evenly
 SIMILAR = 16  # pieces: candidates are ordered by length in steps of this size, the longest first
