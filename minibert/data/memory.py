@@ -122,6 +122,14 @@ class Tuples(MemoryRows):
     def columns(self) -> list[str]:
         return list(self.names_of_fields)
 
+    def digest(self) -> str:
+        """The same before and after the values have names."""
+        names, self.names_of_fields = self.names_of_fields, ()
+        try:
+            return super().digest()
+        finally:
+            self.names_of_fields = names
+
     def parse(self, record: Any) -> Mapping[str, Any]:
         names = self.names_of_fields or [str(number) for number in range(1, len(self.source[0]) + 1)]
         if not isinstance(record, tuple) or len(record) != len(names):

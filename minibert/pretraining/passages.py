@@ -6,6 +6,7 @@ once per epoch, in pairs.py.  Only sentences too long for an example are cut, an
 :func:`pack`.
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,12 +61,13 @@ def pack(text: TokenizedText, continues: Tensor, *, max_length: int, short_share
     lengths = starts.diff().tolist()
     draws = torch.rand(2, len(lengths), generator=generator(seed, PACKING), dtype=torch.float64)
     targets = torch.where(draws[0] < short_share, 2 + (draws[1] * (room - 1)).long(), room).tolist()
-    passages: list[tuple[int, int, int]] = []
+    passages = array("q")  # first, last and document of each
     for document, (begin, end) in enumerate(pairwise(document_starts.tolist())):
-        passages += ((first, last, document) for first, last in fill(lengths, targets, begin, end, room))
+        for first_and_last in fill(lengths, targets, begin, end, room):
+            passages.extend((*first_and_last, document))
     if not passages:
         raise InputError(f"No sentence of the text fits into {max_length} tokens. Ask for a longer max_length.")
-    first, last, document_of = torch.tensor(passages, dtype=torch.int64).unbind(1)
+    first, last, document_of = torch.frombuffer(passages, dtype=torch.int64).view(-1, 3).unbind(1)
     return Passages(starts, first.contiguous(), last.contiguous(), document_of.contiguous())
 
 

@@ -67,6 +67,15 @@ def test_the_digest_is_of_all_columns_and_does_not_change_what_is_read() -> None
     ]
 
 
+def test_the_digest_of_tuples_does_not_depend_on_what_they_are_read_as() -> None:
+    pairs = [("a", "b"), ("c", "d")]
+    data = as_data(pairs)
+    before = data_digest(data)
+    open_rows(data, fields=lambda row: ("text", "label"))
+    assert data_digest(data) == before == data_digest(pairs) != data_digest(pairs[::-1])
+    assert data.columns() == ["text", "label"]
+
+
 def test_neither_library_is_imported() -> None:
     import subprocess
 
