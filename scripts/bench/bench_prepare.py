@@ -117,7 +117,7 @@ def one(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", default="30,300", metavar="N,N,…", help="sizes of the text (default 30,300)")
     parser.add_argument("--text", nargs="+", type=Path, default=FILES, metavar="FILE", help="to make it from")
     parser.add_argument("--vocab-size", type=positive, default=8000, metavar="N", help="default 8,000")
