@@ -7,9 +7,10 @@ sentences, for answers whole questions.  Start with :func:`evaluate`.
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from minibert.data.formats import data_path
+from minibert.data.memory import Data, as_data
 from minibert.errors import InputError
 from minibert.files import is_file
 from minibert.finetuning.bootstrap import Interval, bootstrap, interval
@@ -88,7 +89,7 @@ class Evaluation:
 
 def evaluate(
     checkpoint: Source | Predictor,
-    file: Source,
+    file: Data,
     *,
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
@@ -100,7 +101,7 @@ def evaluate(
 
     Args:
         checkpoint: a folder or a name on the hub; for several files, a :class:`Predictor`, which is loaded once.
-        file: the data, in a format that :func:`minibert.finetuning.finetune` reads.
+        file: the data, in a format that :func:`minibert.finetuning.finetune` reads, or rows in memory.
         resamples: how often the examples are drawn anew.
         confidence: of the intervals.
         seed: of the draws.
@@ -111,9 +112,9 @@ def evaluate(
     labels, with others than the checkpoint knows, or where no score says anything.
     """
     check_settings({"resamples": resamples, "confidence": confidence, "seed": seed}, KINDS, "evaluate", InputError)
-    path = data_path(file, "the test data")
-    if not is_file(path):
-        raise InputError(f"{path} does not exist.")
+    data = as_data(file, "test data", "the test data")
+    if isinstance(data, Path) and not is_file(data):
+        raise InputError(f"{data} does not exist.")
     if isinstance(checkpoint, Predictor):
         predictor, name = checkpoint, checkpoint.model.name_or_path or type(checkpoint.model).__name__
     else:
@@ -121,22 +122,22 @@ def evaluate(
     task, model = with_choices(predictor.task, choices if predictor is checkpoint else {}), predictor.model
     for library in task.libraries:
         need(*library)
-    rows = task.read(file, model.config)
+    rows = task.read(data, model.config)
     examples = task.encode(rows, predictor.tokenizer, model.config)
     outcome = task.outcome(model, examples)
     if problem := outcome.problem():
-        raise InputError(f"{path}: {problem}.")
+        raise InputError(f"{data}: {problem}.")
     if len(outcome) < FEW:
         logger.warning(
             "%s has %d %s; the intervals of so few are too narrow (from about %d on they can be trusted).",
-            path, len(outcome), outcome.units, FEW,
+            data, len(outcome), outcome.units, FEW,
         )  # fmt: skip
     drawn = bootstrap(outcome.resampled, len(outcome), resamples, seed)
     found = {score: interval(value, drawn[score], confidence) for score, value in outcome.scores().items()}
     labelled = outcome if isinstance(outcome, LabelledOutcome) else None
     return Evaluation(
         checkpoint=name,
-        file=str(path),
+        file=str(data),
         task=task.name,
         examples=len(outcome),
         units=outcome.units,

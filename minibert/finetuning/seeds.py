@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minibert.data.memory import Data
 from minibert.errors import InputError
 from minibert.files import write_text, written_whole
 from minibert.finetuning.evaluation import shown
@@ -109,9 +110,9 @@ class Seeds:
 def finetune_seeds(
     task: str | Task[Any, Any],
     model: Source,
-    train_file: Source,
+    train_file: Data,
     output: Source,
-    dev_file: Source | None,
+    dev_file: Data | None,
     *,
     seeds: int = 3,
     seed: int = 0,

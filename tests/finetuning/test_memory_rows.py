@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from minibert.errors import InputError
-from minibert.finetuning import Predictor, finetune
+from minibert.finetuning import Predictor, evaluate, finetune
 from minibert.pretrained import BertPreTrainedModel
 from tests.support.toy_tasks import TINY, class_rows, question_rows, write_jsonl
 
@@ -110,3 +110,13 @@ def test_predictions_read_what_they_wrote(trained, tmp_path) -> None:
     predictor.predict_file(tmp_path / "x.jsonl.gz", tmp_path / "y.jsonl", column="text")
     lines = (tmp_path / "y.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["label"] == json.loads(line)["input_label"] for line in lines] == [True] * 5
+
+
+@pytest.mark.parametrize("kind", [frame, dataset, list])
+def test_scores(kind, trained, tmp_path) -> None:
+    folder, rows = trained["classify"][0], class_rows(20, seed=7)
+    expected = evaluate(folder, write_jsonl(tmp_path / "x.jsonl", rows), resamples=5)
+    found = evaluate(folder, kind(rows), resamples=5)
+    assert found.scores == expected.scores and found.file.endswith("(test data)")
+    with pytest.raises(InputError, match=r"^Row 1 of the .* \(test data\) has the label 'other' in 'label'"):
+        evaluate(folder, kind([{"text": "a", "label": "other"}]))
