@@ -24,6 +24,8 @@ from minibert.switches import take_source, take_switches
 logger = logging.getLogger(__name__)
 
 CONFIG_FILES = ("config.json", "bert_config.json")  # the second is Google's own
+# Of an adapter and its base together.  Not called config.json: transformers takes a folder with that for a whole model.
+ADAPTED_CONFIG = "adapted_config.json"
 MOST_LABELS = 100_000  # a mistaken billion would fill the memory with names
 LABELS = ("id2label", "label2id")  # null in some files, which means the default
 NOT_SAVED = {"attn_implementation"}  # a property of the run, not of the checkpoint
@@ -267,8 +269,10 @@ def find_config(checkpoint: Checkpoint) -> Path:
     if checkpoint.folder is None and os.fspath(checkpoint) in known:
         return known[os.fspath(checkpoint)]
     for name in CONFIG_FILES:
-        if path := checkpoint.find(name):
+        if path := checkpoint.own(name):
             return path
+    if checkpoint.base is not None:
+        return checkpoint.own(ADAPTED_CONFIG) or find_config(checkpoint.base)
     raise CheckpointError(
         f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
         f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(checkpoint)}"

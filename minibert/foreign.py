@@ -5,7 +5,6 @@ Configs of other families are often labelled ``bert``, and many of their tensors
 checkpoint has no readable file, so that the error message says what it has instead.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,16 +106,11 @@ def family_of_settings(settings: Mapping[str, Any]) -> tuple[str, str] | None:
 
 # ── other formats ────────────────────────────────────────────────────────────────────────────────
 
-ADAPTER = "adapter_config.json"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that minibert reads
 ORIGINAL = "It was exported for running; use the checkpoint that it was made from"
 BY_TRANSFORMERS = (
     "transformers before version 5 converts it: BertForPreTraining.from_pretrained(FOLDER, {}=True)"
     ".save_pretrained(NEW_FOLDER), with the class that the config names"
-)
-MERGE = (
-    "Merge it into the model it belongs to: peft.AutoPeftModel….from_pretrained(FOLDER).merge_and_unload()"
-    ".save_pretrained(NEW_FOLDER)."
 )
 # Suffixes, what such files are, what to do.
 FORMATS = (
@@ -148,8 +142,6 @@ def what_lies_in(checkpoint: Checkpoint) -> str:
     folder = checkpoint.bert_folder
     if folder is None:
         return what_lies_on_hub(checkpoint)
-    if is_regular(folder / ADAPTER):
-        return f" {about_adapter(folder)}"
     files = files_of(folder)
     for path in files:
         if described := what_is_by_name(path):
@@ -166,8 +158,6 @@ def what_lies_on_hub(checkpoint: Checkpoint) -> str:
 
     where = checkpoint.where
     names = hub_names(str(checkpoint), where.get("revision"), where.get("token"), where.get("local_files_only", False))
-    if ADAPTER in names:
-        return f" {checkpoint} is an adapter of PEFT ({ADAPTER}), not a whole model. {MERGE}"
     for name in names:
         if described := what_is_by_name(Path(name)):
             return f" It holds {name}: {described}"
@@ -182,16 +172,6 @@ def files_of(folder: Path) -> list[Path]:
         return [path for path in (*inner, *deeper) if is_regular(path)][:1000]
     except OSError:
         return []
-
-
-def about_adapter(folder: Path) -> str:
-    """What to do with an adapter of PEFT."""
-    try:
-        base = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))["base_model_name_or_path"]
-        base = f" for {base}" if isinstance(base, str) else ""
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        base = ""
-    return f"{folder} is an adapter of PEFT{base} ({ADAPTER}), not a whole model. {MERGE}"
 
 
 def what_is_by_name(path: Path) -> str:

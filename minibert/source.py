@@ -21,6 +21,7 @@ from minibert.schema import FLAG, NAME, Kind, check_settings, either, optional, 
 Source = str | os.PathLike[str]
 DEMO = "minibert-demo"  # the name of the checkpoint that comes with minibert
 DEMO_FOLDER = Path(__file__).parent / "demo"
+ADAPTER = "adapter_config.json"  # PEFT's
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -125,9 +126,44 @@ class Checkpoint(os.PathLike[str]):
             self.where = {**self.where, "revision": commit}
         return local
 
-    def find(self, name: str) -> Path | None:
+    def own(self, name: str) -> Path | None:
         """The file ``name`` in the folder of the BERT, else in the source itself; None when neither has it."""
         return self.at(self.inner + name) or (self.at(name) if self.inner else None)
+
+    def find(self, name: str) -> Path | None:
+        """The same for a file of the tokenizer; an adapter without a vocabulary has the tokenizer of its base."""
+        path = self.own(name)
+        if path is not None or any(map(self.own, ("vocab.txt", "tokenizer.json"))) or self.base is None:
+            return path
+        return self.base.find(name)
+
+    @cached_property
+    def base(self) -> "Checkpoint | None":
+        """Of an adapter of PEFT (checkpoint/adapter.py): the checkpoint that it changes.  None for any other.
+
+        Raises CheckpointError when that is not there, or is an adapter itself.
+        """
+        path = self.own(ADAPTER)
+        if path is None:
+            return None
+        settings = read_json(path, largest=LARGEST_SETTINGS)
+        check_settings(settings, {"base_model_name_or_path": optional(NAME), "revision": optional(NAME)}, path)
+        name, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+        advice = f"Say where it is, in {path}, as base_model_name_or_path: a folder, or a name on the hub."
+        if not name:
+            raise CheckpointError(f"{path} does not name the checkpoint that the adapter is for. {advice}")
+        where = {**self.where, "revision": revision}
+        try:
+            base = Checkpoint.open(name, **where)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"The adapter {self} changes the weights of {name}, which is not there. {advice}"
+            ) from error
+        if base.own(ADAPTER) is not None:
+            raise CheckpointError(
+                f"{path} names {name}, which is an adapter itself. Merge that first: minibert convert {name} -o FOLDER."
+            )
+        return base
 
     @cached_property
     def inner(self) -> str:

@@ -364,6 +364,8 @@ class _Plan:
         """Whatever is unusual about how the file was read."""
         if self.weights.holder:
             yield f"a training checkpoint: its state dict is what it holds as {self.weights.holder!r}"
+        if self.weights.note:
+            yield self.weights.note
         if self.readings.prefix:
             yield f"the prefix {self.readings.prefix!r} was taken off the names"
         for record in self.records:

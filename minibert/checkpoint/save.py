@@ -16,6 +16,7 @@ from torch import Tensor
 from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checkpoint.weights import DTYPES, dtype_name
 from minibert.checksum import KEY, OPEN, seal
+from minibert.config import BertConfig
 from minibert.files import written_whole
 from minibert.source import Source, as_path
 
@@ -34,11 +35,16 @@ def save_pretrained(model: PretrainedModel, folder: Source, *, dtype: torch.dtyp
     folder = as_path(folder)
     tied = model.tied_names()
     state = {name: tensor.to(dtype or tensor.dtype) for name, tensor in model.state_dict().items() if name not in tied}
+    saved_config(model).save_pretrained(folder)
+    write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
+
+
+def saved_config(model: PretrainedModel) -> BertConfig:
+    """The config as it is written: with the model's class and dtype."""
     settings = model.config.to_dict()
     settings.pop("torch_dtype", None)  # the older spelling of dtype
     settings |= {"architectures": [type(model).__name__], "dtype": dtype_name(model.dtype)}
-    model.config.from_dict(settings).save_pretrained(folder)
-    write_safetensors(folder / "model.safetensors", state, {"format": "pt"})
+    return model.config.from_dict(settings)
 
 
 @dataclass(frozen=True)

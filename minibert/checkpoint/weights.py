@@ -17,13 +17,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from minibert.checkpoint.adapter import AdapterSettings, LowRank, adapter_parts
+from minibert.checkpoint.names import read_names
 from minibert.checkpoint.pickle_scan import BadPickle, describe_pickle
 from minibert.checkpoint.tensorflow import find_bundle_prefix, read_tensor_bundle
 from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.files import LARGEST_SETTINGS, is_file, read_json, without_repetition
 from minibert.foreign import what_is, what_lies_in
 from minibert.schema import shown
-from minibert.source import Checkpoint, Source, Where
+from minibert.source import ADAPTER, Checkpoint, Source, Where
 
 ALIGNMENT = 64  # bytes, torch's own: some matrix products round unaligned numbers differently
 LARGE = 32 << 20  # bytes of a tensor; only word embeddings have more
@@ -42,6 +44,7 @@ class Weights(ABC):
     """The tensors of one checkpoint, by the names its files give them."""
 
     files: tuple[Path, ...]
+    note = ""  # what is unusual about how they were made, for the report
     holder = ""  # the keys that lead to the state dict in a training checkpoint, such as "model"; "" for plain weights
 
     @property
@@ -280,6 +283,83 @@ class ShardedWeights(Weights):
         return self._shards[self._weight_map[name]].is_finite(name)
 
 
+class AdapterWeights(Weights):
+    """A base checkpoint with an adapter of PEFT merged into it: W + scale · B · A (adapter.py), tensor by tensor.
+
+    The names are the base's, and those of tensors that only the adapter has, such as a head's.
+    """
+
+    def __init__(self, base: Weights, adapter: Weights, settings: AdapterSettings) -> None:
+        """Raises CheckpointError for an adapter that does not fit the base."""
+        self.files = (*base.files, settings.path, *adapter.files)
+        self._base, self._adapter, self._settings, self.holder = base, adapter, settings, base.holder
+        self._changed, self._replaced = adapter_parts(adapter.names(), adapter.where)
+        self._readings = read_names(base.names())
+        known = {reading.ours: name for name, reading in self._readings.items()}
+        for ours, matrices in self._changed.items():
+            if ours not in known:
+                raise CheckpointError(f"{adapter.where} changes {ours}, which {base.where} does not hold.")
+            self._check_shapes(known[ours], matrices)
+        self._ours = {name: reading.ours for name, reading in self._readings.items()}
+        self._ours |= {ours: ours for ours in self._replaced if ours not in known}
+        scales = sorted({self._scale(matrices) for matrices in self._changed.values()})
+        self.note = (
+            f"LoRA: {len(self._changed)} weights are W + s · B · A, s = {', '.join(f'{x:g}' for x in scales)}; "
+            f"{len(self._replaced)} tensors are the adapter's own"
+        )
+
+    def _check_shapes(self, name: str, matrices: LowRank) -> None:
+        """Raise CheckpointError unless B · A has the shape of the weight."""
+        a, b = (self._adapter.describe(matrix) for matrix in (matrices.a, matrices.b))
+        shape = self._base.describe(name)[0]
+        expected = shape[::-1] if self._readings[name].transposed else shape
+        if len(a[0]) != 2 or len(b[0]) != 2 or a[0][0] != b[0][1] or (b[0][0], a[0][1]) != expected:
+            raise CheckpointError(
+                f"{self._adapter.where}: {matrices.a} has shape {a[0]} and {matrices.b} {b[0]}, but {name} of "
+                f"{self._base.where} has {shape}. The adapter was made for another checkpoint."
+            )
+        for matrix, (_, dtype) in ((matrices.a, a), (matrices.b, b)):
+            if dtype not in ("float32", "float64", "float16", "bfloat16"):
+                raise CheckpointError(
+                    f"{self._adapter.where}: {matrix} holds {dtype}, expected floating-point numbers."
+                )
+
+    def _scale(self, matrices: LowRank) -> float:
+        return self._settings.scale(matrices.module, self._adapter.describe(matrices.a)[0][0])
+
+    def names(self) -> list[str]:
+        return list(self._ours)
+
+    def describe(self, name: str) -> tuple[tuple[int, ...], str]:
+        ours = self._ours[name]
+        if ours in self._replaced:
+            shape, dtype = self._adapter.describe(self._replaced[ours])
+            return shape[::-1] if self._is_transposed(name) else shape, dtype
+        shape, dtype = self._base.describe(name)
+        return shape, dtype if ours not in self._changed or dtype == "float64" else "float32"
+
+    def _is_transposed(self, name: str) -> bool:
+        return name in self._readings and self._readings[name].transposed
+
+    def tensor(self, name: str) -> Tensor:
+        """The base's tensor, the adapter's, or the two merged, in float32 at least."""
+        ours = self._ours[name]
+        if ours in self._replaced:
+            tensor = self._adapter.tensor(self._replaced[ours])
+            return tensor.T if self._is_transposed(name) else tensor
+        if ours not in self._changed:
+            return self._base.tensor(name)
+        matrices, weight = self._changed[ours], self._base.tensor(name)
+        weight = weight if weight.dtype == torch.float64 else weight.float()
+        a, b = (self._adapter.tensor(matrix).to(weight.dtype) for matrix in (matrices.a, matrices.b))
+        change = (b @ a) * self._scale(matrices)  # in this order, as peft merges
+        return weight + (change.T if self._is_transposed(name) else change)
+
+    def is_finite(self, name: str) -> bool:
+        is_base = self._ours[name] not in self._changed and self._ours[name] not in self._replaced
+        return self._base.is_finite(name) if is_base else super().is_finite(name)
+
+
 PICKLES = (".bin", ".pt", ".pth", ".tar", ".th")
 SINGLE = {"model.safetensors": SafetensorsWeights, "pytorch_model.bin": PickleWeights}
 # In order of preference: plain data before pickles.
@@ -293,6 +373,19 @@ def open_weights(source: Source, where: Where | None = None, *, use_safetensors:
     when a file is broken.
     """
     return within_bounds(find_weights(Checkpoint.open(source, **(where or {})), use_safetensors))
+
+
+def open_adapter(checkpoint: Checkpoint, base: Checkpoint, use_safetensors: bool | None) -> Weights:
+    """The weights of ``base`` with those of an adapter merged into them; the adapter's are never a pickle."""
+    settings, weights = checkpoint.own(ADAPTER), checkpoint.own("adapter_model.safetensors")
+    assert settings is not None
+    if weights is None:
+        raise CheckpointError(
+            f"{checkpoint} is an adapter of PEFT without adapter_model.safetensors; its weights are read from no other "
+            "file. peft writes it: model.save_pretrained(FOLDER)."
+        )
+    read = AdapterSettings.read(settings)
+    return AdapterWeights(find_weights(base, use_safetensors), within_bounds(SafetensorsWeights(weights)), read)
 
 
 def as_weights(state: Mapping[str, Tensor] | Weights) -> Weights:
@@ -319,12 +412,14 @@ def find_weights(checkpoint: Checkpoint, use_safetensors: bool | None) -> Weight
         name for name in NAMES if use_safetensors is None or name.startswith("model.safetensors") is use_safetensors
     ]
     for name in names:
-        path = checkpoint.find(name)
+        path = checkpoint.own(name)
         if path is not None:
             return open_shards(path, checkpoint) if name.endswith(".json") else SINGLE[name](path)
     prefix = None if checkpoint.bert_folder is None else find_bundle_prefix(checkpoint.bert_folder)
     if prefix is not None and not use_safetensors:
         return BundleWeights(prefix)
+    if checkpoint.base is not None:
+        return open_adapter(checkpoint, checkpoint.base, use_safetensors)
     google = "" if use_safetensors else " and TensorFlow's *.ckpt.index"
     raise CheckpointError(
         f"{os.fspath(checkpoint)} holds no weights; looked for {', '.join(names)}{google}."
@@ -360,7 +455,7 @@ def open_shards(index: Path, checkpoint: Checkpoint) -> Weights:
     shards = {}
     for file in dict.fromkeys(weight_map.values()):
         check_shard_name(index, file)
-        path = checkpoint.find(file)  # a shard of the hub may still have to be fetched
+        path = checkpoint.own(file)  # a shard of the hub may still have to be fetched
         if path is None or path.parent != index.parent:
             raise CheckpointError(f"{index} lists {file}, which is not there. Copy or download the missing shard.")
         check_shard_place(index, path)

@@ -235,7 +235,7 @@ def read_model_settings(checkpoint: Checkpoint) -> dict[str, Any]:
 def read_transformer(checkpoint: Checkpoint, folder: str) -> dict[str, Any]:
     """``max_length`` and ``do_lower_case``, from ``sentence_bert_config.json``."""
     before = f"{folder}/" if folder else ""
-    if checkpoint.at(f"{before}config.json") is None:
+    if checkpoint.at(f"{before}config.json") is None and checkpoint.base is None:
         raise CheckpointError(f"{checkpoint} lacks {before}config.json, where its modules.json says that the BERT is.")
     for name in TRANSFORMER_FILES:
         path = checkpoint.at(before + name)

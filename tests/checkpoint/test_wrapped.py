@@ -217,16 +217,13 @@ def test_adapters_that_were_not_merged(tmp_path: Path) -> None:
         BertModel.from_pretrained(folder_of(tmp_path / "x", prefixed))
 
 
-def test_a_folder_of_peft(tmp_path: Path) -> None:
+def test_the_tensors_of_an_adapter_alone(tmp_path: Path) -> None:
+    """Of a folder they are merged into their base: test_adapter.py."""
     peft = pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")
     base = transformers.BertModel(transformers.BertConfig(**{k: v for k, v in vars(TINY).items() if k in SIZES}))
     peft.get_peft_model(base, peft.LoraConfig(target_modules=["query"])).save_pretrained(tmp_path / "adapter")
-    with pytest.raises(CheckpointError, match=r"is an adapter of PEFT.*merge_and_unload"):
-        BertModel.from_pretrained(tmp_path / "adapter")
     TINY.save_pretrained(tmp_path / "adapter")
-    with pytest.raises(CheckpointError, match=r"is an adapter of PEFT.*merge_and_unload"):
-        BertModel.from_pretrained(tmp_path / "adapter")
     with pytest.raises(CheckpointError, match=r"has the weights of an adapter|adapter of PEFT"):
         BertModel.from_pretrained(tmp_path / "adapter" / "adapter_model.safetensors")
 
@@ -312,7 +309,6 @@ def test_git_lfs_pointers_given_by_their_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (["config.json", "adapter_config.json", "adapter_model.safetensors"], "is an adapter of PEFT"),
         (["config.json", "tf_model.h5"], "It holds tf_model.h5: weights of Keras"),
         (["config.json", "onnx/model.onnx"], "It holds onnx/model.onnx: a graph of ONNX"),
         (["config.json"], ""),
