@@ -100,6 +100,19 @@ def question_rows(count: int = ROWS, seed: int = 0, longest: int = 18) -> list[d
     return rows
 
 
+def choice_rows(count: int = ROWS, seed: int = 0, fewest: int = 3) -> list[dict]:
+    """The choice that names a tree; ``fewest`` to three of them."""
+    draw = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        choices = draw.randint(fewest, 3)
+        right = draw.randrange(choices)
+        texts = [" ".join(sentence(draw, *["tree"][: int(n == right)], longest=8)) for n in range(choices)]
+        context = " ".join(sentence(draw, longest=10))
+        rows.append({"context": context, "question": "is in bloom", "choices": texts, "label": right})
+    return rows
+
+
 def embedding_rows(count: int = ROWS, seed: int = 0) -> list[dict]:
     """Two texts are alike when both name a tree, or neither."""
     rows = []
@@ -125,7 +138,8 @@ def write_toy(task: str, path: Path, count: int = ROWS, seed: int = 0) -> Path:
     if task == "entities":
         return write_conll(path.with_suffix(".conll"), tagged(count, seed))
     make = {
-        "classify": class_rows, "score": score_rows, "answers": question_rows, "embedding": embedding_rows,
+        "classify": class_rows, "score": score_rows, "answers": question_rows, "choice": choice_rows,
+        "embedding": embedding_rows,
     }[task]  # fmt: skip
     return write_jsonl(path.with_suffix(".jsonl"), make(count, seed))
 
