@@ -7,6 +7,7 @@ be run here has its options parsed.
 
 import argparse
 import io
+import json
 import re
 import runpy
 import shlex
@@ -151,6 +152,9 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
         (tmp_path / name).write_text(
             "\n".join(["sentence1\tsentence2\tscore", *pairs[name == "pairs.tsv" :]]), encoding="utf-8"
         )
+    choices = {"question": "She", "choices": ["sings.", "looks."]}
+    questions = [{"context": f"There are {n} cats.", **choices, "label": n % 2} for n in range(12)]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
     (tmp_path / "my_tokenizer.py").write_text(MY_TOKENIZER, encoding="utf-8")
     (tmp_path / "my_training.py").write_text(MY_TRAINING, encoding="utf-8")
     (tmp_path / "books").mkdir()

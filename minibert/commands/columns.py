@@ -7,6 +7,7 @@ import argparse
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from minibert.commands.verb import names
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 OF_TEXTS = {
     "column": "of the texts",
     "pair_column": "of the second texts, where there are pairs (classify, score, embedding)",
-    "question_column": "of the questions (answers)",
-    "context_column": "of the texts that hold the answers (answers)",
+    "question_column": "of the questions (answers, choice)",
+    "context_column": "of the texts that hold the answers, or that go before the choices (choice)",
+    "choice_columns": "of the choices: several with a text each, or one with lists (choice)",
 }
 OF_LABELS = {
-    "label_column": "of the labels or numbers (classify, score, embedding)",
+    "label_column": "of the labels or numbers (classify, score, embedding), or of the right choice",
     "negative_column": "of texts that do not belong to the first (embedding)",
     "words_column": "of the lists of words (entities in .jsonl or .parquet)",
     "labels_column": "of the lists of their labels",
@@ -36,7 +38,7 @@ OF_VECTORS = {
     "query_prompt": "put before the first texts, kept as the prompt query; default: the checkpoint's",
     "document_prompt": "put before the other texts, kept as the prompt document",
 }
-OTHERS = (*OF_VECTORS, "label_names", "class_weights", "separator", "max_length", "stride", "skip_bad")
+OTHERS = (*OF_VECTORS, "label_names", "class_weights", "separator", "count_from", "max_length", "stride", "skip_bad")
 
 
 def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:
@@ -45,7 +47,8 @@ def add_columns(verb: argparse.ArgumentParser, columns: dict[str, str]) -> Any:
         "the data", "Columns with usual names are found. In a file without names, a column is a number, from 1."
     )
     for name, what in columns.items():
-        group.add_argument(f"--{name.replace('_', '-')}", metavar="NAME", help=what)
+        several: dict[str, Any] = {"type": names, "metavar": "A,B,…"} if name == "choice_columns" else {}
+        group.add_argument(f"--{name.replace('_', '-')}", **{"metavar": "NAME", "help": what, **several})
     group.add_argument("--skip-bad", action="store_true", default=None, help="leave out rows that cannot be read")
     return group
 

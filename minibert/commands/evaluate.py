@@ -34,6 +34,9 @@ def add(verbs: Any) -> None:
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, …, or auto, the best there is; default cpu")
     data = add_columns(verb, {**OF_TEXTS, **OF_LABELS})
     data.add_argument(
+        "--count-from", type=int, choices=(0, 1), help="the number of the first choice, where they are numbers (choice)"
+    )
+    data.add_argument(
         "--labels", dest="label_names", type=names, metavar="A,B,…", help="names of labels that are numbers (entities)"
     )
     data.add_argument("--separator", metavar="SEP", help="between the labels of a row; default | (several labels)")

@@ -11,9 +11,10 @@ from minibert.commands.verb import add_model, add_verb, names, positive, print_j
 from minibert.errors import InputError
 
 if TYPE_CHECKING:
-    from minibert.finetuning import Finetuned, Seeds
+    from minibert.finetuning import Finetuned, Lora, Seeds
 
-TASKS = ("classify", "score", "entities", "answers", "embedding")  # here too: importing the tasks takes a second
+# Here too: importing the tasks takes a second.
+TASKS = ("classify", "score", "entities", "answers", "choice", "embedding")
 
 VALUES = {
     "loss": "NAME", "scale": "X", "highest_score": "X", "pooling": "NAME", "query_prompt": "TEXT",
@@ -25,8 +26,9 @@ def add(verbs: Any) -> None:
     """``finetune``."""
     verb = add_verb(verbs, "finetune", finetune, "train a checkpoint further for a task, on labelled data")
     verb.description = (
-        "Fine-tune a checkpoint: classify texts or pairs of them, predict a score, find entities, find answers, embed "
-        "sentences. The labels are those found in the data. Stopped at any moment (Ctrl-C, kill), the same command "
+        "Fine-tune a checkpoint: classify texts or pairs of them, predict a score, find entities, find answers, choose "
+        "one of several answers, embed sentences. The labels are those found in the data. Stopped at any moment "
+        "(Ctrl-C, kill), the same command "
         "goes on where it was, bit for bit. Several processes: torchrun --nproc-per-node 2 -m minibert finetune …"
     )
     verb.add_argument("task", choices=TASKS, metavar="TASK", help=", ".join(TASKS))
@@ -62,6 +64,9 @@ def add(verbs: Any) -> None:
         "--labels", dest="label_names", type=names, metavar="A,B,…", help="names of labels that are numbers (entities)"
     )
     data.add_argument("--multi-label", action="store_true", help="a text has any number of labels (classify)")
+    data.add_argument(
+        "--count-from", type=int, choices=(0, 1), help="the number of the first choice, where they are numbers (choice)"
+    )
     data.add_argument("--separator", metavar="SEP", help="between the labels of a row; default | (--multi-label)")
     data.add_argument(
         "--class-weights", type=weights, metavar="W", help="balanced; or NAME=NUMBER,…; or one number per label"
@@ -74,7 +79,16 @@ def add(verbs: Any) -> None:
     for name, what in OF_VECTORS.items():
         kind: Any = {"scale": float, "highest_score": float, "pooling": poolings}.get(name, str)
         vectors.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=VALUES[name], help=what)
-    add_settings(verb, learning_rate=5e-5, epochs=3)
+    adapters = verb.add_argument_group("adapters")
+    adapters.add_argument(
+        "--lora", type=positive, metavar="R", help="freeze the checkpoint; train its head, and adapters of rank R"
+    )
+    adapters.add_argument("--lora-alpha", type=float, metavar="A", help="they are scaled by A / R (default R)")
+    adapters.add_argument("--lora-dropout", type=float, metavar="P", help="of what they read (default 0)")
+    adapters.add_argument(
+        "--lora-targets", type=names, metavar="A,B,…", help="the layers that get one (default query,value)"
+    )
+    add_settings(verb, learning_rate=5e-5, epochs=3, note="; with --lora 5e-4")
     verb.epilog = "example: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier"
 
 
@@ -84,6 +98,8 @@ def finetune(options: argparse.Namespace) -> int:
     from minibert.finetuning import TASKS, MultiLabel, finetune_seeds
     from minibert.finetuning import finetune as run
     from minibert.finetuning.classify import Classify
+    from minibert.finetuning.lora import LEARNING_RATE
+    from minibert.finetuning.run import RECIPE
     from minibert.training.distributed import join_processes
 
     kind = TASKS[options.task]
@@ -94,12 +110,15 @@ def finetune(options: argparse.Namespace) -> int:
     elif options.separator is not None:
         raise InputError("--separator is for texts with several labels each: give --multi-label, too.")
     task = kind(**choices_of(options, kind))
+    lora = adapters_of(options)
+    if options.learning_rate is None:
+        options.learning_rate = RECIPE["learning_rate"] if lora is None else LEARNING_RATE
     settings = asdict(settings_of(options))
     del settings["keep_best"]  # the task knows its score
     with join_processes(find_device(options.device), sharded=options.fsdp) as processes:
         arguments: dict[str, Any] = {
             "batch_size": options.batch_size, "fresh_head": options.fresh_head, "from_scratch": options.from_scratch,
-            "padded": options.padded, "processes": processes, **settings,
+            "padded": options.padded, "lora": lora, "processes": processes, **settings,
         }  # fmt: skip
         files = task, options.model, options.train, options.output, options.dev
         if options.seeds is None:
@@ -129,6 +148,22 @@ def report(found: "Finetuned", options: argparse.Namespace) -> int:
         if picture is not None:
             print(f"curves: {picture}")
     return INTERRUPTED if found.interrupted else 0
+
+
+def adapters_of(options: argparse.Namespace) -> "Lora | None":
+    """The adapters that were asked for; InputError for choices of theirs without --lora."""
+    from minibert.finetuning import Lora
+
+    given = {
+        "lora_alpha": options.lora_alpha, "lora_dropout": options.lora_dropout, "target_modules": options.lora_targets,
+    }  # fmt: skip
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if options.lora is not None:
+        return Lora(r=options.lora, **chosen)
+    if chosen:
+        option = "--lora-targets" if "target_modules" in chosen else f"--{next(iter(chosen)).replace('_', '-')}"
+        raise InputError(f"{option} is for adapters: give --lora R, their rank, too.")
+    return None
 
 
 def poolings(text: str) -> str | list[str]:

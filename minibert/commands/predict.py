@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
@@ -26,7 +26,8 @@ def add(verbs: Any) -> None:
         "texts",
         nargs="*",
         metavar="TEXT",
-        help="each in quotes; for answers a question, then its text; -: standard input",
+        help="each in quotes; for answers a question, then its text; for choice a question, then its choices; -: "
+        "standard input",
     )
     verb.add_argument(
         "--pairs",
@@ -69,7 +70,8 @@ def predict(options: argparse.Namespace) -> int:
         predictor = load(options)
         if is_stream(options) and not is_table(options):
             pairs, skip_bad = takes_pairs(predictor, options), bool(options.skip_bad)
-            found = predictor.predict_lines(lines_of_input(pairs), output, pairs=pairs, skip_bad=skip_bad)
+            lines = lines_of_input(with_tabs=pairs or predictor.task.name == "choice")
+            found = predictor.predict_lines(lines, output, pairs=pairs, skip_bad=skip_bad)
         else:
             choices = choices_of(options, type(predictor.task))
             found = predictor.predict_file(input, output, id_column=options.id_column, **choices)
@@ -142,13 +144,16 @@ def ending_for(input: str | Path | None) -> str:
 
 def takes_pairs(predictor: "Predictor", options: argparse.Namespace) -> bool:
     """Whether two texts belong together."""
-    return options.pairs or predictor.task.name in ("answers", "embedding")
+    name = predictor.task.name
+    if options.pairs and name == "choice":
+        raise InputError("--pairs is not for the task choice: a question and its choices belong together anyway.")
+    return options.pairs or name in ("answers", "embedding")
 
 
-def lines_of_input(pairs: bool) -> Iterator[bytes]:
-    """The lines of standard input; where the first one is no text, a hint on stderr."""
+def lines_of_input(with_tabs: bool) -> Iterator[bytes]:
+    """The lines of standard input, which may have tabs; where the first one is no text, a hint on stderr."""
     first = sys.stdin.buffer.readline()
-    looks = "jsonl" if first.lstrip().startswith(b'{"') else "tsv" if b"\t" in first and not pairs else None
+    looks = "jsonl" if first.lstrip().startswith(b'{"') else "tsv" if b"\t" in first and not with_tabs else None
     if looks:
         what = "an object of JSON" if looks == "jsonl" else "fields with tabs between"
         print(
@@ -159,13 +164,14 @@ def lines_of_input(pairs: bool) -> Iterator[bytes]:
     return chain([first] if first else [], sys.stdin.buffer)
 
 
-def items_in(lines: Iterable[bytes], pairs: bool, skip_bad: bool) -> list[Any]:
-    """The texts, or pairs of texts, in lines."""
+def items_in(predictor: "Predictor", pairs: bool, skip_bad: bool) -> list[Any]:
+    """The texts, pairs of texts, or questions with choices, in the lines of standard input."""
     from minibert.data.opening import GoodRows
     from minibert.data.rows import LineStream
 
-    file = LineStream(lines, pairs)
-    items = list(GoodRows(file, lambda number, line, cells: cells["text"], skip_bad))
+    task = predictor.task
+    file = LineStream(lines_of_input(with_tabs=pairs or task.name == "choice"), pairs)
+    items = list(GoodRows(file, lambda number, line, cells: task.from_line(cells["text"]), skip_bad))
     if not items:
         raise InputError(f"{file.path} has no lines; there is nothing to predict.")
     return items
@@ -179,9 +185,9 @@ def predict_items(options: argparse.Namespace) -> int:
     predictor = load(options)
     task, pairs = predictor.task, takes_pairs(predictor, options)
     if is_stream(options):
-        items = items_in(lines_of_input(pairs), pairs, bool(options.skip_bad))
+        items = items_in(predictor, pairs, bool(options.skip_bad))
     else:
-        items = items_of(options.texts, pairs=pairs)
+        items = [question_of(options.texts)] if task.name == "choice" else items_of(options.texts, pairs=pairs)
         if files := [text for text in options.texts if is_regular(Path(text))]:
             print(f"minibert: {files[0]!r} is read as a text; for what is in the file: --input", file=sys.stderr)
     found = predictor(items)
@@ -192,6 +198,16 @@ def predict_items(options: argparse.Namespace) -> int:
         return 0
     print(predictions_text(task, items, found))
     return 0
+
+
+def question_of(texts: list[str]) -> tuple[str, list[str]]:
+    """A question and its choices."""
+    if len(texts) < 3:
+        raise InputError(
+            f"There are {len(texts)} texts; expected a question and two choices or more. Several questions, or one "
+            "with a context, come in a file: --input FILE."
+        )
+    return texts[0], texts[1:]
 
 
 def items_of(texts: list[str], *, pairs: bool) -> list[Any]:

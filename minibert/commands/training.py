@@ -15,13 +15,20 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
 
 
-def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs: int) -> None:
-    """The options that :func:`settings_of` turns into Settings, and the device."""
+def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs: int, note: str = "") -> None:
+    """The options that :func:`settings_of` turns into Settings, and the device.
+
+    ``note``: on the default of the learning rate, which is None in the options, so that the verb may choose another.
+    """
     group = verb.add_argument_group("the run")
     group.add_argument("--epochs", type=positive, default=epochs, metavar="N", help=f"default {epochs}")
     group.add_argument("--steps", type=positive, metavar="N", help="instead of epochs")
     group.add_argument(
-        "--learning-rate", type=float, default=learning_rate, metavar="R", help=f"highest (default {learning_rate:g})"
+        "--learning-rate",
+        type=float,
+        default=None if note else learning_rate,
+        metavar="R",
+        help=f"highest (default {learning_rate:g}{note})",
     )
     group.add_argument("--warmup", type=float, default=0.1, metavar="SHARE", help="of the steps (default 0.1)")
     group.add_argument(

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from minibert.data.cells import Cells, text_in, value_in
 from minibert.data.columns import Column, choose, choose_columns, logger, usual_name
 from minibert.data.labels import label_in, split_labels
+from minibert.data.memory import Data
 from minibert.data.opening import open_rows, read_all
-from minibert.data.rows import RowFile, TextLines, Unreadable, checked_text, names_of
+from minibert.data.rows import RowFile, Unreadable, checked_text, names_of
 from minibert.errors import InputError
-from minibert.source import Source
 
 CONTEXT = Column(
     "the contexts",
@@ -70,7 +70,7 @@ class ChoiceColumns:
 
 
 def read_choices(
-    source: Source,
+    source: Data,
     names: Mapping[str, str | None],
     choice_columns: Sequence[str] | None,
     count_from: int,
@@ -79,7 +79,7 @@ def read_choices(
     """All questions of a file with their right choices.
 
     Args:
-        source: .csv, .tsv, .jsonl or .parquet.
+        source: .csv, .tsv, .jsonl or .parquet, or rows in memory.
         names: of the columns "context", "question" and "label", as far as the user named them.
         choice_columns: of the choices: one that holds lists, or several; None: those with usual names.
         count_from: the number of the first choice, where answers are numbers: 0 or 1.
@@ -110,13 +110,11 @@ def read_choices(
 
 
 def open_choices(
-    source: Source, names: Mapping[str, str | None], choice_columns: Sequence[str] | None, labelled: bool
+    source: Data, names: Mapping[str, str | None], choice_columns: Sequence[str] | None, labelled: bool
 ) -> tuple[RowFile, ChoiceColumns]:
     """The file, and the names of its columns; InputError for what is no such file."""
-    file = open_rows(source, (*names.values(), *(choice_columns or ())))
-    if isinstance(file, TextLines):
-        raise InputError(f"{file.path} has no columns, only lines; give a .csv, .tsv, .jsonl or .parquet file.")
-    choices = find_choices(file, choice_columns)
+    fields = labelled_fields if labelled else question_fields
+    file = open_rows(source, (*names.values(), *(choice_columns or ())), fields=fields)
     wanted = {"context": CONTEXT, "question": QUESTION, **({"label": ANSWER} if labelled else {})}
     found = choose_columns(file, wanted, names)
     context, question = found.get("context"), found.get("question")
@@ -125,9 +123,21 @@ def open_choices(
             f"Say which column of {file.path} holds the questions (--question-column NAME) or contexts "
             f"(--context-column NAME); it has {', '.join(names_of(file))}."
         )
+    choices = find_choices(file, choice_columns)
     columns = ChoiceColumns(context, question, choices, found.get("label"))
     file.selected = list(dict.fromkeys([*(file.selected or ()), *choices]))
     return file, columns
+
+
+def question_fields(row: tuple[Any, ...]) -> Sequence[str] | None:
+    """What a tuple holds: a question, perhaps a context before it, and the list of its choices."""
+    return {2: ("question", "choices"), 3: ("context", "question", "choices")}.get(len(row))
+
+
+def labelled_fields(row: tuple[Any, ...]) -> Sequence[str] | None:
+    """The same with the right choice at the end."""
+    fields = question_fields(row[:-1])
+    return None if fields is None else (*fields, "label")
 
 
 def find_choices(file: RowFile, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -182,6 +192,7 @@ def question_in(cells: Cells, columns: ChoiceColumns) -> tuple[Question, tuple[s
 def list_of_choices(cells: Cells, name: str) -> tuple[list[Any], tuple[str, ...]]:
     """The choices in one column, and their labels; raises Unreadable."""
     value = value_in(cells, name)
+    value = list(value) if isinstance(value, tuple) else value
     if isinstance(value, str):
         value = split_labels(value.strip(), name, "|")
     if isinstance(value, dict):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.data.choices import Question, open_choices, question_in, read_choices
+from minibert.data.memory import Data, as_data
 from minibert.data.rows import Make, RowFile, Unreadable
 from minibert.finetuning.examples import TaskExamples, at_least_float32, longest_row, progress, run_rows
 from minibert.finetuning.labels import label_settings
@@ -28,7 +29,6 @@ from minibert.finetuning.packing import INPUTS, first_tokens, packed, packed_hid
 from minibert.finetuning.task import Predictions, Task
 from minibert.heads import BertForMultipleChoice
 from minibert.pretrained import BertPreTrainedModel
-from minibert.source import Source
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import collate
 from minibert.tokenizer.windows import TokenRow, special_count
@@ -146,7 +146,8 @@ class MultipleChoice(Task[Question, ChoiceExamples]):
         """The names that the user gave."""
         return {"context": self.context_column, "question": self.question_column}
 
-    def read(self, source: Source, config: BertConfig | None = None) -> list[Question]:
+    def read(self, source: Data, config: BertConfig | None = None) -> list[Question]:
+        source = as_data(source)
         names = {**self.columns(), "label": self.label_column}
         rows = read_choices(source, names, self.choice_columns, self.count_from, self.skip_bad)
         if config is None and len(rows) > 1 and len({row.label for row in rows}) == 1:
@@ -199,7 +200,7 @@ class MultipleChoice(Task[Question, ChoiceExamples]):
         right = [float(best(one) == label) for one, label in zip(found, examples.labels, strict=True)]
         return MeanOutcome({"accuracy": torch.tensor(right, dtype=torch.float64)}, "questions")
 
-    def open(self, source: Source) -> tuple[RowFile, Make[Item]]:
+    def open(self, source: Data) -> tuple[RowFile, Make[Item]]:
         """A file with columns of contexts, questions and choices."""
         file, columns = open_choices(source, self.columns(), self.choice_columns, labelled=False)
 

@@ -15,7 +15,7 @@ from minibert.files import is_file
 from minibert.training.overlap import is_same_file, letters_of
 
 logger = logging.getLogger("minibert.finetuning")
-READ_FIELDS = ("text", "texts", "words", "question", "context")  # the fields of rows that a model reads
+READ_FIELDS = ("text", "texts", "words", "question", "context", "choices")  # the fields of rows that a model reads
 
 
 def check_dev_file(train_file: Data, dev_file: Data) -> None:

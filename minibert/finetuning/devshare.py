@@ -68,8 +68,8 @@ def split_rows(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row],
 
 
 def document_of(row: object) -> str:
-    """What a row shares with those that belong to it: its context, its (first) text, or its words; no white space."""
-    for name in ("context", "text", "texts"):
+    """What a row shares with those that belong to it: its context, its (first) text, its question, or its words."""
+    for name in ("context", "text", "texts", "question"):
         value = getattr(row, name, None)
         if value:
             return letters_of(value if isinstance(value, str) else value[0])

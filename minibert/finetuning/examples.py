@@ -44,7 +44,7 @@ class TaskExamples(ABC):
 
     def steps(self, epoch: int) -> list[list[int]]:
         """The steps of an epoch, each the numbers of its examples."""
-        return example_steps(len(self.rows), self.batch_size, generator(self.seed, epoch))
+        return example_steps(len(self), self.batch_size, generator(self.seed, epoch))
 
     def collate(self, numbers: Sequence[int], epoch: int = 0) -> Batch:
         """The inputs of these examples with the targets of the task: packed, or padded to the longest."""
@@ -74,11 +74,13 @@ def run_rows(
     pad_id: int,
     read: Callable[[Any, list[TokenRow]], Sequence[Value]],
     name: str | None = None,
+    run: Callable[[Batch], Any] | None = None,
 ) -> list[Value]:
     """One value per row, in the order of ``rows``: ``read(output, rows)`` of each batch, joined.
 
     Batches hold rows of similar length, so there is little padding (:func:`minibert.training.examples.by_length`).  The
-    model is in eval mode meanwhile.  ``name``: of a progress bar; None: no bar.
+    model is in eval mode meanwhile.  ``name``: of a progress bar; None: no bar.  ``run``: instead of calling the model
+    with the batch.
     """
     lengths = [len(row) for row in rows]
     tokens = TOKENS_PER_BATCH * (1 if model.device.type == "cpu" else 8)
@@ -89,7 +91,8 @@ def run_rows(
         for numbers in chain.from_iterable(padded_batches(group, lengths, tokens) for group in groups):
             chosen = [rows[number] for number in numbers]
             batch = {key: tensor.to(model.device) for key, tensor in collate(chosen, pad_id).items()}
-            values.update(zip(numbers, read(model(**batch), chosen), strict=True))
+            output = model(**batch) if run is None else run(batch)
+            values.update(zip(numbers, read(output, chosen), strict=True))
             bar.update(len(numbers))
     return [values[number] for number in range(len(rows))]
 

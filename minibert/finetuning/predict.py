@@ -122,9 +122,9 @@ class Predictor:
         """One prediction per item, in a list; for a single item the prediction itself.
 
         An item is a text; for ``classify`` and ``score`` also a pair (text, text); for ``embedding`` always such
-        a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context).  Several items
-        come in a list; a pair is a tuple.  Rows with columns (a list of dicts, a DataFrame, a Dataset) are read as by
-        :meth:`predict_file`.
+        a pair; for ``entities`` also a list of words; for ``answers`` always a pair (question, context); for
+        ``choice`` a tuple (question, choices) or (context, question, choices).  Several items come in a list; a pair is
+        a tuple.  Rows with columns (a list of dicts, a DataFrame, a Dataset) are read as by :meth:`predict_file`.
         """
         if is_table(items):
             file, make = self.task.open(items)
@@ -166,10 +166,10 @@ class Predictor:
     ) -> FileReport:
         """The predictions for lines of text, such as those of standard input, as in :meth:`predict_file`.
 
-        ``pairs``: each line holds two texts separated by a tab.
+        ``pairs``: each line holds two texts separated by a tab; for ``choice``, without it, a question and its choices.
         """
         file = LineStream(stream, pairs)
-        make = numbered(file, lambda number, line, cells: cells["text"], None)
+        make = numbered(file, lambda number, line, cells: self.task.from_line(cells["text"]), None)
         return self.predict_rows(self.task, file, make, as_path(output), False, skip_bad)
 
     def predict_rows(

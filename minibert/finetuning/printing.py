@@ -6,7 +6,7 @@ from typing import Any
 from minibert.finetuning.task import Task
 from minibert.terminal import table
 
-RIGHT = ("probability", "score", "similarity", "start", "end")
+RIGHT = ("probability", "score", "similarity", "start", "end", "number")
 
 
 def predictions_text(task: Task[Any, Any], items: Sequence[Any], predictions: Sequence[Any]) -> str:

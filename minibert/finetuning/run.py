@@ -24,6 +24,7 @@ from minibert.config import BertConfig
 from minibert.data.memory import Data, as_data, data_digest
 from minibert.errors import InputError
 from minibert.finetuning.answers import Answers
+from minibert.finetuning.choice import MultipleChoice
 from minibert.finetuning.classify import Classify, MultiLabel
 from minibert.finetuning.crossencoder import activation_in, without_activation
 from minibert.finetuning.devdata import check_dev_file, warn_of_overlap
@@ -32,6 +33,15 @@ from minibert.finetuning.embeddings import Embeddings
 from minibert.finetuning.entities import Entities, check_bio
 from minibert.finetuning.examples import longest_row
 from minibert.finetuning.labels import check_labels
+from minibert.finetuning.lora import (
+    LEARNING_RATE,
+    Lora,
+    adapter_identity,
+    add_adapters,
+    check_base,
+    check_lora,
+    save_adapter,
+)
 from minibert.finetuning.packing import call_cost
 from minibert.finetuning.score import Score
 from minibert.finetuning.scores import need
@@ -49,7 +59,8 @@ from minibert.training.metrics import need_tensorboard
 from minibert.training.settings import Settings
 
 logger = logging.getLogger("minibert.finetuning")
-TASKS: dict[str, type[Task[Any, Any]]] = {task.name: task for task in (Classify, Score, Entities, Answers, Embeddings)}
+KINDS: tuple[type[Task[Any, Any]], ...] = (Classify, Score, Entities, Answers, MultipleChoice, Embeddings)
+TASKS = {task.name: task for task in KINDS}
 RECIPE = {"epochs": 3, "learning_rate": 5e-5}
 RUNS_OF_SEEDS = "seed-*/run.json"  # in a folder of seeds.py
 
@@ -105,6 +116,7 @@ def finetune(
     fresh_head: bool = False,
     from_scratch: bool = False,
     padded: bool = False,
+    lora: Lora | None = None,
     dev_seed: int | None = None,
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
@@ -112,9 +124,9 @@ def finetune(
     """Fine-tune a checkpoint for a task.  After an interruption, the same call continues the run.
 
     Args:
-        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, ``"embedding"``, or a task with choices of
-            its own: ``Classify(column="review", label_column="stars", max_length=128)``, ``MultiLabel(separator=";")``,
-            ``Embeddings(loss="CoSENTLoss")``.
+        task: ``"classify"``, ``"score"``, ``"entities"``, ``"answers"``, ``"choice"``, ``"embedding"``, or a task with
+            choices of its own: ``Classify(column="review", label_column="stars", max_length=128)``,
+            ``MultiLabel(separator=";")``, ``Embeddings(loss="CoSENTLoss")``.
         model: the checkpoint to begin with: a folder, or a name on the hub.
         train_file: the training data: a file, or rows in memory (:mod:`minibert.data.memory`): a list of dicts or
             tuples, a DataFrame, a Dataset.  Its labels become those of the model.
@@ -126,26 +138,22 @@ def finetune(
         from_scratch: take the checkpoint's shape and vocabulary, but random weights: shows what pre-training gains.
         padded: run each step as one batch padded to its longest text, as other trainers do, instead of packed
             (:mod:`minibert.finetuning.packing`): slower, and the same but for rounding and the draws of dropout.
+        lora: train adapters and the head alone, as ``Lora(r=8)`` says (:mod:`minibert.finetuning.lora`).  The folder
+            then holds these and the name of ``model``, and is loaded as any other.  Needs the extra "lora".
         dev_seed: by which a share of dev rows is drawn; default the run's seed.
         processes: those that train together (:func:`minibert.training.distributed.join_processes`).
-        settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``,
-            ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
+        settings: fields of :class:`minibert.training.settings.Settings` (``epochs=3``, ``learning_rate=5e-5``, with
+            ``lora`` 5e-4; ``seed=0`` …), and ``revision=`` and the like for a checkpoint of the hub.
 
     Raises InputError, before anything is written, for data that cannot be learned from or does not fit the checkpoint;
     and what :func:`minibert.training.loop.train` raises.
     """
     chosen, where = choose_task(task), take_where(settings)
-    kinds = {"batch_size": SIZE, "padded": FLAG}
-    check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
-    if fresh_head and isinstance(chosen, Embeddings):
-        raise InputError("fresh_head (--fresh-head) is for tasks with a head; 'embedding' trains the BERT itself.")
-    if padded and isinstance(chosen, Embeddings):
-        raise InputError(
-            "padded (--padded) is for tasks with a head; the texts of 'embedding' run in parts of similar length, each "
-            "padded to its longest, and the loss is that of one padded batch."
-        )
+    check_switches(chosen, batch_size=batch_size, fresh_head=fresh_head, padded=padded)
+    check_lora(lora, settings, from_scratch)
     with quiet(not processes.is_main):
-        run_settings = make_settings(chosen, settings, with_scores=dev_file is not None)
+        recipe = RECIPE if lora is None else {**RECIPE, "learning_rate": LEARNING_RATE}
+        run_settings = make_settings(chosen, {**recipe, **settings}, with_scores=dev_file is not None)
         share = share_of(dev_file)
         train_file = as_data(train_file, "training data", "the training data")
         dev_file = None if dev_file is None or share is not None else as_data(dev_file, "dev data", "the dev data")
@@ -157,7 +165,9 @@ def finetune(
         rows = chosen.read(train_file)
         dev_rows: list[Any] | None = None
         label_fields, chosen, seed = chosen.settings(rows), chosen.fitted(rows), run_settings.seed
-        ready = prepare_model(chosen, checkpoint, label_fields, fresh_head=fresh_head, scratch=from_scratch, seed=seed)
+        ready = prepare_model(
+            chosen, checkpoint, label_fields, fresh_head=fresh_head, scratch=from_scratch, seed=seed, lora=lora
+        )
         if share is not None:
             rows, dev_rows = split_rows(rows, share, seed if dev_seed is None else dev_seed)
         elif dev_file is not None:
@@ -189,17 +199,13 @@ def finetune(
     }
     if objective.takes_packed and not padded and ready.config.attn_implementation != "eager":
         examples.call_cost = call_cost(ready.config, processes.device)
-    identity |= share_identity(share, seed, dev_seed)
+    identity |= share_identity(share, seed, dev_seed) | adapter_identity(lora, ready)
     result = train(
         objective, examples, run_settings, output,
         evaluate=evaluate, processes=processes, identity=identity, name=chosen.name,
     )  # fmt: skip
     if not result.interrupted:
-        save_model(ready, as_path(output), processes)
-        if processes.is_main:
-            tokenizer.save_pretrained(output)
-            chosen.write_settings(as_path(output), ready.config)
-        processes.wait()
+        save_folder(chosen, ready, tokenizer, as_path(output), processes, lora, checkpoint)
     return Finetuned(
         folder=str(output),
         task=chosen.name,
@@ -213,6 +219,19 @@ def finetune(
         kept_step=result.kept_step,
         stopped=result.stopped,
     )
+
+
+def check_switches(task: Task[Any, Any], *, batch_size: int, fresh_head: bool, padded: bool) -> None:
+    """Raise InputError for arguments of :func:`finetune` that are of the wrong type or not for this task."""
+    kinds = {"batch_size": SIZE, "padded": FLAG}
+    check_settings({"batch_size": batch_size, "padded": padded}, kinds, "finetune", InputError)
+    if fresh_head and isinstance(task, Embeddings):
+        raise InputError("fresh_head (--fresh-head) is for tasks with a head; 'embedding' trains the BERT itself.")
+    if padded and isinstance(task, Embeddings):
+        raise InputError(
+            "padded (--padded) is for tasks with a head; the texts of 'embedding' run in parts of similar length, each "
+            "padded to its longest, and the loss is that of one padded batch."
+        )
 
 
 def check_arguments(settings: Settings, model: Source, train_file: Data, dev_file: Data | None, output: Path) -> None:
@@ -243,7 +262,7 @@ def choose_task(task: str | Task[Any, Any]) -> Task[Any, Any]:
 
 
 def make_settings(task: Task[Any, Any], chosen: dict[str, Any], with_scores: bool) -> Settings:
-    """The settings of the run: the recipe, changed by the ``chosen`` ones."""
+    """The settings of the run: the ``chosen`` ones; with dev data, the weights with the best of its scores are kept."""
     known = {field.name for field in dataclasses.fields(Settings)}
     if unknown := sorted(set(chosen) - known - set(ARGUMENTS["minibert.training.settings.Settings.__init__"])):
         raise InputError(f"There is no setting {unknown[0]!r}; there are {', '.join(sorted(known))}.")
@@ -255,7 +274,7 @@ def make_settings(task: Task[Any, Any], chosen: dict[str, Any], with_scores: boo
     if with_scores:
         for library in task.libraries:
             need(*library)  # now, not after the first epoch
-    return Settings(**{**RECIPE, "keep_best": task.main_score if with_scores else None, **chosen})
+    return Settings(**{"keep_best": task.main_score if with_scores else None, **chosen})
 
 
 def fix_length(task: Task[Any, Any], tokenizer: BertTokenizer, config: BertConfig) -> Task[Any, Any]:
@@ -273,11 +292,12 @@ def prepare_model(
     fresh_head: bool = False,
     scratch: bool = False,
     seed: int = 0,
+    lora: Lora | None = None,
 ) -> BertPreTrainedModel:
     """The checkpoint with a head for the task: its own if it was fine-tuned for it, else a new one, with a warning.
 
-    ``settings``: fields of the config that the data determines.  Raises InputError when the checkpoint's own head does
-    not fit them.
+    ``settings``: fields of the config that the data determines.  ``lora``: of adapters to be put in.  Raises InputError
+    when the checkpoint's own head does not fit the settings, or an adapter's target is not in the model.
     """
     checkpoint = Checkpoint.open(source)
     config = BertConfig.from_pretrained(checkpoint)
@@ -298,7 +318,31 @@ def prepare_model(
             "%s brings no head for this task: %s begin at random (seed %d).",
             source, ", ".join(model.load_report.fresh), seed,
         )  # fmt: skip
+    if lora is not None:
+        check_base(checkpoint)
+        with drawn_from(seed):
+            add_adapters(model, lora, model.load_report.fresh)
     return model
+
+
+def save_folder(
+    task: Task[Any, Any],
+    model: BertPreTrainedModel,
+    tokenizer: BertTokenizer,
+    folder: Path,
+    processes: Processes,
+    lora: Lora | None,
+    base: Checkpoint,
+) -> None:
+    """Write what a prediction needs: the model, or the adapters of ``base``; the tokenizer; the task's settings."""
+    if lora is None:
+        save_model(model, folder, processes)
+    else:
+        save_adapter(model, lora, base, folder, processes)
+    if processes.is_main:
+        tokenizer.save_pretrained(folder)
+        task.write_settings(folder, model.config)
+    processes.wait()
 
 
 @contextmanager

@@ -47,6 +47,8 @@ CHOICES: dict[str, Kind] = {  # the fields of all tasks
         ("column", "pair_column", "label_column", "words_column", "labels_column", "spans_column"), A_COLUMN
     ),
     "negative_column": A_COLUMN,
+    "choice_columns": optional(Kind(lambda x: bool(x) and list_of(A_COLUMN).holds(x), "a list of names of columns")),
+    "count_from": one_of(0, 1),
     **dict.fromkeys(("question_column", "context_column", "answer_column", "start_column"), A_COLUMN),
     **dict.fromkeys(("skip_bad", "masks_padding"), FLAG),
     **dict.fromkeys(("best", "longest_answer"), SIZE),
@@ -150,6 +152,10 @@ class Task(ABC, Generic[Row, Examples]):
     @abstractmethod
     def open(self, source: Data) -> tuple[RowFile, Make[Item]]:
         """A file of texts without labels, or rows in memory, and a function from a row to an item."""
+
+    def from_line(self, text: str) -> Item:
+        """The item that a line of standard input holds; raises Unreadable."""
+        return text
 
     @abstractmethod
     def is_item(self, item: Item) -> bool:

@@ -1,8 +1,9 @@
 """Snapshots: the state of a run in one file, written whole or not at all, so that the last good one always exists.
 
-``snapshots/step-00000500.safetensors`` holds the weights and AdamW's two moments of each.  Its metadata hold, as JSON,
-the position in the run, the digest of the run's identity, and a checksum of the whole file.  Random numbers need no
-state: each step has its own seed (seed, step, rank).
+``snapshots/step-00000500.safetensors`` holds the weights and AdamW's two moments of each; of a model with LoRA's
+adapters, those that are trained, since the others are in the file of their base.  Its metadata hold, as JSON, the
+position in the run, the digest of the run's identity, and a checksum of the whole file.  Random numbers need no state:
+each step has its own seed (seed, step, rank).
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from minibert.checkpoint.save import write_safetensors
 from minibert.checkpoint.weights import open_safetensors
@@ -122,7 +123,7 @@ def save_best(
     The best weights before are kept as long as a snapshot needs them: a run that is killed now, or whose next snapshot
     is damaged, resumes from before this moment.
     """
-    tensors = {f"model.{name}": full_tensor(parameter) for name, parameter in model.named_parameters()}
+    tensors = {f"model.{name}": full_tensor(parameter) for name, parameter in stored(model).items()}
     _check_before_writing(tensors, step)
     with processes.main_first():
         if processes.is_main:
@@ -134,7 +135,7 @@ def save_best(
 def load_best(folder: Path, step: int, model: BertPreTrainedModel, identity: Sequence[str] = ("",)) -> None:
     """Load the best weights, written at that step, into ``model``; CheckpointError when they are damaged."""
     _, tensors = _contents(best_path(folder, step), identity)
-    for name, parameter in model.named_parameters():
+    for name, parameter in stored(model).items():
         parameter.copy_(sharded_like(tensors[f"model.{name}"], parameter))
 
 
@@ -157,9 +158,16 @@ def best_path(folder: Path, step: int) -> Path:
     return folder / "snapshots" / f"best-{step:08d}.safetensors"
 
 
+def stored(model: BertPreTrainedModel) -> dict[str, nn.Parameter]:
+    """The parameters of a snapshot, by name."""
+    parameters = dict(model.named_parameters())
+    has_adapters = any(".lora_A." in name for name in parameters)
+    return {name: p for name, p in parameters.items() if p.requires_grad or not has_adapters}
+
+
 def _tensors(model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
     """All weights and moments under their names."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in stored(model).items():
         yield f"model.{name}", full_tensor(parameter)
         for moment, value in optimizer.state.get(parameter, {}).items():
             yield f"{moment}.{name}", full_tensor(value)
@@ -265,7 +273,7 @@ def _contents(
 
 def _check_model(path: Path, tensors: dict[str, Tensor], model: BertPreTrainedModel) -> None:
     """Raise OtherModelError unless the parameters have the same names and shapes."""
-    parameters = dict(model.named_parameters())
+    parameters = stored(model)
     here = {name.removeprefix("model.") for name in tensors if name.startswith("model.")}
     if odd := sorted(here ^ set(parameters)):
         raise OtherModelError(f"{path} is of another model: {odd[0]!r} is in only one of the two.")
@@ -281,7 +289,7 @@ def _check_model(path: Path, tensors: dict[str, Tensor], model: BertPreTrainedMo
 @torch.no_grad()
 def _restore(tensors: dict[str, Tensor], model: BertPreTrainedModel, optimizer: torch.optim.Optimizer) -> None:
     """The inverse of :func:`_tensors`."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in stored(model).items():
         parameter.copy_(sharded_like(tensors[f"model.{name}"], parameter))
         moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
         if moments:

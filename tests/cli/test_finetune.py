@@ -27,6 +27,7 @@ TEXTS = {
     "score": ["she sat by the tree", "the pear is in bloom"],
     "entities": ["she sat by the river bank", "the pear is in bloom"],
     "answers": ["is in bloom", "the pear tree is in bloom"],
+    "choice": ["is in bloom", "the pear tree", "she sat by the river"],
     "embedding": ["she sat by the tree", "the pear is in bloom"],
 }
 
@@ -64,8 +65,8 @@ def test_a_task_from_data_to_predictions(task: str, tmp_path, capsys) -> None:
     assert main(["predict", str(run), *TEXTS[task], "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     keys = {"classify": "probabilities", "score": "score", "entities": "entities", "answers": "answer"}
-    keys["embedding"] = "similarity"
-    assert len(records) == (1 if task in ("answers", "embedding") else 2)
+    keys |= {"embedding": "similarity", "choice": "probabilities"}
+    assert len(records) == (1 if task in ("answers", "embedding", "choice") else 2)
     assert all(keys[task] in record for record in records)
     assert main(["predict", str(run), *TEXTS[task]]) == 0
     assert TEXTS[task][0] in capsys.readouterr().out

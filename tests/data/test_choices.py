@@ -72,6 +72,15 @@ def test_tables(tmp_path):
     assert read(tmp_path / "list.tsv") == [Question("", "Where?", ("here", "there"), 1)]
 
 
+def test_rows_in_memory():
+    expected = [Question("", "Where?", ("here", "there"), 1)]
+    assert read([("Where?", ["here", "there"], 1)]) == expected
+    assert read([{"question": "Where?", "choices": ("here", "there"), "label": "B"}]) == expected
+    assert read([("So", "Where?", ["here", "there"], "here")]) == [Question("So", "Where?", ("here", "there"), 0)]
+    pandas = pytest.importorskip("pandas")
+    assert read(pandas.DataFrame([{"question": "Where?", "choices": ["here", "there"], "label": 1}])) == expected
+
+
 def test_columns_by_name(tmp_path):
     path = write_jsonl(tmp_path / "x.jsonl", [{"q": "Where?", "right": "here", "wrong": "there", "best": 0}])
     names = {"question": "q", "label": "best"}
@@ -132,5 +141,5 @@ def test_answers_that_seem_to_be_counted_from_1(tmp_path, caplog):
     assert {one.label for one in read(path, count_from=1)} == {0, 1}
     assert not caplog.text
     (tmp_path / "x.txt").write_text(json.dumps(rows[0]))
-    with pytest.raises(InputError, match="has no columns, only lines"):
+    with pytest.raises(InputError, match="has no columns, only texts"):
         read(tmp_path / "x.txt")

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from minibert import BertConfig, BertTokenizer, InputError
-from minibert.finetuning import TASKS, MultiLabel, finetune
+from minibert.finetuning import TASKS, MultiLabel, MultipleChoice, finetune
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.classify import Classify
 from minibert.finetuning.examples import run_rows
@@ -19,12 +19,12 @@ from minibert.finetuning.run import prepare_model, quiet
 from minibert.training.examples import by_length
 from minibert.training.loop import train
 from minibert.training.settings import Settings
-from tests.support.toy_tasks import HEADED, class_rows, toy_checkpoint, write_jsonl, write_toy
+from tests.support.toy_tasks import HEADED, choice_rows, class_rows, toy_checkpoint, write_jsonl, write_toy
 from tests.support.toy_training import furthest, same, weights
 
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-5}  # of the largest: the issue's, and what rounding does to sums
 KINDS = {name: TASKS[name]() for name in HEADED}  # embedding has parts of similar length instead: test_embeddings.py
-KINDS |= {"labels": MultiLabel(), "weighted": Classify(class_weights={"about pear": 3.0})}
+KINDS |= {"uneven": MultipleChoice(), "labels": MultiLabel(), "weighted": Classify(class_weights={"about pear": 3.0})}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,8 @@ def ready(request, checkpoint, tmp_path_factory):
             folder / "x.jsonl",
             [{**row, "label": [row["label"], *["long"][: len(row["text"]) > 60]]} for row in rows],
         )
+    elif request.param == "uneven":
+        path = write_jsonl(folder / "x.jsonl", choice_rows(60, fewest=2))
     else:
         path = write_toy("classify" if request.param == "weighted" else request.param, folder / "x", count=60)
 
@@ -83,8 +85,9 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(ready, dtype, cost):
     found, ours = gradients(objective, batch)
     assert found == pytest.approx(expected, abs=BOUNDS[dtype], rel=BOUNDS[dtype])
     largest = max(float(value.abs().max()) for value in theirs.values())
-    assert largest > 1e-3
-    assert furthest(ours, theirs) < BOUNDS[dtype] * largest
+    assert largest > 1e-5
+    # Choices are compared with each other: what they have in common cancels in the gradients, but not its rounding.
+    assert furthest(ours, theirs) < BOUNDS[dtype] * max(largest, 1e-2 if "choice" in found else 0)
 
 
 def test_ten_steps_end_with_the_weights_of_padded_ones(ready, tmp_path):
