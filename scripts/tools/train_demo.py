@@ -50,6 +50,7 @@ CONFIG = BertConfig.from_pretrained(
     initializer_range=0.04,
 )
 VOCABULARY = 16_000
+EVERY_WORD = 10_000_000  # more than the text has: rare words decide a tenth of the pieces, and there is memory for them
 # How often a text is counted when the vocabulary is made: of the English there is several times as much.
 COUNTED = {"english": 1, "korean": 3, "chinese": 2}
 
@@ -110,7 +111,7 @@ def begin(work: Path, packages: Path) -> Path:
     folder = work / "start"
     if (folder / "config.json").is_file():
         return folder
-    pieces = train_vocabulary(counted_lines(work / "text"), VOCABULARY)
+    pieces = train_vocabulary(counted_lines(work / "text"), VOCABULARY, most_words=EVERY_WORD)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     tokenizer = BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=128)
