@@ -19,6 +19,7 @@ where it would name the line of a file.  A run recognises the same rows again by
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -138,15 +139,15 @@ class Tuples(MemoryRows):
         return dict(zip(names, map(plain, record), strict=True))
 
 
-class Blocks(MemoryRows):
+class Blocks(MemoryRows, ABC):
     """A table that is read by its columns, a block of rows at a time."""
 
+    @abstractmethod
     def block(self, begin: int, end: int, names: Sequence[str]) -> dict[str, Sequence[Any]]:
         """The values of these columns in some rows."""
-        raise NotImplementedError
 
-    def columns(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def columns(self) -> list[str]: ...
 
     def records(self) -> Iterator[tuple[None, Any]]:
         names = list(dict.fromkeys(self.columns() if self.selected is None else self.selected))

@@ -42,10 +42,15 @@ class Comparison:
 def compare(first: Evaluation, second: Evaluation) -> Comparison:
     """The differences of the scores of two evaluations, first minus second, each with a paired bootstrap interval.
 
-    Resamples, confidence and seed are those of ``first``.  Raises InputError for evaluations of different files, tasks
+    Resamples, confidence and seed are those of ``first``.  Raises InputError for evaluations of different data, tasks
     or numbers of examples.
     """
-    for name in ("file", "task", "examples", "units"):
+    if first.digest != second.digest:
+        raise InputError(
+            f"{first.checkpoint} was evaluated on {first.file}, and {second.checkpoint} on {second.file}, which holds "
+            "other data; to be compared, both must have seen the same examples."
+        )
+    for name in ("task", "examples", "units"):
         mine, theirs = getattr(first, name), getattr(second, name)
         if mine != theirs:
             raise InputError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minibert.data.memory import Data, as_data
+from minibert.data.memory import Data, as_data, data_digest
 from minibert.errors import InputError
 from minibert.files import is_file
 from minibert.finetuning.bootstrap import Interval, bootstrap, interval
@@ -57,11 +57,12 @@ class Evaluation:
     resamples: int = RESAMPLES
     confidence: float = CONFIDENCE
     seed: int = 0
+    digest: str = field(repr=False, kw_only=True)  # of the data, by which they are known again
     outcome: Outcome = field(repr=False, compare=False, kw_only=True)  # what the scores are of
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, as plain values."""
-        fields = {name: value for name, value in vars(self).items() if name != "outcome"}
+        fields = {name: value for name, value in vars(self).items() if name not in ("outcome", "digest")}
         scores = {name: score._asdict() for name, score in self.scores.items()}
         labels = {name: {**one._asdict(), "f1": one.f1._asdict()} for name, one in self.labels.items()}
         confusion = None if self.confusion is None else self.confusion.to_dict()
@@ -148,6 +149,7 @@ def evaluate(
         resamples=resamples,
         confidence=confidence,
         seed=seed,
+        digest=data_digest(data),
         outcome=outcome,
     )
 
@@ -168,8 +170,8 @@ def label_table(outcome: LabelledOutcome, resamples: int, confidence: float, see
 
 
 def percent(share: float) -> str:
-    """``95 %``."""
-    return f"{100 * share:.4g} %"
+    """``95%``."""
+    return f"{100 * share:.4g}%"
 
 
 def shown(value: float) -> str:

@@ -27,7 +27,7 @@ def test_what_is_printed(classifier, tmp_path, capsys) -> None:
     assert printed == f"{evaluate(classifier, file)}\n"
     lines = printed.splitlines()
     assert lines[0] == f"{classifier} on {file}: classify, 40 texts"
-    assert lines[2].split() == ["score", "value", "95", "%", "from", "to"]
+    assert lines[2].split() == ["score", "value", "95%", "from", "to"]
     assert [line.split()[0] for line in lines[4:6]] == ["accuracy", "macro"]
     assert "right \\ predicted" in printed
 
@@ -54,7 +54,7 @@ def test_two_checkpoints(classifier, tmp_path, capsys) -> None:
     file = write_jsonl(tmp_path / "test.jsonl", class_rows(40, seed=1))
     assert main(["evaluate", classifier, str(file), "--against", classifier]) == 0
     last = capsys.readouterr().out.split("\n\n")[-1].splitlines()
-    assert last[0].split() == ["score", "first", "second", "difference", "95", "%", "from", "to"]
+    assert last[0].split() == ["score", "first", "second", "difference", "95%", "from", "to"]
     assert last[2].split()[-3:] == ["+0.0000", "+0.0000", "+0.0000"]
     assert main(["evaluate", classifier, str(file), "--against", classifier, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)

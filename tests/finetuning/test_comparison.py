@@ -18,8 +18,9 @@ NAMES = ["a", "b"]
 def evaluation(outcome: Outcome, name: str = "mine", **fields) -> Evaluation:
     scores = {key: Interval(value, value, value) for key, value in outcome.scores().items()}
     usual = {
-        "checkpoint": name, "file": "x", "task": "classify", "examples": len(outcome), "units": outcome.units,
-        "scores": scores, "metric": "accuracy", "resamples": 500, "confidence": 0.9, "outcome": outcome,
+        "checkpoint": name, "file": "x", "digest": "1", "task": "classify", "examples": len(outcome),
+        "units": outcome.units, "scores": scores, "metric": "accuracy", "resamples": 500, "confidence": 0.9,
+        "outcome": outcome,
     }  # fmt: skip
     return Evaluation(**{**usual, **fields})
 
@@ -41,7 +42,7 @@ def test_the_difference_has_the_interval_of_the_paired_resamples() -> None:
     assert list(found.differences) == ["accuracy", "macro_f1"]
     lines = str(found).splitlines()
     assert lines[0] == "mine (first) against theirs (second) on x"
-    assert lines[2].split() == ["score", "first", "second", "difference", "90", "%", "from", "to"]
+    assert lines[2].split() == ["score", "first", "second", "difference", "90%", "from", "to"]
     assert lines[4].split()[3] == f"{one.value:+.4f}"
     content = json.loads(json.dumps(found.to_dict()))
     assert (content["first"], content["differences"]["accuracy"]["low"]) == ("mine", pytest.approx(one.low))
@@ -55,6 +56,9 @@ def test_of_two_trained_toys(trained, tmp_path) -> None:
         predictor.model.classifier.bias[0] += 5
     bad = evaluate(predictor, file, resamples=100)
     found = compare(good, bad).differences["accuracy"]
+    one, other = (evaluate(predictor, class_rows(60, seed=seed), resamples=100) for seed in (4, 5))
+    with pytest.raises(InputError, match=r"on the list of dicts \(test data\), which holds other data"):
+        compare(one, other)  # equally many rows, and the same name
     assert found.value == good.scores["accuracy"].value - bad.scores["accuracy"].value
     assert 0 < found.low <= found.value <= found.high
     assert compare(bad, good).differences["accuracy"].value == -found.value
@@ -65,7 +69,11 @@ def test_what_cannot_be_compared() -> None:
     means = evaluation(MeanOutcome({"f1": torch.ones(2, dtype=torch.float64)}, "texts"))
     for first, second, sentence in (
         (classes, evaluation(ClassOutcome([0], [0], NAMES), "b"), "mine was evaluated with examples 2, b with 1"),
-        (classes, evaluation(ClassOutcome([0, 1], [0, 1], NAMES), file="y"), "with file 'x', mine with 'y'"),
+        (
+            classes,
+            evaluation(ClassOutcome([0, 1], [0, 1], NAMES), "b", file="y", digest="2"),
+            "mine was evaluated on x, and b on y, which holds other data",
+        ),
         (classes, means, "mine has the scores accuracy, macro_f1; the other, f1"),
     ):
         with pytest.raises(InputError, match=sentence):

@@ -101,7 +101,7 @@ def test_the_report(predictors, tmp_path) -> None:
     assert (content["units"], content["resamples"], content["confidence"]) == ("sentences", 50, 0.95)
     blocks = str(found).split("\n\n")
     assert blocks[0].endswith(f"on {file}: entities, 40 sentences")
-    assert blocks[1].splitlines()[0].split() == ["score", "value", "95", "%", "from", "to"]
+    assert blocks[1].splitlines()[0].split() == ["score", "value", "95%", "from", "to"]
     assert blocks[1].splitlines()[2].split() == ["f1", "1.0000", "1.0000", "1.0000"]
     assert blocks[2].splitlines()[0].split()[:4] == ["label", "precision", "recall", "f1"]
     assert blocks[3].startswith("right \\ predicted")

@@ -26,7 +26,7 @@ def evaluation(outcome: Outcome) -> Evaluation:
     confusion = outcome.confusion() if isinstance(outcome, LabelledOutcome) else None
     scores = {"accuracy": Interval(0.5, 0.25, 0.75)}
     return Evaluation("a/model", "b/test.tsv", "classify", len(outcome), outcome.units, scores, "accuracy",
-                      confusion=confusion, outcome=outcome)  # fmt: skip
+                      confusion=confusion, digest="", outcome=outcome)  # fmt: skip
 
 
 def texts_in(axes) -> list[str]:
