@@ -14,6 +14,8 @@ from minibert.auto import HEADS, load_architecture
 from minibert.checkpoint import write_safetensors
 from minibert.cli import main
 from minibert.convert import convert
+from minibert.errors import CheckpointError
+from minibert.finetuning import TASKS
 from minibert.verify.checkpoints import load
 from tests.checkpoint.test_wrapped import assert_same_state, model_of
 
@@ -76,11 +78,14 @@ def test_every_verb_takes_the_same_class(
     assert main(["inspect", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["model"] == expected
     assert type(load(folder, "float32", "eager")).__name__ == expected
-    tasks = {"BertForSequenceClassification", "BertForTokenClassification", "BertForQuestionAnswering"}
+    tasks = {task.model_class.__name__ for task in TASKS.values()} - {"BertModel"}
     if expected == "BertForTokenClassification" and labels is SENTIMENT:
         return  # whose labels the task refuses
     if expected in tasks:
         assert type(Predictor.from_pretrained(folder).model).__name__ == expected
+    elif expected == "BertModel":  # embeds sentences if a modules.json says how
+        with pytest.raises(CheckpointError, match="was fine-tuned for no task: it is a BertModel without"):
+            Predictor.from_pretrained(folder)
     else:
         with pytest.raises(InputError, match=f"This checkpoint is a {expected} and was fine-tuned for none"):
             Predictor.from_pretrained(folder)

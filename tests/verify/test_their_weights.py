@@ -115,6 +115,27 @@ def test_a_weight_that_was_changed(model):
 
 
 @pytest.mark.parametrize(
+    ("pooled", "points"),
+    [
+        (None, []),  # it has no pooler, which is no difference
+        (lambda pooler, embeddings, h: pooler.activation(pooler.dense(h)), ["pooler.dense"]),  # of every token
+        (lambda pooler, embeddings, h: pooler.activation(pooler.dense(h[0])), ["pooler.dense"]),  # of one text
+        (lambda pooler, embeddings, h: pooler(embeddings), ["pooler.dense"]),  # before the layers
+    ],
+)
+def test_a_part_whose_weights_are_used_is_not_absent(model, pooled, points):
+    """Wherever its value is, and in whatever shape."""
+    bert = model.bert
+
+    def port(input_ids, attention_mask, token_type_ids):
+        embeddings = bert.embeddings(input_ids, token_type_ids)
+        h = bert.encoder(embeddings, (attention_mask[:, None, None] == 0) * -1e9).last_hidden_state
+        return h if pooled is None else (h, pooled(bert.pooler, embeddings, h))
+
+    assert [finding.points for finding in explain_port(bert, port).findings] == [points] * bool(points)
+
+
+@pytest.mark.parametrize(
     ("returned", "key", "point"),
     [
         (lambda o: (o.prediction_logits, o.seq_relationship_logits.flip(-1)), "head.order", "cls.seq_relationship"),
