@@ -8,12 +8,11 @@ is made in a temporary folder.  Needs transformers: pip install '.[test]'.
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import material
@@ -38,14 +37,7 @@ LIBRARIES = ("minibert", "transformers")
 
 def child(library: str, folder: Path) -> Callable[[], dict[str, object]]:
     """One turn: a fresh process."""
-    command = [sys.executable, "-c", RUN.format(library=library), str(folder)]
-
-    def run() -> dict[str, object]:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=rounds.child_environment())
-        result: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return result
-
-    return run
+    return partial(rounds.in_child, library, "-c", RUN.format(library=library), str(folder))
 
 
 def main() -> int:

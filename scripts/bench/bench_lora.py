@@ -13,11 +13,11 @@ import argparse
 import gc
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +80,10 @@ def one(options: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 def child(side: str, seed: int, options: argparse.Namespace) -> Callable[[], dict[str, float]]:
     """A run in a fresh process."""
-
-    def run() -> dict[str, float]:
-        names = (
-            "model", "train", "dev", "texts", "dev_texts", "steps", "epochs", "rank", "threads", "learning_rate",
-        )  # fmt: skip
-        given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-        arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-        command = [sys.executable, __file__, f"--one={side}", f"--seed={seed}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=rounds.child_environment())
-        if done.returncode:
-            sys.exit(f"The process of {side} failed:\n{done.stderr}")
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-    return run
+    arguments = rounds.options_of(
+        options, "model", "train", "dev", "texts", "dev_texts", "steps", "epochs", "rank", "threads", "learning_rate"
+    )
+    return partial(rounds.in_child, side, __file__, f"--one={side}", f"--seed={seed}", *arguments)
 
 
 def main() -> int:

@@ -14,10 +14,10 @@ import argparse
 import gc
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import material
@@ -66,17 +66,9 @@ def one(options: argparse.Namespace) -> None:
 
 def child(name: str, folder: Path, forms: Path, texts: Path, threads: int) -> Callable[[], dict[str, float]]:
     """One turn: a fresh process."""
-    command = [sys.executable, __file__, "--one", name, "--model", str(folder), "--forms", str(forms)]
-    command += ["--text", str(texts), "--threads", str(threads)]
-
-    def run() -> dict[str, float]:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=rounds.child_environment())
-        if done.returncode:
-            sys.exit(f"The process of {name} failed:\n{done.stderr}")
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-    return run
+    arguments = ["--one", name, "--model", str(folder), "--forms", str(forms)]
+    arguments += ["--text", str(texts), "--threads", str(threads)]
+    return partial(rounds.in_child, name, __file__, *arguments)
 
 
 def measure(options: argparse.Namespace, work: Path) -> None:

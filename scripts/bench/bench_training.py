@@ -33,7 +33,6 @@ import argparse
 import gc
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -194,14 +193,10 @@ def compare_memory(task: str, options: argparse.Namespace) -> list[tuple[str, ..
 
 def grown(task: str, side: str, options: argparse.Namespace) -> float:
     """The growth that a child process reports."""
-    numbers = ("texts", "batch_size", "steps", "learning_rate", "threads", "model", "train", "dev")
-    given = {name: getattr(options, name) for name in numbers if getattr(options, name) is not None}
-    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-    command = [sys.executable, __file__, "--one", side, "--tasks", task, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=rounds.child_environment())
-    if done.returncode:
-        sys.exit(f"The process of {side} failed:\n{done.stderr}")
-    return float(json.loads(done.stdout.splitlines()[-1])["growth"])
+    arguments = rounds.options_of(
+        options, "texts", "batch_size", "steps", "learning_rate", "threads", "model", "train", "dev"
+    )
+    return float(rounds.in_child(side, __file__, "--one", side, "--tasks", task, *arguments)["growth"])
 
 
 def one(task: str, options: argparse.Namespace) -> None:

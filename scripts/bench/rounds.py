@@ -6,10 +6,14 @@ the lowest and the highest, and an interval for the true median that assumes not
 (the sign test turned around: Conover, "Practical Nonparametric Statistics", section 3.2).  Look at ``Ratio`` first.
 """
 
+import argparse
 import gc
+import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +118,25 @@ def child_environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     return environment
+
+
+def in_child(what: str, *arguments: str) -> Any:
+    """What Python, called with ``arguments`` in a fresh process, prints as JSON in its last line.
+
+    Ends with the child's message when it fails; ``what``: the child, for that.
+    """
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=child_environment()
+    )
+    if done.returncode:
+        sys.exit(f"The process of {what} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def options_of(options: argparse.Namespace, *names: str) -> list[str]:
+    """Those that were given, as arguments for a child."""
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
 
 def versions(*packages: str) -> str:
