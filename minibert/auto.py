@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from minibert import heads
-from minibert.checkpoint.load import load_pretrained
+from minibert.checkpoint.load import CLASSIFIER, HEAD_SIZES, load_pretrained, with_labels_of_adapter
 from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights, as_weights, open_weights
 from minibert.config import BertConfig, warn_once
@@ -20,7 +20,7 @@ from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import take_source
 
 PREDICTIONS, RELATIONSHIP = "cls.predictions.transform.dense.weight", "cls.seq_relationship.weight"
-CLASSIFIER, POOLER = "classifier.weight", "bert.pooler.dense.weight"
+POOLER = "bert.pooler.dense.weight"
 # The classes, and the tensors that their heads need.
 HEADS = {
     "BertModel": (),
@@ -50,6 +50,8 @@ def load_architecture(
         weights = open_weights(checkpoint, use_safetensors=settings.get("use_safetensors"))
     else:
         weights = as_weights(state)
+    if not HEAD_SIZES & set(settings):
+        config = with_labels_of_adapter(config, checkpoint, weights)
     name = architecture or architecture_of(config, weights)
     if name not in HEADS:
         raise ConfigError(f"{name} is no model here; there are {', '.join(HEADS)}.")

@@ -18,7 +18,7 @@ from minibert.checkpoint.names import Names, read_names, why_unused
 from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, dtype_name, open_weights
-from minibert.config import BertConfig
+from minibert.config import ADAPTED_CONFIG, BertConfig
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
 from minibert.foreign import family_of_tensors
@@ -27,6 +27,7 @@ from minibert.switches import device_of, take_source, take_switches
 
 Model = TypeVar("Model", bound=PretrainedModel)
 POOLER = "pooler."
+CLASSIFIER = "classifier.weight"
 HEAD_SIZES = {"num_labels", "id2label"}  # settings that ask for a new head where the file's has another size
 # For speed, programs round the rows of an embedding up to a multiple of these: more than the vocabulary has pieces.
 MULTIPLES = (8, 16, 32, 64, 128)
@@ -93,6 +94,7 @@ def load_pretrained(
         raise ConfigError(f"config is a {type(config).__name__}; expected a minibert.BertConfig, or where one lies.")
     if source is not None and (config is None or state_dict is None):
         source = Checkpoint.open(source, **where)
+    is_own = config is None
     if not isinstance(config, BertConfig):
         config = BertConfig.from_pretrained(source if config is None else Checkpoint.open(config, **where))
     unknown = [name for name in settings if name != "num_labels" and not hasattr(config, name)]
@@ -107,6 +109,8 @@ def load_pretrained(
         assert source is not None
         weights = open_weights(source, use_safetensors=use_safetensors)
     names = read_names(weights.names())
+    if is_own and isinstance(source, Checkpoint) and not HEAD_SIZES & set(settings):
+        config = with_labels_of_adapter(config, source, weights)
     check_names(config, weights, names)
     origin = weights.where if isinstance(weights, GivenWeights) else str(source)
     try:
@@ -119,6 +123,18 @@ def load_pretrained(
     plan.check()
     plan.carry_out(_as_dtype(dtype, config))
     return model.eval() if device is None else model.to(find_device(device)).eval()
+
+
+def with_labels_of_adapter(config: BertConfig, checkpoint: Checkpoint, weights: Weights) -> BertConfig:
+    """``config``, with as many labels as the classifier has that an adapter brings without a config of its own.
+
+    peft saves none: what is read then is the base's, which does not know the adapter's task.
+    """
+    if checkpoint.base is None or checkpoint.own(ADAPTED_CONFIG) is not None:
+        return config
+    found = (name for name, reading in read_names(weights.names()).items() if reading.ours == CLASSIFIER)
+    rows = next((weights.describe(name)[0][0] for name in found), config.num_labels)
+    return config if rows == config.num_labels else BertConfig.from_dict({**vars(config), "num_labels": rows})
 
 
 def check_names(config: BertConfig, weights: Weights, names: Names) -> None:

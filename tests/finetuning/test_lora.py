@@ -11,7 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import minibert
-from minibert import BertTokenizer, CheckpointError, Embedder, InputError, MissingExtraError, Predictor
+from minibert import (
+    BertForSequenceClassification,
+    BertTokenizer,
+    CheckpointError,
+    Embedder,
+    InputError,
+    MissingExtraError,
+    Predictor,
+)
 from minibert.cli import main
 from minibert.convert import convert
 from minibert.finetuning import Lora, finetune
@@ -103,6 +111,24 @@ def test_a_merged_checkpoint_predicts_the_same(adapted, tmp_path):
     assert not set(load_file(tmp_path / "plain" / "model.safetensors")) ^ set(plain.model.state_dict())
     assert plain.tokenizer.get_vocab() == with_adapter.tokenizer.get_vocab()
     assert plain.tokenizer.model_max_length == with_adapter.tokenizer.model_max_length
+
+
+def test_an_adapter_of_peft_alone_brings_its_labels(toy, tmp_path):
+    """Peft saves no config: the base's, which is read, has two labels."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.BertForSequenceClassification.from_pretrained(str(toy), num_labels=5).eval()
+    settings = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query"], init_lora_weights=False)
+    adapter = peft.get_peft_model(model, settings).eval()
+    adapter.save_pretrained(tmp_path / "adapter")
+    convert(tmp_path / "adapter", tmp_path / "plain", head="BertForSequenceClassification")
+    ids = torch.tensor([[2, 7, 9, 3]])
+    with torch.no_grad():
+        expected = adapter(input_ids=ids).logits
+        for folder in ("adapter", "plain"):
+            found = BertForSequenceClassification.from_pretrained(tmp_path / folder)(ids).logits
+            assert found.shape == (1, 5)
+            assert (found - expected).abs().max() < TOLERANCE
 
 
 def test_a_merged_embedder_is_one(adapted, tmp_path):
