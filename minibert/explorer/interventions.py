@@ -1,7 +1,7 @@
 """The interventions of the live page, as edits of the model: ablated heads, and noise at one token.
 
-The noise is one sample, determined by a seed, times the standard deviation: the slider scales the perturbation in a
-fixed direction.
+The noise is one sample (stream 0 of a seed, random_normal.py) times the standard deviation: the slider scales the
+perturbation in a fixed direction.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from minibert.config import BertConfig
@@ -18,6 +17,7 @@ from minibert.explorer.values import encoder_of
 from minibert.lens.editing import Change, edit, zero_head
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
+from minibert.random_normal import standard_normal
 
 LARGEST_STD = 100.0
 LARGEST_SEED = 2**31
@@ -40,7 +40,7 @@ class Noise:
 
     def change(self, value: Tensor) -> Tensor:
         """``value`` (1, T, H) with the noise."""
-        sample = torch.randn(value.shape[-1], generator=torch.Generator().manual_seed(self.seed))
+        sample = standard_normal(self.seed, 0, value.shape[-1])
         noisy = value.clone()
         noisy[0, self.position] += self.std * sample.to(value)
         return noisy

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 STATIC = Path(__file__).parent / "static"
-ENTRY = "main.js"
-IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+ENTRY = STATIC / "main.js"
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function|const|let|class)", re.MULTILINE)
 STYLES = ("style.css", "views.css")
 
@@ -67,23 +67,28 @@ def style() -> str:
     return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
 
 
-@cache
 def script() -> str:
-    """The modules of static/ as one script, each after those it imports, without the import statements.
+    """The page's own script."""
+    return bundle(ENTRY)
+
+
+@cache
+def bundle(entry: Path) -> str:
+    """The module ``entry`` and all that it imports as one script, each after those it imports, without the imports.
 
     The top-level names of all modules share one scope, so each may occur only once.
     """
-    done: dict[str, str] = {}
+    done: dict[Path, str] = {}
 
-    def add(name: str) -> None:
-        if name in done:
+    def add(path: Path) -> None:
+        if path in done:
             return
-        done[name] = ""  # ends import circles
-        text = (STATIC / name).read_text(encoding="utf-8")
+        done[path] = ""  # ends import circles
+        text = path.read_text(encoding="utf-8")
         for other in IMPORT.findall(text):
-            add(other)
-        del done[name]  # it comes after all that it imports
-        done[name] = EXPORT.sub("", IMPORT.sub("", text))
+            add((path.parent / other).resolve())
+        del done[path]  # it comes after all that it imports
+        done[path] = EXPORT.sub("", IMPORT.sub("", text))
 
-    add(ENTRY)
+    add(entry.resolve())
     return '"use strict";\n(() => {\n' + "\n".join(done.values()) + "})();\n"

@@ -19,6 +19,7 @@ from minibert.lens.walking import Step, walk
 from minibert.outputs import ModelOutput
 from minibert.points import select
 from minibert.pretrained import BertPreTrainedModel
+from minibert.random_normal import standard_normal
 from minibert.terminal import table
 
 HELP = """\
@@ -182,9 +183,8 @@ def changed(value: Tensor, text: str) -> Tensor:
     elif parts["scale"]:
         new = value * _number(parts["scale"])
     else:
-        generator = torch.Generator().manual_seed(int(parts["seed"] or 0))
-        noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
-        new = value + noise.to(value.device) * _number(parts["noise"])
+        noise = standard_normal(int(parts["seed"] or 0), 0, value.numel()).view(value.shape)
+        new = value + noise.to(value) * _number(parts["noise"])
     head, token = (None if parts[name] is None else int(parts[name]) for name in ("head", "token"))
     return patch(new, heads=head, tokens=token)(value)
 

@@ -27,6 +27,7 @@ from minibert.lens.perturbing import (
     progress_bar,
 )
 from minibert.lens.tracing import Inputs
+from minibert.random_normal import standard_normal
 from minibert.renamed import newer_value, older_arguments, older_attributes
 
 
@@ -97,7 +98,8 @@ def sensitivity(
         std: the standard deviation of the noise, in the units of the value at the point; with ``relative``, in units
             of the standard deviation of all numbers of that text at the point.
         samples: noise samples per position; the standard error falls with their square root.
-        seed: of the samples, which depend on neither the device, nor the dtype, nor ``chunk``.
+        seed: of the samples, which depend on neither the device, nor the dtype, nor ``chunk``: sample s of row r is
+            stream r · samples + s of the generator that minibert/random_normal.py documents.
         at: the point that noise is added to: any with a vector for each token, such as ``encoder.layer.2``.
         points: the points to measure; default the output of every layer after ``at``.
         mode: ``"single"``: noise is added at ``at`` and every later point is measured.  ``"per_layer"``: noise is added
@@ -123,13 +125,13 @@ def sensitivity(
     groups = run.groups(positions)
     scales = _scales(run, std, relative)  # P of (B, 1, 1)
     total = len(groups) * samples
-    generator = torch.Generator().manual_seed(seed)
     sums = torch.zeros(2, run.B, len(run.points), len(groups), run.T, dtype=torch.float64)
     size = run.chunk_size(chunk)
     with torch.no_grad(), progress_bar("noise", total, progress) as advance:
         for start in range(0, total, size):
-            rows = [number // samples for number in range(start, min(start + size, total))]
-            noise, places = _samples(run, [groups[row] for row in rows], generator)
+            streams = range(start, min(start + size, total))
+            rows = [stream // samples for stream in streams]
+            noise, places = _samples(run, [groups[row] for row in rows], seed, streams)
             ratios = _ratios(run, noise, places, scales)
             sums[0].index_add_(2, torch.tensor(rows), ratios)
             sums[1].index_add_(2, torch.tensor(rows), ratios.square())
@@ -179,19 +181,21 @@ def _scales(run: PerturbedRun, std: float, relative: bool) -> dict[str, Tensor]:
     return scales
 
 
-def _samples(run: PerturbedRun, groups: list[tuple[int, ...]], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _samples(
+    run: PerturbedRun, groups: list[tuple[int, ...]], seed: int, streams: Iterable[int]
+) -> tuple[Tensor, Tensor]:
     """Standard normal noise per row, (rows, P, B, g, H), and its positions as one-hot vectors, (rows, T, g).
 
-    Drawn row by row in float64 on the CPU, so that the noise does not depend on the chunks.
+    Each row is a stream of its own (random_normal.py), so that the noise does not depend on the chunks: in it are
+    P · B · g · H numbers in this order, g being the number of positions of the row's own group.
     """
     largest = max(map(len, groups))
     P = len(run.perturbed)
     noise = torch.zeros(len(groups), P, run.B, largest, run.H, dtype=torch.float64)
     places = torch.zeros(len(groups), run.T, largest, dtype=torch.float64)
-    for row, group in enumerate(groups):
-        noise[row, :, :, : len(group)] = torch.randn(
-            P, run.B, len(group), run.H, dtype=torch.float64, generator=generator
-        )
+    for row, (group, normal) in enumerate(zip(groups, standard_normal(seed, streams, noise[0].numel()), strict=True)):
+        own = (P, run.B, len(group), run.H)
+        noise[row, :, :, : len(group)] = normal[: math.prod(own)].view(own)
         places[row, list(group), range(len(group))] = 1
     value = run.clean[run.at[0]]
     return noise.to(value), places.to(value)

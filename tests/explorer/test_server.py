@@ -13,6 +13,7 @@ import torch
 
 from minibert import edit, trace, zero_head
 from minibert.explorer.packing import unpack
+from minibert.random_normal import standard_normal
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND
 from tests.support.browser import numbers
 
@@ -163,7 +164,7 @@ def test_a_missing_head_is_edit_with_zero_head(port, model, tokenizer) -> None:
 def test_noise_is_edit_at_the_place(port, model, tokenizer) -> None:
     noise = {"std": 0.5, "position": 5, "depth": 1, "seed": 3}
     _, answer = ask(port, "/edits", {"texts": [FIRST], "noise": noise})
-    drawn = torch.randn(24, generator=torch.Generator().manual_seed(3))
+    drawn = standard_normal(3, 0, 24).float()
 
     def add(value: torch.Tensor) -> torch.Tensor:
         changed = value.clone()

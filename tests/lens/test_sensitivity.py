@@ -9,6 +9,7 @@ import minibert
 from minibert import InputError, edit, exact_sensitivity, jacobian_block, sensitivity, trace, zero_head
 from minibert.lens.jacobian import jacobian_product
 from minibert.lens.noise import changes
+from minibert.random_normal import standard_normal
 from tests.support.small_models import assert_no_trace, inputs_for, small
 
 SENTENCE = {"input_ids": torch.tensor([[3, 7, 11, 5, 40]])}
@@ -85,9 +86,8 @@ def test_noise_comes_to_j_times_noise_in_proportion_to_the_deviation() -> None:
 @pytest.mark.parametrize("mode", ["single", "per_layer"])
 def test_the_tables_are_of_these_draws_and_come_to_j_times_them(mode: str) -> None:
     model = small().double()
-    draw = torch.Generator().manual_seed(3)
     names = ("embeddings",) if mode == "single" else ("embeddings", *LAYERS[:2])
-    draws = [torch.randn(len(names), 1, 1, 12, dtype=torch.float64, generator=draw).view(-1, 12) for _ in range(4)]
+    draws = standard_normal(3, range(4), 12 * len(names)).view(4, -1, 12)
     errors = []
     for deviation in (1e-2, 1e-3, 1e-4):
         found = sensitivity(model, SENTENCE, mode=mode, positions=2, samples=4, seed=3, std=deviation)

@@ -1,21 +1,6 @@
 // The tensors in the page's JSON, unpacked when they are first needed.
 
-let halves = null;
-
-// All 65,536 float16 numbers as float32, a lookup table for unpacking.
-function halfTable() {
-  if (halves) return halves;
-  halves = new Float32Array(65536);
-  for (let bits = 0; bits < 65536; bits++) {
-    const sign = bits & 0x8000 ? -1 : 1,
-      exponent = (bits >> 10) & 31,
-      fraction = bits & 1023;
-    if (exponent === 31) halves[bits] = fraction ? NaN : sign * Infinity;
-    else if (exponent) halves[bits] = sign * 2 ** (exponent - 15) * (1 + fraction / 1024);
-    else halves[bits] = sign * 2 ** -14 * (fraction / 1024);
-  }
-  return halves;
-}
+import { floatsOfHalves } from "./engine/half.js";
 
 const unpacked = new WeakMap();
 
@@ -34,11 +19,7 @@ export function unpack(packed) {
 function asNumbers(buffer, dtype) {
   if (dtype === "float32") return new Float32Array(buffer);
   if (dtype === "int32") return new Int32Array(buffer);
-  const bits = new Uint16Array(buffer),
-    lookup = halfTable();
-  const values = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) values[i] = lookup[bits[i]];
-  return values;
+  return floatsOfHalves(new Uint16Array(buffer));
 }
 
 const differences = new WeakMap();
