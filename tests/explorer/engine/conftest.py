@@ -1,0 +1,18 @@
+"""The engine with any model, in the browser of the other tests of the page."""
+
+from collections.abc import Callable
+
+import pytest
+
+from minibert.pretrained import BertPreTrainedModel
+from tests.support.engine import Engine
+
+
+@pytest.fixture
+def open_engine(browser, tmp_path) -> Callable[..., Engine]:
+    """``open_engine(model, dtype)``: the model is rounded, in place, to what the page holds in this dtype."""
+
+    def opened(model: BertPreTrainedModel, dtype: str = "float32") -> Engine:
+        return Engine(browser, model, tmp_path / "engine.html", dtype)
+
+    return opened
