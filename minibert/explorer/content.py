@@ -10,6 +10,7 @@ from typing import Any
 
 from minibert.errors import InputError
 from minibert.explorer.packing import SENSITIVITY_LIMIT, DetailLevel, choose_detail
+from minibert.explorer.sentences import Sentence
 from minibert.explorer.steps import describe_steps
 from minibert.explorer.text import TokenizedText, tokenize
 from minibert.explorer.values import Projection, RunValues, describe_model, encoder_of, pack_run, run
@@ -104,11 +105,11 @@ def _described(model: BertPreTrainedModel, tokenizer: BertTokenizer, one: Traced
     config, text = encoder_of(model).config, one.text
     omitted = one.detail.omissions(config, text.length)
     if text.full_length > text.length:
-        cut = f"The text has {text.full_length} tokens; this model reads {text.length} at most, so it was cut."
-        omitted.insert(0, cut)
+        omitted.insert(0, Sentence.of("omitted.cut", full=text.full_length, length=text.length))
     values = pack_run(one.values, config, one.detail, projection=one.projection, dtype=dtype)
     predicted = predictions(model, tokenizer, text, one.detail.tokens, dtype)
-    return text.describe() | {"omitted": omitted} | values | {"predictions": predicted}
+    described = text.describe() | {"omitted": [sentence.describe() for sentence in omitted]}
+    return described | values | {"predictions": predicted}
 
 
 def _sensitivity(model: BertPreTrainedModel, one: TracedText, samples: int | None, std: float) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _sensitivity(model: BertPreTrainedModel, one: TracedText, samples: int | Non
     if samples is None:
         samples = SAMPLES if T <= SENSITIVITY_LIMIT else 0
     if not samples:
-        return {"reason": f"Sensitivity maps were not made for these {T} tokens; ask for them with --samples 4."}
+        return Sentence.of("reason.no_maps", tokens=T).as_reason()
     return sensitivity_maps(model, one.text, one.detail.tokens, std, samples)
 
 

@@ -14,6 +14,7 @@ from minibert.explorer.interventions import Interventions, parse_heads, parse_ma
 from minibert.explorer.packing import SENSITIVITY_LIMIT, pack
 from minibert.explorer.page import page_html
 from minibert.explorer.request_queue import Dropped
+from minibert.explorer.sentences import PageError, Sentence
 from minibert.explorer.values import encoder_of, pack_run, relative_change, run
 from minibert.explorer.views import predictions, sensitivity_maps
 from minibert.pretrained import BertPreTrainedModel
@@ -92,10 +93,7 @@ class Live:
         with self._lock:
             (traced,) = self._trace({"texts": [request.get("text")], "masked": [request.get("masked", [])]})
             if not self.samples or traced.text.length > SENSITIVITY_LIMIT:
-                return {
-                    "reason": f"Sensitivity maps are made for up to {SENSITIVITY_LIMIT} tokens here; this text has "
-                    f"{traced.text.length}. minibert noise makes those of longer ones."
-                }
+                return Sentence.of("reason.too_long", limit=SENSITIVITY_LIMIT, tokens=traced.text.length).as_reason()
             interventions = Interventions(parse_heads(self.model.config, request.get("heads", [])))
 
             def stop_unless_wanted(_done: int, _total: int) -> None:
@@ -121,7 +119,7 @@ class Live:
             raise InputError("texts is a list of one or two texts.")
         for text in texts:
             if len(text) > LONGEST_TEXT:
-                raise InputError(f"A text has {len(text)} characters; the live page takes {LONGEST_TEXT} at most.")
+                raise PageError("error.too_long", length=len(text), limit=LONGEST_TEXT)
         limit = CHARACTERS_LIVE // len(texts) // 2
         keys = list(zip(texts, parse_masked(request.get("masked", [[]] * len(texts)), len(texts)), strict=True))
         traced = [

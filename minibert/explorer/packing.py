@@ -18,6 +18,7 @@ from torch import Tensor
 
 from minibert.config import BertConfig
 from minibert.errors import InputError
+from minibert.explorer.sentences import Sentence
 from minibert.explorer.steps import EMBEDDINGS, stored
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "int32": torch.int32}
@@ -61,23 +62,21 @@ class DetailLevel:
     numbers: int  # of a vector of H: H, or PER_HEAD of each head
     scores: bool
 
-    def omissions(self, config: BertConfig, length: int) -> list[str]:
+    def omissions(self, config: BertConfig, length: int) -> list[Sentence]:
         """Sentences for the page about what is left out of a run of ``length`` tokens."""
         sentences = [
-            f"Of the {config.intermediate_size} neurons of each feed-forward network, the {NEURONS} strongest of each "
-            "token are kept.",
-            "Residual sums are added up in the page from the two parts that are kept.",
+            Sentence.of("omitted.neurons", all=config.intermediate_size, kept=NEURONS),
+            Sentence.of("omitted.sums"),
         ]
         if self.numbers < config.hidden_size:
             per_head = self.numbers // config.num_attention_heads
             sentences.append(
-                f"Of each vector the first {self.numbers} of {config.hidden_size} numbers are kept "
-                f"(of each head {per_head}); norm, mean and std are those of the whole vector."
+                Sentence.of("omitted.numbers", numbers=self.numbers, hidden=config.hidden_size, per_head=per_head)
             )
         if not self.scores:
-            sentences.append("Scores are left out; the probabilities, their softmax, are kept.")
+            sentences.append(Sentence.of("omitted.scores"))
         if self.tokens < length:
-            sentences.append(f"The model read all {length} tokens; numbers are kept for the first {self.tokens}.")
+            sentences.append(Sentence.of("omitted.tokens", length=length, tokens=self.tokens))
         return sentences
 
 

@@ -15,6 +15,7 @@ from minibert.explorer.content import name_of
 from minibert.explorer.live import Live
 from minibert.explorer.page import policy
 from minibert.explorer.request_queue import WAITING, Busy, Dropped, RequestQueue
+from minibert.explorer.sentences import PageError, Sentence
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -54,8 +55,7 @@ def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
         await send_paced(send, html if scope["method"] == "GET" else b"", "text/html; charset=utf-8", headers)
 
     async def unexpected(_request: Any, error: Exception) -> Any:
-        sentence = f"The model could not be run: {type(error).__name__}. The terminal has the details."
-        return JSONResponse({"error": sentence}, status_code=500)
+        return JSONResponse(refusal(Sentence.of("error.model", error=type(error).__name__)), status_code=500)
 
     routes = [
         Route("/", Endpoint(show), methods=["GET"]),
@@ -80,8 +80,8 @@ def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Await
     from starlette.responses import JSONResponse
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        async def refuse_with(status: int, sentence: str) -> None:
-            await JSONResponse({"error": sentence}, status_code=status)(scope, receive, send)
+        async def refuse_with(status: int, sentence: str | Sentence) -> None:
+            await JSONResponse(refusal(sentence), status_code=status)(scope, receive, send)
 
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
@@ -91,9 +91,9 @@ def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Await
         except ClientDisconnect:
             return None
         except TimeoutError:
-            return await refuse_with(408, f"The request did not arrive within {REQUEST_TIMEOUT} seconds.")
+            return await refuse_with(408, Sentence.of("error.slow", seconds=REQUEST_TIMEOUT))
         except TooLarge:
-            return await refuse_with(413, f"A request has {LARGEST_REQUEST} bytes at most.")
+            return await refuse_with(413, Sentence.of("error.large", bytes=LARGEST_REQUEST))
         except (ValueError, RecursionError):
             return await refuse_with(400, "A request is a JSON object.")
         try:
@@ -102,12 +102,20 @@ def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Await
         except Dropped:
             await refuse_with(409, "A newer request of the same page has replaced this one.")
         except Busy:
-            await refuse_with(503, f"{WAITING} requests are waiting already; try again in a moment.")
+            await refuse_with(503, Sentence.of("error.busy", waiting=WAITING))
+        except PageError as error:
+            await refuse_with(400, error.sentence)
         except MinibertError as error:
             await refuse_with(400, str(error))
         return None
 
     return answer
+
+
+def refusal(sentence: str | Sentence) -> dict[str, Any]:
+    """The body of a response that refuses: the sentence in English, and as words that the page has in its languages."""
+    body: dict[str, Any] = {"error": str(sentence)}
+    return body | {"sentence": sentence.describe()} if isinstance(sentence, Sentence) else body
 
 
 async def disconnected(receive: Any) -> None:

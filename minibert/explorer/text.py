@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.errors import InputError
+from minibert.explorer.sentences import PageError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -60,7 +60,7 @@ def tokenize(
     Raises InputError for an empty text, and for positions that cannot be masked.
     """
     if not isinstance(text, str) or not text.strip():
-        raise InputError("The text is empty: there is nothing to look at.")
+        raise PageError("error.empty")
     full_length = len(tokenizer(text, verbose=False)["input_ids"])
     longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     encoding = tokenizer(
@@ -70,9 +70,9 @@ def tokenize(
     tokens, mask_id = list(original), tokenizer.mask_token_id
     for position in masked:
         if not 0 <= position < len(tokens) or special[position]:
-            raise InputError(f"There is no word piece at position {position} to be masked.")
+            raise PageError("error.no_piece", position=position)
         if mask_id is None:
-            raise InputError("This tokenizer has no mask token.")
+            raise PageError("error.no_mask")
         encoding["input_ids"][0, position] = mask_id
         tokens[position] = str(tokenizer.mask_token)
     return TokenizedText(

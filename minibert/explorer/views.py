@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.explorer.packing import pack
+from minibert.explorer.sentences import Sentence
 from minibert.explorer.text import TokenizedText
 from minibert.explorer.values import encoder_of, hidden_states
 from minibert.heads import BertForMaskedLM, BertForPreTraining
@@ -39,11 +40,7 @@ def predictions(
 ) -> dict[str, Any]:
     """The logit lens on every hidden state, for the ``shown`` first tokens; open edits act on the run."""
     if not isinstance(model, BertForMaskedLM | BertForPreTraining):
-        return {
-            "reason": f"This checkpoint is loaded as {type(model).__name__}: it has no head that predicts words (the "
-            "masked-language-modelling head), so its layers cannot be asked what they would predict. Checkpoints for "
-            "BertForMaskedLM or BertForPreTraining have one."
-        }
+        return Sentence.of("reason.no_head", model=type(model).__name__).as_reason()
     lens = logit_lens(model, text.inputs, k=min(TOP_K, model.config.vocab_size))
     return packed_predictions(tokenizer, lens.ids[:, :shown], lens.probabilities[:, :shown], dtype)
 

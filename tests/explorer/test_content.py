@@ -101,7 +101,7 @@ def test_less_detail_for_longer_texts_and_it_is_said() -> None:
     for length in (32, 40, 64, 100, 300, 512):
         detail = choose_detail(base, length, 7_700_000)
         assert size_of(base, detail) <= 7_700_000
-        said = " ".join(detail.omissions(base, length))
+        said = " ".join(map(str, detail.omissions(base, length)))
         assert ("first 96 of 768 numbers" in said) == (detail.numbers == 96)
         assert ("Scores are left out" in said) == (not detail.scores)
         assert (f"read all {length} tokens; numbers are kept for the first {detail.tokens}" in said) == (
@@ -145,8 +145,8 @@ def test_a_text_is_cut_to_what_the_model_reads(model, tokenizer) -> None:
     content = json.loads(explore(model, tokenizer, "bank " * 400).split('id="content">')[1].split("</script>")[0])
     (run,) = content["runs"]
     assert (len(run["tokens"]), run["full_length"]) == (320, 402)
-    assert run["omitted"][0] == "The text has 402 tokens; this model reads 320 at most, so it was cut."
-    assert "ask for them with --samples" in run["sensitivity"]["reason"]
+    assert run["omitted"][0] == {"key": "omitted.cut", "places": {"full": 402, "length": 320}}
+    assert run["sensitivity"]["reason"] == {"key": "reason.no_maps", "places": {"tokens": 320}}
 
 
 def test_refusals(model, tokenizer) -> None:

@@ -2,6 +2,7 @@
 
 import { el, piece, setStyle } from "./dom.js";
 import { choose, chooseToken, chooseRun, currentRun, page, state } from "./state.js";
+import { phrase } from "./words.js";
 
 const USES = {
   // which controls a view needs
@@ -16,18 +17,18 @@ const USES = {
 
 export function makeControls() {
   const sliders = {
-    layer: slider("layer", "Layer"),
-    head: slider("head", "Head"),
-    depth: slider("depth", "Hidden state"),
+    layer: slider("layer", phrase("control.layer")),
+    head: slider("head", phrase("control.head")),
+    depth: slider("depth", phrase("control.depth")),
   };
   const strip = el("div", {
     class: "token-strip",
     role: "listbox",
-    "aria-label": "Tokens",
+    "aria-label": phrase("control.tokens"),
     "aria-orientation": "horizontal",
   });
-  const texts = el("div", { class: "choices", role: "group", "aria-label": "Text" });
-  const shows = el("div", { class: "choices", role: "group", "aria-label": "Which run" });
+  const texts = el("div", { class: "choices", role: "group", "aria-label": phrase("control.text") });
+  const shows = el("div", { class: "choices", role: "group", "aria-label": phrase("control.run") });
   const node = el(
     "div",
     { class: "controls" },
@@ -47,7 +48,7 @@ export function makeControls() {
     texts.hidden = runs.length < 2 || state.view === "comparison";
     segmented(
       texts,
-      runs.map((_, index) => [index, `Text ${index + 1}`]),
+      runs.map((_, index) => [index, phrase("control.text_number", { n: index + 1 })]),
       state.run,
       chooseRun,
       "run",
@@ -56,9 +57,9 @@ export function makeControls() {
     segmented(
       shows,
       [
-        ["edited", "Edited"],
-        ["original", "Original"],
-        ["change", "Change"],
+        ["edited", phrase("control.edited")],
+        ["original", phrase("control.original")],
+        ["change", phrase("control.change")],
       ],
       state.show,
       (show) => choose({ show }),
@@ -86,15 +87,16 @@ function slider(name, title) {
     "div",
     { class: "slider" },
     el("span", { class: "slider-title" }, title),
-    el("button", { class: "small", "aria-label": `${title}: one less`, onclick: () => turn(-1) }, "‹"),
+    el("button", { class: "small", "aria-label": phrase("control.less", { name: title }), onclick: () => turn(-1) }, "‹"),
     range,
-    el("button", { class: "small", "aria-label": `${title}: one more`, onclick: () => turn(1) }, "›"),
+    el("button", { class: "small", "aria-label": phrase("control.more", { name: title }), onclick: () => turn(1) }, "›"),
     output,
   );
   const set = (value, most) => {
     range.max = most;
     range.value = value;
-    output.textContent = `${value} (0–${most})${name === "depth" && !value ? ", the embeddings" : ""}`;
+    const embeddings = name === "depth" && value === 0;
+    output.textContent = phrase(embeddings ? "control.embeddings" : "control.range", { value, last: most });
     range.setAttribute("aria-valuetext", output.textContent);
   };
   return { node, set };
@@ -130,7 +132,9 @@ function drawStrip(strip, run) {
             .join(" "),
           role: "option",
           data: { key: `token${index}`, token: index },
-          "aria-label": `${token}, position ${index}${run.masked.includes(index) ? `, in place of ${run.original_tokens[index]}` : ""}`,
+          "aria-label": run.masked.includes(index)
+            ? phrase("control.masked_token", { token, position: index, original: run.original_tokens[index] })
+            : phrase("control.token", { token, position: index }),
           onclick: () => chooseToken(index),
           onkeydown: (event) => {
             const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -179,8 +183,8 @@ export function themeButton(redraw) {
     },
   });
   const name = () => {
-    button.textContent = dark() ? "Light" : "Dark";
-    button.setAttribute("aria-label", dark() ? "Use light colours" : "Use dark colours");
+    button.textContent = phrase(dark() ? "frame.light" : "frame.dark");
+    button.setAttribute("aria-label", phrase(dark() ? "frame.use_light" : "frame.use_dark"));
     setStyle(document.documentElement, { "color-scheme": dark() ? "dark" : "light" });
   };
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

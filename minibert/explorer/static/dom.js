@@ -112,7 +112,3 @@ export function tablesOf(widths, room) {
   });
   return [...tables, [from, widths.length]];
 }
-
-export function count(value) {
-  return value.toLocaleString("en");
-}

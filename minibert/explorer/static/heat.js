@@ -3,6 +3,7 @@
 import { el, setStyle } from "./dom.js";
 import { hideHint, say, showHint } from "./hint.js";
 import { legend } from "./legend.js";
+import { phrase } from "./words.js";
 
 const cursors = new Map(); // the cursor's cell in the map of each key, kept when the view is redrawn
 
@@ -18,7 +19,7 @@ export function heat(options) {
     width: columns,
     height: rows,
     data: { key: options.key },
-    "aria-label": `${options.label}. Arrow keys move through ${rows} rows and ${columns} columns; Enter chooses.`,
+    "aria-label": phrase("heat.keys", { label: options.label, rows, columns }),
   });
   setStyle(canvas, { width: `${sizes.width * columns}px`, height: `${sizes.height * rows}px` });
   paint(canvas, rows, columns, options.value, options.scale, options.rowScale);

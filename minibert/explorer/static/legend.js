@@ -2,6 +2,7 @@
 
 import { el, number, svg } from "./dom.js";
 import { page } from "./state.js";
+import { phrase } from "./words.js";
 
 export function legend(scale, unit = "") {
   const steps = 64;
@@ -35,5 +36,5 @@ export function legend(scale, unit = "") {
 }
 
 export function precision() {
-  return page().runs[0].dtype === "float16" ? "float16, 3 digits" : "float32";
+  return page().runs[0].dtype === "float16" ? phrase("legend.half") : "float32";
 }

@@ -6,6 +6,7 @@ import { card, el, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { say } from "./hint.js";
 import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
+import { phrase, phraseParts, sentence } from "./words.js";
 
 const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 } };
 const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer request replaces an older one
@@ -21,11 +22,19 @@ async function ask(path, request, signal) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ ...request, page: pageName }),
     signal,
+  }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Error(phrase("error.unreachable"));
   });
   const answer = await response.json();
   if (response.status === 409) throw new Replaced();
-  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
+  if (!response.ok) throw new Error(refusal(answer, response.status));
   return answer;
+}
+
+// What the server says, in the language of the page where the page knows the sentence.
+function refusal(answer, status) {
+  if (answer.sentence) return sentence(answer.sentence);
+  return answer.error ? phrase("error.other", { sentence: answer.error }) : phrase("error.status", { status });
 }
 
 function isEdited() {
@@ -40,8 +49,8 @@ export function livePanel() {
       class: "sentence",
       dir: "auto",
       data: { key: `text${index}` },
-      "aria-label": index ? "Second text, to compare" : "Text",
-      placeholder: index ? "a second text to compare, if you like" : "",
+      "aria-label": phrase(index ? "live.second" : "live.text"),
+      placeholder: index ? phrase("live.second_hint") : "",
       value: page().runs[index]?.text ?? "",
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -56,19 +65,19 @@ export function livePanel() {
     max: 3,
     step: 0.05,
     value: 0,
-    "aria-label": "Standard deviation of the noise",
+    "aria-label": phrase("live.noise_std"),
     data: { key: "noise" },
     oninput: () => setNoise({ std: Number(std.value), position: state.token }),
   });
   const depth = el(
     "select",
     {
-      "aria-label": "Where the noise is added",
+      "aria-label": phrase("live.noise_depth"),
       data: { key: "noise-depth" },
       onchange: () => setNoise({ depth: Number(depth.value) }),
     },
     Array.from({ length: page().model.layers + 1 }, (_, k) =>
-      el("option", { value: k, title: depthName(k) }, `hidden state ${k}`),
+      el("option", { value: k, title: depthName(k) }, phrase("depth.state", { depth: k })),
     ),
   );
   const where = el("span", { class: "where" }),
@@ -86,7 +95,7 @@ export function livePanel() {
         setNoise({ std: 0 });
       },
     },
-    "Undo all",
+    phrase("live.undo"),
   );
 
   async function send(path, request, take) {
@@ -114,7 +123,7 @@ export function livePanel() {
       setContent(content);
       pairShared();
       if (content.runs.length < 2 && state.view === "comparison") state.view = "tokens";
-      say(`${content.runs[0].tokens.length} tokens`);
+      say(phrase("live.tokens", { n: content.runs[0].tokens.length }));
     });
   }
   // The same texts with one more or one less token masked; ablated heads and noise stay.
@@ -124,7 +133,7 @@ export function livePanel() {
     masked[state.run] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
     return send("runs", { texts: shownTexts(), masked }, (content) => {
       setContent(content);
-      say(`${currentRun().tokens[token]} at position ${token}`);
+      say(phrase("live.token_at", { token: currentRun().tokens[token], position: token }));
     }).then(() => isEdited() && change());
   };
   function change() {
@@ -160,14 +169,16 @@ export function livePanel() {
   function update() {
     const { layer, head } = state;
     const gone = edits.heads.some(([l, h]) => l === layer && h === head);
-    ablateButton.textContent = `${gone ? "Restore" : "Ablate"} layer ${layer}, head ${head}`;
+    ablateButton.textContent = phrase(gone ? "live.restore" : "live.ablate", { layer, head });
     mask.replaceChildren(currentRun().special[state.token] ? "" : maskControl(state.token));
     std.value = edits.noise.std;
     const at = edits.noise.std ? edits.noise.position : state.token;
     where.replaceChildren(
-      `${number(edits.noise.std)} at `,
-      piece(currentRun().tokens[at] ?? "", currentRun()),
-      ` (${at})`,
+      ...phraseParts("live.noise_at", {
+        std: number(edits.noise.std),
+        token: piece(currentRun().tokens[at] ?? "", currentRun()),
+        position: String(at),
+      }),
     );
     heads.replaceChildren(
       ...edits.heads.map(([l, h]) =>
@@ -175,10 +186,10 @@ export function livePanel() {
           "button",
           {
             class: "chip",
-            "aria-label": `Restore layer ${l}, head ${h}`,
+            "aria-label": phrase("live.restore", { layer: l, head: h }),
             onclick: () => ablate(l, h),
           },
-          `layer ${l}, head ${h} ×`,
+          `${phrase("layer.and_head", { layer: l, head: h })} ×`,
         ),
       ),
     );
@@ -187,12 +198,12 @@ export function livePanel() {
   }
   const node = el(
     "section",
-    { class: "live", "aria-label": "Live" },
-    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: submit }, "Run")),
+    { class: "live", "aria-label": phrase("live.label") },
+    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: submit }, phrase("live.run"))),
     el(
       "div",
       { class: "live-row" },
-      el("label", { class: "noise" }, el("span", {}, "Noise"), std, where),
+      el("label", { class: "noise" }, el("span", {}, phrase("live.noise")), std, where),
       depth,
       mask,
       ablateButton,
@@ -216,11 +227,16 @@ export function maskControl(token, small = false) {
       class: small ? "small" : undefined,
       disabled: typed,
       data: { key: small ? `mask${token}` : "mask" },
-      "aria-label": `${masked ? "Show" : "Mask"} ${run.original_tokens[token]}, position ${token}`,
+      "aria-label": phrase(masked ? "mask.show_at" : "mask.mask_at", {
+        token: run.original_tokens[token],
+        position: token,
+      }),
       "aria-pressed": masked ? "true" : "false",
       onclick: () => toggleMask(token),
     },
-    small ? (masked || typed ? "masked" : "visible") : [masked ? "Show " : "Mask ", name],
+    small
+      ? phrase(masked || typed ? "predictions.masked" : "predictions.visible")
+      : phraseParts(masked ? "mask.show" : "mask.mask", { token: name }),
   );
 }
 
@@ -251,13 +267,13 @@ export function changeCard(width) {
     T = run.shown,
     rows = change.shape[0];
   return card(
-    "What the edit changes downstream",
+    phrase("live.change"),
     note(
-      "The relative change of every hidden state: the norm of its difference from the original run, divided by its norm. Choose a cell to go there.",
+      phrase("live.change_note"),
     ),
     heat({
       key: "relative-change",
-      label: "Change of every hidden state",
+      label: phrase("live.change_label"),
       rows,
       columns: T,
       value: (row, column) => change.values[row * T + column],
@@ -269,14 +285,18 @@ export function changeCard(width) {
           change.values.reduce((a, b) => Math.max(a, b), 0),
         ),
       ),
-      width: width - nameWidth(["hidden state"]),
+      width: width - nameWidth([phrase("depth.axis")]),
       tallest: 40,
       cellHeight: 16,
       rowName: (row) => row,
       columnName: (column) => piece(run.tokens[column], run),
-      rowTitle: "hidden state",
-      unit: "‖change‖ / ‖value‖",
-      describe: (row, column, value) => `${run.tokens[column]}, ${depthName(row)}: changed by ${number(value * 100)}%`,
+      rowTitle: phrase("depth.axis"),
+      unit: phrase("unit.change"),
+      describe: (row, column, value) => phrase("live.changed", {
+          token: run.tokens[column],
+          state: depthName(row),
+          percent: number(value * 100),
+        }),
       marked: { column: state.token },
       pick: (row, column) => {
         choose({ depth: row, layer: Math.max(0, row - 1) });

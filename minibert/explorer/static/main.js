@@ -1,7 +1,7 @@
 // Entry point: reads the data, builds the frame around the views, handles the keys.
 
 import { makeControls, themeButton } from "./controls.js";
-import { count, el } from "./dom.js";
+import { el } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
@@ -14,45 +14,63 @@ import { layerView, turnStep } from "./view_layer.js";
 import { predictionsView } from "./view_predictions.js";
 import { sensitivityView } from "./view_sensitivity.js";
 import { tokensView } from "./view_tokens.js";
+import { currentLanguage, languages, phrase, sentence, setLanguage } from "./words.js";
 
-const VIEWS = [
-  ["tokens", "Embeddings", tokensView],
-  ["layer", "Inside a layer", layerView],
-  ["attention", "Attention", attentionView],
-  ["hidden", "Hidden states", hiddenView],
-  ["predictions", "Predictions", predictionsView],
-  ["sensitivity", "Sensitivity", sensitivityView],
-  ["comparison", "Two texts", comparisonView],
-];
+const VIEWS = {
+  tokens: tokensView,
+  layer: layerView,
+  attention: attentionView,
+  hidden: hiddenView,
+  predictions: predictionsView,
+  sensitivity: sensitivityView,
+  comparison: comparisonView,
+};
+let frame = null; // the elements around the view, in the chosen language
 
 function start() {
   openContent(JSON.parse(document.getElementById("content").textContent));
+  setLanguage();
+  frame = makeFrame();
+  subscribe(draw);
+  draw();
+  document.addEventListener("keydown", onKey);
+  window.addEventListener("resize", later(draw));
+}
+
+// Everything but the view, made once for each language; texts that were typed and not yet run are kept.
+function makeFrame() {
   const { model } = page();
+  const typed = [...document.querySelectorAll("textarea[data-key]")].map((field) => [field.dataset.key, field.value]);
   const controls = makeControls();
   const live = page().live ? livePanel() : null;
-  const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": "Views" });
-  const stage = el("main", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": "tab-tokens" });
+  const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": phrase("frame.views") });
+  const stage = el("main", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": `tab-${state.view}` });
+  const footer = el("footer", { class: "footer" });
   const facts = [
     model.architecture,
-    `${model.layers} layers`,
-    `${model.heads} heads`,
+    phrase("frame.layers", { n: model.layers }),
+    phrase("frame.heads", { n: model.heads }),
     `H = ${model.hidden}`,
-    `${count(model.parameters)} parameters`,
+    phrase("frame.parameters", { n: model.parameters }),
   ];
-  const footer = el("footer", { class: "footer" });
   document
     .getElementById("page")
-    .append(
+    .replaceChildren(
       el(
         "header",
         { class: "top" },
         el(
           "div",
           {},
-          el("h1", {}, "minibert explorer"),
-          el("p", { class: "model" }, el("strong", {}, model.name), " ", facts.join(" · ")),
+          el(
+            "div",
+            { class: "title" },
+            el("h1", {}, "minibert explorer"),
+            el("p", { class: "model" }, el("strong", {}, model.name), " ", facts.join(" · ")),
+          ),
+          el("p", { class: "begin" }, phrase("frame.sentence"), " ", phrase("frame.begin")),
         ),
-        themeButton(refresh),
+        el("div", { class: "settings" }, languageChoice(), themeButton(refresh)),
       ),
       live ? live.node : "",
       tabs,
@@ -61,31 +79,50 @@ function start() {
       footer,
       ...hintElements(),
     );
+  for (const [key, value] of typed) document.querySelector(`textarea[data-key="${key}"]`).value = value;
+  return { controls, live, tabs, stage, footer };
+}
 
-  function draw() {
-    clampState();
-    controls.update();
-    const strip = controls.node.querySelector(".token-strip");
-    reveal(strip, strip.querySelector(".chosen"));
-    drawTabs(tabs);
-    live?.update();
-    drawView(stage);
-    drawFooter(footer);
-  }
-  subscribe(draw);
-  draw();
-  document.addEventListener("keydown", onKey);
-  window.addEventListener("resize", later(draw));
+function languageChoice() {
+  const choice = el(
+    "select",
+    {
+      "aria-label": phrase("frame.language"),
+      data: { key: "language" },
+      onchange: () => {
+        setLanguage(choice.value);
+        frame = makeFrame();
+        refresh();
+        document.querySelector('[data-key="language"]').focus();
+      },
+    },
+    languages().map(([code, name]) =>
+      el("option", { value: code, lang: code, selected: code === currentLanguage() }, name),
+    ),
+  );
+  return choice;
+}
+
+function draw() {
+  const { controls, live, tabs, stage, footer } = frame;
+  clampState();
+  controls.update();
+  const strip = controls.node.querySelector(".token-strip");
+  reveal(strip, strip.querySelector(".chosen"));
+  drawTabs(tabs);
+  live?.update();
+  drawView(stage);
+  drawFooter(footer);
 }
 
 function views() {
-  return page().runs.length > 1 ? VIEWS : VIEWS.slice(0, -1);
+  return Object.keys(VIEWS).filter((id) => id !== "comparison" || page().runs.length > 1);
 }
 
 function drawTabs(tabs) {
   const focused = tabs.contains(document.activeElement);
   tabs.replaceChildren(
-    ...views().map(([id, title], index) =>
+    ...views().map((id, index) =>
       el(
         "button",
         {
@@ -101,11 +138,11 @@ function drawTabs(tabs) {
             if (!by) return;
             event.preventDefault();
             event.stopPropagation();
-            choose({ view: views()[(index + by + views().length) % views().length][0] });
+            choose({ view: views()[(index + by + views().length) % views().length] });
           },
         },
         el("kbd", { "aria-hidden": "true" }, index + 1),
-        title,
+        phrase(`tab.${id}`),
       ),
     ),
   );
@@ -123,9 +160,9 @@ function drawView(stage) {
   stage.dataset.view = state.view;
   stage.setAttribute("aria-labelledby", `tab-${state.view}`);
   const width = stage.clientWidth - 2 * parseFloat(getComputedStyle(document.documentElement).fontSize) * 1.5;
-  const draw = views().find(([id]) => id === state.view)[2];
+  const drawn = VIEWS[state.view](Math.max(240, width));
   const change = changeCard(width);
-  stage.replaceChildren(...(change ? [change] : []), ...draw(Math.max(240, width)));
+  stage.replaceChildren(...(change ? [change] : []), ...drawn);
   if (same) {
     stage
       .querySelectorAll(".scroller")
@@ -148,28 +185,21 @@ function reveal(row, node) {
 }
 
 function drawFooter(footer) {
-  const run = currentRun();
+  const run = currentRun(),
+    { model } = page();
   footer.replaceChildren(
     el(
       "details",
       {},
-      el("summary", {}, "What is kept, what is left out, which keys"),
+      el("summary", {}, phrase("frame.about")),
       el(
         "ul",
         {},
-        el(
-          "li",
-          {},
-          `Layer k is encoder.layer.k, from 0 to ${page().model.layers - 1}. Hidden state k is hidden_states[k], from 0 (the embeddings) to ${page().model.layers}; layer k turns hidden state k into hidden state k + 1.`,
-        ),
-        el("li", {}, `Numbers are kept as ${precision()}; norm, mean, std and sensitivity as float32.`),
-        run.omitted.map((sentence) => el("li", {}, sentence)),
+        el("li", {}, phrase("frame.numbering", { last: model.layers - 1, layers: model.layers })),
+        el("li", {}, phrase("frame.precision", { precision: precision() })),
+        run.omitted.map((said) => el("li", {}, sentence(said))),
       ),
-      el(
-        "p",
-        {},
-        "Keys: 1–7 views · t / T next, previous token · l / L layer or hidden state · h / H head · n / p next, previous step · m mask the token · arrows inside a map, the tabs and the tokens · Enter chooses.",
-      ),
+      el("p", {}, phrase("frame.keys")),
     ),
   );
 }
@@ -201,7 +231,7 @@ function onKey(event) {
     p: () => turnStep(-1),
   };
   const view = views()[Number(event.key) - 1];
-  if (view) choose({ view: view[0] });
+  if (view) choose({ view });
   else if (keys[event.key]) keys[event.key]();
   else return;
   event.preventDefault();

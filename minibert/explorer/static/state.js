@@ -1,5 +1,7 @@
 // What the reader has chosen, and the listeners to changes of it.
 
+import { phrase } from "./words.js";
+
 export const state = {
   view: "tokens",
   run: 0,
@@ -48,7 +50,7 @@ export function currentRun() {
 }
 
 export function depthName(depth) {
-  return depth ? `hidden state ${depth}` : "hidden state 0 (embeddings)";
+  return depth ? phrase("depth.state", { depth }) : phrase("depth.embeddings");
 }
 
 // Start with the last layer; of two texts, with the longest word that occurs in both.

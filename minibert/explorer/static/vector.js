@@ -4,9 +4,13 @@ import { signScale } from "./color.js";
 import { aligned, el, magnification, nameWidth, number, textWidth } from "./dom.js";
 import { heat } from "./heat.js";
 import { choose, state } from "./state.js";
+import { phrase } from "./words.js";
 
-const STATISTICS = ["norm", "mean", "std"];
 const WRITTEN = 8; // numbers of a vector at once; fewer where there is less room
+
+function statisticNames() {
+  return [phrase("vector.norm"), phrase("vector.mean"), phrase("vector.std")];
+}
 
 // rows: [{name, values, statistics?: [norm, mean, std], strong?}], all of one length.
 export function vectorTable(key, rows, { label, total, width }) {
@@ -29,7 +33,7 @@ export function vectorTable(key, rows, { label, total, width }) {
       columns: length,
       scale,
       width,
-      unit: apart && `${apart.name}: a scale of its own, ±${number(apartScale.high)}`,
+      unit: apart && phrase("vector.own_scale", { name: apart.name, high: number(apartScale.high) }),
       rowScale: (row) => (rows[row].apart ? apartScale : scale),
       smallest: 0.4,
       tallest: 14,
@@ -37,7 +41,7 @@ export function vectorTable(key, rows, { label, total, width }) {
       value: (row, column) => rows[row].values[column],
       rowName: (row) => rows[row].name,
       columnName: () => "",
-      describe: (row, column, value) => `${rows[row].name}, number ${column}: ${number(value)}`,
+      describe: (row, column, value) => phrase("vector.number", { name: rows[row].name, column, value: number(value) }),
       pick: (_row, column) => choose({ first: column }),
       marked: {},
     }),
@@ -59,7 +63,7 @@ function statisticsTable(rows) {
       {},
       line(
         "",
-        STATISTICS.map((name) => el("th", { scope: "col" }, name)),
+        statisticNames().map((name) => el("th", { scope: "col" }, name)),
       ),
     ),
     el(
@@ -109,13 +113,13 @@ function numbersTable(rows, first, length, total, written, narrow) {
             el(
               "span",
               { class: "turn" },
-              button("‹", -written, "earlier numbers", first === 0),
-              `${first}–${first + columns.length - 1} of ${total}`,
-              button("›", written, "later numbers", first + written >= length),
+              button("‹", -written, phrase("vector.earlier"), first === 0),
+              phrase("vector.range", { first, last: first + columns.length - 1, total }),
+              button("›", written, phrase("vector.later"), first + written >= length),
             ),
           ),
           columns.map((column) => el("th", { scope: "col" }, column)),
-          withStatistics && STATISTICS.map((name) => el("th", { scope: "col", class: "statistic" }, name)),
+          withStatistics && statisticNames().map((name) => el("th", { scope: "col", class: "statistic" }, name)),
         ),
       ),
       el(

@@ -7,6 +7,7 @@ import { heat, paint } from "./heat.js";
 import { withHint } from "./hint.js";
 import { legend } from "./legend.js";
 import { choose, chooseToken, currentRun, page, state } from "./state.js";
+import { phrase } from "./words.js";
 
 const FAINTEST = 0.02; // lines thinner than this would not be seen
 
@@ -23,23 +24,21 @@ export function attentionView(width) {
   const size = Math.max(14, Math.min(104, Math.floor(Math.min(across, inside / layers)) - 4));
   const grid = heads * (size + 3) + 34 * large;
   const one = beside ? (width - grid - 126 * large) / 2 : width > 640 * large ? (width - 60 * large) / 2 : width;
-  const head = `Layer ${state.layer}, head ${state.head}`;
+  const which = { layer: state.layer, head: state.head };
   return [
     el(
       "div",
       { class: "trio" },
       card(
-        "All heads of all layers",
+        phrase("attention.all"),
         glance(run, attention, size),
-        note(
-          "Each row is a layer, each column a head. In each small map, rows are the tokens that attend, columns those that are attended to. Choose a head to see it large.",
-        ),
+        note(phrase("attention.all_note")),
       ),
       el(
         "div",
         { class: "duo" },
-        card(`${head}, as lines`, lines(run, attention, one, inside)),
-        card(`${head}, as a matrix`, matrix(run, attention, one, inside)),
+        card(phrase("attention.lines", which), lines(run, attention, one, inside)),
+        card(phrase("attention.matrix", which), matrix(run, attention, one, inside)),
       ),
     ),
   ];
@@ -52,7 +51,7 @@ function mapScale(values) {
 function glance(run, attention, size) {
   const { layers, heads } = page().model;
   const scale = state.show === "change" ? signScale(attention.values) : scaleOf("amount", 0, 0.6);
-  const grid = el("div", { class: "glance", role: "grid", "aria-label": "Attention of every head" });
+  const grid = el("div", { class: "glance", role: "grid", "aria-label": phrase("attention.all_label") });
   for (let layer = 0; layer < layers; layer++) {
     const row = el(
       "div",
@@ -70,7 +69,7 @@ function glance(run, attention, size) {
   );
   return [
     el("div", { class: "scroller" }, names, grid),
-    legend(scale, state.show === "change" ? "change of probability" : "probability; all above 0.6 as 0.6"),
+    legend(scale, phrase(state.show === "change" ? "unit.probability_change" : "attention.capped")),
   ];
 }
 
@@ -88,7 +87,7 @@ function glanceCell(run, attention, scale, size, layer, head) {
       class: chosen ? "glance-cell chosen" : "glance-cell",
       role: "gridcell",
       tabindex: chosen ? 0 : -1,
-      "aria-label": `layer ${layer}, head ${head}`,
+      "aria-label": phrase("layer.and_head", { layer, head }),
       "aria-selected": chosen,
       data: { key: `glance${layer}-${head}` },
       onclick: () => choose({ layer, head }),
@@ -106,7 +105,7 @@ function glanceCell(run, attention, scale, size, layer, head) {
     },
     canvas,
   );
-  return withHint(button, () => `layer ${layer}, head ${head}: most at ${strongest(run, values)}`);
+  return withHint(button, () => phrase("attention.most", { layer, head, ...strongest(run, values) }));
 }
 
 function strongest(run, values) {
@@ -114,7 +113,7 @@ function strongest(run, values) {
   for (let i = 1; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
   const row = Math.floor(best / run.shown),
     column = best % run.shown;
-  return `${run.tokens[row]} → ${run.tokens[column]}, ${number(values[best])}`;
+  return { from: run.tokens[row], to: run.tokens[column], value: number(values[best]) };
 }
 
 function lines(run, attention, width, tallest) {
@@ -125,7 +124,8 @@ function lines(run, attention, width, tallest) {
   const row = Math.max(15 * large, Math.min(24 * large, (tallest - top) / T));
   const longest = Math.max(...run.tokens.slice(0, T).map((token) => textWidth(token, 0.95)));
   const wide = Math.min(560 * large, width),
-    side = Math.min(Math.max(textWidth("attended to", 0.78), longest) + 10, wide * 0.36);
+    titles = [phrase("attention.attends"), phrase("attention.attended")],
+    side = Math.min(Math.max(...titles.map((title) => textWidth(title, 0.78)), longest) + 10, wide * 0.36);
   const scale = mapScale(values),
     most = state.show === "change" ? scale.high : 1;
   const y = (index) => top + row * (index + 0.5);
@@ -134,11 +134,11 @@ function lines(run, attention, width, tallest) {
     viewBox: `0 0 ${wide} ${top + row * T + 8}`,
     width: wide,
     role: "img",
-    "aria-label": `Attention of layer ${state.layer}, head ${state.head}, as lines; the matrix beside it has the same values.`,
+    "aria-label": phrase("attention.lines_label", { layer: state.layer, head: state.head }),
   });
   chart.append(
-    svg("text", { class: "tick", x: side, y: top / 2, "text-anchor": "end" }, "attends"),
-    svg("text", { class: "tick", x: wide - side, y: top / 2 }, "attended to"),
+    svg("text", { class: "tick", x: side, y: top / 2, "text-anchor": "end" }, titles[0]),
+    svg("text", { class: "tick", x: wide - side, y: top / 2 }, titles[1]),
   );
   for (const chosen of [false, true]) {
     for (let from = 0; from < T; from++) {
@@ -187,11 +187,7 @@ function lines(run, attention, width, tallest) {
   }
   return [
     el("div", { class: "scroller tall" }, chart),
-    note(
-      "The chosen token in colour, the others in grey; lines below ",
-      String(FAINTEST),
-      " are not drawn. Click a token to choose it.",
-    ),
+    note(phrase("attention.lines_note", { faintest: FAINTEST })),
   ];
 }
 
@@ -203,7 +199,7 @@ function matrix(run, attention, width, tallest) {
   return [
     heat({
       key: "matrix",
-      label: `Attention of layer ${state.layer}, head ${state.head}`,
+      label: phrase("attention.matrix_label", { layer: state.layer, head: state.head }),
       rows: T,
       columns: T,
       value: (row, column) => values[row * T + column],
@@ -213,13 +209,13 @@ function matrix(run, attention, width, tallest) {
       tallest: 44 * magnification(),
       rowName: (row) => piece(run.tokens[row], run),
       columnName: (column) => piece(run.tokens[column], run),
-      rowTitle: "attends",
-      columnTitle: "attended to",
-      unit: state.show === "change" ? "change of probability" : "probability",
+      rowTitle: phrase("attention.attends"),
+      columnTitle: phrase("attention.attended"),
+      unit: phrase(state.show === "change" ? "unit.probability_change" : "unit.probability"),
       describe: (row, column, value) => `${run.tokens[row]} → ${run.tokens[column]}: ${number(value)}`,
       marked: { row: state.token },
       pick: chooseToken,
     }),
-    note("Each row sums to 1", T < run.tokens.length ? " over all tokens, of which the first are shown." : "."),
+    note(phrase(T < run.tokens.length ? "attention.sum_cut" : "attention.sum")),
   ];
 }

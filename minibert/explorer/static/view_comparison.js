@@ -8,6 +8,7 @@ import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
 import { choose, depthName, page, state } from "./state.js";
 import { stateNames } from "./view_hidden.js";
+import { phrase, phraseParts } from "./words.js";
 
 export function comparisonView(width) {
   const { runs, comparison } = page();
@@ -24,23 +25,22 @@ export function comparisonView(width) {
       "div",
       { class: "pair" },
       ...runs.map((run, index) =>
-        card(`Text ${index + 1}`, el("p", { class: "said", lang: run.language || undefined, dir: "auto" }, run.text)),
+        card(phrase("control.text_number", { n: index + 1 }), el("p", { class: "said", lang: run.language || undefined, dir: "auto" }, run.text)),
       ),
     ),
     el(
       "div",
       { class: "pair" },
-      card("The same word in both", sharedWords(comparison, low, half)),
-      card(`Every token against every token, ${depthName(state.depth)}`, pairMap(runs, cosines, half)),
+      card(phrase("comparison.shared"), sharedWords(comparison, low, half)),
+      card(phrase("comparison.all", { state: depthName(state.depth) }), pairMap(runs, cosines, half)),
     ),
     card(
-      [
-        "The chosen pair: ",
-        piece(runs[0].tokens[firstToken()], runs[0]),
-        ` (position ${firstToken()}) and `,
-        piece(runs[1].tokens[state.other], runs[1]),
-        ` (position ${state.other})`,
-      ],
+      phraseParts("comparison.pair", {
+        first: piece(runs[0].tokens[firstToken()], runs[0]),
+        position: firstToken(),
+        second: piece(runs[1].tokens[state.other], runs[1]),
+        other: state.other,
+      }),
       pairChart(runs, pair, low, width),
     ),
   ];
@@ -51,10 +51,10 @@ function firstToken() {
 }
 
 function sharedWords({ words }, low, width) {
-  if (!words.length) return note("The two texts share no word. Choose any two tokens in the map.");
+  if (!words.length) return note(phrase("comparison.none"));
   const chosen = words.find(isChosen);
   return [
-    note("The cosine of each word in text 1 with itself in text 2, in every hidden state."),
+    note(phrase("comparison.note")),
     matchChoice(words),
     chosen && positionsNote(chosen),
     lineChart(
@@ -65,8 +65,8 @@ function sharedWords({ words }, low, width) {
         pick: () => choose({ token: entry.first[0], other: entry.second[0], run: 0 }),
       })),
       {
-        label: "Similarity of the same word across hidden states",
-        axis: "hidden state",
+        label: phrase("comparison.chart"),
+        axis: phrase("depth.axis"),
         names: stateNames(),
         low,
         high: 1,
@@ -115,12 +115,12 @@ function isMoved(entry) {
 
 function matchChoice(words) {
   if (!words.some((entry) => isMoved(entry) && entry.matched)) return null;
-  const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Positions of the words" });
+  const holder = el("div", { class: "choices gap", role: "group", "aria-label": phrase("comparison.positions") });
   segmented(
     holder,
     [
-      [false, "Positions as they are"],
-      [true, "Matched positions"],
+      [false, phrase("comparison.as_they_are")],
+      [true, phrase("comparison.matched")],
     ],
     state.matched,
     (matched) => choose({ matched }),
@@ -135,27 +135,25 @@ function positionsNote(entry) {
     last = values.length - 1,
     word = piece(entry.word, page().runs[0]),
     [first, second] = [entry.first[0], entry.second[0]];
-  const seen = ` has cosine ${number(values[0])} in hidden state 0 and ${number(values[last])} in hidden state ${last}.`;
-  if (!isMoved(entry))
-    return el("p", { class: "note positions" }, word, seen, ` It has position ${first} in both texts.`);
-  const differ = `position ${first} in text 1 and ${second} in text 2`;
+  const seen = phraseParts("comparison.seen", { word, first: number(values[0]), value: number(values[last]), last });
+  const told = (...more) => el("p", { class: "note positions" }, seen, " ", ...more);
+  if (!isMoved(entry)) return told(phrase("comparison.same_position", { position: first }));
   if (state.matched && entry.matched)
-    return el(
-      "p",
-      { class: "note positions" },
-      word,
-      seen,
-      ` It has ${differ}; here text ${first > second ? 2 : 1} was run with its position_ids shifted by ${Math.abs(first - second)} ([CLS] stays at 0), so both have position ${Math.max(first, second)}.`,
+    return told(
+      phrase("comparison.moved", {
+        first,
+        second,
+        text: first > second ? 2 : 1,
+        offset: Math.abs(first - second),
+        position: Math.max(first, second),
+      }),
     );
-  return el(
-    "p",
-    { class: "note positions" },
-    word,
-    seen,
-    el("strong", {}, ` Its positions differ: ${differ}.`),
+  return told(
+    el("strong", {}, phrase("comparison.differ", { first, second })),
+    " ",
     entry.matched
-      ? " The different position embeddings contribute to these numbers; “Matched positions” removes their effect."
-      : " The different position embeddings contribute to these numbers.",
+      ? phrase("comparison.removes", { matched: phrase("comparison.matched") })
+      : phrase("comparison.contribute"),
   );
 }
 
@@ -168,19 +166,19 @@ function pairMap([first, second], cosines, width) {
     columns = second.shown;
   return heat({
     key: "across",
-    label: `Cosines ${depthName(state.depth)}`,
+    label: phrase("comparison.map_label", { state: depthName(state.depth) }),
     rows: first.shown,
     columns,
     value: (row, column) => values[row * columns + column],
     scale: scaleOf("sign", 0, 1),
     width: Math.max(180, width - nameWidth(first.tokens)),
     tallest: 44 * magnification(),
-    rowTitle: "text 1",
-    columnTitle: "text 2",
-    unit: "cosine",
+    rowTitle: phrase("control.text_number", { n: 1 }),
+    columnTitle: phrase("control.text_number", { n: 2 }),
+    unit: phrase("unit.cosine"),
     rowName: (row) => piece(first.tokens[row], first),
     columnName: (column) => piece(second.tokens[column], second),
-    describe: (row, column, value) => `${first.tokens[row]} and ${second.tokens[column]}: ${number(value)}`,
+    describe: (row, column, value) => phrase("pair.value", { first: first.tokens[row], second: second.tokens[column], value: number(value) }),
     marked: { row: firstToken(), column: state.other },
     pick: (row, column) => choose({ token: row, other: column, run: 0 }),
   });
@@ -191,10 +189,13 @@ function pairValues(cosines) {
 }
 
 function pairChart([first, second], values, low, width) {
-  const name = `${first.tokens[firstToken()]} and ${second.tokens[state.other]}`;
+  const name = phrase("comparison.pair_name", {
+    first: first.tokens[firstToken()],
+    second: second.tokens[state.other],
+  });
   return lineChart([{ name, values, strong: true, color: "var(--accent)" }], {
-    label: "Similarity of the chosen tokens across hidden states",
-    axis: "hidden state",
+    label: phrase("comparison.pair_chart"),
+    axis: phrase("depth.axis"),
     names: stateNames(),
     low,
     high: 1,

@@ -6,6 +6,7 @@ import { card, el, magnification, nameWidth, note, number, piece } from "./dom.j
 import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
 import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
+import { phrase } from "./words.js";
 
 // 0 to L, the ticks of an axis of hidden states.
 export function stateNames() {
@@ -19,10 +20,10 @@ export function hiddenView(width) {
     el(
       "div",
       { class: "pair" },
-      card(`Cosine of every two tokens, ${depthName(state.depth)}`, cosineMap(run, half)),
-      card("Principal components", pathsOf(run, half)),
+      card(phrase("hidden.cosines", { state: depthName(state.depth) }), cosineMap(run, half)),
+      card(phrase("hidden.components"), pathsOf(run, half)),
     ),
-    card("Norm of every token's vector", norms(run, width), normMap(run, width)),
+    card(phrase("hidden.norms"), norms(run, width), normMap(run, width)),
   ];
 }
 
@@ -30,10 +31,10 @@ function cosineMap(run, width) {
   const cosines = slice(tensor(run, "cosines", state.show), state.depth),
     T = run.shown;
   return [
-    note("1: the two vectors have the same direction; 0: they are orthogonal."),
+    note(phrase("hidden.cosines_note")),
     heat({
       key: "cosines",
-      label: `Cosines ${depthName(state.depth)}`,
+      label: phrase("hidden.cosines_label", { state: depthName(state.depth) }),
       rows: T,
       columns: T,
       value: (row, column) => cosines[row * T + column],
@@ -42,8 +43,8 @@ function cosineMap(run, width) {
       tallest: 44 * magnification(),
       rowName: (row) => piece(run.tokens[row], run),
       columnName: (column) => piece(run.tokens[column], run),
-      unit: "cosine",
-      describe: (row, column, value) => `${run.tokens[row]} and ${run.tokens[column]}: ${number(value)}`,
+      unit: phrase("unit.cosine"),
+      describe: (row, column, value) => phrase("pair.value", { first: run.tokens[row], second: run.tokens[column], value: number(value) }),
       marked: { row: state.token },
       pick: chooseToken,
     }),
@@ -62,9 +63,13 @@ function pathsOf(run, width) {
   }));
   return [
     note(
-      `Each token from hidden state 0 to the last, projected on the first two principal components (${Math.round(share[0] * 100)}% and ${Math.round(share[1] * 100)}% of the variance). Large dots: ${depthName(state.depth)}.`,
+      phrase("hidden.components_note", {
+        first: Math.round(share[0] * 100),
+        second: Math.round(share[1] * 100),
+        state: depthName(state.depth),
+      }),
     ),
-    pathChart(paths, { label: "Paths of the tokens through the hidden states", depth: state.depth, depthName, width }),
+    pathChart(paths, { label: phrase("hidden.components_label"), depth: state.depth, depthName, width }),
   ];
 }
 
@@ -78,8 +83,8 @@ function norms(run, width) {
     values: Array.from({ length: lengths.shape[0] }, (_, depth) => slice(lengths, depth)[token]),
   }));
   return lineChart(lines, {
-    label: "Norms across hidden states",
-    axis: "hidden state",
+    label: phrase("hidden.norms_label"),
+    axis: phrase("depth.axis"),
     names: stateNames(),
     marked: state.depth,
     width,
@@ -100,21 +105,21 @@ function normMap(run, width) {
   return el(
     "details",
     {},
-    el("summary", { data: { key: "norm-table" } }, "As a map"),
+    el("summary", { data: { key: "norm-table" } }, phrase("hidden.as_map")),
     heat({
       key: "norms",
-      label: "Norms",
+      label: phrase("hidden.norms_map"),
       rows: lengths.shape[0],
       columns: run.shown,
       value: (row, column) => values[row * run.shown + column],
       scale,
-      width: width - nameWidth(["hidden state"]),
+      width: width - nameWidth([phrase("depth.axis")]),
       tallest: 34,
-      rowTitle: "hidden state",
+      rowTitle: phrase("depth.axis"),
       rowName: (row) => stateNames()[row],
       columnName: (column) => piece(run.tokens[column], run),
-      unit: "norm",
-      describe: (row, column, value) => `${run.tokens[column]}, ${depthName(row)}: ${number(value)}`,
+      unit: phrase("unit.norm"),
+      describe: (row, column, value) => phrase("hidden.at", { name: run.tokens[column], state: depthName(row), value: number(value) }),
       marked: { row: state.depth, column: state.token },
       pick: (row, column) => {
         choose({ depth: row });

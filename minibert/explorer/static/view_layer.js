@@ -7,6 +7,7 @@ import { heat } from "./heat.js";
 import { choose, chooseToken, currentRun, page, state } from "./state.js";
 import { steps } from "./steps.js";
 import { bars, vectorTable } from "./vector.js";
+import { phrase, phraseParts } from "./words.js";
 
 export function layerView(width) {
   const run = currentRun(),
@@ -32,7 +33,7 @@ export function turnStep(by) {
 function stepList() {
   return el(
     "nav",
-    { class: "steps", "aria-label": "Steps inside the layer" },
+    { class: "steps", "aria-label": phrase("layer.steps") },
     el(
       "ol",
       {},
@@ -67,7 +68,7 @@ function stepList() {
 function stepCard(step, run, width) {
   const { model } = page();
   return card(
-    `${step.name}${whichState(step)}, layer ${state.layer}${byHead(step) ? `, head ${state.head}` : ""}`,
+    titleOf(step),
     el(
       "div",
       { class: "step-head" },
@@ -78,12 +79,12 @@ function stepCard(step, run, width) {
         el(
           "button",
           { onclick: () => turnStep(-1), disabled: state.step === 0, data: { key: "previous" } },
-          "‹ Previous",
+          phrase("layer.previous"),
         ),
         el(
           "button",
           { onclick: () => turnStep(1), disabled: state.step === model.steps.length - 1, data: { key: "next" } },
-          "Next ›",
+          phrase("layer.next"),
         ),
       ),
     ),
@@ -94,8 +95,11 @@ function stepCard(step, run, width) {
 }
 
 // The first and the last step are hidden states, too.
-function whichState({ kind }) {
-  return { input: ` (hidden state ${state.layer})`, output: ` (hidden state ${state.layer + 1})` }[kind] ?? "";
+function titleOf(step) {
+  const { layer, head } = state;
+  const depth = { input: layer, output: layer + 1 }[step.kind];
+  const name = depth === undefined ? step.name : phrase("layer.which_state", { step: step.name, depth });
+  return phrase(byHead(step) ? "layer.title_head" : "layer.title", { step: name, layer, head });
 }
 
 function byHead({ kind }) {
@@ -130,7 +134,7 @@ function vectorAt(name, run) {
 function vectorNumbers(step, run, width) {
   const rows = [{ name: run.tokens[state.token], strong: true, ...vectorAt(step.id, run) }];
   return vectorTable("step-vector", rows, {
-    label: `${step.name} of the chosen token`,
+    label: phrase("layer.of_token", { step: step.name }),
     total: page().model.hidden,
     width: width - nameWidth([run.tokens[state.token]]),
   });
@@ -145,7 +149,7 @@ function sumNumbers(step, run, width) {
     { name: `= ${letterOf(step.id)}`, strong: true, values: sumOf(first.values, second.values), statistics },
   ];
   return vectorTable("step-sum", rows, {
-    label: `${step.name} of the chosen token`,
+    label: phrase("layer.of_token", { step: step.name }),
     total: page().model.hidden,
     width: width - nameWidth([run.tokens[state.token]]),
   });
@@ -161,14 +165,14 @@ function headNumbers(step, run, width) {
     "div",
     {},
     vectorTable("step-vector", [{ name: run.tokens[state.token], strong: true, values: chosen }], {
-      label: `${step.name} of the chosen token in head ${state.head}`,
+      label: phrase("layer.of_token_head", { step: step.name, head: state.head }),
       total: model.head_size,
       width: width - nameWidth([run.tokens[state.token]]),
     }),
-    el("h3", {}, `All tokens in head ${state.head}`),
+    el("h3", {}, phrase("layer.all_tokens", { head: state.head })),
     heat({
       key: "step-head",
-      label: `${step.name} of all tokens in head ${state.head}`,
+      label: phrase("layer.of_all_tokens", { step: step.name, head: state.head }),
       rows: run.shown,
       columns: chosen.length,
       value: (row, column) => rowOf(row)[column],
@@ -177,9 +181,9 @@ function headNumbers(step, run, width) {
       tallest: 16,
       rowName: (row) => piece(run.tokens[row], run),
       columnName: (column) => column,
-      rowTitle: "token",
-      columnTitle: "number",
-      describe: (row, column, value) => `${run.tokens[row]}, number ${column}: ${number(value)}`,
+      rowTitle: phrase("tokens.token"),
+      columnTitle: phrase("layer.number"),
+      describe: (row, column, value) => phrase("vector.number", { name: run.tokens[row], column, value: number(value) }),
       marked: { row: state.token },
       pick: chooseToken,
     }),
@@ -194,7 +198,7 @@ function largestOf(values) {
 
 function mapNumbers(step, run) {
   const maps = tensor(run, step.id, state.show);
-  if (!maps) return note("The scores of this long text are left out; see the probabilities, the next step.");
+  if (!maps) return note(phrase("layer.no_scores"));
   const values = slice(maps, state.layer, state.head, state.token);
   const positive = step.kind === "probabilities" && state.show !== "change";
   const ofHeads = slice(maps, state.layer, state.head); // one axis for all tokens of a head
@@ -208,27 +212,23 @@ function mapNumbers(step, run) {
     more: step.kind === "scores" ? `q·k = ${number(value * root)}` : null,
   }));
   const sum = values.reduce((total, value) => total + value, 0);
+  const token = piece(run.tokens[state.token], run);
   return el(
     "div",
     {},
     note(
       step.kind === "scores"
-        ? [
-            "The query of ",
-            piece(run.tokens[state.token], run),
-            ` against the key of each token; √D = ${number(root)}.`,
-          ]
-        : [
-            "What ",
-            piece(run.tokens[state.token], run),
-            ` attends to; the row sums to ${number(sum)}${run.shown < run.tokens.length ? " over the tokens that are kept" : ""}.`,
-          ],
+        ? phraseParts("layer.scores_note", { token, root: number(root) })
+        : phraseParts(run.shown < run.tokens.length ? "layer.probabilities_kept" : "layer.probabilities_note", {
+            token,
+            sum: number(sum),
+          }),
     ),
     bars(items, {
       scale,
       most: positive ? 1 : largest(ofHeads),
       signed: !positive,
-      label: `${step.name} of the chosen token`,
+      label: phrase("layer.of_token", { step: step.name }),
       pick: chooseToken,
     }),
   );
@@ -241,17 +241,20 @@ function neuronNumbers(run) {
   const numbers = slice(tensor(run, "neuron_numbers", show), state.layer, state.token);
   const active = slice(tensor(run, "neurons_active", show), state.layer)[state.token];
   const items = Array.from(values, (value, index) => ({
-    name: `neuron ${numbers[index]}`,
-    label: `neuron ${numbers[index]}`,
+    name: phrase("layer.neuron", { n: String(numbers[index]) }),
+    label: phrase("layer.neuron", { n: String(numbers[index]) }),
     value,
   }));
   return el(
     "div",
     {},
     note(
-      `${number(active * 100)}% of the ${page().model.intermediate} neurons are above 0 for this token. The ${values.length} strongest:`,
-      state.show === "change" ? " (of the edited run)" : "",
+      phrase(state.show === "change" ? "layer.neurons_edited" : "layer.neurons_note", {
+        share: number(active * 100),
+        all: page().model.intermediate,
+        n: values.length,
+      }),
     ),
-    bars(items, { scale: signScale(strongest), most: largest(strongest), label: "The strongest neurons" }),
+    bars(items, { scale: signScale(strongest), most: largest(strongest), label: phrase("layer.neurons_label") }),
   );
 }

@@ -7,11 +7,12 @@ import { legend } from "./legend.js";
 import { maskControl } from "./live.js";
 import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
 import { bars } from "./vector.js";
+import { phrase, phraseParts, sentence } from "./words.js";
 
 export function predictionsView(width) {
   const run = currentRun();
   const predicted = state.show !== "original" && run.edited ? run.edited.predictions : run.predictions;
-  if (predicted.reason) return [card("Logit lens: predictions from each hidden state", el("p", { class: "reason" }, predicted.reason))];
+  if (predicted.reason) return [card(phrase("predictions.title"), el("p", { class: "reason" }, sentence(predicted.reason)))];
   const probabilities = unpack(predicted.tensors.probabilities);
   const scale = scaleOf("amount", 0, 1),
     barScale = scaleOf("amount", -0.35, 1); // their length says the value; the faintest can be seen, too
@@ -19,20 +20,21 @@ export function predictionsView(width) {
   const shown = masked ? { predicted: masked, probabilities: unpack(masked.tensors.probabilities) } : { predicted, probabilities };
   return [
     card(
-      ["Logit lens: predictions from each hidden state at ", piece(masked ? "[MASK]" : run.tokens[state.token], run)],
+      phraseParts("predictions.title_at", { token: piece(masked ? "[MASK]" : run.tokens[state.token], run) }),
       el("div", { class: "visibility" }, visibility(run), maskButton(run)),
-      note(
-        "The masked-language-modelling head is applied to every hidden state. It was trained on the last one only, so its predictions from earlier ones are a hint. All bars share one scale, from 0 to 1.",
-      ),
+      note(phrase("predictions.note")),
       el("div", { class: "guess-columns" }, statesOf(shown.predicted, shown.probabilities, run, barScale)),
     ),
     card(
-      "The most probable token at every position",
+      phrase("predictions.grid"),
       grids(predicted, probabilities, run, scale, width),
       note(
-        "A token under “visible” is part of the input, so the model can copy it; “masked” is what it has to predict from the others.",
+        phrase("predictions.grid_note", {
+          visible: phrase("predictions.visible"),
+          masked: phrase("predictions.masked"),
+        }),
       ),
-      legend(scale, "probability"),
+      legend(scale, phrase("unit.probability")),
     ),
   ];
 }
@@ -49,20 +51,13 @@ function canMask(run) {
 
 function visibility(run) {
   const token = state.token,
-    name = piece(run.original_tokens[token], run);
+    name = piece(run.original_tokens[token], run),
+    hiddenHere = el("b", {}, phrase("mask.masked"), " ");
   if (run.masked.includes(token))
-    return el("p", {}, el("b", {}, "Masked: "), "the model sees [MASK] here in place of ", name, ".");
-  if (run.mask_positions.includes(token)) return el("p", {}, el("b", {}, "Masked: "), "the text has [MASK] here.");
-  if (isMasked(run))
-    return el(
-      "p",
-      {},
-      el("b", {}, "Masked: "),
-      "this view shows the run with [MASK] in place of ",
-      name,
-      ". The other views show the text as it is; minibert explore --serve masks it everywhere.",
-    );
-  return el("p", {}, el("b", {}, "Visible to the model: "), name, " is part of the input, so the model can copy it.");
+    return el("p", {}, hiddenHere, phraseParts("mask.replaced", { token: name }));
+  if (run.mask_positions.includes(token)) return el("p", {}, hiddenHere, phrase("mask.typed"));
+  if (isMasked(run)) return el("p", {}, hiddenHere, phraseParts("mask.static", { token: name }));
+  return el("p", {}, el("b", {}, phrase("mask.visible"), " "), phraseParts("mask.copied", { token: name }));
 }
 
 function maskButton(run) {
@@ -71,11 +66,11 @@ function maskButton(run) {
   if (!canMask(run))
     return run.special[token] || run.mask_positions.includes(token)
       ? null
-      : el("p", {}, "To mask it: minibert explore --serve.");
+      : el("p", {}, phrase("mask.needs_live"));
   return el(
     "button",
     { data: { key: "mask" }, onclick: () => choose({ masked: !state.masked }) },
-    state.masked ? ["Show ", piece(run.original_tokens[token], run)] : ["Mask ", piece(run.original_tokens[token], run)],
+    phraseParts(state.masked ? "mask.show" : "mask.mask", { token: piece(run.original_tokens[token], run) }),
   );
 }
 
@@ -93,28 +88,28 @@ function statesOf(predicted, probabilities, run, scale) {
           value: slice(probabilities, depth, state.token)[rank],
           chosen: token === run.original_tokens[state.token],
         })),
-        { scale, most: 1, names, label: `Predictions of ${depthName(depth)}`, pick: () => choose({ depth }) },
+        { scale, most: 1, names, label: phrase("predictions.label", { state: depthName(depth) }), pick: () => choose({ depth }) },
       ),
     ),
   );
 }
 
-// "visible" or "masked"; on the live page a button that toggles them.
+// Visible or masked; on the live page a button that toggles them.
 function seenCell(run, index) {
   if (page().live && !run.special[index]) return maskControl(index, true);
-  return run.mask_positions.includes(index) ? el("b", {}, "masked") : "visible";
+  return run.mask_positions.includes(index) ? el("b", {}, phrase("predictions.masked")) : phrase("predictions.visible");
 }
 
 // As many tables, one below the other, as fit the text into this width.
 function grids(predicted, probabilities, run, scale, width) {
   const widths = Array.from({ length: run.shown }, (_, index) => {
     const shown = [run.tokens[index], ...predicted.pieces.map((tokens) => tokens[index][0])];
-    return 22 * magnification() + Math.max(textWidth("visible", 1), ...shown.map((text) => textWidth(text, 0.9)));
+    return 22 * magnification() + Math.max(textWidth(phrase("predictions.visible"), 1), ...shown.map((text) => textWidth(text, 0.9)));
   });
   return el(
     "div",
     { class: "scroller" },
-    tablesOf(widths, width - 30 * magnification() - textWidth("hidden state", 0.9)).map((range) =>
+    tablesOf(widths, width - 30 * magnification() - textWidth(phrase("depth.axis"), 0.9)).map((range) =>
       grid(predicted, probabilities, run, scale, ...range),
     ),
   );
@@ -130,7 +125,7 @@ function grid(predicted, probabilities, run, scale, from, to) {
       el(
         "tr",
         {},
-        el("th", { scope: "col" }, "hidden state"),
+        el("th", { scope: "col" }, phrase("depth.axis")),
         run.tokens
           .slice(from, to)
           .map((token, index) =>
@@ -140,7 +135,7 @@ function grid(predicted, probabilities, run, scale, from, to) {
       el(
         "tr",
         { class: "seen" },
-        el("th", { scope: "row" }, "input"),
+        el("th", { scope: "row" }, phrase("predictions.input")),
         run.tokens.slice(from, to).map((_, index) => el("td", {}, seenCell(run, from + index))),
       ),
     ),

@@ -7,14 +7,15 @@ import { card, el, magnification, nameWidth, note, number, piece } from "./dom.j
 import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
 import { choose, chooseToken, currentRun, page, state } from "./state.js";
+import { phrase, phraseParts, sentence } from "./words.js";
 
 function modeChoice() {
-  const holder = el("div", { class: "choices gap", role: "group", "aria-label": "Where the noise is added" });
+  const holder = el("div", { class: "choices gap", role: "group", "aria-label": phrase("sensitivity.where") });
   segmented(
     holder,
     [
-      ["single", "At the embeddings"],
-      ["per_layer", "At each layer's input"],
+      ["single", phrase("sensitivity.single")],
+      ["per_layer", phrase("sensitivity.per_layer")],
     ],
     state.mode,
     (mode) => choose({ mode }),
@@ -39,8 +40,8 @@ function largestChange(mode, diagonal) {
 export function sensitivityView(width) {
   const run = currentRun(),
     sensitivity = run.sensitivity;
-  if (!sensitivity) return [card("Sensitivity", note("Being computed …"))];
-  if (sensitivity.reason) return [card("Sensitivity", el("p", { class: "reason" }, sensitivity.reason))];
+  if (!sensitivity) return [card(phrase("sensitivity.title"), note(phrase("sensitivity.waiting")))];
+  if (sensitivity.reason) return [card(phrase("sensitivity.title"), el("p", { class: "reason" }, sentence(sensitivity.reason)))];
   const maps = unpack(sensitivity.tensors[state.mode]),
     [layers, T] = maps.shape;
   const layer = Math.min(state.layer, layers - 1);
@@ -53,15 +54,22 @@ export function sensitivityView(width) {
       "div",
       { class: "pair wide-first" },
       card(
-        `Sensitivity to noise, output of layer ${layer}`,
+        phrase("sensitivity.map", { layer }),
         modeChoice(),
         note(
-          state.mode === "single"
-            ? "Noise is added to the embeddings, and the output of every layer is measured. "
-            : "Noise is added to the input of this layer, and the output of this layer is measured. ",
-          "Row: the token that noise is added to. Column: the token that changes. Value: the norm of the change divided by the norm of the noise. ",
-          `Gaussian noise of standard deviation ${number(sensitivity.std)}, ${sensitivity.samples} samples, seed ${sensitivity.seed}.`,
-          sensitivity.heads?.length ? ` Ablated heads: ${sensitivity.heads.map((pair) => pair.join(".")).join(", ")}.` : "",
+          phrase(state.mode === "single" ? "sensitivity.single_note" : "sensitivity.per_layer_note"),
+          " ",
+          phrase("sensitivity.reading"),
+          " ",
+          phrase("sensitivity.noise", {
+            std: number(sensitivity.std),
+            samples: sensitivity.samples,
+            seed: sensitivity.seed,
+          }),
+          " ",
+          sensitivity.heads?.length
+            ? phrase("sensitivity.ablated", { heads: sensitivity.heads.map((pair) => pair.join(".")).join(", ") })
+            : "",
         ),
         el(
           "label",
@@ -72,11 +80,12 @@ export function sensitivityView(width) {
             onchange: (event) => choose({ diagonal: event.target.checked }),
             data: { key: "diagonal" },
           }),
-          " show the diagonal (each token's own change)",
+          " ",
+          phrase("sensitivity.diagonal"),
         ),
         heat({
           key: "sensitivity",
-          label: `Sensitivity, output of layer ${layer}`,
+          label: phrase("sensitivity.label", { layer }),
           rows: T,
           columns: T,
           value: (row, column) => at(row, column),
@@ -85,18 +94,18 @@ export function sensitivityView(width) {
           tallest: 44 * magnification(),
           rowName: (row) => piece(run.tokens[row], run),
           columnName: (column) => piece(run.tokens[column], run),
-          rowTitle: "noise at",
-          columnTitle: "changes",
-          unit: "‖change‖ / ‖noise‖",
+          rowTitle: phrase("sensitivity.row"),
+          columnTitle: phrase("sensitivity.column"),
+          unit: phrase("unit.noise"),
           describe: (row, column, value) =>
-            `noise at ${run.tokens[row]} changes ${run.tokens[column]}: ${number(value)}`,
+            phrase("sensitivity.cell", { from: run.tokens[row], to: run.tokens[column], value: number(value) }),
           marked: { row: state.token },
           pick: chooseToken,
         }),
       ),
       card(
-        ["Effect of noise at ", piece(run.tokens[state.token], run), " in each layer"],
-        note("One line per token; the token with the noise in colour."),
+        phraseParts("sensitivity.chart", { token: piece(run.tokens[state.token], run) }),
+        note(phrase("sensitivity.chart_note")),
         lineChart(
           Array.from({ length: T }, (_, column) => ({
             name: run.tokens[column],
@@ -106,9 +115,9 @@ export function sensitivityView(width) {
             values: Array.from({ length: layers }, (_, which) => maps.values[(which * T + state.token) * T + column]),
           })),
           {
-            label: "Change of every token across layers",
+            label: phrase("sensitivity.chart_label"),
             names: Array.from({ length: layers }, (_, which) => String(which)),
-            axis: "layer",
+            axis: phrase("layer.axis"),
             low: 0,
             high: largestChange(state.mode, true),
             marked: layer,

@@ -4,15 +4,14 @@ import { slice, tensor } from "./data.js";
 import { card, el, formulaLine, magnification, nameWidth, note, piece, tablesOf, textWidth } from "./dom.js";
 import { chooseToken, currentRun, page, state } from "./state.js";
 import { vectorTable } from "./vector.js";
+import { phrase, phraseParts } from "./words.js";
 
 export function tokensView(width) {
   const run = currentRun();
   return [
     card(
-      "The text as tokens",
-      note(
-        "Every token has an id in the vocabulary, a segment (0 for the first text, 1 for a second) and a position. These numbers are all that the model sees.",
-      ),
+      phrase("tokens.title"),
+      note(phrase("tokens.note")),
       tokenTables(run, width),
     ),
     embeddingsCard(run, width),
@@ -32,9 +31,9 @@ function tokenTables(run, width) {
 
 function tokenTable(run, from, to) {
   const rows = [
-    ["id", run.ids],
-    ["segment", run.segments],
-    ["position", run.positions],
+    [phrase("tokens.id"), run.ids],
+    [phrase("tokens.segment"), run.segments],
+    [phrase("tokens.position"), run.positions],
   ];
   const chosen = (index) => (index === state.token ? "chosen" : undefined);
   const cell = (token, index) =>
@@ -58,7 +57,7 @@ function tokenTable(run, from, to) {
       el(
         "tr",
         {},
-        el("th", { scope: "row" }, "token"),
+        el("th", { scope: "row" }, phrase("tokens.token")),
         run.tokens.slice(from, to).map((token, index) => cell(token, from + index)),
       ),
     ),
@@ -89,10 +88,10 @@ function embeddingsCard(run, width) {
   const hidden = tensor(run, "hidden", state.show),
     statistics = tensor(run, "hidden_statistics", state.show);
   const rows = [
-    row(`word ${run.ids[token]}`, "word"),
-    row(`+ segment ${run.segments[token]}`, "segment"),
-    row(`+ position ${run.positions[token]}`, "position"),
-    row("= sum", "sum", true),
+    row(phrase("tokens.word_row", { n: String(run.ids[token]) }), "word"),
+    row(phrase("tokens.segment_row", { n: run.segments[token] }), "segment"),
+    row(phrase("tokens.position_row", { n: run.positions[token] }), "position"),
+    row(phrase("tokens.sum_row"), "sum", true),
     {
       name: "LayerNorm",
       strong: true,
@@ -102,10 +101,10 @@ function embeddingsCard(run, width) {
     },
   ];
   return card(
-    ["Three embeddings add up: ", piece(run.tokens[token], run)],
+    phraseParts("tokens.sum_title", { token: piece(run.tokens[token], run) }),
     formulaLine(model.embeddings, model, run.tokens.length),
     vectorTable("embeddings", rows, {
-      label: "Embeddings of the chosen token",
+      label: phrase("tokens.sum_label"),
       total: model.hidden,
       width: width - nameWidth(rows.map((entry) => entry.name)),
     }),
