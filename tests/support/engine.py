@@ -65,8 +65,8 @@ def packed_weights(model: BertPreTrainedModel, dtype: str) -> tuple[list[dict[st
     return table, bytes(content)
 
 
-def engine_page(model: BertPreTrainedModel, dtype: str, path: Path) -> Path:
-    """Write a page with the engine and these weights."""
+def engine_page(model: BertPreTrainedModel, dtype: str, path: Path, simd: bool) -> Path:
+    """Write a page with the engine and these weights, whose policy allows WebAssembly or does not."""
     table, content = packed_weights(model, dtype)
     script = bundle(DRIVER)
     blocks = (
@@ -74,7 +74,7 @@ def engine_page(model: BertPreTrainedModel, dtype: str, path: Path) -> Path:
         f'</script><script type="text/plain" id="weights">{base64.b64encode(content).decode()}</script>'
         f"<script>{script}</script>"
     )
-    policy = f"default-src 'none'; script-src '{fingerprint(script)}'"
+    policy = f"default-src 'none'; script-src '{fingerprint(script)}'" + " 'wasm-unsafe-eval'" * simd
     path.write_text(LAYOUT.format(policy=policy, blocks=blocks), encoding="utf-8")
     return path
 
@@ -82,11 +82,13 @@ def engine_page(model: BertPreTrainedModel, dtype: str, path: Path) -> Path:
 class Engine:
     """The engine with one model."""
 
-    def __init__(self, browser: Browser, model: BertPreTrainedModel, path: Path, dtype: str = "float32") -> None:
+    def __init__(
+        self, browser: Browser, model: BertPreTrainedModel, path: Path, dtype: str = "float32", simd: bool = True
+    ) -> None:
         as_the_page_has_them(model, dtype)
         self.browser, self.model = browser, model
-        browser.driver.get(engine_page(model, dtype, path).as_uri())
-        browser.run("return driver.open()")
+        browser.driver.get(engine_page(model, dtype, path, simd).as_uri())
+        assert browser.run("return driver.open()") is simd
 
     def weights(self) -> dict[str, Tensor]:
         """The tensors that the engine computes with."""

@@ -10,9 +10,9 @@ from tests.support.engine import Engine
 
 @pytest.fixture
 def open_engine(browser, tmp_path) -> Callable[..., Engine]:
-    """``open_engine(model, dtype)``: the model is rounded, in place, to what the page holds in this dtype."""
+    """``open_engine(model, dtype, simd)``: the model is rounded, in place, to what the page holds in this dtype."""
 
-    def opened(model: BertPreTrainedModel, dtype: str = "float32") -> Engine:
-        return Engine(browser, model, tmp_path / "engine.html", dtype)
+    def opened(model: BertPreTrainedModel, dtype: str = "float32", simd: bool = True) -> Engine:
+        return Engine(browser, model, tmp_path / "engine.html", dtype, simd)
 
     return opened

@@ -3,6 +3,7 @@
 import { addNoise, forceAttention, inTurn, zeroHeads } from "../../../minibert/explorer/static/engine/edits.js";
 import { erf } from "../../../minibert/explorer/static/engine/functions.js";
 import { hasMlm, hasNsp, mlmLogits, nspLogits } from "../../../minibert/explorer/static/engine/heads.js";
+import { isFast, linear } from "../../../minibert/explorer/static/engine/linear.js";
 import { openModel, openRun, unchangedState } from "../../../minibert/explorer/static/engine/model.js";
 import { standardNormal } from "../../../minibert/explorer/static/engine/random.js";
 import { readWeights } from "../../../minibert/explorer/static/engine/weights.js";
@@ -17,7 +18,10 @@ function toBase64(values) {
 }
 
 function toBytes(letters) {
-  return Uint8Array.from(atob(letters), (letter) => letter.charCodeAt(0));
+  const decoded = atob(letters),
+    bytes = new Uint8Array(decoded.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = decoded.charCodeAt(i);
+  return bytes;
 }
 
 // Map name → {shape, values} as lists: an array that several points share is sent once.
@@ -37,7 +41,7 @@ window.driver = {
   open() {
     const { config, table } = JSON.parse(document.querySelector("#model").textContent);
     model = openModel(config, readWeights(table, toBytes(document.querySelector("#weights").textContent).buffer));
-    return model.tensors.size;
+    return isFast();
   },
   weights: () => packed(model.tensors),
   // edits: [[point, [[kind, …arguments], …]], …].  from: whether to go on from the last run without it.
@@ -57,6 +61,32 @@ window.driver = {
     if (hasMlm(model) && !points) mlmLogits(model, kept.get("/last_hidden_state"), heads);
     if (hasNsp(model) && !points) nspLogits(model, kept.get("/pooler_output"), heads);
     return packed(new Map([...kept, ...heads.kept]));
+  },
+  // Milliseconds of each repetition of a run, of a run from hidden state `layer` with noise there, and of the logits of
+  // one hidden state.
+  times(inputs, layer, repetitions) {
+    const point = layer ? `encoder.layer.${layer - 1}` : "embeddings",
+      measured = { run: [], edited: [], logits: [] };
+    const measure = (what, work) => {
+      const start = performance.now();
+      work();
+      measured[what].push(performance.now() - start);
+    };
+    for (let i = 0; i < repetitions; i++) {
+      let kept;
+      measure("run", () => (kept = model.run(inputs)));
+      const options = { edits: new Map([[point, addNoise(0.1 * i, 1, 0)]]), from: { layer, state: kept.get(point) } };
+      measure("edited", () => model.run(inputs, options));
+      if (hasMlm(model)) measure("logits", () => mlmLogits(model, kept.get("/last_hidden_state")));
+    }
+    return measured;
+  },
+  // x @ weightᵀ + bias, of as many rows and outputs, for numbers that follow a rule.
+  product(rows, width, outputs, weight) {
+    const numbers = (size, rule) => Float32Array.from({ length: size }, (_, i) => Math.sin(rule * i));
+    const values = weight ? model.tensors.get(weight).values : numbers(outputs * width, 0.7);
+    const y = linear(numbers(rows * width, 0.3), values, numbers(outputs, 1), rows, width, outputs);
+    return packed(new Map([["y", { shape: [rows, outputs], values: y }]]));
   },
   normal: (seed, stream, count) => Array.from(standardNormal(seed, stream, count)),
   erf: (numbers) => numbers.map(erf),

@@ -74,6 +74,13 @@ def test_random_configurations(open_engine, name: str, dtype: str, settings: dic
         assert_same_points(engine, inputs)
 
 
+@pytest.mark.parametrize(("name", "dtype", "settings"), CONFIGS[:2])
+def test_plain_loops_where_webassembly_is_forbidden(open_engine, name: str, dtype: str, settings: dict) -> None:
+    engine = open_engine(small(name, **{**TINY, **settings}), dtype, simd=False)
+    for inputs in texts_for({**TINY, **settings}):
+        assert_same_points(engine, inputs)
+
+
 def assert_same_on_texts(engine: Engine, folder: str | Path, several: Sequence[tuple[str, ...]] = TEXTS) -> None:
     tokenizer = BertTokenizer.from_pretrained(folder)
     for texts in several:

@@ -18,9 +18,8 @@ function halfTable() {
 }
 
 // The numbers whose float16 bits are given as a Uint16Array.
-export function floatsOfHalves(bits) {
+export function floatsOfHalves(bits, values = new Float32Array(bits.length)) {
   const lookup = halfTable();
-  const values = new Float32Array(bits.length);
   for (let i = 0; i < bits.length; i++) values[i] = lookup[bits[i]];
   return values;
 }
