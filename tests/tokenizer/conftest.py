@@ -1,13 +1,12 @@
 """What the tokenizer's tests share: the real vocabularies where they are present, and the fuzzer as a module."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from minibert.tokenizer import BertTokenizer
+from tests.support.fuzzer import load_fuzzer
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -39,11 +38,4 @@ def toy() -> BertTokenizer:
 @pytest.fixture(scope="session")
 def fuzzer() -> ModuleType:
     """scripts/tools/fuzz_tokenizer.py, whose strings and comparison the tests run in small."""
-    pytest.importorskip("tokenizers", reason="the oracle is the tokenizers package")
-    path = ROOT / "scripts" / "tools" / "fuzz_tokenizer.py"
-    spec = importlib.util.spec_from_file_location("fuzz_tokenizer", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fuzz_tokenizer"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_fuzzer()

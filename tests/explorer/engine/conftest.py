@@ -1,11 +1,13 @@
-"""The engine with any model, in the browser of the other tests of the page."""
+"""The engine with any model, in the browser of the other tests of the page; and the strings for its tokenizer."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
 from minibert.pretrained import BertPreTrainedModel
 from tests.support.engine import Engine
+from tests.support.fuzzer import load_fuzzer
 
 
 @pytest.fixture
@@ -16,3 +18,9 @@ def open_engine(browser, tmp_path) -> Callable[..., Engine]:
         return Engine(browser, model, tmp_path / "engine.html", dtype, simd)
 
     return opened
+
+
+@pytest.fixture(scope="session")
+def fuzzer() -> ModuleType:
+    """scripts/tools/fuzz_tokenizer.py, for its adversarial strings."""
+    return load_fuzzer()
