@@ -1,14 +1,13 @@
 """A small model whose vocabulary is out to break the page, its page as a file, and a real browser to open it in."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, explore
-from tests.support.browser import Browser
+from tests.support.browser import Browser, programs
 
 HOSTILE = "<script>alert(1)</script>"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -89,16 +88,15 @@ def content_in(path: Path) -> dict:
 def chromium() -> Iterator[Browser]:
     """One Chromium for all tests; they skip where there is none."""
     pytest.importorskip("selenium", reason="selenium is not installed (make test does)")
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
+    found = programs()
+    if found is None:
         pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
     from urllib3.exceptions import HTTPError
 
     try:
-        browser = Browser(binary, driver)
+        browser = Browser(*found)
     except HTTPError:  # a machine that stood still for two minutes: its clock says that the browser was too slow
-        browser = Browser(binary, driver)
+        browser = Browser(*found)
     yield browser
     browser.quit()
 

@@ -1,8 +1,16 @@
 """What the tests do in a browser: open, click, press, read; and see what it complained about or asked the network."""
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
+
+
+def programs() -> tuple[str, str] | None:
+    """Where Chromium and its driver are; None if one is missing."""
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    binary, driver = next(filter(None, found), None), shutil.which("chromedriver")
+    return (binary, driver) if binary and driver else None
 
 
 class Browser:
