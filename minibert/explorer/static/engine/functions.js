@@ -27,31 +27,42 @@ export function activation(name) {
 // 1 − erf(x) = exp(−x²) · R(x).  Beyond 6 it is 1 in float64.  The largest error is 3e-16.
 export function erf(x) {
   const size = Math.abs(x);
-  if (size <= 0.46875) return (x * polynomial(NEAR_TOP, x * x)) / polynomial(NEAR_BOTTOM, x * x);
   if (size > 6) return Math.sign(x);
-  const rest = (Math.exp(-size * size) * polynomial(FAR_TOP, size)) / polynomial(FAR_BOTTOM, size);
-  return Math.sign(x) * (1 - rest);
+  return size <= 0.46875 ? erfNear(x) : Math.sign(x) * (1 - erfcFar(size));
 }
 
-// The coefficient of the highest power comes first.
-function polynomial(coefficients, x) {
-  let sum = 0;
-  for (const coefficient of coefficients) sum = sum * x + coefficient;
-  return sum;
+function erfNear(x) {
+  const square = x * x;
+  let top = 1.85777706184603153e-1 * square + 3.1611237438705656;
+  top = top * square + 1.13864154151050156e2;
+  top = top * square + 3.77485237685302021e2;
+  top = top * square + 3.20937758913846947e3;
+  let bottom = square + 2.36012909523441209e1;
+  bottom = bottom * square + 2.44024637934444173e2;
+  bottom = bottom * square + 1.28261652607737228e3;
+  bottom = bottom * square + 2.84423683343917062e3;
+  return (x * top) / bottom;
 }
 
-const NEAR_TOP = [
-  1.85777706184603153e-1, 3.1611237438705656, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3,
-];
-const NEAR_BOTTOM = [1, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3];
-const FAR_TOP = [
-  2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1, 2.98635138197400131e2,
-  8.8195222124176909e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3,
-];
-const FAR_BOTTOM = [
-  1, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3, 3.29079923573345963e3,
-  4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3,
-];
+function erfcFar(x) {
+  let top = 2.15311535474403846e-8 * x + 5.64188496988670089e-1;
+  top = top * x + 8.88314979438837594;
+  top = top * x + 6.61191906371416295e1;
+  top = top * x + 2.98635138197400131e2;
+  top = top * x + 8.8195222124176909e2;
+  top = top * x + 1.71204761263407058e3;
+  top = top * x + 2.05107837782607147e3;
+  top = top * x + 1.23033935479799725e3;
+  let bottom = x + 1.57449261107098347e1;
+  bottom = bottom * x + 1.17693950891312499e2;
+  bottom = bottom * x + 5.37181101862009858e2;
+  bottom = bottom * x + 1.62138957456669019e3;
+  bottom = bottom * x + 3.29079923573345963e3;
+  bottom = bottom * x + 4.36261909014324716e3;
+  bottom = bottom * x + 3.43936767414372164e3;
+  bottom = bottom * x + 1.23033935480374942e3;
+  return (Math.exp(-x * x) * top) / bottom;
+}
 
 // Each row of H numbers to mean 0 and variance 1, then scaled and shifted: (rows, H) → (rows, H).
 export function layerNorm(x, scale, shift, eps) {

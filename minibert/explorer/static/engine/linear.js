@@ -37,35 +37,35 @@ export function linear(x, weight, bias, rows, width, outputs) {
 function simdLinear(x, weight, bias, rows, width, outputs) {
   const { product, memory, scratch } = fast,
     padded = Math.ceil(width / 4) * 4,
-    pairs = Math.ceil(outputs / 2),
+    columns = Math.ceil(outputs / 2) * 2, // of the result in the scratch room
     isInPlace = weight.buffer === memory.buffer && padded === width,
-    left = scratch + (isInPlace ? 0 : 2 * pairs * padded), // where x goes
-    rowsAtOnce = Math.floor((memory.length - left) / (padded + 2 * pairs) / 4) * 4;
+    weightPlace = scratch + columns,
+    left = weightPlace + (isInPlace ? 0 : columns * padded), // where x goes
+    rowsAtOnce = Math.floor((memory.length - left) / (padded + columns) / 4) * 4;
   if (rowsAtOnce < 4) return null;
-  if (!isInPlace) copyRows(weight, 0, outputs, width, memory, scratch, padded);
+  if (bias) memory.set(bias, scratch);
+  else memory.fill(0, scratch, weightPlace);
+  if (!isInPlace) copyRows(weight, memory.subarray(weightPlace, left), outputs, width, padded);
   const y = new Float32Array(rows * outputs),
-    address = isInPlace ? weight.byteOffset : 4 * scratch;
-  for (let first = 0; first < rows; first += rowsAtOnce) {
-    const count = Math.min(rowsAtOnce, rows - first),
+    weightAddress = isInPlace ? weight.byteOffset : 4 * weightPlace;
+  for (let row = 0; row < rows; row += rowsAtOnce) {
+    const count = Math.min(rowsAtOnce, rows - row),
       blocks = Math.ceil(count / 4),
-      result = left + 4 * blocks * padded;
-    copyRows(x, first, count, width, memory, left, padded);
-    product(4 * left, address, 4 * result, blocks, pairs, 4 * padded, 8 * pairs);
-    for (let row = 0; row < count; row++)
-      for (let output = 0; output < outputs; output++)
-        y[(first + row) * outputs + output] =
-          memory[result + row * 2 * pairs + output] + (bias ? bias[output] : 0);
+      right = left + 4 * blocks * padded; // where the result goes
+    copyRows(x.subarray(row * width), memory.subarray(left, right), count, width, padded);
+    product(4 * left, weightAddress, 4 * scratch, 4 * right, blocks, columns / 2, 4 * padded, 4 * columns);
+    copyRows(memory.subarray(right), y.subarray(row * outputs), count, columns, outputs);
   }
   return y;
 }
 
-// `count` rows of `width` numbers, from number `first` on, to a place where rows are `padded` numbers long.
-function copyRows(values, first, count, width, memory, place, padded) {
+// `count` rows from a place where they are `from` numbers long to one where they are `to` numbers long, filled up with
+// zeros or cut.
+function copyRows(source, target, count, from, to) {
+  if (from === to) return target.set(source.subarray(0, count * from));
   for (let row = 0; row < count; row++) {
-    const start = (first + row) * width,
-      target = place + row * padded;
-    memory.set(values.subarray(start, start + width), target);
-    memory.fill(0, target + width, target + padded);
+    target.set(source.subarray(row * from, row * from + Math.min(from, to)), row * to);
+    if (to > from) target.fill(0, row * to + from, (row + 1) * to);
   }
 }
 

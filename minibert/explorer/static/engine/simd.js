@@ -4,7 +4,7 @@
 
 const I32 = 0x7f,
   V128 = 0x7b; // 4 numbers of float32
-const PARAMETERS = ["x", "weight", "y", "blocks", "pairs", "width", "stride"];
+const PARAMETERS = ["x", "weight", "bias", "y", "blocks", "pairs", "width", "stride"];
 const ROWS = [0, 1, 2, 3];
 const POINTERS = ["row0", "row1", "row2", "row3", "output0", "output1", "block", "next", "target", "end"];
 const SUMS = ROWS.flatMap((row) => [`sum${row}0`, `sum${row}1`]);
@@ -27,17 +27,19 @@ const emit = {
   zeroVector: () => [0xfd, 0x0c, ...new Array(16).fill(0)],
   addVectors: (first, second) => [...first, ...second, 0xfd, 0xe4, 1],
   timesVectors: (first, second) => [...first, ...second, 0xfd, 0xe6, 1],
+  loadNumber: (address, offset) => [...address, 0x2a, 0, offset],
   lane: (vector, number) => [0x20, LOCALS.indexOf(vector), 0xfd, 0x1f, number],
   addNumbers: (first, second) => [...first, ...second, 0x92],
   storeNumber: (address, value, offset) => [...address, ...value, 0x38, 0, offset],
   repeatWhile: (condition, ...body) => [0x03, 0x40, ...body.flat(), ...condition, 0x0d, 0, 0x0b], // at least once
 };
 
-// y[row, output] = Σ x[row, k] · weight[output, k], for `blocks` blocks of 4 rows and `pairs` of outputs.  x, weight
-// and y are addresses; width, of a row of x and of weight, and stride, of a row of y, are in bytes.
+// y[row, output] = Σ x[row, k] · weight[output, k] + bias[output], for `blocks` blocks of 4 rows and `pairs` of
+// outputs.  x, weight, bias and y are addresses; width, of a row of x and of weight, and stride, of a row of y, are in
+// bytes.
 function product() {
   const { get, set, small, plus, minus, isBelow, repeatWhile, storeNumber } = emit,
-    { loadVector, zeroVector, addVectors, timesVectors, lane, addNumbers } = emit;
+    { loadVector, zeroVector, addVectors, timesVectors, loadNumber, lane, addNumbers } = emit;
   const advance = (name, by) => set(name, plus(get(name), by)),
     total = (vector) => [0, 1, 2, 3].map((number) => lane(vector, number)).reduce(addNumbers);
   const bothOutputs = (row) => [
@@ -47,8 +49,8 @@ function product() {
     ...advance(`row${row}`, small(16)),
   ];
   const store = (row) => [
-    ...storeNumber(get("target"), total(`sum${row}0`), 0),
-    ...storeNumber(get("target"), total(`sum${row}1`), 4),
+    ...storeNumber(get("target"), addNumbers(total(`sum${row}0`), loadNumber(get("bias"), 0)), 0),
+    ...storeNumber(get("target"), addNumbers(total(`sum${row}1`), loadNumber(get("bias"), 4)), 4),
     ...advance("target", get("stride")),
   ];
   return repeatWhile(
@@ -77,6 +79,7 @@ function product() {
       set("block", minus(get("block"), small(1))),
     ),
     set("weight", plus(plus(get("weight"), get("width")), get("width"))),
+    advance("bias", small(8)),
     advance("y", small(8)),
     set("pairs", minus(get("pairs"), small(1))),
   );
