@@ -64,16 +64,19 @@ def rows_of(
     tokenizer: BertTokenizer, examples: Sequence[Example], max_length: int | None = None
 ) -> Iterator[dict[str, Any]]:
     """The rows that we make of ``examples``, in the names and types of the JavaScript."""
-    truncated = {"truncation": True, "max_length": max_length} if max_length is not None else {}
-    for text, second in examples:
-        batch = [text] if second is None else [(text, second)]  # a pair of a batch may be empty
-        try:
-            whole = tokenizer(batch, verbose=False)
-        except TokenizerError as error:
+    batch = [text if second is None else (text, second) for text, second in examples]
+    try:
+        whole = tokenizer(batch, verbose=False)
+    except TokenizerError as error:
+        if len(batch) == 1:
             yield {"error": f"{str(error).partition(':')[0]}: half of a character."}
-            continue
-        encoding = (tokenizer(batch, verbose=False, **truncated) if truncated else whole)[0]
-        row = {name: getattr(encoding, attribute) for name, attribute in NAMES.items()}
+        else:
+            for example in examples:
+                yield from rows_of(tokenizer, [example], max_length)
+        return
+    cut = whole if max_length is None else tokenizer(batch, truncation=True, max_length=max_length, verbose=False)
+    for number, ids in enumerate(whole["input_ids"]):
+        row = {name: getattr(cut[number], attribute) for name, attribute in NAMES.items()}
         row["special"] = list(map(bool, row["special"]))
         row["offsets"] = list(map(list, row["offsets"]))
-        yield row | {"fullLength": len(whole["input_ids"][0])}
+        yield row | {"fullLength": len(ids)}

@@ -133,17 +133,18 @@ function wordPieceOf(settings, vocabulary) {
 }
 
 // Finds added tokens in a text: the left-most match, the longest if several begin there.  `formOf` gives the characters
-// that are searched for.  The result maps characters to parts {token, start, end}, in order and none of them empty; the
-// token is null for text between added tokens.
+// that are searched for.  The result maps characters to [{token, part}], in order and no part empty; the token is null
+// for text between added tokens.
 function finderOf(tokens, formOf, splitSpecial, unicode) {
   const byForm = new Map();
   for (const token of tokens) {
     const form = formOf(token);
     if (form.length) byForm.set(textOf(form), { token, codes: form.map(({ code }) => code) });
   }
-  const longestFirst = [...byForm.values()].sort((first, second) => second.codes.length - first.codes.length);
+  // The longest first, so that the first that matches is the longest.
+  const forms = [...byForm.values()].sort((first, second) => second.codes.length - first.codes.length);
   const byFirst = new Map();
-  for (const form of longestFirst) byFirst.set(form.codes[0], [...(byFirst.get(form.codes[0]) ?? []), form]);
+  for (const form of forms) byFirst.set(form.codes[0], [...(byFirst.get(form.codes[0]) ?? []), form]);
 
   const matchAt = (characters, at) =>
     byFirst.get(characters[at].code)?.find(({ codes }) => codes.every((code, k) => characters[at + k]?.code === code));
@@ -172,11 +173,11 @@ function finderOf(tokens, formOf, splitSpecial, unicode) {
         start = Math.max(start, position); // the previous token may have included these spaces
       }
       if (token.rstrip) while (isSpaceAt(characters, end)) end += 1;
-      if (position < start) parts.push({ token: null, start: position, end: start });
-      if (start < end) parts.push({ token, start, end });
+      if (position < start) parts.push({ token: null, part: characters.slice(position, start) });
+      if (start < end) parts.push({ token, part: characters.slice(start, end) });
       position = end;
     }
-    if (position < characters.length) parts.push({ token: null, start: position, end: characters.length });
+    if (position < characters.length) parts.push({ token: null, part: characters.slice(position) });
     return parts;
   };
 }
@@ -203,9 +204,9 @@ export function openTokenizer(settings, vocabulary, tables) {
     asNormalized = (token) => normalize(asWritten(token));
   const findWritten = finder(settings.added.filter((token) => !token.normalized), asWritten);
   const findNormalized = finder(settings.added.filter((token) => token.normalized), asNormalized);
-  const tokenTexts = new Map(vocabulary.entries());
-  for (const token of settings.added)
-    tokenTexts.set(token.id, token.normalized ? textOf(asNormalized(token)) : token.content);
+  const addedTexts = new Map(
+    settings.added.map((token) => [token.id, token.normalized ? textOf(asNormalized(token)) : token.content]),
+  );
 
   // The tokens of one text, [{id, token, span, word}], without [CLS] and [SEP].
   function tokensOf(text) {
@@ -213,27 +214,27 @@ export function openTokenizer(settings, vocabulary, tables) {
     refuseSurrogates(characters);
     const tokens = [];
     let word = 0;
-    const add = (id, token, part) => tokens.push({ id, token, span: [part[0].start, part.at(-1).end], word });
-    for (const { token, start, end } of findWritten(characters)) {
-      const part = characters.slice(start, end);
-      if (token) {
-        add(token.id, textOf(part), part);
-        word += 1;
-        continue;
-      }
-      const normalized = normalize(part);
-      for (const { token, start, end } of findNormalized(normalized)) {
-        const part = normalized.slice(start, end);
-        if (token) {
-          add(token.id, textOf(part), part);
-          word += 1;
-          continue;
+    const addWord = (...parts) => {
+      for (const { id, token, part } of parts)
+        tokens.push({ id, token, span: [part[0].start, part.at(-1).end], word });
+      word += 1;
+    };
+    const addWhole = ({ id }, part) => addWord({ id, token: textOf(part), part });
+    const addPieces = (letters) =>
+      addWord(
+        ...pieces(letters).map(({ id, start, end }) => ({
+          id,
+          token: vocabulary[id],
+          part: letters.slice(start, end),
+        })),
+      );
+    for (const { token, part } of findWritten(characters)) {
+      if (token) addWhole(token, part);
+      else
+        for (const inner of findNormalized(normalize(part))) {
+          if (inner.token) addWhole(inner.token, inner.part);
+          else splitWords(inner.part, unicode).forEach(addPieces);
         }
-        for (const letters of splitWords(part, unicode)) {
-          for (const { id, start, end } of pieces(letters)) add(id, vocabulary[id], letters.slice(start, end));
-          word += 1;
-        }
-      }
     }
     return tokens;
   }
@@ -255,7 +256,7 @@ export function openTokenizer(settings, vocabulary, tables) {
     mask: settings.mask, // {id, token}, or null
 
     // The token with that id, or null.
-    tokenOf: (id) => tokenTexts.get(id) ?? null,
+    tokenOf: (id) => addedTexts.get(id) ?? vocabulary[id] ?? null,
 
     // The row [CLS] text [SEP], or [CLS] text [SEP] second [SEP], of T tokens, at most `maxLength`.  Each list has T
     // entries; special: whether the token is a [CLS] or [SEP] of the layout; words: the index of the word in its text,
