@@ -2,6 +2,7 @@
 
 import { addNoise, forceAttention, inTurn, zeroHeads } from "../../../minibert/explorer/static/engine/edits.js";
 import { erf } from "../../../minibert/explorer/static/engine/functions.js";
+import { floatsOfHalves } from "../../../minibert/explorer/static/engine/half.js";
 import { hasMlm, hasNsp, mlmLogits, nspLogits } from "../../../minibert/explorer/static/engine/heads.js";
 import { isFast, linear } from "../../../minibert/explorer/static/engine/linear.js";
 import { openModel, openRun, unchangedState } from "../../../minibert/explorer/static/engine/model.js";
@@ -88,6 +89,14 @@ window.driver = {
     const y = linear(numbers(rows * width, 0.3), values, numbers(outputs, 1), rows, width, outputs);
     return packed(new Map([["y", { shape: [rows, outputs], values: y }]]));
   },
+  // How often a caller gets a turn in one run.
+  pauses(inputs) {
+    let pauses = 0;
+    for (const steps = model.steps(inputs); !steps.next().done; ) pauses++;
+    return pauses;
+  },
+  // All float16 numbers, in the order of their bits.
+  halves: () => toBase64(floatsOfHalves(Uint16Array.from({ length: 65536 }, (_, bits) => bits))),
   normal: (seed, stream, count) => Array.from(standardNormal(seed, stream, count)),
   erf: (numbers) => numbers.map(erf),
   // The sentence of an error, or null.

@@ -1,5 +1,6 @@
 """The parity gate of the page: every point of the engine against the readable model with the very same weights."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -130,6 +131,20 @@ def test_only_the_points_asked_for_are_kept(open_engine) -> None:
     found, whole = engine.run(inputs, points=names), engine.run(inputs)
     assert list(found) == names
     assert all(torch.equal(found[name], whole[name]) for name in names)
+
+
+def test_a_caller_gets_a_turn_twice_in_each_layer(browser, open_engine) -> None:
+    open_engine(small("BertModel", **TINY))
+    assert browser.run("return driver.pauses({ids: [5, 6, 7]})") == 2 * TINY["num_hidden_layers"]
+
+
+def test_every_float16_number_is_read_exactly(browser, open_engine) -> None:
+    open_engine(small("BertModel", **TINY))
+    found = torch.frombuffer(bytearray(base64.b64decode(browser.run("return driver.halves()"))), dtype=torch.float32)
+    expected = torch.arange(65536).to(torch.uint16).view(torch.float16).float()
+    assert torch.equal(found.isnan(), expected.isnan()) and found.isnan().sum() == 2046
+    assert torch.equal(found.nan_to_num(7), expected.nan_to_num(7))
+    assert torch.equal(found.signbit()[~found.isnan()], expected.signbit()[~found.isnan()])
 
 
 def test_erf(browser, open_engine) -> None:
