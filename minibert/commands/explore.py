@@ -25,6 +25,8 @@ def add(verbs: Any) -> None:
     verb.add_argument("second", nargs="?", metavar="TEXT", help="a second text, to compare the words they share")
     add_model(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
+    verb.add_argument("--live", action="store_true", help="with -o: the model is in the page, which computes by itself")
+    verb.add_argument("--int8", action="store_true", help="with --live: the weights as int8, in half the size")
     verb.add_argument("--serve", action="store_true", help="the same page live, in this machine's browser only")
     verb.add_argument(
         "--port", type=_port, metavar="P", help="with --serve: the port on 127.0.0.1 (default 8080; 0: a free one)"
@@ -51,6 +53,10 @@ def _samples(text: str) -> int:
 
 def explore(options: argparse.Namespace) -> int:
     """``minibert explore``."""
+    if options.live and options.serve:
+        raise InputError("--live puts the model into a file, --serve keeps it here; give one of them.")
+    if options.int8 and not options.live:
+        raise InputError("--int8 is of the weights in a page that computes; give --live, too.")
     if options.serve == (options.output is not None):
         raise InputError("Say where the page goes: -o FILE for a file, or --serve for a live page; one of them.")
     if options.port is not None and not options.serve:
@@ -71,7 +77,16 @@ def write(options: argparse.Namespace) -> int:
     checkpoint = Checkpoint.open(options.model)
     tokenizer, model = load_tokenizer(checkpoint), load_architecture(checkpoint)
     say_cuts(model, tokenizer, [text for text in (options.text, options.second) if text is not None])
-    html = make(model, tokenizer, options.text, options.second, options.output, samples=options.samples)
+    html = make(
+        model,
+        tokenizer,
+        options.text,
+        options.second,
+        options.output,
+        samples=options.samples,
+        live=options.live,
+        int8=options.int8,
+    )
     size = len(html.encode())
     if options.json:
         print_json(

@@ -1,13 +1,17 @@
 """The explorer: a page that shows every value of a run of BERT in a browser.
 
-``explore`` writes it as one file that needs no network; a notebook shows it in a frame.  ``serve_page`` (server.py)
-serves it live, with noise and ablated heads.  ``content.py`` makes the page's data, ``page.py`` the file, and
-``static/`` holds its scripts and styles.
+``explore`` writes it as one file that needs no network; a notebook shows it in a frame.  With ``live=True`` BERT itself
+is in that file (computing.py).  ``serve_page`` (server.py) answers the same questions for a model of any size.
+``content.py`` makes the page's data, ``page.py`` the file, and ``static/`` holds its scripts and styles.
 """
 
 import html
+import os
 from pathlib import Path
+from urllib.parse import quote
 
+from minibert.errors import InputError
+from minibert.explorer.computing import computing_page
 from minibert.explorer.content import CHARACTERS, STD, content_of, name_of
 from minibert.explorer.page import page_html
 from minibert.files import write_text
@@ -19,16 +23,24 @@ from minibert.tokenizer import BertTokenizer
 __all__ = ["Page", "explore"]
 
 FRAME = (
-    '<iframe title="minibert explorer" sandbox="allow-scripts" style="width: 100%; height: 860px; border: 0" '
-    'srcdoc="{}"></iframe>'
+    '<iframe title="minibert explorer" sandbox="allow-scripts allow-downloads" '
+    'style="width: 100%; height: 860px; border: 0" {}="{}"></iframe>'
 )
+LIVE_FILE = "minibert-explorer.html"  # of a page that computes, beside the notebook
 
 
 class Page(str):
-    """The HTML of a page.  A notebook shows it in a frame, which isolates its styles and keys from the notebook's."""
+    """The HTML of a page.  A notebook shows it in a frame, which isolates its styles and keys from the notebook's.
+
+    ``beside``: the file of a page that computes; the frame shows that file, so that a notebook's output stays small.
+    """
+
+    beside: Path | None = None
 
     def _repr_html_(self) -> str:
-        return FRAME.format(html.escape(self, quote=True))
+        if self.beside is not None:
+            return FRAME.format("src", quote(Path(os.path.relpath(self.beside)).as_posix()))
+        return FRAME.format("srcdoc", html.escape(self, quote=True))
 
     def __repr__(self) -> str:
         return f"<minibert page, {len(self.encode()) / 1e6:.1f} MB of HTML; str() has it, a notebook shows it>"
@@ -46,6 +58,8 @@ def explore(
     samples: int | None = None,
     std: float = STD,
     limit: int = CHARACTERS,
+    live: bool = False,
+    int8: bool = False,
 ) -> Page:
     """The page of one text, or of two texts to compare, as HTML that opens offline.
 
@@ -62,11 +76,21 @@ def explore(
         std: the standard deviation of that noise.
         limit: about how many characters the numbers may take.  Longer texts are shown in less detail; the page says
             what is left out.
+        live: the model is in the page, which computes every run by itself: other texts, noise, masks.  Such a page is
+            always a file, by default ``minibert-explorer.html`` in the working directory, and has tens of megabytes.
+        int8: with ``live``: the weights as int8, in half the size; the page says how much that changes.
 
-    Raises InputError for an empty text and for a model in training mode.
+    Raises InputError for an empty text, for a model in training mode, and for one that is too large for a live page.
     """
     called = name or name_of(model, tokenizer)
     texts = [text] if second is None else [text, second]
+    if int8 and not live:
+        raise InputError("int8 is of the weights in a live page; give live=True, too.")
+    if live:
+        page = Page(computing_page(model, tokenizer, texts, name=called, int8=int8, samples=samples))
+        page.beside = Path(LIVE_FILE if path is None else path)
+        write_text(page.beside, page)
+        return page
     content = content_of(model, tokenizer, texts, name=called, samples=samples, std=std, limit=limit)
     page = Page(page_html(content))
     if path is not None:

@@ -1,14 +1,16 @@
-"""The interventions of the live page, as edits of the model: ablated heads, and noise at one token.
+"""The interventions of the live page, as edits of the model: ablated heads, noise at one token, attention rows.
 
 The noise is one sample (stream 0 of a seed, random_normal.py) times the standard deviation: the slider scales the
 perturbation in a fixed direction.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from minibert.config import BertConfig
@@ -21,6 +23,8 @@ from minibert.random_normal import standard_normal
 
 LARGEST_STD = 100.0
 LARGEST_SEED = 2**31
+SUM_TOLERANCE = 1e-3  # of probabilities
+MOST_ROWS = 64  # of attention that are set
 LARGEST_TEXT = 100_000  # positions; far above what any model reads
 
 
@@ -47,11 +51,33 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class AttentionRow:
+    """What one token attends to in one head: its row of the probabilities, set to these."""
+
+    layer: int
+    head: int
+    token: int
+    probabilities: tuple[float, ...]  # one for each token
+
+    @property
+    def point(self) -> str:
+        """The point that is changed."""
+        return f"encoder.layer.{self.layer}.attention.self.probabilities"
+
+    def change(self, value: Tensor) -> Tensor:
+        """``value`` (1, N, T, T) with this row."""
+        changed = value.clone()
+        changed[0, self.head, self.token] = torch.tensor(self.probabilities).to(value)
+        return changed
+
+
+@dataclass(frozen=True)
 class Interventions:
     """All interventions of one run."""
 
     heads: tuple[tuple[int, int], ...] = ()  # ablated: layer, head
     noise: Noise | None = None
+    attention: tuple[AttentionRow, ...] = ()
 
     @contextmanager
     def on(self, model: BertPreTrainedModel) -> Iterator[None]:
@@ -74,7 +100,18 @@ class Interventions:
         }
         if self.noise is not None:
             changes[self.noise.point] = self.noise.change
+        by_point: dict[str, list[AttentionRow]] = {}
+        for row in self.attention:
+            by_point.setdefault(row.point, []).append(row)
+        changes |= {point: partial(_in_turn, rows) for point, rows in by_point.items()}
         return changes
+
+
+def _in_turn(rows: Sequence[AttentionRow], value: Tensor) -> Tensor:
+    """``value`` with all ``rows``, which are of one layer."""
+    for row in rows:
+        value = row.change(value)
+    return value
 
 
 def parse_heads(config: BertConfig, heads: Any) -> tuple[tuple[int, int], ...]:
@@ -124,6 +161,34 @@ def parse_noise(config: BertConfig, noise: Any, length: int) -> Noise | None:
         index_below(config.num_hidden_layers + 1, "depth", noise.get("depth", 0)),
         index_below(LARGEST_SEED, "seed", noise.get("seed", 0)),
     )
+
+
+def parse_attention(config: BertConfig, rows: Any, length: int) -> tuple[AttentionRow, ...]:
+    """``[{"layer", "head", "token", "probabilities"}, …]`` of a request, for a text of ``length`` tokens."""
+    if (
+        not isinstance(rows, list)
+        or len(rows) > MOST_ROWS
+        or not all(isinstance(row, Mapping) and isinstance(row.get("probabilities"), list) for row in rows)
+    ):
+        raise InputError(
+            f"attention is a list of at most {MOST_ROWS} objects with layer, head, token and probabilities."
+        )
+    return tuple(
+        AttentionRow(
+            index_below(config.num_hidden_layers, "layer", row.get("layer")),
+            index_below(config.num_attention_heads, "head", row.get("head")),
+            index_below(length, "token", row.get("token")),
+            _probabilities(row["probabilities"], length),
+        )
+        for row in rows
+    )
+
+
+def _probabilities(numbers: list[Any], length: int) -> tuple[float, ...]:
+    are_numbers = all(isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1 for p in numbers)
+    if len(numbers) != length or not are_numbers or abs(sum(numbers) - 1) > SUM_TOLERANCE:
+        raise InputError(f"probabilities are {length} numbers from 0 to 1 that sum to 1, one for each token.")
+    return tuple(map(float, numbers))
 
 
 def index_below(size: int, what: str, value: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minibert.errors import InputError
 from minibert.explorer.content import SAMPLES, STD, TracedText, content_of_traced, trace_text
-from minibert.explorer.interventions import Interventions, parse_heads, parse_masked, parse_noise
+from minibert.explorer.interventions import Interventions, parse_attention, parse_heads, parse_masked, parse_noise
 from minibert.explorer.packing import SENSITIVITY_LIMIT, pack
 from minibert.explorer.page import page_html
 from minibert.explorer.request_queue import Dropped
@@ -36,6 +36,7 @@ class Live:
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.samples = SAMPLES if samples is None else samples
         self._lock = Lock()
+        self._measured: dict[str, Any] = {}  # how far the latest maps are, and of which page
         self._cache: dict[Key, TracedText] = {}  # of the texts on the page
         self.answers: dict[str, Callable[..., dict[str, Any]]] = {
             "runs": self.runs,
@@ -69,18 +70,23 @@ class Live:
             return content | {"live": True}
 
     def edits(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"texts", "masked", "heads": [[layer, head], …], "noise": {…}, "run"}``: the same runs, with interventions.
+        """``{"texts", "masked", "heads": [[layer, head]], "noise": {}, "attention": [], "run"}``: the runs with edits.
 
-        Heads are ablated in the runs of all texts; the noise is added in the run with number ``run``.
+        Heads are ablated in the runs of all texts; the noise is added, and the rows of attention are set, in the run
+        with number ``run``.
         """
         with self._lock:
             return {"runs": [self._edited(request, *each) for each in enumerate(self._trace(request))]}
 
     def _edited(self, request: Mapping[str, Any], number: int, traced: TracedText) -> dict[str, Any]:
         config, text, shown = encoder_of(self.model).config, traced.text, traced.detail.tokens
-        noise = request.get("noise") if request.get("run", 0) == number else None
-        heads = parse_heads(config, request.get("heads", []))
-        with Interventions(heads, parse_noise(config, noise, text.length)).on(self.model):
+        own = request if request.get("run", 0) == number else {}
+        interventions = Interventions(
+            parse_heads(config, request.get("heads", [])),
+            parse_noise(config, own.get("noise"), text.length),
+            parse_attention(config, own.get("attention", []), text.length),
+        )
+        with interventions.on(self.model):
             values = run(self.model, text.inputs)
             predicted = predictions(self.model, self.tokenizer, text, shown, "float32")
         packed = pack_run(values, config, traced.detail, projection=traced.projection, dtype="float32")
@@ -96,9 +102,10 @@ class Live:
                 return Sentence.of("reason.too_long", limit=SENSITIVITY_LIMIT, tokens=traced.text.length).as_reason()
             interventions = Interventions(parse_heads(self.model.config, request.get("heads", [])))
 
-            def stop_unless_wanted(_done: int, _total: int) -> None:
+            def advance(done: int, total: int) -> None:
                 if not is_wanted():
                     raise Dropped
+                self._measured = {"page": request.get("page"), "done": done, "total": total}
 
             with interventions.on(self.model):
                 maps = sensitivity_maps(
@@ -108,9 +115,15 @@ class Live:
                     STD,
                     self.samples,
                     dtype="float32",
-                    progress=stop_unless_wanted,
+                    progress=advance,
                 )
             return maps | {"heads": interventions.heads}
+
+    def progress(self, request: Mapping[str, Any]) -> dict[str, int]:
+        """``{"page"}``: how many of how many runs the maps of this page took by now; it does not wait."""
+        measured = self._measured
+        own = measured if request.get("page") is not None and measured.get("page") == request["page"] else {}
+        return {"done": own.get("done", 0), "total": own.get("total", 0)}
 
     def _trace(self, request: Mapping[str, Any]) -> list[TracedText]:
         """The texts of a request with their runs, from the cache where possible."""

@@ -14,32 +14,43 @@ from typing import Any
 
 STATIC = Path(__file__).parent / "static"
 ENTRY = STATIC / "main.js"
+WORKER = STATIC / "engine" / "worker.js"
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function|const|let|class)", re.MULTILINE)
 STYLES = ("style.css", "views.css")
 
 
-def page_html(content: dict[str, Any]) -> str:
-    """The whole page for ``content`` (content.py)."""
+def page_html(content: dict[str, Any], weights: str | None = None) -> str:
+    """The whole page for ``content`` (content.py); with ``weights`` (weights.py) for a page that computes."""
     template = (STATIC / "page.html").read_text(encoding="utf-8")
+    computes = weights is not None
     parts = {
-        "policy": policy(bool(content["live"])),
+        "policy": policy(server=bool(content["live"]) and not computes, engine=computes),
         "style": style(),
         "content": safe_json(content),
-        "script": script(),
+        "weights": f'<script type="text/plain" id="weights">{weights}</script>\n' if computes else "",
+        "script": script(engine=computes),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)  # once: a text may hold {{script}}
 
 
-def policy(live: bool) -> str:
-    """The Content-Security-Policy: only what is in the page; live, also requests to its own server."""
-    connect = "'self'" if live else "'none'"
+def policy(*, server: bool = False, engine: bool = False) -> str:
+    """The Content-Security-Policy: only what is in the page.
+
+    ``server``: also requests to the page's own server.  ``engine``: also WebAssembly, and a worker from a script that
+    the page makes itself, which only its own script, named by its hash, can do; the worker inherits this policy.
+    """
+    wasm = " 'wasm-unsafe-eval'" if engine else ""
+    connect = "'self'" if server else "'none'"
+    worker = "blob:" if engine else "'none'"
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src '{fingerprint(script())}'",
+            f"script-src '{fingerprint(script(engine=engine))}'{wasm}",
             f"style-src '{fingerprint(style())}'",
             f"connect-src {connect}",
+            f"worker-src {worker}",
+            "img-src blob: data:",  # a picture of a view, to be saved
             "base-uri 'none'",
             "form-action 'none'",
         )
@@ -67,9 +78,11 @@ def style() -> str:
     return "\n".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
 
 
-def script() -> str:
-    """The page's own script."""
-    return bundle(ENTRY)
+@cache
+def script(*, engine: bool = False) -> str:
+    """The page's own script; ``engine``: after the worker's, which is the text of a function (ask_engine.js)."""
+    worker = f"function engineWorker() {{\n{bundle(WORKER)}}}\n" if engine else ""
+    return f'"use strict";\n{worker}{bundle(ENTRY)}'
 
 
 @cache

@@ -6,8 +6,9 @@ refused before they are read.  Start with :func:`make_app`.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from minibert.errors import CheckpointError, MinibertError, MissingExtraError
@@ -41,7 +42,7 @@ def need_server() -> Any:
 
 
 def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
-    """The application: GET / is the page, POST /runs, /edits and /sensitivity are its requests."""
+    """The application: GET / is the page; its requests are POST /runs, /edits, /sensitivity and /progress."""
     need_server()
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
@@ -49,17 +50,25 @@ def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
 
     html = live.page(texts).encode()
     queue = RequestQueue(lambda name, request, is_wanted: as_json(live.answer(name, request, is_wanted)))
-    headers = {"Content-Security-Policy": policy(live=True) + "; frame-ancestors 'none'"}
+    headers = {"Content-Security-Policy": policy(server=True) + "; frame-ancestors 'none'"}
 
     async def show(scope: Any, _receive: Any, send: Any) -> None:
         await send_paced(send, html if scope["method"] == "GET" else b"", "text/html; charset=utf-8", headers)
+
+    @asynccontextmanager
+    async def at_once(request: Mapping[str, Any], _disconnected: Any) -> AsyncIterator[bytes]:
+        yield as_json(live.progress(request))
 
     async def unexpected(_request: Any, error: Exception) -> Any:
         return JSONResponse(refusal(Sentence.of("error.model", error=type(error).__name__)), status_code=500)
 
     routes = [
         Route("/", Endpoint(show), methods=["GET"]),
-        *(Route(f"/{name}", Endpoint(answer_of(queue, name)), methods=["POST"]) for name in live.answers),
+        *(
+            Route(f"/{name}", Endpoint(answer_of(partial(queue.answered, name))), methods=["POST"])
+            for name in live.answers
+        ),
+        Route("/progress", Endpoint(answer_of(at_once)), methods=["POST"]),
     ]
     return only_from_here(Starlette(routes=routes, exception_handlers={Exception: unexpected}), port)
 
@@ -74,8 +83,13 @@ class Endpoint:
         await self._app(scope, receive, send)
 
 
-def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
-    """The ASGI function for requests of one name.  Nothing is sent to a client that has disconnected."""
+def answer_of(
+    answered: Callable[[Mapping[str, Any], Callable[[], Any]], AbstractAsyncContextManager[bytes]],
+) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    """The ASGI function for requests that ``answered`` answers, such as RequestQueue.answered.
+
+    Nothing is sent to a client that has disconnected.
+    """
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse
 
@@ -97,7 +111,7 @@ def answer_of(queue: RequestQueue, name: str) -> Callable[[Any, Any, Any], Await
         except (ValueError, RecursionError):
             return await refuse_with(400, "A request is a JSON object.")
         try:
-            async with queue.answered(name, request, lambda: disconnected(receive)) as content:
+            async with answered(request, lambda: disconnected(receive)) as content:
                 await send_paced(send, content, "application/json")
         except Dropped:
             await refuse_with(409, "A newer request of the same page has replaced this one.")

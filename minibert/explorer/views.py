@@ -11,6 +11,7 @@ their mean.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 import torch
@@ -87,14 +88,20 @@ def sensitivity_maps(
     *,
     seed: int = 0,
     dtype: str = "float16",
-    progress: bool | Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Any]:
     """Sensitivity of every position to noise at every other, (L, shown, shown) in each of the two modes.
 
-    Open edits act on every run.
+    ``progress`` is called with the runs done and their number, in both modes together.  Open edits act on every run.
     """
     maps = {}
-    for mode in get_args(Mode):
+    modes = get_args(Mode)
+
+    def advance(before: int, done: int, total: int) -> None:
+        if progress is not None:
+            progress(before * total + done, len(modes) * total)
+
+    for number, mode in enumerate(modes):
         measured = sensitivity(
             encoder_of(model),
             text.inputs,
@@ -103,7 +110,7 @@ def sensitivity_maps(
             seed=seed,
             mode=mode,
             positions=list(range(shown)),
-            progress=progress,
+            progress=None if progress is None else partial(advance, number),
         )
         maps[mode] = pack(measured.maps[:, :, :shown], dtype)
     return {"std": std, "samples": samples, "seed": seed, "tensors": maps}

@@ -33,6 +33,11 @@ def test_writes_one_file(tmp_path, capsys) -> None:
         (["the bank"], "-o FILE for a file, or --serve for a live page"),
         (["the bank", "-o", "p.html", "--serve"], "one of them"),
         (["the bank", "-o", "p.html", "--port", "8000"], "--port is of a live page"),
+        (["the bank", "--live"], "-o FILE for a file"),
+        (["the bank", "--live", "--serve"], "--live puts the model into a file"),
+        (["the bank", "-o", "p.html", "--int8"], "--int8 is of the weights in a page that computes"),
+        (["the bank", "--serve", "--int8"], "--int8 is of the weights"),
+        (["-o", "p.html", "--live"], "There is no text to show"),
         (["-o", "p.html"], "There is no text to show"),
         (["", "-o", "p.html"], "The text is empty"),
         (["the bank", "-o", "."], "'.' is a folder"),
@@ -41,6 +46,27 @@ def test_writes_one_file(tmp_path, capsys) -> None:
 def test_mistakes_are_sentences(arguments, sentence, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert sentence in mistake(capsys, ["explore", *arguments, "--model", CHECKPOINT])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writes_a_page_that_computes(tmp_path, capsys) -> None:
+    sizes = {}
+    for more in ([], ["--int8"]):
+        path = tmp_path / "page.html"
+        assert main(["explore", "the bank", "--model", CHECKPOINT, "-o", str(path), "--live", *more, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["bytes"] == path.stat().st_size
+        html = path.read_text(encoding="utf-8")
+        assert '<script type="text/plain" id="weights">' in html and "worker-src blob:" in html
+        sizes[bool(more)] = len(html.split('id="weights">')[1].split("<")[0])
+    assert sizes[True] < 0.75 * sizes[False]
+
+
+def test_refuses_a_model_that_no_page_holds(tmp_path, monkeypatch, capsys) -> None:
+    from minibert.explorer import weights
+
+    monkeypatch.setattr(weights, "LARGEST", 1000)
+    mistaken = mistake(capsys, ["explore", "the bank", "--model", CHECKPOINT, "-o", str(tmp_path / "p.html"), "--live"])
+    assert "a page holds 0 MB" in mistaken and "--serve shows a model of any size, or --int8" in mistaken
     assert list(tmp_path.iterdir()) == []
 
 

@@ -173,14 +173,16 @@ def test_the_policy_allows_what_stands_in_the_page_and_nothing_else(page) -> Non
     allowed = re.search('Content-Security-Policy" content="([^"]*)"', html)
     assert allowed is not None
     rules = dict(rule.split(" ", 1) for rule in allowed[1].split("; "))
-    assert set(rules) == {"default-src", "script-src", "style-src", "connect-src", "base-uri", "form-action"}
-    for name in ("default-src", "connect-src", "base-uri", "form-action"):
+    closed = ("default-src", "connect-src", "worker-src", "base-uri", "form-action")
+    assert set(rules) == {"script-src", "style-src", "img-src", *closed}
+    assert rules["img-src"] == "blob: data:"
+    for name in closed:
         assert rules[name] == "'none'"
     for kind, element in (("script-src", "script"), ("style-src", "style")):
         (content,) = re.findall(f"<{element}>(.*?)</{element}>", html, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert rules[kind] == f"'sha256-{digest}'"
-    assert "connect-src 'self'" in pages.policy(live=True)
+    assert "connect-src 'self'" in pages.policy(server=True)
     shell = re.sub('<script type="application/json".*?</script>', "", html, flags=re.DOTALL)
     assert set(re.findall(r"https?://[^\s\"']+", shell)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function| style=", shell)

@@ -41,10 +41,25 @@ def test_is_text_that_shows_itself(html, tmp_path, model, tokenizer) -> None:
     assert isinstance(html, str) and html.startswith("<!DOCTYPE html>")
     assert len(repr(html)) < 100 and repr(html).startswith("<minibert page, 0.")
     shown = html._repr_html_()
-    assert shown.startswith("<iframe ") and 'sandbox="allow-scripts"' in shown
+    assert shown.startswith("<iframe ") and 'sandbox="allow-scripts allow-downloads"' in shown
     assert "<script" not in shown.split("srcdoc=")[1] and shown.count('"') == 8
     explore(model, tokenizer, FIRST, path=tmp_path / "page.html", samples=0)
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == str(explore(model, tokenizer, FIRST, samples=0))
+
+
+def test_a_page_that_computes_is_a_file_beside_the_notebook(browser, tmp_path, model, tokenizer, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = explore(model, tokenizer, FIRST, live=True)._repr_html_()
+    assert (tmp_path / "minibert-explorer.html").stat().st_size > 100_000
+    assert 'src="minibert-explorer.html"' in shown and len(shown) < 300
+    (tmp_path / "a folder").mkdir()
+    again = explore(model, tokenizer, FIRST, path=tmp_path / "a folder" / "page.html", live=True)
+    assert 'src="a%20folder/page.html"' in again._repr_html_()
+    (tmp_path / "host.html").write_text(f"<!DOCTYPE html>{shown}", encoding="utf-8")
+    browser.driver.get((tmp_path / "host.html").as_uri())
+    browser.driver.switch_to.frame(0)
+    browser.wait(lambda: browser.count(".tab") == 6)
+    browser.driver.switch_to.default_content()
 
 
 @pytest.mark.parametrize("way", ["displayed", "HTML()"])

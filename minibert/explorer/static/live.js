@@ -1,44 +1,23 @@
-// The live page: new texts, masked tokens, noise, ablated heads.  Every response is a run of the model.
+// The live page: new texts, masked tokens, noise, ablated heads, rows of attention.  Every answer is a run of the model.
 
+import { ask } from "./answers.js";
 import { scaleOf } from "./color.js";
 import { unpack } from "./data.js";
 import { card, el, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { say } from "./hint.js";
+import { askMaps, forgetMaps } from "./measuring.js";
+import { Replaced } from "./replaced.js";
 import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
-import { phrase, phraseParts, sentence } from "./words.js";
+import { phrase, phraseParts } from "./words.js";
 
-const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 } };
-const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-"); // a newer request replaces an older one
+// Noise and rows of attention are edits of one text, that with number `run`; heads are ablated in all.
+const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 }, attention: [], run: 0 };
 let waiting = null; // the request being answered
-let asked = null; // the run whose sensitivity is being computed
-let toggleMask = null; // of the panel, which has the texts
-
-class Replaced extends Error {}
-
-async function ask(path, request, signal) {
-  const response = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ...request, page: pageName }),
-    signal,
-  }).catch((error) => {
-    throw error.name === "AbortError" ? error : new Error(phrase("error.unreachable"));
-  });
-  const answer = await response.json();
-  if (response.status === 409) throw new Replaced();
-  if (!response.ok) throw new Error(refusal(answer, response.status));
-  return answer;
-}
-
-// What the server says, in the language of the page where the page knows the sentence.
-function refusal(answer, status) {
-  if (answer.sentence) return sentence(answer.sentence);
-  return answer.error ? phrase("error.other", { sentence: answer.error }) : phrase("error.status", { status });
-}
+let panel = null; // what acts on the texts of the page: {toggleMask, setAttentionRow}
 
 function isEdited() {
-  return edits.heads.length > 0 || edits.noise.std > 0;
+  return edits.heads.length > 0 || edits.noise.std > 0 || edits.attention.length > 0;
 }
 
 export function livePanel() {
@@ -90,8 +69,8 @@ export function livePanel() {
       class: "quiet",
       data: { key: "clear" },
       onclick: () => {
-        if (edits.heads.length) for (const run of page().runs) delete run.sensitivity;
-        edits.heads = [];
+        if (edits.heads.length) forgetMaps(page().runs);
+        Object.assign(edits, { heads: [], attention: [] });
         setNoise({ std: 0 });
       },
     },
@@ -103,7 +82,7 @@ export function livePanel() {
     const mine = (waiting = new AbortController());
     node.setAttribute("aria-busy", "true");
     try {
-      take(await ask(path, request, mine.signal));
+      take(await ask(path, request, { signal: mine.signal, later: refresh }));
       message.textContent = "";
     } catch (error) {
       if (error.name === "AbortError" || error instanceof Replaced) return;
@@ -118,7 +97,7 @@ export function livePanel() {
   const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
   function submit() {
     return send("runs", { texts: texts() }, (content) => {
-      edits.heads = [];
+      Object.assign(edits, { heads: [], attention: [] });
       edits.noise.std = 0;
       setContent(content);
       pairShared();
@@ -127,7 +106,7 @@ export function livePanel() {
     });
   }
   // The same texts with one more or one less token masked; ablated heads and noise stay.
-  toggleMask = (token) => {
+  const toggleMask = (token) => {
     const masked = masks();
     const own = masked[state.run];
     masked[state.run] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
@@ -144,7 +123,7 @@ export function livePanel() {
     }
     return send(
       "edits",
-      { texts: shownTexts(), masked: masks(), heads: edits.heads, noise: edits.noise, run: state.run },
+      { texts: shownTexts(), masked: masks(), ...edits },
       (answer) => {
         page().runs.forEach((run, index) => {
           run.edited = answer.runs[index];
@@ -153,13 +132,25 @@ export function livePanel() {
       },
     );
   }
+  // Edits of one token are of the text in view; those of the other text end.
+  function ofThisText() {
+    if (edits.run !== state.run) Object.assign(edits, { run: state.run, attention: [], noise: { ...edits.noise, std: 0 } });
+  }
   function setNoise(changes) {
+    ofThisText();
     Object.assign(edits.noise, changes);
     change();
     update();
   }
+  function setRow(layer, head, token, probabilities) {
+    ofThisText();
+    edits.attention = edits.attention.filter((row) => !isRow(row, layer, head, token));
+    if (probabilities) edits.attention.push({ layer, head, token, probabilities });
+    change();
+    update();
+  }
   function ablate(layer, head) {
-    for (const run of page().runs) delete run.sensitivity;
+    forgetMaps(page().runs);
     const at = edits.heads.findIndex(([l, h]) => l === layer && h === head);
     if (at >= 0) edits.heads.splice(at, 1);
     else edits.heads.push([layer, head]);
@@ -192,10 +183,19 @@ export function livePanel() {
           `${phrase("layer.and_head", { layer: l, head: h })} ×`,
         ),
       ),
+      ...edits.attention.map(({ layer, head, token }) =>
+        el(
+          "button",
+          { class: "chip", onclick: () => setRow(layer, head, token, null) },
+          phrase("row.chip", { token: page().runs[edits.run].tokens[token], layer, head }),
+          " ×",
+        ),
+      ),
     );
     clear.hidden = !isEdited();
-    askSensitivity(message);
+    askMaps(edits.heads, (sentence) => (message.textContent = sentence));
   }
+  panel = { toggleMask, setRow };
   const node = el(
     "section",
     { class: "live", "aria-label": phrase("live.label") },
@@ -232,7 +232,7 @@ export function maskControl(token, small = false) {
         position: token,
       }),
       "aria-pressed": masked ? "true" : "false",
-      onclick: () => toggleMask(token),
+      onclick: () => panel.toggleMask(token),
     },
     small
       ? phrase(masked || typed ? "predictions.masked" : "predictions.visible")
@@ -240,23 +240,20 @@ export function maskControl(token, small = false) {
   );
 }
 
-// The maps take many runs, so they are requested only when their view is open.
-async function askSensitivity(message) {
-  const run = currentRun();
-  if (state.view !== "sensitivity" || run.sensitivity || asked === run) return;
-  asked = run;
-  const heads = JSON.stringify(edits.heads);
-  try {
-    run.sensitivity = await ask("sensitivity", { text: run.text, masked: run.masked, heads: edits.heads });
-  } catch (error) {
-    if (!(error instanceof Replaced)) {
-      run.sensitivity = { reason: error.message };
-      message.textContent = error.message;
-    }
-  }
-  if (asked === run) asked = null;
-  if (heads !== JSON.stringify(edits.heads)) delete run.sensitivity; // for heads other than those ablated by now
-  refresh();
+// The row of the chosen token in the chosen head, if it is set: T probabilities.
+export function attentionRow() {
+  if (edits.run !== state.run) return null;
+  const { layer, head, token } = state;
+  return edits.attention.find((row) => isRow(row, layer, head, token))?.probabilities ?? null;
+}
+
+// probabilities: null gives the row back to the model.
+export function setAttentionRow(probabilities) {
+  panel.setRow(state.layer, state.head, state.token, probabilities);
+}
+
+function isRow(row, layer, head, token) {
+  return row.layer === layer && row.head === head && row.token === token;
 }
 
 // The effect of the edits: a map above every view while something is edited.

@@ -1,11 +1,12 @@
 // Entry point: reads the data, builds the frame around the views, handles the keys.
 
 import { makeControls, themeButton } from "./controls.js";
-import { el } from "./dom.js";
+import { el, number } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
 import { livePanel, changeCard } from "./live.js";
+import { firstAnswer } from "./opening.js";
 import { choose, chooseToken, clampState, currentRun, openContent, page, refresh, state, subscribe } from "./state.js";
 import { attentionView } from "./view_attention.js";
 import { comparisonView } from "./view_comparison.js";
@@ -27,9 +28,10 @@ const VIEWS = {
 };
 let frame = null; // the elements around the view, in the chosen language
 
-function start() {
-  openContent(JSON.parse(document.getElementById("content").textContent));
+async function start() {
+  const content = JSON.parse(document.getElementById("content").textContent);
   setLanguage();
+  openContent(content.engine ? await firstAnswer(content) : content);
   frame = makeFrame();
   subscribe(draw);
   draw();
@@ -52,6 +54,7 @@ function makeFrame() {
     phrase("frame.heads", { n: model.heads }),
     `H = ${model.hidden}`,
     phrase("frame.parameters", { n: model.parameters }),
+    ...(model.weights && !model.weights.exact ? [model.weights.dtype] : []),
   ];
   document
     .getElementById("page")
@@ -197,11 +200,17 @@ function drawFooter(footer) {
         {},
         el("li", {}, phrase("frame.numbering", { last: model.layers - 1, layers: model.layers })),
         el("li", {}, phrase("frame.precision", { precision: precision() })),
+        model.weights && el("li", {}, weightsNote(model.weights)),
         run.omitted.map((said) => el("li", {}, sentence(said))),
       ),
       el("p", {}, phrase("frame.keys")),
     ),
   );
+}
+
+// What the weights in a page that computes are, and what their rounding changes.
+function weightsNote({ dtype, exact, change }) {
+  return exact ? phrase("frame.exact", { dtype }) : phrase("frame.rounded", { dtype, percent: number(change * 100) });
 }
 
 function onKey(event) {

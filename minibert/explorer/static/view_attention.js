@@ -1,5 +1,6 @@
 // View 3: attention: all heads as small maps, and one head as lines and as a matrix.
 
+import { attentionRowCard } from "./attention_row.js";
 import { scaleOf, signScale } from "./color.js";
 import { slice, tensor } from "./data.js";
 import { card, el, fitting, magnification, nameWidth, note, number, piece, setStyle, svg, textWidth } from "./dom.js";
@@ -39,6 +40,7 @@ export function attentionView(width) {
         { class: "duo" },
         card(phrase("attention.lines", which), lines(run, attention, one, inside)),
         card(phrase("attention.matrix", which), matrix(run, attention, one, inside)),
+        page().live && attentionRowCard(),
       ),
     ),
   ];

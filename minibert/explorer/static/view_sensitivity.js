@@ -5,6 +5,7 @@ import { segmented } from "./controls.js";
 import { unpack } from "./data.js";
 import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
+import { mapsToCome } from "./measuring.js";
 import { lineChart } from "./plot.js";
 import { choose, chooseToken, currentRun, page, state } from "./state.js";
 import { phrase, phraseParts, sentence } from "./words.js";
@@ -40,7 +41,7 @@ function largestChange(mode, diagonal) {
 export function sensitivityView(width) {
   const run = currentRun(),
     sensitivity = run.sensitivity;
-  if (!sensitivity) return [card(phrase("sensitivity.title"), note(phrase("sensitivity.waiting")))];
+  if (!sensitivity || sensitivity.stopped) return [card(phrase("sensitivity.title"), ...mapsToCome(run))];
   if (sensitivity.reason) return [card(phrase("sensitivity.title"), el("p", { class: "reason" }, sentence(sensitivity.reason)))];
   const maps = unpack(sensitivity.tensors[state.mode]),
     [layers, T] = maps.shape;

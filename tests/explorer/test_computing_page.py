@@ -1,0 +1,257 @@
+"""The page that computes, driven from file:// without a network: all that the served page does, it does alone.
+
+The browser fixture holds that there is no error on the console and no request to anywhere.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from minibert import BertModel, edit, explore, logit_lens, trace, zero_head
+from minibert.errors import InputError
+from minibert.explorer.weights import pack_weights, with_weights
+from tests.explorer.conftest import FIRST, HOSTILE, SECOND
+from tests.support.browser import numbers
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def path(model, tokenizer, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("computing") / "page.html"
+    explore(model, tokenizer, FIRST, path=path, name="tiny", live=True, samples=2)
+    return path
+
+
+@pytest.fixture
+def offline(browser, path):
+    """The page, opened where there is no network."""
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    cut = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", cut)
+    browser.allowed = ("file://", "blob:null/")
+    browser.open(path.as_uri(), "file://")
+    browser.allowed = ("file://", "blob:null/")
+    yield browser
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", cut | {"offline": False})
+
+
+def type_text(browser, text: str, field: int = 0) -> None:
+    """Type into a field as a person does; the text that stood there is replaced."""
+    browser.run("document.querySelector(arguments[0]).select()", f"[data-key=text{field}]")
+    browser.focus(f"[data-key=text{field}]")
+    browser.driver.find_element("css selector", f"[data-key=text{field}]").send_keys(text)
+
+
+def tokens(browser) -> list[str]:
+    return browser.texts(".token .piece")
+
+
+def submit(browser, text: str, expected: int, field: int = 0) -> None:
+    """Type a text and press Enter; wait for its number of tokens."""
+    type_text(browser, text, field)
+    browser.press("\ue007")
+    browser.wait(lambda: len(tokens(browser)) == expected)
+
+
+def idle(browser) -> None:
+    browser.wait(lambda: not browser.count(".live[aria-busy]"))
+
+
+def test_opens_with_its_own_first_run(offline) -> None:
+    assert tokens(offline) == ["[CLS]", "he", "sat", "on", "the", "bank", "of", "the", "river", ".", "[SEP]"]
+    assert offline.texts(".tab")[-1].endswith("Sensitivity")
+    assert "exactly" not in offline.text(".footer") and "float16" in offline.text(".footer")
+    assert re.search(r"by at most [\d.e−]+% of its norm", offline.text(".footer"))
+
+
+def test_typing_runs_another_text(offline) -> None:
+    submit(offline, "the bank", 4)
+    assert tokens(offline) == ["[CLS]", "the", "bank", "[SEP]"]
+    type_text(offline, "the river bank", field=1)
+    offline.press("\ue007")
+    offline.wait(lambda: offline.count("#tab-comparison") == 1)
+    offline.view("comparison")
+    assert offline.texts(".words button .piece")[:2] == ["the", "bank"]
+    offline.wait(lambda: "position 2 in text 1 and 3 in text 2" in offline.text(".positions"))
+    offline.click("[data-key=matched-true]")
+    assert "shifted by 1" in offline.text(".positions")
+
+
+def test_noise_changes_what_comes_after_it(offline) -> None:
+    offline.slide("[data-key=noise]", 1.0)
+    offline.wait(lambda: "downstream" in offline.text("#view"))
+    assert offline.texts("[data-key=show-edited]") == ["Edited"]
+    offline.click("[data-key=clear]")
+    offline.wait(lambda: "downstream" not in offline.text("#view"))
+
+
+def test_an_ablated_head_has_the_effect_it_has_in_python(offline, model, tokenizer) -> None:
+    offline.view("layer")
+    offline.slide("[data-key=slide-layer]", 1)
+    offline.slide("[data-key=slide-head]", 2)
+    offline.click("[data-key=ablate]")
+    offline.wait(lambda: offline.count('[data-heat="relative-change"]') == 1)
+    offline.click('[data-token="5"]')
+    offline.click('[data-step="output"]')
+    same, inputs = with_weights(model, pack_weights(model)), tokenizer(FIRST, return_tensors="pt")
+    original = trace(same, inputs)["bert.encoder.layer.1"][0, 5, :8]
+    with edit(same, "bert.encoder.layer.1.attention.self.context_heads", zero_head(2)):
+        edited = trace(same, inputs)["bert.encoder.layer.1"][0, 5, :8]
+    for show, expected in (("edited", edited), ("original", original), ("change", edited - original)):
+        offline.click(f"[data-key=show-{show}]")
+        shown = numbers(offline.texts(".numbers tbody td:not(.statistic)"))
+        torch.testing.assert_close(torch.tensor(shown), expected, rtol=0, atol=6e-5)
+
+
+def test_a_row_of_attention_is_set_by_hand(offline) -> None:
+    offline.view("attention")
+    offline.click("[data-key=row-even]")
+    offline.wait(lambda: offline.count(".chip") == 1)
+    offline.wait(lambda: offline.count("[data-key=row-restore]") == 1)
+    assert offline.run("return document.querySelector('[data-key=row-typed]').value").split() == ["0.09091"] * 11
+    offline.run("document.querySelector('[data-key=row-typed]').value = '1 x'")
+    offline.click("[data-key=row-set]")
+    assert "at most 11 numbers" in offline.text("[role=alert]:not(.live .message)")
+    offline.run("document.querySelector('[data-key=row-typed]').value = '0, 3, 1'")
+    offline.click("[data-key=row-set]")
+    offline.wait(
+        lambda: offline.run("return document.querySelector('[data-key=row-typed]').value").startswith("0 0.75")
+    )
+    offline.click("[data-key=row-restore]")
+    offline.wait(lambda: offline.count(".chip") == 0)
+
+
+def test_masks_are_typed_and_clicked(offline, model, tokenizer) -> None:
+    offline.view("predictions")
+    submit(offline, "he sat on the [MASK] .", 8)
+    offline.click('[data-token="5"]')
+    offline.wait(lambda: offline.count(".guesses") == 4)
+    same = with_weights(model, pack_weights(model))
+
+    def guesses(text: str) -> torch.Tensor:
+        return logit_lens(same, tokenizer(text, return_tensors="pt"), k=5).probabilities[3, 5]
+
+    shown = numbers(offline.texts(".guesses:last-child .bar-number"))
+    torch.testing.assert_close(torch.tensor(shown), guesses("he sat on the [MASK] ."), rtol=0, atol=6e-5)
+    offline.click("[data-key=mask2]")
+    offline.wait(lambda: tokens(offline)[2] == "[MASK]" and offline.count(".guesses") == 4)
+    shown = numbers(offline.texts(".guesses:last-child .bar-number"))
+    torch.testing.assert_close(torch.tensor(shown), guesses("he [MASK] on the [MASK] ."), rtol=0, atol=6e-5)
+    offline.click("[data-key=mask2]")
+    offline.wait(lambda: tokens(offline)[2] == "sat")
+
+
+def test_sensitivity_shows_its_progress_and_stops(offline) -> None:
+    submit(offline, " ".join(["the bank of the river"] * 25), 127)
+    offline.view("sensitivity")
+    offline.wait(lambda: re.search(r"\d+ of 508 runs", offline.text(".measuring")))
+    offline.click("[data-key=stop]")
+    offline.wait(lambda: "Stopped" in offline.text("#view"))
+    submit(offline, "he sat", 4)
+    offline.wait(lambda: offline.count("#view canvas") > 0)
+    assert "2 samples" in offline.text("#view")
+
+
+def test_hostile_texts_are_text(offline) -> None:
+    type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
+    offline.press("\ue007")
+    offline.wait(lambda: "<" in tokens(offline) or HOSTILE in tokens(offline))
+    for view in ("tokens", "layer", "attention", "hidden", "predictions"):
+        offline.view(view)
+    assert offline.count("#page img") == 0 and offline.count("#page script") == 0
+
+
+def test_long_texts_are_shown_in_less_detail_and_cut(offline) -> None:
+    submit(offline, " ".join(["bank"] * 298), 300)
+    offline.view("attention")
+    submit(offline, " ".join(["bank"] * 400), 320)
+    assert "402 tokens; this model reads 320" in offline.text(".footer")
+
+
+def test_an_empty_text_is_refused_with_a_sentence(offline) -> None:
+    type_text(offline, "  ")
+    offline.press("\ue007")
+    offline.wait(lambda: "empty" in offline.text(".live .message"))
+    assert len(tokens(offline)) == 11
+
+
+def test_without_a_head_that_predicts(browser, tokenizer, model, tmp_path) -> None:
+    torch.manual_seed(3)
+    explore(BertModel(model.config).eval(), tokenizer, FIRST, SECOND, tmp_path / "page.html", live=True)
+    browser.open((tmp_path / "page.html").as_uri())
+    browser.allowed = ("file://", "blob:null/")
+    browser.view("predictions")
+    browser.wait(lambda: "no head that predicts words" in browser.text("#view"))
+
+
+def test_the_policy_is_strict(path) -> None:
+    html = path.read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == rules["connect-src"] == "'none'"
+    assert rules["worker-src"] == "blob:" and rules["img-src"] == "blob: data:"
+    assert re.fullmatch(r"'sha256-[\w+/=]+' 'wasm-unsafe-eval'", rules["script-src"])
+    assert "unsafe-inline" not in policy and "'unsafe-eval'" not in policy
+
+
+def test_the_worker_asks_nobody_either(offline) -> None:
+    """The worker inherits the page's policy: no request, no eval, no other script."""
+    asked = offline.driver.execute_async_script(
+        """
+        const done = arguments[0];
+        const tried = `
+          const outcome = {};
+          const attempts = {
+            fetch: () => fetch("https://example.org/"),
+            file: () => fetch("file:///etc/hostname"),
+            eval: async () => (0, eval)("1"),
+            import: async () => importScripts("data:text/javascript,1"),
+          };
+          (async () => {
+            for (const [name, attempt] of Object.entries(attempts))
+              outcome[name] = await attempt().then(() => "allowed", () => "refused");
+            postMessage(outcome);
+          })();`;
+        const worker = new Worker(URL.createObjectURL(new Blob([tried])));
+        worker.onmessage = ({ data }) => done(data);
+        """
+    )
+    assert asked == dict.fromkeys(("fetch", "file", "eval", "import"), "refused")
+    offline.complaints()  # of those attempts
+    offline.driver.get_log("performance")
+
+
+@pytest.mark.slow
+def test_memory_stays_flat(offline) -> None:
+    """200 runs and edits leave no more memory than the first few."""
+
+    def resident() -> int:
+        """Of all processes that show pages, in bytes."""
+        total = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if b"--type=renderer" in (process / "cmdline").read_bytes():
+                    total += int(re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())[1]) << 10
+            except (OSError, TypeError):
+                continue
+        return total
+
+    def rounds(count: int) -> None:
+        for number in range(count):
+            submit(offline, "he sat on the bank" + " the river" * (number % 2), 7 + 2 * (number % 2))
+            offline.slide("[data-key=noise]", 0.5 + number % 2)
+            offline.wait(lambda: offline.count("[data-key=show-edited]"))
+            idle(offline)
+
+    rounds(20)
+    before = resident()
+    rounds(100)
+    assert resident() - before < 40_000_000
+
+
+def test_a_stray_int8_is_refused(model, tokenizer) -> None:
+    with pytest.raises(InputError, match="give live=True"):
+        explore(model, tokenizer, FIRST, int8=True)
