@@ -76,7 +76,8 @@ def rows_of(
         return
     cut = whole if max_length is None else tokenizer(batch, truncation=True, max_length=max_length, verbose=False)
     for number, ids in enumerate(whole["input_ids"]):
-        row = {name: getattr(cut[number], attribute) for name, attribute in NAMES.items()}
+        encoding = cut[number]
+        row = {name: getattr(encoding, attribute) for name, attribute in NAMES.items()}
         row["special"] = list(map(bool, row["special"]))
         row["offsets"] = list(map(list, row["offsets"]))
         yield row | {"fullLength": len(ids)}
