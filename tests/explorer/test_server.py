@@ -294,3 +294,49 @@ def test_two_texts_pair_the_shared_word_when_they_are_typed(live) -> None:
     live.view("comparison")
     assert live.texts(".card:last-child h2 .piece") == ["bank", "bank"]
     assert "Its positions differ: position 5 in text 1 and 7 in text 2" in live.text(".positions")
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ({}, "list of at most 64"),
+        ([{"layer": 0, "head": 0, "token": 0}], "list of at most 64"),
+        ([{"layer": 3, "head": 0, "token": 0, "probabilities": [1.0, 0, 0, 0]}], "layer is a whole number from 0 to 2"),
+        ([{"layer": 0, "head": 0, "token": 4, "probabilities": [1.0, 0, 0, 0]}], "token is a whole number from 0 to 3"),
+        ([{"layer": 0, "head": 0, "token": 0, "probabilities": [1.0]}], "4 numbers from 0 to 1 that sum to 1"),
+        ([{"layer": 0, "head": 0, "token": 0, "probabilities": [0.5, 0, 0, 0]}], "4 numbers from 0 to 1"),
+        ([{"layer": 0, "head": 0, "token": 0, "probabilities": [2.0, -1.0, 0, 0]}], "4 numbers from 0 to 1"),
+        ([{"layer": 0, "head": 0, "token": 0, "probabilities": [True, 0, 0, 0]}], "4 numbers from 0 to 1"),
+        ([{"layer": 0, "head": 0, "token": 0, "probabilities": [float("nan"), 1, 0, 0]}], "4 numbers from 0 to 1"),
+    ],
+)
+def test_rows_of_attention_are_validated(port, rows, sentence) -> None:
+    status, answer = ask(port, "/edits", {"texts": ["he sat"], "attention": rows})
+    assert status == 400 and sentence in answer["error"]
+
+
+def test_a_row_of_attention_is_set_as_edit_does(port, model, tokenizer) -> None:
+    row = {"layer": 1, "head": 2, "token": 0, "probabilities": [0.0, 0.25, 0.75, 0.0]}
+    status, answer = ask(port, "/edits", {"texts": ["he sat"], "attention": [row]})
+    assert status == 200
+
+    def change(value: torch.Tensor) -> torch.Tensor:
+        value = value.clone()
+        value[0, 2, 0] = torch.tensor([0.0, 0.25, 0.75, 0.0])
+        return value
+
+    with edit(model, "bert.encoder.layer.1.attention.self.probabilities", change):
+        expected = trace(model, tokenizer("he sat", return_tensors="pt"))
+    tensors = answer["runs"][0]["tensors"]
+    assert unpack(tensors["probabilities"])[1, 2, 0].tolist() == [0.0, 0.25, 0.75, 0.0]
+    assert torch.equal(unpack(tensors["hidden"])[3], expected["bert.encoder.layer.2"][0])
+
+
+def test_tells_how_far_the_maps_of_a_page_are(model, tokenizer) -> None:
+    from minibert.explorer.live import Live
+
+    live = Live(model, tokenizer, "tiny", samples=2)
+    assert live.progress({"page": "mine"}) == {"done": 0, "total": 0}
+    live.sensitivity({"page": "mine", "text": "he sat"})
+    assert live.progress({"page": "mine"}) == {"done": 16, "total": 16}  # 4 tokens, 2 samples, in 2 modes
+    assert live.progress({"page": "another"}) == live.progress({}) == {"done": 0, "total": 0}
