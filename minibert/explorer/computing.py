@@ -10,12 +10,12 @@ import torch
 
 from minibert.errors import InputError
 from minibert.explorer import packing, views
-from minibert.explorer.content import SAMPLES, STD
+from minibert.explorer.content import SAMPLES, STD, model_for_page
 from minibert.explorer.live import CHARACTERS_LIVE, LONGEST_TEXT
 from minibert.explorer.page import page_html
-from minibert.explorer.steps import EMBEDDINGS, describe_steps
+from minibert.explorer.steps import EMBEDDINGS
 from minibert.explorer.text import tokenize
-from minibert.explorer.values import describe_model, hidden_states, relative_change
+from minibert.explorer.values import hidden_states, relative_change
 from minibert.explorer.weights import PackedWeights, pack_weights, with_weights
 from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
@@ -44,7 +44,7 @@ def computing_page(
     content = {
         "live": True,
         "palette": SCALES,
-        "model": describe_model(model, name) | describe_steps(model) | {"weights": weights},
+        "model": model_for_page(model, tokenizer, name) | {"weights": weights},
         "texts": list(texts),
         "engine": {
             "config": model.config.to_dict(),

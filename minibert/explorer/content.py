@@ -12,7 +12,7 @@ from minibert.errors import InputError
 from minibert.explorer.packing import SENSITIVITY_LIMIT, DetailLevel, choose_detail
 from minibert.explorer.sentences import Sentence
 from minibert.explorer.steps import describe_steps
-from minibert.explorer.text import TokenizedText, tokenize
+from minibert.explorer.text import TokenizedText, languages_of, tokenize
 from minibert.explorer.values import Projection, RunValues, describe_model, encoder_of, pack_run, run
 from minibert.explorer.views import compare, predictions, predictions_when_masked, sensitivity_maps
 from minibert.palette import SCALES
@@ -94,10 +94,15 @@ def content_of_traced(
     return {
         "live": False,
         "palette": SCALES,
-        "model": describe_model(model, name) | describe_steps(model),
+        "model": model_for_page(model, tokenizer, name),
         "runs": [_described(model, tokenizer, one, dtype) for one in traced],
         "comparison": _comparison(model, traced, dtype),
     }
+
+
+def model_for_page(model: BertPreTrainedModel, tokenizer: BertTokenizer, name: str) -> dict[str, Any]:
+    """The model for the page: its sizes, the steps of a layer, the languages of its vocabulary."""
+    return describe_model(model, name) | describe_steps(model) | {"languages": languages_of(tokenizer)}
 
 
 def _described(model: BertPreTrainedModel, tokenizer: BertTokenizer, one: TracedText, dtype: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A text that is longer than the model reads is cut; its full length is kept, so t
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,3 +101,14 @@ SCRIPTS = (  # tried in this order: Japanese also uses Chinese characters
 def language_of(text: str) -> str:
     """The language tag with which a browser chooses glyphs; empty if the script does not tell."""
     return next((tag for tag, characters in SCRIPTS if re.search(characters, text)), "")
+
+
+COVERED = 800  # words or characters of a language in a vocabulary that covers it; others hold a few hundred by chance
+WRITTEN_IN = {"en": "[a-z]{3,}", "ko": "[가-힣]+", "zh": "[\u4e00-\u9fff]+", "ja": "[\u3040-\u30ff]+"}
+
+
+def languages_of(tokenizer: BertTokenizer) -> list[str]:
+    """The languages that the vocabulary covers, of those that the page has examples for or readers of."""
+    tokens = [unicodedata.normalize("NFC", token.removeprefix("##").lower()) for token in tokenizer.get_vocab()]
+    counts = {tag: sum(bool(re.fullmatch(letters, token)) for token in tokens) for tag, letters in WRITTEN_IN.items()}
+    return [tag for tag, count in counts.items() if count >= COVERED]

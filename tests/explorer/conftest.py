@@ -1,6 +1,9 @@
 """A small model whose vocabulary is out to break the page, its page as a file, and a real browser to open it in."""
 
 import json
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +77,28 @@ def page(model, tokenizer, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
     explore(model, tokenizer, FIRST, SECOND, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def port(model, tokenizer) -> Iterator[int]:
+    """A live page of the small model, on a free port."""
+    uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed (make test does)")
+    from minibert.explorer.live import Live
+    from minibert.explorer.server import make_app
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        number = listener.getsockname()[1]
+        listener.listen()
+        app = make_app(Live(model, tokenizer, "tiny"), [FIRST], number)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield number
+        server.should_exit = True
+        thread.join()
 
 
 def content_in(path: Path) -> dict:

@@ -3,9 +3,6 @@
 import http.client
 import json
 import socket
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,27 +15,6 @@ from tests.explorer.conftest import FIRST, HOSTILE, SECOND
 from tests.support.browser import numbers
 
 uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed (make test does)")
-
-
-@pytest.fixture(scope="module")
-def port(model, tokenizer) -> Iterator[int]:
-    """A live page of the small model, on a free port."""
-    from minibert.explorer.live import Live
-    from minibert.explorer.server import make_app
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        number = listener.getsockname()[1]
-        listener.listen()
-        app = make_app(Live(model, tokenizer, "tiny"), [FIRST], number)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield number
-        server.should_exit = True
-        thread.join()
 
 
 def ask(port: int, path: str, question: Any = None, **headers: str) -> tuple[int, Any]:
@@ -200,6 +176,7 @@ def live(browser, port):
 
 
 def test_knocking_a_head_out_in_the_browser(live, model, tokenizer) -> None:
+    live.resize(1600, 900)  # room for eight numbers beside the steps
     live.view("layer")
     live.slide('[data-key="slide-layer"]', 1)
     live.slide('[data-key="slide-head"]', 2)

@@ -48,6 +48,7 @@ def test_embeddings_add_up(opened, found, tokenizer) -> None:
 
 
 def test_every_step_of_a_layer(opened, found) -> None:
+    opened.resize(1600, 900)  # room for eight numbers beside the steps
     opened.view("layer")
     opened.slide('[data-key="slide-layer"]', 1)
     opened.slide('[data-key="slide-head"]', 2)
@@ -138,7 +139,7 @@ def test_predictions_of_every_layer(opened, model, tokenizer) -> None:
         assert_near(numbers(opened.texts(f"{card} .bar-number")), expected.probabilities[depth, 5])
     opened.click('[data-key="guess2-7"]')
     assert opened.texts(".guesses.chosen h3") == ["hidden state 2"]
-    assert opened.text(".token.chosen .token-number") == "7"
+    assert opened.text(".token.chosen .token-number").strip() == "7"
 
 
 def test_says_that_there_is_no_head_to_predict_with(browser, model, tokenizer, tmp_path) -> None:

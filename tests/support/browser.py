@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+INSIDE = ("about:blank", "blob:", "data:")  # addresses of what a page holds itself
+
 
 def programs() -> tuple[str, str] | None:
     """Where Chromium and its driver are; None if one is missing."""
@@ -105,7 +107,7 @@ class Browser:
         assert self.complaints() == []
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        assert [url for url in asked if not url.startswith((*self.allowed, "about:blank"))] == []
+        assert [url for url in asked if not url.startswith((*self.allowed, *INSIDE))] == []
 
 
 def numbers(texts: list[str]) -> list[float]:

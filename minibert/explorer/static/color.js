@@ -67,7 +67,8 @@ export function scaleOf(kind, low, high) {
 
 // Black or white text, whichever is readable on a colour.
 export function inkOn([r, g, b]) {
-  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
+  const [red, green, blue] = [r, g, b].map((x) => (x <= 10 ? x / 3294 : ((x / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff"; // where their contrasts are equal
 }
 
 export function signScale(values) {

@@ -132,9 +132,6 @@ function drawStrip(strip, run) {
             .join(" "),
           role: "option",
           data: { key: `token${index}`, token: index },
-          "aria-label": run.masked.includes(index)
-            ? phrase("control.masked_token", { token, position: index, original: run.original_tokens[index] })
-            : phrase("control.token", { token, position: index }),
           onclick: () => chooseToken(index),
           onkeydown: (event) => {
             const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -151,6 +148,7 @@ function drawStrip(strip, run) {
         el(
           "span",
           { class: "token-number" },
+          " ",
           index,
           run.masked.includes(index) && [" ", el("s", {}, run.original_tokens[index])],
         ),
@@ -184,7 +182,7 @@ export function themeButton(redraw) {
   });
   const name = () => {
     button.textContent = phrase(dark() ? "frame.light" : "frame.dark");
-    button.setAttribute("aria-label", phrase(dark() ? "frame.use_light" : "frame.use_dark"));
+    button.setAttribute("title", phrase(dark() ? "frame.use_light" : "frame.use_dark"));
     setStyle(document.documentElement, { "color-scheme": dark() ? "dark" : "light" });
   };
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {

@@ -1,6 +1,6 @@
 // A heat map: numbers as colours on a canvas, names beside it, a cursor for pointer and arrow keys.
 
-import { el, setStyle } from "./dom.js";
+import { el, magnification, setStyle } from "./dom.js";
 import { hideHint, say, showHint } from "./hint.js";
 import { legend } from "./legend.js";
 import { phrase } from "./words.js";
@@ -93,7 +93,7 @@ function markers({ marked = {}, rows, columns }, sizes) {
 }
 
 function columnNames({ columns, columnName, marked = {} }, sizes) {
-  const every = Math.ceil(11 / sizes.width);
+  const every = Math.ceil((12 * magnification()) / sizes.width);
   return el(
     "div",
     { class: "column-names", "aria-hidden": "true" },
@@ -116,7 +116,7 @@ function columnLabel(name) {
 }
 
 function rowNames({ rows, rowName, marked = {} }, sizes) {
-  const every = Math.ceil(11 / sizes.height);
+  const every = Math.ceil((12 * magnification()) / sizes.height);
   return el(
     "div",
     { class: "row-names", "aria-hidden": "true" },

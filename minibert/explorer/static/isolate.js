@@ -13,7 +13,7 @@ export function isolate(script) {
     style = before.find((node) => node.matches("style")),
     policy = before.find((node) => node.matches("meta[http-equiv]"));
   const frame = document.createElement("iframe");
-  frame.setAttribute("sandbox", "allow-scripts");
+  frame.setAttribute("sandbox", "allow-scripts allow-downloads");
   frame.setAttribute("title", "minibert explorer");
   frame.style.setProperty("width", "100%");
   frame.style.setProperty("height", TALL);

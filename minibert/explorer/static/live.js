@@ -15,12 +15,19 @@ import { phrase, phraseParts } from "./words.js";
 const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 }, attention: [], run: 0 };
 let waiting = null; // the request being answered
 let panel = null; // what acts on the texts of the page: {toggleMask, setAttentionRow}
+let openedTexts = null; // those that the page was opened with
 
 function isEdited() {
   return edits.heads.length > 0 || edits.noise.std > 0 || edits.attention.length > 0;
 }
 
+// What is edited, and the texts that the page was opened with, for its address.
+export function currentEdits() {
+  return { ...edits, opened: openedTexts };
+}
+
 export function livePanel() {
+  openedTexts ??= page().runs.map((run) => run.text);
   const message = el("p", { class: "message", role: "alert" });
   const fields = [0, 1].map((index) =>
     el("textarea", {
@@ -132,6 +139,21 @@ export function livePanel() {
       },
     );
   }
+  // What a link holds (address.js); a text that it does not hold is the one that the page was opened with.
+  async function restore({ texts: given, masked, heads, noise, attention }) {
+    const wanted = given.map((text, index) => text ?? openedTexts[index]).filter((text) => text?.trim());
+    const same = JSON.stringify([shownTexts(), masks()]);
+    const positions = wanted.map((_, index) => masked[index]);
+    if (wanted.length && JSON.stringify([wanted, positions]) !== same) {
+      await send("runs", { texts: wanted, masked: positions }, setContent);
+      fields.forEach((field, index) => (field.value = page().runs[index]?.text ?? ""));
+    }
+    const length = currentRun().tokens.length;
+    const rows = attention.filter((row) => row.probabilities.length === length && row.token < length);
+    Object.assign(edits, { heads, attention: rows, run: state.run });
+    Object.assign(edits.noise, noise, { position: Math.min(noise.position ?? 0, length - 1) });
+    if (isEdited() || page().runs.some((run) => run.edited)) await change();
+  }
   // Edits of one token are of the text in view; those of the other text end.
   function ofThisText() {
     if (edits.run !== state.run) Object.assign(edits, { run: state.run, attention: [], noise: { ...edits.noise, std: 0 } });
@@ -212,7 +234,7 @@ export function livePanel() {
     ),
     message,
   );
-  return { node, update };
+  return { node, update, restore };
 }
 
 // A button that masks or unmasks a token of the current text.
@@ -221,21 +243,20 @@ export function maskControl(token, small = false) {
     masked = run.masked.includes(token);
   const typed = !masked && run.mask_positions.includes(token);
   const name = piece(run.original_tokens[token] ?? "", run);
+  const seen = phrase(masked || typed ? "predictions.masked" : "predictions.visible");
+  const told = phrase(masked ? "mask.show_at" : "mask.mask_at", { token: run.original_tokens[token], position: token });
   return el(
     "button",
     {
       class: small ? "small" : undefined,
       disabled: typed,
       data: { key: small ? `mask${token}` : "mask" },
-      "aria-label": phrase(masked ? "mask.show_at" : "mask.mask_at", {
-        token: run.original_tokens[token],
-        position: token,
-      }),
+      "aria-label": small ? `${seen}: ${told}` : told,
       "aria-pressed": masked ? "true" : "false",
       onclick: () => panel.toggleMask(token),
     },
     small
-      ? phrase(masked || typed ? "predictions.masked" : "predictions.visible")
+      ? seen
       : phraseParts(masked ? "mask.show" : "mask.mask", { token: name }),
   );
 }

@@ -1,13 +1,17 @@
 // Entry point: reads the data, builds the frame around the views, handles the keys.
 
+import { isOwnAddress, languageOfAddress, readAddress, rememberOpened, writeAddress } from "./address.js";
 import { makeControls, themeButton } from "./controls.js";
 import { el, number } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
-import { livePanel, changeCard } from "./live.js";
+import { changeCard, currentEdits, livePanel } from "./live.js";
+import { makeMap } from "./map.js";
 import { firstAnswer } from "./opening.js";
+import { pictureButtons } from "./picture.js";
 import { choose, chooseToken, clampState, currentRun, openContent, page, refresh, state, subscribe } from "./state.js";
+import { tourButton, tourPanel } from "./tour.js";
 import { attentionView } from "./view_attention.js";
 import { comparisonView } from "./view_comparison.js";
 import { hiddenView } from "./view_hidden.js";
@@ -30,13 +34,28 @@ let frame = null; // the elements around the view, in the chosen language
 
 async function start() {
   const content = JSON.parse(document.getElementById("content").textContent);
-  setLanguage();
+  setLanguage(languageOfAddress());
   openContent(content.engine ? await firstAnswer(content) : content);
-  frame = makeFrame();
+  rememberOpened();
   subscribe(draw);
-  draw();
+  subscribe(() => writeAddress(page().live ? currentEdits() : null));
+  restore();
+  window.addEventListener("hashchange", () => isOwnAddress() || restore());
   document.addEventListener("keydown", onKey);
   window.addEventListener("resize", later(draw));
+}
+
+// Show what the address says: the state at once, and on a computing page again after its texts and edits are there.
+async function restore() {
+  const { state: wanted, language, edits } = readAddress();
+  if (language !== currentLanguage()) setLanguage(language);
+  frame = makeFrame();
+  Object.assign(state, wanted);
+  if (!frame.live) return refresh();
+  draw();
+  await frame.live.restore(edits);
+  Object.assign(state, wanted);
+  refresh();
 }
 
 // Everything but the view, made once for each language; texts that were typed and not yet run are kept.
@@ -46,16 +65,21 @@ function makeFrame() {
   const controls = makeControls();
   const live = page().live ? livePanel() : null;
   const tabs = el("div", { class: "tabs", role: "tablist", "aria-label": phrase("frame.views") });
-  const stage = el("main", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": `tab-${state.view}` });
+  const stage = el("div", { class: "view", role: "tabpanel", id: "view", "aria-labelledby": `tab-${state.view}` });
   const footer = el("footer", { class: "footer" });
+  const map = makeMap(),
+    begin = tourButton(),
+    tour = tourPanel();
   const facts = [
     model.architecture,
     phrase("frame.layers", { n: model.layers }),
     phrase("frame.heads", { n: model.heads }),
     `H = ${model.hidden}`,
     phrase("frame.parameters", { n: model.parameters }),
-    ...(model.weights && !model.weights.exact ? [model.weights.dtype] : []),
-  ];
+    model.weights && !model.weights.exact && model.weights.dtype,
+    model.languages.length > 0 &&
+      phrase("frame.reads", { languages: model.languages.map((code) => phrase(`language.${code}`)).join(", ") }),
+  ].filter(Boolean);
   document
     .getElementById("page")
     .replaceChildren(
@@ -71,19 +95,24 @@ function makeFrame() {
             el("h1", {}, "minibert explorer"),
             el("p", { class: "model" }, el("strong", {}, model.name), " ", facts.join(" · ")),
           ),
-          el("p", { class: "begin" }, phrase("frame.sentence"), " ", phrase("frame.begin")),
+          el("p", { class: "begin" }, phrase("frame.sentence"), " ", phrase("frame.begin"), " ", begin.node),
         ),
-        el("div", { class: "settings" }, languageChoice(), themeButton(refresh)),
+        el("div", { class: "settings" }, languageChoice(), pictureButtons(), themeButton(refresh)),
       ),
-      live ? live.node : "",
-      tabs,
-      controls.node,
-      stage,
+      el(
+        "main",
+        {},
+        live && live.node,
+        tabs,
+        controls.node,
+        el("div", { class: "body" }, map.node, stage),
+      ),
       footer,
+      tour.node,
       ...hintElements(),
     );
   for (const [key, value] of typed) document.querySelector(`textarea[data-key="${key}"]`).value = value;
-  return { controls, live, tabs, stage, footer };
+  return { controls, live, tabs, stage, footer, map, begin, tour };
 }
 
 function languageChoice() {
@@ -107,15 +136,18 @@ function languageChoice() {
 }
 
 function draw() {
-  const { controls, live, tabs, stage, footer } = frame;
+  const { controls, live, tabs, stage, footer, map, begin, tour } = frame;
   clampState();
   controls.update();
   const strip = controls.node.querySelector(".token-strip");
   reveal(strip, strip.querySelector(".chosen"));
   drawTabs(tabs);
   live?.update();
+  map.update();
   drawView(stage);
   drawFooter(footer);
+  begin.update();
+  tour.update();
 }
 
 function views() {

@@ -17,6 +17,8 @@ export const state = {
   mode: "single", // of the noise in the sensitivity maps
   masked: false, // in a page that cannot run the model: the predictions with the chosen token masked
   matched: false, // two texts: the word at the same position in both
+  tour: 0, // the step of the tour
+  touring: false, // whether the tour is open
 };
 
 const listeners = [];
@@ -104,5 +106,7 @@ export function clampState() {
   state.layer = Math.min(state.layer, model.layers - 1);
   state.head = Math.min(state.head, model.heads - 1);
   state.depth = Math.min(state.depth, model.layers);
+  state.step = Math.min(state.step, model.steps.length - 1);
+  if (state.view === "comparison" && content.runs.length < 2) state.view = "tokens";
   if (!run.edited) state.show = "original";
 }

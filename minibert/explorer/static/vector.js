@@ -172,11 +172,12 @@ export function bars(items, { scale, pick, label, most, signed, names = items })
             class: item.chosen ? "bar-row chosen" : "bar-row",
             onclick: () => pick?.(index),
             data: { key: `bar${index}` },
-            "aria-label": `${item.label}: ${number(item.value)}`,
           },
           el("span", { class: "bar-name" }, item.name),
           el("span", { class: "bar-track" }, bar),
+          " ",
           el("span", { class: "bar-number" }, number(item.value)),
+          " ",
           item.more && el("span", { class: "bar-more" }, item.more),
         ),
       );

@@ -21,7 +21,7 @@ export function attentionView(width) {
     beside = width > 920 * large;
   const tallest = window.innerHeight - document.getElementById("view").offsetTop;
   const inside = Math.max(300 * large, tallest - 120 * large); // of a card, without its heading and legend
-  const across = ((beside ? 0.4 * width : width) - 34 * large) / heads;
+  const across = ((beside ? 0.35 * width : width) - 34 * large) / heads;
   const size = Math.max(14, Math.min(104, Math.floor(Math.min(across, inside / layers)) - 4));
   const grid = heads * (size + 3) + 34 * large;
   const one = beside ? (width - grid - 126 * large) / 2 : width > 640 * large ? (width - 60 * large) / 2 : width;

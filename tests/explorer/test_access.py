@@ -1,0 +1,70 @@
+"""The page for everybody: axe-core finds nothing to mend in any view, language or colours; the map is a way around."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+VIEWS = ["tokens", "layer", "attention", "hidden", "predictions", "sensitivity", "comparison"]
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core (npm install axe-core, here, globally, or in the folder that MINIBERT_AXE names)."""
+    folders = [os.environ.get("MINIBERT_AXE", "."), "."]
+    if npm := shutil.which("npm"):
+        found = subprocess.run([npm, "root", "-g"], capture_output=True, text=True, check=False).stdout.strip()
+        folders.append(str(Path(found).parent))
+    for folder in folders:
+        path = Path(folder) / "node_modules" / "axe-core" / "axe.min.js"
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    pytest.skip("axe-core is not installed (npm install axe-core)")
+
+
+def findings(browser, axe: str) -> list[str]:
+    browser.run(axe)
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0];"
+        "axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations.map(v =>"
+        "`${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 120) + ' ' + n.failureSummary).join(' | ')}`)))"
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "ko"), ("light", "zh")])
+def test_axe_finds_nothing(browser, page, axe, theme, language) -> None:
+    browser.colors(theme)
+    browser.driver.set_script_timeout(60)
+    for view in VIEWS:
+        browser.open(f"{page.as_uri()}#view={view}&lang={language}&touring=1")
+        assert findings(browser, axe) == [], view
+        browser.forget()
+    browser.colors("light")
+
+
+def test_axe_finds_nothing_on_a_page_that_computes(browser, port, axe) -> None:
+    address = f"http://127.0.0.1:{port}/"
+    browser.open(f"{address}#view=predictions&heads=1.2", allowed=address)
+    browser.wait(lambda: browser.count('[data-heat="relative-change"]') == 1)
+    assert findings(browser, axe) == []
+
+
+def test_the_map_says_where_one_is_and_leads_there(browser, page) -> None:
+    browser.open(page.as_uri())
+    here = '[aria-current="location"]'
+    assert browser.text(".map-here") == "You are here: Embeddings"
+    browser.click('[data-key="map-head1-2"]')
+    assert browser.texts(".view h2")[1] == "Layer 1, head 2, as lines"
+    assert browser.run(f"return document.querySelector('{here}').dataset.key") == "map-head1-2"
+    browser.click('[data-key="map-state3"]')
+    assert browser.text(".map-here") == "You are here: hidden state 3"
+    browser.click('[data-key="map-layer0"]')
+    assert browser.run("return document.querySelector('#view').dataset.view") == "layer"
+    browser.click('[data-key="map-predictions"]')
+    assert browser.text(".tab.chosen") == "5Predictions"
+    browser.resize(400, 900)
+    browser.open(page.as_uri())
+    assert browser.run("return document.querySelector('.map').open") is False
