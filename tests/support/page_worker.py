@@ -59,6 +59,7 @@ class PageWorker:
             return dict(last)
         (answer,) = parts
         for run, more in zip(answer["runs"], last["runs"], strict=True):
+            run["tensors"].update(more.pop("tensors", {}))
             run.update(more)
         if "words" in last:
             answer["comparison"]["words"] = last["words"]

@@ -17,7 +17,7 @@ export async function openAnswers({ engine, palette, model }) {
 // name: "runs", "edits" or "sensitivity".  A newer request replaces an older one, which then fails with Replaced.
 //   signal: of an AbortController; the computation ends, too.
 //   progress: called with {done, total}, where that is known.
-//   later: called when parts of the answer were added to it: predictions may follow.
+//   later: called when parts of the answer were added to it: what takes long may follow.
 export function ask(name, request, options) {
   return asked(name, request, options);
 }

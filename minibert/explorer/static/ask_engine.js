@@ -67,7 +67,10 @@ function asker(worker) {
 
 // Put what follows of an answer into it.
 function complete({ answer, options }, rest) {
-  rest.runs.forEach((run, index) => Object.assign(answer.runs[index], run));
+  rest.runs.forEach(({ tensors, ...run }, index) => {
+    Object.assign(answer.runs[index].tensors, tensors);
+    Object.assign(answer.runs[index], run);
+  });
   if (rest.words) answer.comparison.words = rest.words;
   options.later?.();
 }

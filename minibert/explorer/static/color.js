@@ -71,13 +71,18 @@ export function inkOn([r, g, b]) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff"; // where their contrasts are equal
 }
 
-export function signScale(values) {
-  return scaleOf("sign", 0, largest(values));
+export function signScale(...lists) {
+  return scaleOf("sign", 0, largest(...lists));
 }
 
-export function largest(values) {
+// The largest size of a number in any of these lists.
+export function largest(...lists) {
   let most = 0;
-  for (const value of values) if (Math.abs(value) > most && Number.isFinite(value)) most = Math.abs(value);
+  for (const values of lists)
+    for (let i = 0; i < values.length; i++) {
+      const size = Math.abs(values[i]);
+      if (size > most && size < Infinity) most = size;
+    }
   return most || 1;
 }
 

@@ -1,6 +1,6 @@
 // The controls above every view (text, token, layer, head): made once, updated after each choice.
 
-import { el, piece, setStyle } from "./dom.js";
+import { el, isDrawn, piece, setStyle } from "./dom.js";
 import { choose, chooseToken, chooseRun, currentRun, page, state } from "./state.js";
 import { phrase } from "./words.js";
 
@@ -35,7 +35,6 @@ export function makeControls() {
     el("div", { class: "control-row" }, texts, ...Object.values(sliders).map((s) => s.node), shows),
     strip,
   );
-  let drawn = null;
 
   function update() {
     const run = currentRun(),
@@ -65,8 +64,7 @@ export function makeControls() {
       (show) => choose({ show }),
       "show",
     );
-    if (drawn !== run) drawStrip(strip, run);
-    drawn = run;
+    if (!isDrawn(strip, run)) drawStrip(strip, run);
     markStrip(strip);
   }
   return { node, update };
@@ -103,6 +101,7 @@ function slider(name, title) {
 }
 
 export function segmented(holder, items, chosen, pick, key) {
+  if (isDrawn(holder, JSON.stringify([items, chosen]))) return;
   const focused = holder.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   holder.replaceChildren(
     ...items.map(([value, text]) =>

@@ -30,6 +30,15 @@ export function setStyle(node, styles) {
   for (const [name, value] of Object.entries(styles)) node.style.setProperty(name, value);
 }
 
+const drawn = new WeakMap();
+
+// Whether an element shows `what` already; from now on it does.
+export function isDrawn(node, what) {
+  const same = drawn.get(node) === what;
+  drawn.set(node, what);
+  return same;
+}
+
 // A token in the direction and glyphs of its language.
 export function piece(token, run, properties = {}) {
   return el(

@@ -7,8 +7,8 @@ import { phrase } from "./words.js";
 
 const cursors = new Map(); // the cursor's cell in the map of each key, kept when the view is redrawn
 
-// options: key, label, rows, columns, value(row, column), scale, rowName, columnName, describe(row, column, value)
-// and, optionally: rowScale(row), rowTitle, columnTitle, marked {row, column}, pick(row, column), width, tallest, plain, unit
+// options: key, label, rows, columns, value(row, column), scale, rowName, describe(row, column, value)
+// and, optionally: columnName, rowScale(row), rowTitle, columnTitle, marked {row, column}, pick(row, column), width, tallest, plain, unit
 export function heat(options) {
   const { rows, columns } = options;
   const sizes = cellSizes(options);
@@ -97,7 +97,7 @@ function columnNames({ columns, columnName, marked = {} }, sizes) {
   return el(
     "div",
     { class: "column-names", "aria-hidden": "true" },
-    Array.from({ length: columns }, (_, column) =>
+    Array.from({ length: columnName ? columns : 0 }, (_, column) =>
       el(
         "div",
         { class: column === marked.column ? "name chosen" : "name", css: { width: `${sizes.width}px` } },

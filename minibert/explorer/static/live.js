@@ -8,7 +8,7 @@ import { heat } from "./heat.js";
 import { say } from "./hint.js";
 import { askMaps, forgetMaps } from "./measuring.js";
 import { Replaced } from "./replaced.js";
-import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, setContent, state } from "./state.js";
+import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, refreshFollowed, setContent, state } from "./state.js";
 import { phrase, phraseParts } from "./words.js";
 
 // Noise and rows of attention are edits of one text, that with number `run`; heads are ablated in all.
@@ -70,6 +70,8 @@ export function livePanel() {
     heads = el("span", { class: "removed" });
   const ablateButton = el("button", { data: { key: "ablate" }, onclick: () => ablate(state.layer, state.head) });
   const mask = el("span", {});
+  let isAsking = false, // for edits
+    isChanged = false; // since they were asked for
   const clear = el(
     "button",
     {
@@ -85,11 +87,12 @@ export function livePanel() {
   );
 
   async function send(path, request, take) {
+    if (path !== "edits") isChanged = false;
     waiting?.abort();
     const mine = (waiting = new AbortController());
     node.setAttribute("aria-busy", "true");
     try {
-      take(await ask(path, request, { signal: mine.signal, later: refresh }));
+      take(await ask(path, request, { signal: mine.signal, later: refreshFollowed }));
       message.textContent = "";
     } catch (error) {
       if (error.name === "AbortError" || error instanceof Replaced) return;
@@ -122,22 +125,27 @@ export function livePanel() {
       say(phrase("live.token_at", { token: currentRun().tokens[token], position: token }));
     }).then(() => isEdited() && change());
   };
-  function change() {
+  // One request for edits at a time, so that a slider shows its effect while it moves: what is changed meanwhile is asked
+  // for when the answer is drawn.
+  async function change() {
     if (!isEdited()) {
       waiting?.abort();
       for (const run of page().runs) delete run.edited;
       return refresh();
     }
-    return send(
-      "edits",
-      { texts: shownTexts(), masked: masks(), ...edits },
-      (answer) => {
+    isChanged = true;
+    if (isAsking) return;
+    isAsking = true;
+    while (isChanged && isEdited()) {
+      isChanged = false;
+      await send("edits", { texts: shownTexts(), masked: masks(), ...edits }, (answer) => {
         page().runs.forEach((run, index) => {
           run.edited = answer.runs[index];
         });
         if (state.show === "original") state.show = "edited";
-      },
-    );
+      });
+    }
+    isAsking = false;
   }
   // What a link holds (address.js); a text that it does not hold is the one that the page was opened with.
   async function restore({ texts: given, masked, heads, noise, attention }) {

@@ -2,7 +2,7 @@
 
 import { isOwnAddress, languageOfAddress, readAddress, rememberOpened, writeAddress } from "./address.js";
 import { makeControls, themeButton } from "./controls.js";
-import { el, number } from "./dom.js";
+import { el, isDrawn, number } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
@@ -155,6 +155,7 @@ function views() {
 }
 
 function drawTabs(tabs) {
+  if (isDrawn(tabs, `${views()} ${state.view}`)) return;
   const focused = tabs.contains(document.activeElement);
   tabs.replaceChildren(
     ...views().map((id, index) =>
@@ -199,9 +200,10 @@ function drawView(stage) {
   const change = changeCard(width);
   stage.replaceChildren(...(change ? [change] : []), ...drawn);
   if (same) {
-    stage
-      .querySelectorAll(".scroller")
-      .forEach((box, i) => scrolled[i] && ([box.scrollLeft, box.scrollTop] = scrolled[i]));
+    const boxes = stage.querySelectorAll(".scroller");
+    scrolled.forEach(([left, top], i) => {
+      if (boxes[i] && (left || top)) [boxes[i].scrollLeft, boxes[i].scrollTop] = [left, top]; // this computes the layout
+    });
     stage.querySelectorAll("details").forEach((box, i) => {
       box.open = open[i] ?? false;
     });
@@ -222,6 +224,7 @@ function reveal(row, node) {
 function drawFooter(footer) {
   const run = currentRun(),
     { model } = page();
+  if (isDrawn(footer, run)) return;
   footer.replaceChildren(
     el(
       "details",

@@ -2,7 +2,7 @@
 
 import { ask, openAnswers } from "./answers.js";
 import { el } from "./dom.js";
-import { refresh } from "./state.js";
+import { refreshFollowed } from "./state.js";
 import { phrase } from "./words.js";
 
 // opened: the page's own content, {model, texts, engine, …}.  Returns the content with the first runs.
@@ -13,7 +13,7 @@ export async function firstAnswer(opened) {
     said.textContent = phrase("opening.model", { name: opened.model.name });
     await openAnswers(opened);
     said.textContent = phrase("opening.run");
-    return await ask("runs", { texts: opened.texts }, { later: refresh });
+    return await ask("runs", { texts: opened.texts }, { later: refreshFollowed });
   } catch (error) {
     said.textContent = phrase("opening.failed", { error: error.message });
     throw error;

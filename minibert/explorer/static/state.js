@@ -37,6 +37,12 @@ export function refresh() {
   for (const listener of listeners) listener();
 }
 
+const FOLLOWED = ["hidden", "predictions", "comparison"]; // the views of what may follow an answer: answers.js
+
+export function refreshFollowed() {
+  if (FOLLOWED.includes(state.view)) refresh();
+}
+
 let content = null;
 
 export function setContent(newest) {

@@ -15,7 +15,7 @@ function statisticNames() {
 // rows: [{name, values, statistics?: [norm, mean, std], strong?}], all of one length.
 export function vectorTable(key, rows, { label, total, width }) {
   const length = rows[0].values.length;
-  const scale = signScale(rows.filter((row) => !row.apart).flatMap((row) => Array.from(row.values)));
+  const scale = signScale(...rows.filter((row) => !row.apart).map((row) => row.values));
   const apart = rows.find((row) => row.apart),
     apartScale = apart && signScale(apart.values);
   const room = (width + nameWidth(rows.map((row) => row.name))) / magnification();
@@ -40,7 +40,6 @@ export function vectorTable(key, rows, { label, total, width }) {
       cellHeight: 26,
       value: (row, column) => rows[row].values[column],
       rowName: (row) => rows[row].name,
-      columnName: () => "",
       describe: (row, column, value) => phrase("vector.number", { name: rows[row].name, column, value: number(value) }),
       pick: (_row, column) => choose({ first: column }),
       marked: {},

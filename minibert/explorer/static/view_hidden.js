@@ -6,7 +6,7 @@ import { card, el, magnification, nameWidth, note, number, piece } from "./dom.j
 import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
 import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
-import { phrase } from "./words.js";
+import { phrase, sentence } from "./words.js";
 
 // 0 to L, the ticks of an axis of hidden states.
 export function stateNames() {
@@ -55,6 +55,7 @@ function pathsOf(run, width) {
   const show = state.show === "change" ? "edited" : state.show;
   const projection = tensor(run, "projection", show),
     share = run.explained_variance;
+  if (!projection) return el("p", { class: "reason" }, sentence(run.predictions.reason)); // both follow an answer
   const paths = Array.from({ length: run.shown }, (_, token) => ({
     name: run.tokens[token],
     strong: token === state.token,

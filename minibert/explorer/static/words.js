@@ -56,7 +56,11 @@ export function sentence(said) {
   return typeof said === "string" ? said : phrase(said.key, said.places);
 }
 
+const formats = new Map();
+
 // A whole number with the separators of the chosen language.
 export function count(value) {
-  return Number.isInteger(value) ? value.toLocaleString(language) : String(value);
+  if (!Number.isInteger(value)) return String(value);
+  if (!formats.has(language)) formats.set(language, new Intl.NumberFormat(language)); // slow to make
+  return formats.get(language).format(value);
 }

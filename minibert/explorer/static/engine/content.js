@@ -2,18 +2,19 @@
 // server's, with typed arrays in place of base64.
 //
 // Each is a generator.  It pauses often, so that the worker can look at its messages, and may yield {done, total} and
-// once {part}: the answer without what takes longest, the predictions and the words at matched positions.
+// once {part}: the answer without what takes longest, the predictions, of a new text also the principal components, and
+// the words at matched positions.
 
 import { compareTexts, matchedWords } from "./comparison.js";
 import { chooseDetail, omissions } from "./detail.js";
 import { editsOf } from "./interventions.js";
 import { openModel } from "./model.js";
 import { packPredictions, predictionsOf } from "./predictions.js";
-import { principalComponents } from "./projection.js";
+import { principalComponents, project } from "./projection.js";
 import { sensitivityMaps } from "./sensitivity.js";
 import { readText } from "./text.js";
 import { openTokenizer } from "./tokenizer.js";
-import { packRun, relativeChange, runOf } from "./values.js";
+import { packed, packRun, relativeChange, runOf } from "./values.js";
 
 const LATER = { reason: { key: "reason.later", places: {} } }; // in place of predictions that are still computed
 
@@ -46,7 +47,7 @@ function* answerRuns(explorer, request) {
   };
   yield { part: content };
   const runs = [];
-  for (const one of traced) runs.push({ predictions: yield* predict(explorer, one) });
+  for (const one of traced) runs.push({ ...projection(explorer, one), predictions: yield* predict(explorer, one) });
   if (!second) return { runs };
   const words = yield* matchedWords(explorer, first, second, content.comparison.words);
   return { runs, words };
@@ -58,11 +59,13 @@ function* answerEdits(explorer, request) {
     H = explorer.model.hidden,
     edited = [],
     runs = [];
-  for (const [number, { text, run, detail, components }] of traced.entries()) {
-    const values = yield* runOf(explorer, text.inputs, { edits: editsOf(request, number), base: run }),
-      answer = packRun(explorer, values, detail, components);
-    answer.tensors.relative_change = relativeChange(values.hidden, run.hidden, detail.tokens, H);
-    runs.push({ ...answer, predictions: LATER });
+  for (const [number, one] of traced.entries()) {
+    const { text, run, detail } = one,
+      values = yield* runOf(explorer, text.inputs, { edits: editsOf(request, number), base: run }),
+      answer = packRun(explorer, values, detail),
+      { tensors, ...share } = projection(explorer, one, values);
+    Object.assign(answer.tensors, tensors, { relative_change: relativeChange(values.hidden, run.hidden, detail.tokens, H) });
+    runs.push({ ...answer, ...share, predictions: LATER });
     edited.push(values);
   }
   yield { part: { runs } };
@@ -109,17 +112,28 @@ function* trace(explorer, text, masked, limit) {
     text: read,
     run,
     detail: chooseDetail(explorer, read.length, Math.floor(limit / 2)),
-    components: principalComponents(run.hidden, explorer.model.hidden),
+    components: null,
     predicted: null,
   };
 }
 
 // The text, the values of its run, and what is left out of them.
-function describe(explorer, { text, run, detail, components }) {
+function describe(explorer, { text, run, detail }) {
   const omitted = omissions(explorer, detail, text.length),
     full = text.described.full_length;
   if (full > text.length) omitted.unshift({ key: "omitted.cut", places: { full, length: text.length } });
-  return { ...text.described, omitted, ...packRun(explorer, run, detail, components) };
+  return { ...text.described, omitted, ...packRun(explorer, run, detail) };
+}
+
+// The hidden states on the plane of the two longest axes that those of the text have; also those of its run with edits.
+function projection({ model }, one, { hidden } = one.run) {
+  one.components ??= principalComponents(one.run.hidden, model.hidden);
+  const { tokens } = one.detail,
+    placed = hidden.map((x) => project(one.components, x, tokens));
+  return {
+    explained_variance: one.components.explained,
+    tensors: { projection: packed([hidden.length, tokens, 2], ...placed) },
+  };
 }
 
 // The predictions of a traced text, or of its run with edits.

@@ -43,12 +43,12 @@ export function principalComponents(states, H) {
 export function project({ mean, directions }, values, tokens) {
   const H = mean.length,
     placed = new Float32Array(tokens * 2);
-  for (let t = 0; t < tokens; t++)
-    directions.forEach((direction, k) => {
+  for (const [k, direction] of directions.entries())
+    for (let t = 0; t < tokens; t++) {
       let sum = 0;
       for (let i = 0; i < H; i++) sum += (values[t * H + i] - mean[i]) * direction[i];
       placed[t * 2 + k] = sum;
-    });
+    }
   return placed;
 }
 

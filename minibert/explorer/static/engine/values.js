@@ -3,7 +3,6 @@
 // A run is kept layer by layer, so that a run with edits shares the layers before the first edit.
 
 import { unchangedState } from "./model.js";
-import { project } from "./projection.js";
 
 // {inputs, hidden: L + 1 of (T, H), embeddings: {name: (T, H)}, layers: L of {id of a step: values}}
 //   base: the run of the same text without edits; its layers before the first edit are not computed again.
@@ -62,8 +61,8 @@ export function packed(shape, ...parts) {
   return { shape, dtype: values instanceof Int32Array ? "int32" : "float32", values };
 }
 
-// What `detail` keeps of a run, as an answer.  components: those of the run without edits.
-export function packRun({ model, limits }, run, detail, components) {
+// What `detail` keeps of a run, as an answer; all but its projection.
+export function packRun({ model, limits }, run, detail) {
   const { hidden: H, heads: N, layers: L } = model,
     { tokens, numbers } = detail,
     stored = storedSteps(model),
@@ -87,8 +86,7 @@ export function packRun({ model, limits }, run, detail, components) {
   tensors.norms = packed([L + 1, tokens], ...run.hidden.map((x) => normsOf(x, tokens, H)));
   const units = run.hidden.map((x) => unitRows(x, tokens, H));
   tensors.cosines = packed([L + 1, tokens, tokens], ...units.map((x) => cosineTable(x, x, H)));
-  tensors.projection = packed([L + 1, tokens, 2], ...run.hidden.map((x) => project(components, x, tokens)));
-  return { shown: tokens, numbers, dtype: "float32", explained_variance: components.explained, tensors };
+  return { shown: tokens, numbers, dtype: "float32", tensors };
 }
 
 // ‖edited − original‖ / ‖original‖ of every hidden state, (L + 1, tokens).
