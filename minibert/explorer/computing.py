@@ -50,6 +50,7 @@ def computing_page(
             "config": model.config.to_dict(),
             "table": packed.table,
             "compressed": packed.compressed,
+            "size": len(packed.content),
             "tokenizer": {
                 "settings": settings_of(tokenizer),
                 "vocabulary": vocabulary_of(tokenizer),

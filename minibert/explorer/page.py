@@ -17,6 +17,7 @@ ENTRY = STATIC / "main.js"
 WORKER = STATIC / "engine" / "worker.js"
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[\w./-]+\.js)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function|const|let|class)", re.MULTILINE)
+BLOCK = 1 << 20  # letters of base64, a multiple of 4: each block is decoded while the browser still reads the next
 STYLES = ("style.css", "views.css")
 
 
@@ -24,11 +25,12 @@ def page_html(content: dict[str, Any], weights: str | None = None) -> str:
     """The whole page for ``content`` (content.py); with ``weights`` (weights.py) for a page that computes."""
     template = (STATIC / "page.html").read_text(encoding="utf-8")
     computes = weights is not None
+    blocks = [weights[at : at + BLOCK] for at in range(0, len(weights), BLOCK)] if weights else []
     parts = {
         "policy": policy(server=bool(content["live"]) and not computes, engine=computes),
         "style": style(),
         "content": safe_json(content),
-        "weights": f'<script type="text/plain" id="weights">{weights}</script>\n' if computes else "",
+        "weights": "".join(f'<script type="text/plain" class="weights">{block}</script>\n' for block in blocks),
         "script": script(engine=computes),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], template)  # once: a text may hold {{script}}

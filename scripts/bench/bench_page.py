@@ -3,13 +3,18 @@
     python scripts/bench/bench_page.py                        # minibert-demo and all-MiniLM-L6-v2
     python scripts/bench/bench_page.py --model minibert-demo --rounds 5
 
-"over": the size of the file beyond 4/3 of the weights, as they are compressed in it.  "opened": from the navigation
-to the first run drawn.  "text": from Enter to the new text drawn, 16 tokens.  "slider": from the slider's event to the
-changed view drawn, noise at the embeddings, so that every layer is computed again.  "predictions": until those have
-followed, too.
+"over": the size of the file beyond the weights in it, which are base64: 4/3 of their bytes.  "opened": from the
+navigation to the first run drawn.  "first run": from the page's first question to the engine's answer.  "text": from
+Enter to the new text drawn, 16 tokens.  "slider": from the slider's event to the changed view drawn, noise at the
+embeddings, so that every layer is computed again.  "predictions": until those have followed, too.
+
+Each is a median with the smallest and the largest.  All of them grow with whatever else the machine does, so its load
+is printed, too: compare the smallest ones if it is more than 1.
 """
 
 import argparse
+import os
+import re
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -37,7 +42,16 @@ const look = () => (holds() ? done(performance.now() - start) : requestAnimation
 requestAnimationFrame(look);
 """
 OPENED = "return performance.getEntriesByName('drawn')[0]?.startTime"
+FIRST_RUN = "const at = (n) => performance.getEntriesByName(n)[0].startTime; return at('answered') - at('asked')"
 WATCH = """
+const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, ...more) {
+  if (message.id === 1) {
+    performance.mark("asked");
+    this.addEventListener("message", () => performance.mark("answered"), { once: true });
+  }
+  post.call(this, message, ...more);
+};
 const seen = new MutationObserver(() => {
   if (document.querySelector(".tab")) { performance.mark("drawn"); seen.disconnect(); }
 });
@@ -48,7 +62,7 @@ seen.observe(document, { childList: true, subtree: true });
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", nargs="*", help="checkpoints; default: minibert-demo and all-MiniLM-L6-v2")
-    parser.add_argument("--rounds", type=int, default=5, help="each time is the median of so many (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is timed (default 5)")
     options = parser.parse_args()
     found = programs()
     if found is None:
@@ -70,7 +84,19 @@ def main() -> None:
             ]
     finally:
         browser.quit()
-    print(table(("model", "weights", "MB", "over MB", "opened s", "text ms", "slider ms", "predictions ms"), rows))
+    columns = (
+        "model",
+        "weights",
+        "MB",
+        "over MB",
+        "opened s",
+        "first run ms",
+        "text ms",
+        "slider ms",
+        "predictions ms",
+    )
+    print(table(columns, rows))
+    print(f"load of {os.cpu_count()} processors, of the last minute: {os.getloadavg()[0]:.1f}")
 
 
 def measured(browser: Browser, name: str, place: Any, dtype: str, path: Path, rounds: int) -> tuple[object, ...]:
@@ -78,12 +104,13 @@ def measured(browser: Browser, name: str, place: Any, dtype: str, path: Path, ro
     checkpoint = Checkpoint.open(place)
     model, tokenizer = load_architecture(checkpoint), load_tokenizer(checkpoint)
     html = explore(model, tokenizer, TEXTS[0], path=path, name=name, live=True, int8=dtype == "int8")
-    block = len(html.split('id="weights">')[1].split("</script>")[0])  # 4/3 of the weights as they travel
-    opened, texts, sliders, predictions = [], [], [], []
+    blocks = sum(map(len, re.findall(r'class="weights">([^<]*)', html)))
+    opened, first, texts, sliders, predictions = [], [], [], [], []
     for _ in range(rounds):
         browser.driver.get("about:blank")
         browser.driver.get(path.as_uri())
         opened.append(browser.wait(lambda: browser.run(OPENED)) / 1000)
+        first.append(browser.run(FIRST_RUN))
     for number in range(rounds):
         text = TEXTS[(number + 1) % 2]
         enter = "new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true})"
@@ -101,13 +128,18 @@ def measured(browser: Browser, name: str, place: Any, dtype: str, path: Path, ro
         )
         settled = "!document.querySelector('.live[aria-busy]')"
         timed(browser, slide.format(0.5), settled)
-        sliders.append(timed(browser, slide.format(1.0), settled))
+        sliders.extend(timed(browser, slide.format(std), settled) for std in (1.0, 1.2, 1.4))
         browser.run("document.querySelector('#tab-predictions').click()")
         waiting = "[...document.querySelectorAll('.reason')].some((e) => e.textContent.startsWith('Being'))"
-        predictions.append(timed(browser, slide.format(1.5), f"{settled} && !{waiting}"))
+        predictions.append(timed(browser, slide.format(1.6), f"{settled} && !{waiting}"))
         browser.run("document.querySelector('#tab-tokens').click()")
-    times = [f"{median(opened):.2f}", *(f"{median(each):.0f}" for each in (texts, sliders, predictions))]
-    return name, dtype, f"{len(html.encode()) / 1e6:.1f}", f"{(len(html.encode()) - block) / 1e6:.2f}", *times
+    times = [spread(opened, 2), *(spread(each, 0) for each in (first, texts, sliders, predictions))]
+    return name, dtype, f"{len(html.encode()) / 1e6:.1f}", f"{(len(html.encode()) - blocks) / 1e6:.2f}", *times
+
+
+def spread(times: list[float], digits: int) -> str:
+    """The median, the smallest and the largest."""
+    return f"{median(times):.{digits}f} [{min(times):.{digits}f}–{max(times):.{digits}f}]"
 
 
 def timed(browser: Browser, action: str, condition: str) -> float:

@@ -56,8 +56,8 @@ def test_writes_a_page_that_computes(tmp_path, capsys) -> None:
         assert main(["explore", "the bank", "--model", CHECKPOINT, "-o", str(path), "--live", *more, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["bytes"] == path.stat().st_size
         html = path.read_text(encoding="utf-8")
-        assert '<script type="text/plain" id="weights">' in html and "worker-src blob:" in html
-        sizes[bool(more)] = len(html.split('id="weights">')[1].split("<")[0])
+        assert '<script type="text/plain" class="weights">' in html and "worker-src blob:" in html
+        sizes[bool(more)] = len(html.split('class="weights">')[1].split("<")[0])
     assert sizes[True] < 0.75 * sizes[False]
 
 

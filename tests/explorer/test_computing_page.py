@@ -3,7 +3,9 @@
 The browser fixture holds that there is no error on the console and no request to anywhere.
 """
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,79 @@ def test_a_row_of_attention_is_set_by_hand(offline) -> None:
     )
     offline.click("[data-key=row-restore]")
     offline.wait(lambda: offline.count(".chip") == 0)
+
+
+def test_a_row_that_is_being_typed_outlives_what_is_drawn_meanwhile(offline) -> None:
+    offline.view("attention")
+    offline.focus("[data-key=row-typed]")
+    offline.press("1", " ", "3", "\ue012")  # the last one: to the left
+    offline.slide("[data-key=noise]", 1.0)
+    offline.wait(lambda: offline.count("[data-key=show-edited]") == 1)
+    idle(offline)
+    offline.press("2")
+    assert offline.run("return document.activeElement.value") == "1 23"
+    offline.click('[data-token="5"]')
+    assert offline.run("return document.querySelector('[data-key=row-typed]').value") == ""
+
+
+def test_a_slider_that_moves_shows_its_effect_and_ends_with_the_newest(offline) -> None:
+    """One request at a time: a drag of many steps is answered by few of them, and the last is among these."""
+    offline.run(
+        "window.asked = []; const post = Worker.prototype.postMessage;"
+        "Worker.prototype.postMessage = function (message) {"
+        "  if (message.name) asked.push(message.request.noise.std);"
+        "  post.call(this, message);"
+        "};"
+        "const s = document.querySelector('[data-key=noise]');"
+        "for (let i = 1; i <= 20; i++) { s.value = i / 10; s.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    offline.wait(lambda: offline.run("return asked.length") == 2)
+    idle(offline)
+    assert offline.run("return asked") == [0.1, 2.0]
+    assert "2.000" in offline.text(".where") and offline.count("[data-key=show-edited]") == 1
+
+
+def test_a_page_left_alone_uses_no_processor(offline) -> None:
+    """After a text, an edit and maps that were stopped, no timer and no frame waits, and the worker rests."""
+    submit(offline, " ".join(["the bank of the river"] * 25), 127)
+    offline.slide("[data-key=noise]", 1.0)
+    offline.wait(lambda: offline.count("[data-key=show-edited]") == 1)
+    offline.view("sensitivity")
+    offline.wait(lambda: re.search(r"\d+ of 508 runs", offline.text(".measuring")))
+    offline.click("[data-key=stop]")
+    offline.wait(lambda: "Stopped" in offline.text("#view"))
+    offline.view("predictions")
+    offline.wait(lambda: offline.count(".guesses") == 4)
+    offline.run("document.activeElement.blur()")
+
+    def worked() -> tuple[float, int]:
+        """Seconds of all processes that show pages; how often something of this page was drawn."""
+        ticks = 0
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if b"--type=renderer" in (process / "cmdline").read_bytes():
+                    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+                    ticks += int(fields[11]) + int(fields[12])
+            except OSError:
+                continue
+        metrics = offline.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        drawn = sum(entry["value"] for entry in metrics if entry["name"] in ("LayoutCount", "RecalcStyleCount"))
+        return ticks / os.sysconf("SC_CLK_TCK"), int(drawn)
+
+    offline.driver.execute_cdp_cmd("Performance.enable", {})
+    time.sleep(0.5)
+    offline.run(
+        "window.later = 0;"
+        "for (const name of ['setTimeout', 'setInterval', 'requestAnimationFrame', 'requestIdleCallback']) {"
+        "  const own = window[name]; window[name] = (...given) => { window.later++; return own(...given); };"
+        "}"
+    )
+    seconds, drawn = worked()
+    time.sleep(2)
+    after, drawn_after = worked()
+    assert offline.run("return window.later") == 0
+    assert drawn_after == drawn
+    assert after - seconds < 0.1
 
 
 def test_masks_are_typed_and_clicked(offline, model, tokenizer) -> None:

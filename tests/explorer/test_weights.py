@@ -63,11 +63,12 @@ def test_a_copy_of_the_model_has_the_weights_of_the_page() -> None:
     assert not torch.equal(copy.cls.predictions.decoder.weight, before)
 
 
-def test_gzip_is_used_where_it_is_smaller() -> None:
+def test_gzip_is_used_where_it_is_much_smaller() -> None:
     model = small()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(0.5)
+    assert not pack_weights(small()).compressed
     packed = pack_weights(model)
     assert packed.compressed and len(packed.content) < 0.1 * len(gzip.decompress(packed.content))
 

@@ -1,6 +1,7 @@
 """The worker of a page that computes, asked as the page asks it; tensors come as the server packs them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ const blob = new Blob([`(${engineWorker})()`], { type: "text/javascript" });
 window.testWorker = new Worker(URL.createObjectURL(blob));
 window.testWorker.onerror = (event) => done(event.message);
 window.testWorker.onmessage = ({ data }) => done(data.opened ? "opened" : JSON.stringify(data));
-window.testWorker.postMessage({ open: JSON.parse(settings), weights });
+window.testWorker.postMessage({ open: JSON.parse(settings) });
+window.testWorker.postMessage({ weights });
 """
 ASK = """
 const [name, request, done] = arguments;
@@ -40,7 +42,7 @@ class PageWorker:
         self.browser = browser
         html = path.read_text(encoding="utf-8")
         content = json.loads(html.split('id="content">')[1].split("</script>")[0])
-        weights = html.split('id="weights">')[1].split("</script>")[0]
+        weights = "".join(re.findall(r'class="weights">([^<]*)', html))
         browser.open(path.as_uri())
         settings = content["engine"] | {"palette": content["palette"], "model": content["model"]}
         assert browser.driver.execute_async_script(START, json.dumps(settings), weights) == "opened"

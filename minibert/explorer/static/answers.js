@@ -9,9 +9,7 @@ let asked = askServer;
 // Make the engine ready, in a page that has one.
 export async function openAnswers({ engine, palette, model }) {
   if (!engine) return;
-  const block = document.getElementById("weights");
-  asked = await openEngine({ ...engine, palette, model }, block.textContent);
-  block.remove();
+  asked = await openEngine({ ...engine, palette, model });
 }
 
 // name: "runs", "edits" or "sensitivity".  A newer request replaces an older one, which then fails with Replaced.

@@ -7,20 +7,39 @@
 import { Replaced, REPLACES } from "./replaced.js";
 import { phrase, sentence } from "./words.js";
 
-// Start the worker and open the model.  settings: content.engine.  Returns the function that asks it.
-export async function openEngine(settings, weights) {
+// Start the worker and open the model, while the browser still reads the page.  settings: content.engine.  Returns the
+// function that asks the worker.
+export async function openEngine(settings) {
   const address = URL.createObjectURL(new Blob([`(${engineWorker})()`], { type: "text/javascript" }));
   const worker = new Worker(address);
   try {
     await new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => (data.opened ? resolve() : reject(new Error(sentence(data.failed))));
       worker.onerror = (event) => reject(new Error(event.message || phrase("opening.no_worker")));
-      worker.postMessage({ open: settings, weights });
+      worker.postMessage({ open: settings });
+      sendWeights(worker);
     });
   } finally {
     URL.revokeObjectURL(address);
   }
   return asker(worker);
+}
+
+// The weights stand in blocks behind this script: each goes to the worker when it is read, and leaves the page.
+function sendWeights(worker) {
+  const send = () => {
+    for (const block of document.querySelectorAll("script.weights")) {
+      if (!block.nextSibling && document.readyState === "loading") return; // it may not be read to its end
+      worker.postMessage({ weights: block.textContent });
+      block.remove();
+    }
+  };
+  const reading = new MutationObserver(send);
+  reading.observe(document.body, { childList: true });
+  document.addEventListener("DOMContentLoaded", () => {
+    reading.disconnect();
+    send();
+  });
 }
 
 function asker(worker) {

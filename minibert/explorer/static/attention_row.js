@@ -5,19 +5,23 @@ import { attentionRow, setAttentionRow } from "./live.js";
 import { currentRun, state } from "./state.js";
 import { phrase, phraseParts } from "./words.js";
 
+let draft = null; // what is chosen and typed, but not set yet, kept when the view is redrawn: {of, key, text}
+
 export function attentionRowCard() {
   const run = currentRun(),
     T = run.tokens.length,
-    set = attentionRow();
+    set = attentionRow(),
+    of = [run, state.layer, state.head, state.token, set];
+  if (!draft?.of.every((part, i) => part === of[i])) draft = { of };
+  const own = draft,
+    largest = set ? set.indexOf(Math.max(...set)) : 0;
   const even = () => new Array(T).fill(1 / T);
   const only = (key) => Array.from({ length: T }, (_, t) => (t === key ? 1 : 0));
   const button = (key, text, onclick) => el("button", { data: { key }, onclick }, text);
   const keys = el(
     "select",
-    { "aria-label": phrase("row.key"), data: { key: "row-key" } },
-    run.tokens.map((token, t) =>
-      el("option", { value: t, selected: t === (set ? set.indexOf(Math.max(...set)) : 0) }, `${t} ${token}`),
-    ),
+    { "aria-label": phrase("row.key"), data: { key: "row-key" }, onchange: () => (own.key = Number(keys.value)) },
+    run.tokens.map((token, t) => el("option", { value: t, selected: t === (own.key ?? largest) }, `${t} ${token}`)),
   );
   const wrong = el("p", { class: "message", role: "alert" });
   const typed = el("input", {
@@ -26,7 +30,8 @@ export function attentionRowCard() {
     "aria-label": phrase("row.typed"),
     placeholder: phrase("row.hint", { tokens: T }),
     data: { key: "row-typed" },
-    value: set ? set.map((p) => Number(p.toPrecision(4))).join(" ") : "",
+    value: own.text ?? (set ? set.map((p) => Number(p.toPrecision(4))).join(" ") : ""),
+    oninput: () => (own.text = typed.value),
     onkeydown: (event) => event.key === "Enter" && setTyped(),
   });
   function setTyped() {

@@ -188,7 +188,9 @@ function drawTabs(tabs) {
 }
 
 function drawView(stage) {
-  const key = stage.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const focused = stage.contains(document.activeElement) ? document.activeElement : null,
+    key = focused?.dataset.key,
+    caret = [focused?.selectionStart, focused?.selectionEnd]; // null where nothing is typed
   const scrolled = [...stage.querySelectorAll(".scroller")].map((box) => [box.scrollLeft, box.scrollTop]);
   const open = [...stage.querySelectorAll("details")].map((box) => box.open);
   const same = stage.dataset.view === state.view;
@@ -210,7 +212,9 @@ function drawView(stage) {
   }
   const steps = stage.querySelector(".steps ol");
   if (steps) reveal(steps, steps.querySelector(".chosen"));
-  if (key) stage.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+  const again = key && stage.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  again?.focus({ preventScroll: true });
+  if (again && typeof caret[0] === "number") again.setSelectionRange?.(...caret);
 }
 
 // Scroll a row sideways until the chosen element is visible; the page itself does not scroll.

@@ -8,7 +8,6 @@
 import { compareTexts, matchedWords } from "./comparison.js";
 import { chooseDetail, omissions } from "./detail.js";
 import { editsOf } from "./interventions.js";
-import { openModel } from "./model.js";
 import { packPredictions, predictionsOf } from "./predictions.js";
 import { principalComponents, project } from "./projection.js";
 import { sensitivityMaps } from "./sensitivity.js";
@@ -18,15 +17,17 @@ import { packed, packRun, relativeChange, runOf } from "./values.js";
 
 const LATER = { reason: { key: "reason.later", places: {} } }; // in place of predictions that are still computed
 
-// opening: what explorer/weights.py puts into the page, and palette and model of the page.
-export function openExplorer({ config, tokenizer, palette, model, limits }, tensors) {
+// opening: what explorer/computing.py puts into the page, and palette and model of the page.  The engine, openModel() of
+// the weights, is to follow.
+export function openExplorer({ config, tokenizer, palette, model, limits, table, compressed }) {
   const { settings, vocabulary, tables } = tokenizer;
   return {
     config,
     palette,
     model,
     limits,
-    engine: openModel(config, tensors),
+    packed: { table, compressed }, // the weights
+    engine: null,
     tokenizer: openTokenizer(settings, vocabulary, tables),
     texts: new Map(), // those on the page, with their runs
   };

@@ -1,25 +1,28 @@
 // The worker in which the page computes: opens the model, then answers requests, each in steps between which it reads
 // its messages.
 //
-// To it:   {open, weights}, {id, name, request}, {stop: id}
+// To it:   {open}, {weights: base64} until all are there, {id, name, request}, {stop: id}
 // From it: {opened} or {failed: sentence}; of a request {id, progress: {done, total}}, {id, part}, {id, answer},
 //          {id, error: sentence}.  A sentence is {key, places}, or in plain English.
 
 import { openExplorer, QUESTIONS } from "./content.js";
 import { Refused } from "./text.js";
+import { openModel } from "./model.js";
 import { readWeights } from "./weights.js";
 
 const TURN = 8; // milliseconds of work between two looks at the messages
 const tasks = []; // {id, name, steps, told}
 const pause = new MessageChannel();
 let explorer = null,
-  isWorking = false;
+  isWorking = false,
+  bytes = null, // of the weights, until the model is open
+  filled = 0; // so many of them have come
 
 self.onmessage = async ({ data }) => {
-  if (data.open) {
+  if (data.open || data.weights) {
     try {
-      explorer = openExplorer(data.open, readWeights(data.open.table, await bytesOf(data.weights, data.open.compressed)));
-      self.postMessage({ opened: true });
+      if (data.open) begin(data.open);
+      else await take(data.weights);
     } catch (error) {
       self.postMessage({ failed: said(error) });
     }
@@ -33,18 +36,32 @@ self.onmessage = async ({ data }) => {
 };
 pause.port1.onmessage = work;
 
-// The bytes of the weights: base64, perhaps of gzip.
-async function bytesOf(text, isCompressed) {
-  const bytes = Uint8Array.fromBase64?.(text) ?? decoded(text);
-  if (!isCompressed) return bytes.buffer;
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+function begin(settings) {
+  explorer = openExplorer(settings);
+  bytes = new Uint8Array(settings.size);
 }
 
-function decoded(text) {
-  const letters = atob(text),
-    bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-  return bytes;
+// A block of the weights: base64, of all together perhaps as gzip.  The last one opens the model.
+async function take(text) {
+  filled += decode(text, bytes.subarray(filled));
+  if (filled < bytes.length) return;
+  const { table, compressed } = explorer.packed,
+    buffer = compressed ? await inflated(bytes) : bytes.buffer;
+  bytes = null;
+  explorer.engine = openModel(explorer.config, readWeights(table, buffer));
+  self.postMessage({ opened: true });
+}
+
+// Returns the number of bytes.
+function decode(text, target) {
+  if (target.setFromBase64) return target.setFromBase64(text).written;
+  const letters = atob(text);
+  for (let i = 0; i < letters.length; i++) target[i] = letters.charCodeAt(i);
+  return letters.length;
+}
+
+function inflated(packed) {
+  return new Response(new Response(packed).body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
 // A turn of work on the most urgent task, then a pause.
