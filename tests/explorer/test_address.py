@@ -76,3 +76,14 @@ def test_a_link_to_two_texts(browser, page) -> None:
     browser.open(page.as_uri() + "#view=comparison&depth=2")
     assert browser.texts(".said") == [FIRST, SECOND]
     assert "hidden state 2" in browser.texts("h2")[3]
+
+
+def test_a_row_of_attention_of_a_link(browser, port) -> None:
+    address = f"http://127.0.0.1:{port}/"
+    row = "_".join(["1", *"0" * 10])  # FIRST has eleven tokens
+    browser.open(f"{address}#view=attention&layer=2&head=3&token=5&rows=2_3_5_{row}", allowed=address)
+    browser.wait(lambda: browser.count('[data-heat="relative-change"]') == 1)
+    assert browser.texts(".chip") == ["attention of bank, layer 2, head 3 ×"]
+    assert browser.run("return location.hash").endswith(f"rows=2_3_5_{row}")
+    browser.run("location.hash = arguments[0]", f"rows=2_3_5_{row}_0&view=hidden")  # one number too many
+    browser.wait(lambda: browser.count('[data-heat="relative-change"]') == 0)
