@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 INSIDE = ("about:blank", "blob:", "data:")  # addresses of what a page holds itself
@@ -92,6 +93,22 @@ class Browser:
     def spoken(self) -> str:
         """What a screen reader was last told."""
         return self.text(".spoken")
+
+    def renderers(self) -> list[Path]:
+        """The folders in /proc of this browser's processes that show pages; other browsers may run beside it."""
+        parents, shows = {}, set()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(process.name)] = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if b"--type=renderer" in (process / "cmdline").read_bytes():
+                    shows.add(int(process.name))
+            except OSError:  # it has ended
+                continue
+
+        def is_ours(process: int) -> bool:
+            return process == self.driver.service.process.pid or (process in parents and is_ours(parents[process]))
+
+        return [Path("/proc", str(process)) for process in shows if is_ours(process)]
 
     def forget(self) -> None:
         self.driver.get("about:blank")
