@@ -24,7 +24,7 @@ class TokenizedText:
     inputs: dict[str, Tensor]  # (1, T) int64 each
     tokens: list[str]
     special: list[bool]
-    words: list[int | None]  # the word of the text that a token belongs to
+    words: list[int | None]  # the word of the text that a token belongs to; None for [CLS], [SEP] and unknown words
     original_tokens: list[str]  # before ``masked`` tokens were replaced by the mask token
     masked: tuple[int, ...]  # positions replaced by the mask token
     mask_positions: list[int]  # of all mask tokens, also those in the text itself
@@ -68,7 +68,8 @@ def tokenize(
         text, truncation=True, max_length=longest, return_special_tokens_mask=True, return_tensors="pt"
     )
     original, special = encoding.tokens(), [bool(flag) for flag in encoding["special_tokens_mask"][0].tolist()]
-    tokens, mask_id = list(original), tokenizer.mask_token_id
+    tokens, mask_id, unknown = list(original), tokenizer.mask_token_id, tokenizer.unk_token_id
+    ids = encoding["input_ids"][0].tolist()  # before tokens are masked
     for position in masked:
         if not 0 <= position < len(tokens) or special[position]:
             raise PageError("error.no_piece", position=position)
@@ -81,7 +82,7 @@ def tokenize(
         inputs={name: encoding[name] for name in ("input_ids", "token_type_ids", "attention_mask") if name in encoding},
         tokens=tokens,
         special=special,
-        words=encoding.word_ids(),
+        words=[None if id == unknown else word for id, word in zip(ids, encoding.word_ids(), strict=True)],
         original_tokens=original,
         masked=masked,
         mask_positions=[position for position, id in enumerate(encoding["input_ids"][0].tolist()) if id == mask_id],

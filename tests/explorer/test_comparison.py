@@ -29,6 +29,12 @@ def test_matched_positions_are_those_of_word_similarity(model, tokenizer, texts)
     assert bank["matched"][0] == pytest.approx(1, abs=1e-6) and bank["cosines"][0] < 0.99
 
 
+def test_unknown_words_are_not_the_same_word(model, tokenizer) -> None:
+    """[UNK] stands for any of them; a mask that is typed is the same in both texts."""
+    words = words_of(model, tokenizer, "he sat 龍 [MASK]", "she 虎 sat [MASK]")
+    assert [(e["word"], e["first"], e["second"]) for e in words] == [("sat", (2,), (3,)), ("[MASK]", (4,), (4,))]
+
+
 def test_matched_positions_where_nothing_moves_and_where_there_is_no_room(model, tokenizer) -> None:
     (same,) = [e for e in words_of(model, tokenizer, "she sat", "he sat") if e["word"] == "sat"]
     assert same["matched"] == pytest.approx(same["cosines"])

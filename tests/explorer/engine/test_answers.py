@@ -67,11 +67,12 @@ def without_weights(answer: dict[str, Any]) -> dict[str, Any]:
         [FIRST, SECOND],
         [HOSTILE, " ".join(NASTY)],
         ["배를 中文 he", "배 sat 中"],
+        ["he sat 龍 [MASK]", "she 虎 sat [MASK]"],
         ["he"],
         [LONG],
         [SECOND, LONG],
     ],
-    ids=["one", "two", "hostile", "words", "short", "long", "short and long"],
+    ids=["one", "two", "hostile", "words", "unknown", "short", "long", "short and long"],
 )
 def test_runs(both, texts) -> None:
     worker, server = both

@@ -39,7 +39,7 @@ export function readText({ tokenizer, config, limits }, text, masked = []) {
     text,
     inputs: { ids, segments: row.segments },
     length: ids.length,
-    words: row.words,
+    words: row.words.map((word, t) => (row.ids[t] === tokenizer.unknownId ? null : word)), // null for unknown ones, too
     described: {
       text,
       language: SCRIPTS.find(([, letters]) => letters.test(text))?.[0] ?? "",

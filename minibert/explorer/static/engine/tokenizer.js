@@ -254,6 +254,7 @@ export function openTokenizer(settings, vocabulary, tables) {
   return {
     maxLength: settings.max_length ?? Infinity, // of a row, as the tokenizer's files say
     mask: settings.mask, // {id, token}, or null
+    unknownId: settings.unk_id, // of words that the vocabulary cannot spell
 
     // The token with that id, or null.
     tokenOf: (id) => addedTexts.get(id) ?? vocabulary[id] ?? null,
