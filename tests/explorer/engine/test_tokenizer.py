@@ -117,7 +117,11 @@ def test_the_page_s_own_rows(browser, model, tokenizer) -> None:
         ours = tokenize(model, tokenizer, text)
         assert row["ids"] == ours.inputs["input_ids"][0].tolist()
         assert row["segments"] == ours.inputs["token_type_ids"][0].tolist()
-        assert (row["tokens"], row["special"], row["words"]) == (ours.tokens, ours.special, ours.words)
+        assert (row["tokens"], row["special"]) == (ours.tokens, ours.special)
+        known = [
+            None if id == tokenizer.unk_token_id else word for id, word in zip(row["ids"], row["words"], strict=True)
+        ]
+        assert known == ours.words
         assert row["fullLength"] == ours.full_length
     assert len(row["ids"]) == longest < row["fullLength"]
 
