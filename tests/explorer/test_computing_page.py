@@ -224,6 +224,34 @@ def test_sensitivity_shows_its_progress_and_stops(offline) -> None:
     assert "2 samples" in offline.text("#view")
 
 
+def open_link(browser, path: Path, fragment: str) -> None:
+    browser.driver.get("about:blank")
+    browser.open(f"{path.as_uri()}#{fragment}")
+    browser.allowed = ("file://", "blob:null/")
+    idle(browser)
+
+
+def test_an_edit_is_answered_before_the_components_of_its_text(offline, path) -> None:
+    """The worker answers an edit before what follows of the text: the hidden states wait for both."""
+    hold = (
+        "window.held = [];"
+        "const own = Object.getOwnPropertyDescriptor(Worker.prototype, 'onmessage');"
+        "Object.defineProperty(Worker.prototype, 'onmessage', {set(handle) {"
+        "  own.set.call(this, (event) => event.data.answer?.runs?.[0].explained_variance && !window.free"
+        "    ? window.held.push(() => handle(event)) : handle(event));"
+        "}});"
+    )
+    given = offline.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": hold})
+    open_link(offline, path, "view=hidden&text1=the+river+bank&heads=1.2")
+    offline.wait(lambda: offline.count('[data-heat="relative-change"]') == 1)
+    assert "Being computed" in offline.text("#view")
+    offline.run("window.free = true; window.held.forEach((handle) => handle())")
+    offline.wait(lambda: "variance" in offline.text("#view"))
+    offline.slide("[data-key=noise]", 1.0)  # edits are still answered
+    offline.wait(lambda: offline.text(".where").startswith("1.000") and not offline.count(".live[aria-busy]"))
+    offline.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", given)
+
+
 def test_hostile_texts_are_text(offline) -> None:
     type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
     offline.press("\ue007")

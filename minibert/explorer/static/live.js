@@ -136,16 +136,19 @@ export function livePanel() {
     isChanged = true;
     if (isAsking) return;
     isAsking = true;
-    while (isChanged && isEdited()) {
-      isChanged = false;
-      await send("edits", { texts: shownTexts(), masked: masks(), ...edits }, (answer) => {
-        page().runs.forEach((run, index) => {
-          run.edited = answer.runs[index];
+    try {
+      while (isChanged && isEdited()) {
+        isChanged = false;
+        await send("edits", { texts: shownTexts(), masked: masks(), ...edits }, (answer) => {
+          page().runs.forEach((run, index) => {
+            run.edited = answer.runs[index];
+          });
+          if (state.show === "original") state.show = "edited";
         });
-        if (state.show === "original") state.show = "edited";
-      });
+      }
+    } finally {
+      isAsking = false;
     }
-    isAsking = false;
   }
   // What a link holds (address.js); a text that it does not hold is the one that the page was opened with.
   async function restore({ texts: given, masked, heads, noise, attention }) {

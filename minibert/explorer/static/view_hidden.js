@@ -55,7 +55,8 @@ function pathsOf(run, width) {
   const show = state.show === "change" ? "edited" : state.show;
   const projection = tensor(run, "projection", show),
     share = run.explained_variance;
-  if (!projection) return el("p", { class: "reason" }, sentence(run.predictions.reason)); // both follow an answer
+  // Components and predictions follow an answer, and the answer to an edit may come before those of its text.
+  if (!projection || !share) return el("p", { class: "reason" }, sentence(run.predictions.reason));
   const paths = Array.from({ length: run.shown }, (_, token) => ({
     name: run.tokens[token],
     strong: token === state.token,
