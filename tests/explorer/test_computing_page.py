@@ -252,6 +252,17 @@ def test_an_edit_is_answered_before_the_components_of_its_text(offline, path) ->
     offline.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", given)
 
 
+def test_a_link_without_the_second_text(browser, tokenizer, model, tmp_path) -> None:
+    explore(model, tokenizer, FIRST, SECOND, tmp_path / "page.html", live=True)
+    open_link(browser, tmp_path / "page.html", "")
+    browser.run("document.querySelector('[data-key=text1]').value = ''")
+    submit(browser, "the bank", 4)
+    assert browser.count("#tab-comparison") == 0
+    open_link(browser, tmp_path / "page.html", browser.run("return location.hash.slice(1)"))
+    assert tokens(browser) == ["[CLS]", "the", "bank", "[SEP]"]
+    assert browser.count("#tab-comparison") == 0
+
+
 def test_hostile_texts_are_text(offline) -> None:
     type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
     offline.press("\ue007")

@@ -27,6 +27,7 @@ function fragment(edits) {
     if (state[name] !== opened[name]) found.set(name, state[name] === true ? "1" : state[name] === false ? "0" : state[name]);
   if (currentLanguage() !== preferred()) found.set("lang", currentLanguage());
   if (edits) {
+    if (edits.opened.length > page().runs.length) found.set("text2", ""); // it was taken away
     page().runs.forEach((run, index) => {
       if (run.text !== edits.opened[index]) found.set(`text${index + 1}`, run.text);
       if (run.masked.length) found.set(`mask${index + 1}`, run.masked.join("."));
