@@ -263,6 +263,25 @@ def test_a_link_without_the_second_text(browser, tokenizer, model, tmp_path) -> 
     assert browser.count("#tab-comparison") == 0
 
 
+def test_noise_of_a_link_and_of_the_other_text(browser, tokenizer, model, tmp_path) -> None:
+    explore(model, tokenizer, FIRST, SECOND, tmp_path / "page.html", live=True)
+    open_link(browser, tmp_path / "page.html", "run=1&token=7&noise=1_7_2_0")
+
+    def shown() -> list[str]:
+        return [
+            browser.run(f"return document.querySelector('[data-key={key}]').value") for key in ("noise", "noise-depth")
+        ]
+
+    browser.wait(lambda: browser.text(".where") == "1.000 at bank (7)")
+    assert shown() == ["1", "2"]
+    browser.run(
+        "const s = document.querySelector('[data-key=language]'); s.value = 'ko'; s.dispatchEvent(new Event('change'))"
+    )
+    assert shown() == ["1", "2"]
+    browser.click("[data-key=run-0]")  # its token 7 is another word, and has no noise
+    assert shown() == ["0", "2"] and "(5)" in browser.text(".where")
+
+
 def test_hostile_texts_are_text(offline) -> None:
     type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
     offline.press("\ue007")

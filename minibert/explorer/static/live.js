@@ -195,11 +195,13 @@ export function livePanel() {
     const gone = edits.heads.some(([l, h]) => l === layer && h === head);
     ablateButton.textContent = phrase(gone ? "live.restore" : "live.ablate", { layer, head });
     mask.replaceChildren(currentRun().special[state.token] ? "" : maskControl(state.token));
-    std.value = edits.noise.std;
-    const at = edits.noise.std ? edits.noise.position : state.token;
+    const noise = edits.run === state.run ? edits.noise.std : 0; // the other text may have some
+    std.value = noise;
+    depth.value = edits.noise.depth;
+    const at = noise ? edits.noise.position : state.token;
     where.replaceChildren(
       ...phraseParts("live.noise_at", {
-        std: number(edits.noise.std),
+        std: number(noise),
         token: piece(currentRun().tokens[at] ?? "", currentRun()),
         position: String(at),
       }),
