@@ -282,6 +282,11 @@ def test_noise_of_a_link_and_of_the_other_text(browser, tokenizer, model, tmp_pa
     assert shown() == ["0", "2"] and "(5)" in browser.text(".where")
 
 
+def test_the_place_to_fill_is_chosen(offline) -> None:
+    submit(offline, "he sat on the [MASK] .", 8)
+    assert offline.text(".token.chosen .piece") == "[MASK]"
+
+
 def test_hostile_texts_are_text(offline) -> None:
     type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
     offline.press("\ue007")

@@ -69,12 +69,15 @@ export function openContent(first) {
   pairShared();
 }
 
-// Choose the same word in both texts: the chosen one if it occurs in both, otherwise the longest.
+// Choose the same word in both texts: the chosen one if it occurs in both, otherwise the longest.  Without such a word,
+// choose what the text leaves open: its first mask token.
 export function pairShared() {
   const words = content.comparison?.words ?? [];
   const kept = words.find((entry) => entry.first.includes(state.token) && entry.second.includes(state.other));
   const entry = kept ?? [...words].sort((a, b) => b.word.length - a.word.length)[0];
+  const open = currentRun().mask_positions;
   if (entry) Object.assign(state, { run: 0, token: entry.first[0], other: entry.second[0] });
+  else if (open.length && !open.includes(state.token)) state.token = open[0];
 }
 
 // The position in the other text of the word at `token` of this one; undefined if it does not occur there.
