@@ -80,7 +80,8 @@ def explore(
             always a file, by default ``minibert-explorer.html`` in the working directory, and has tens of megabytes.
         int8: with ``live``: the weights as int8, in half the size; the page says how much that changes.
 
-    Raises InputError for an empty text, for a model in training mode, and for one that is too large for a live page.
+    Raises InputError for an empty text, for a model in training mode, and for a model or a text (more than 20,000
+    characters) that is too large for a live page.
     """
     called = name or name_of(model, tokenizer)
     texts = [text] if second is None else [text, second]

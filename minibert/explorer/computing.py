@@ -11,7 +11,7 @@ import torch
 from minibert.errors import InputError
 from minibert.explorer import packing, views
 from minibert.explorer.content import SAMPLES, STD, model_for_page
-from minibert.explorer.live import CHARACTERS_LIVE, LONGEST_TEXT
+from minibert.explorer.live import CHARACTERS_LIVE, LONGEST_TEXT, check_length
 from minibert.explorer.page import page_html
 from minibert.explorer.steps import EMBEDDINGS
 from minibert.explorer.text import tokenize
@@ -35,10 +35,11 @@ def computing_page(
     """The HTML of a page in which ``model`` runs, with its first one or two ``texts``.
 
     ``int8``: the weights as int8 (weights.py).  ``samples``: noise samples for each position of a sensitivity map.
-    Raises InputError for an empty text, and for a model that is too large for a page.
+    Raises InputError for a text that is empty or too long, and for a model that is too large for a page.
     """
     if model.training:
         raise InputError("The model is in training mode, where dropout changes every value: call model.eval() first.")
+    check_length(texts)
     packed = pack_weights(model, int8=int8)
     weights = {"dtype": packed.dtype, "exact": packed.exact, "change": change_of(model, tokenizer, texts, packed)}
     content = {

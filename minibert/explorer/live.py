@@ -27,6 +27,13 @@ CACHE_BYTES = 200_000_000  # of runs that edits start from; 512 tokens of bert-b
 Key = tuple[str, tuple[int, ...]]  # a text, and its masked positions
 
 
+def check_length(texts: Sequence[str]) -> None:
+    """Raise PageError for a text that is longer than a page that computes takes."""
+    for text in texts:
+        if len(text) > LONGEST_TEXT:
+            raise PageError("error.too_long", length=len(text), limit=LONGEST_TEXT)
+
+
 class Live:
     """One model with its tokenizer, and the responses to a page about it."""
 
@@ -130,9 +137,7 @@ class Live:
         texts = request.get("texts")
         if not isinstance(texts, list) or not 1 <= len(texts) <= 2 or not all(isinstance(t, str) for t in texts):
             raise InputError("texts is a list of one or two texts.")
-        for text in texts:
-            if len(text) > LONGEST_TEXT:
-                raise PageError("error.too_long", length=len(text), limit=LONGEST_TEXT)
+        check_length(texts)
         limit = CHARACTERS_LIVE // len(texts) // 2
         keys = list(zip(texts, parse_masked(request.get("masked", [[]] * len(texts)), len(texts)), strict=True))
         traced = [

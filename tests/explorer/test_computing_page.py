@@ -287,6 +287,12 @@ def test_the_place_to_fill_is_chosen(offline) -> None:
     assert offline.text(".token.chosen .piece") == "[MASK]"
 
 
+def test_a_text_that_the_page_would_refuse_makes_no_page(model, tokenizer, tmp_path) -> None:
+    with pytest.raises(InputError, match="20001 characters; the live page takes 20000"):
+        explore(model, tokenizer, "a" * 20_001, path=tmp_path / "page.html", live=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_hostile_texts_are_text(offline) -> None:
     type_text(offline, f"{HOSTILE} <img src=x onerror=alert(1)>")
     offline.press("\ue007")
