@@ -287,6 +287,15 @@ def test_the_place_to_fill_is_chosen(offline) -> None:
     assert offline.text(".token.chosen .piece") == "[MASK]"
 
 
+def test_a_cut_text_says_so_beside_its_tokens(offline) -> None:
+    submit(offline, " ".join(["bank"] * 400), 320)
+    assert offline.text(".cut") == "The text has 402 tokens; this model reads 320 at most, so it was cut."
+    height = offline.run("return document.querySelector('[data-key=text0]').offsetHeight")
+    assert height < 250
+    submit(offline, "the bank", 4)
+    assert offline.run("return document.querySelector('.cut').hidden")
+
+
 def test_a_text_that_the_page_would_refuse_makes_no_page(model, tokenizer, tmp_path) -> None:
     with pytest.raises(InputError, match="20001 characters; the live page takes 20000"):
         explore(model, tokenizer, "a" * 20_001, path=tmp_path / "page.html", live=True)

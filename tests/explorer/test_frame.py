@@ -110,6 +110,33 @@ def test_a_pieces_name_is_no_markup(browser, model, tokenizer, tmp_path) -> None
         assert browser.run("return document.querySelectorAll('script, img').length") == 2
 
 
+def test_lines_of_korean_break_between_words(browser, page) -> None:
+    """At every width each word of the first sentence stands in one line."""
+    browser.open(page.as_uri() + "#lang=ko")
+    for width in (360, 400, 440, 520):
+        browser.resize(width, 900)
+        broken = browser.run(
+            "const text = document.querySelector('.begin').firstChild, range = document.createRange();"
+            "return [...text.data.matchAll(/\\S+/g)].filter((word) => {"
+            "  range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);"
+            "  return new Set([...range.getClientRects()].map((box) => box.top)).size > 1;"
+            "}).map(String)"
+        )
+        assert broken == []
+
+
+def test_the_chosen_tab_stays_marked_below_the_pointer(browser, page) -> None:
+    from selenium.webdriver import ActionChains
+
+    browser.open(page.as_uri())
+    color = "return getComputedStyle(document.querySelector('.tab.chosen')).borderBottomColor"
+    marked = browser.run(color)
+    tab = browser.driver.find_element("css selector", ".tab.chosen")
+    ActionChains(browser.driver).move_to_element(tab).perform()
+    assert browser.run("return document.querySelector('.tab.chosen').matches(':hover')")
+    assert browser.run(color) == marked
+
+
 def test_languages(browser, model, tokenizer, tmp_path) -> None:
     path = tmp_path / "page.html"
     explore(model, tokenizer, "배를 the", "中文 the", path, samples=0)

@@ -2,7 +2,7 @@
 
 import { el, isDrawn, piece, setStyle } from "./dom.js";
 import { choose, chooseToken, chooseRun, currentRun, page, state } from "./state.js";
-import { phrase } from "./words.js";
+import { phrase, sentence } from "./words.js";
 
 const USES = {
   // which controls a view needs
@@ -27,6 +27,7 @@ export function makeControls() {
     "aria-label": phrase("control.tokens"),
     "aria-orientation": "horizontal",
   });
+  const cut = el("p", { class: "cut" });
   const texts = el("div", { class: "choices", role: "group", "aria-label": phrase("control.text") });
   const shows = el("div", { class: "choices", role: "group", "aria-label": phrase("control.run") });
   const node = el(
@@ -34,6 +35,7 @@ export function makeControls() {
     { class: "controls" },
     el("div", { class: "control-row" }, texts, ...Object.values(sliders).map((s) => s.node), shows),
     strip,
+    cut,
   );
 
   function update() {
@@ -66,6 +68,9 @@ export function makeControls() {
     );
     if (!isDrawn(strip, run)) drawStrip(strip, run);
     markStrip(strip);
+    const said = run.omitted.find(({ key }) => key === "omitted.cut");
+    cut.hidden = !said;
+    cut.textContent = said ? sentence(said) : "";
   }
   return { node, update };
 }

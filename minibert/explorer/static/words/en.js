@@ -62,7 +62,7 @@ export const EN = {
   "vector.later": "later numbers",
   "vector.range": "{first}–{last} of {total}",
   "tokens.title": "The text as tokens",
-  "tokens.note": "Every token has an id in the vocabulary, a segment (0 for the first text, 1 for a second) and a position. These numbers are all that the model sees.",
+  "tokens.note": "Every token has an id in the vocabulary, a segment (0 here; 1 only in the second of two sentences that BERT reads at once) and a position. These numbers are all that the model sees.",
   "tokens.token": "token",
   "tokens.id": "id",
   "tokens.segment": "segment",

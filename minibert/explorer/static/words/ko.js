@@ -61,7 +61,7 @@ export const KO = {
   "vector.later": "뒤의 수",
   "vector.range": "{first}–{last} / {total}",
   "tokens.title": "토큰으로 나눈 텍스트",
-  "tokens.note": "토큰(token)마다 어휘 사전(vocabulary)에서의 번호, 세그먼트(segment, 첫 텍스트는 0, 둘째 텍스트는 1), 위치(position)가 있습니다. 모델이 보는 것은 이 수들뿐입니다.",
+  "tokens.note": "토큰(token)마다 어휘 사전(vocabulary)에서의 번호, 세그먼트(segment, 여기서는 0이며, BERT가 두 문장을 한꺼번에 읽을 때만 둘째 문장이 1), 위치(position)가 있습니다. 모델이 보는 것은 이 수들뿐입니다.",
   "tokens.token": "토큰",
   "tokens.id": "번호",
   "tokens.segment": "세그먼트",

@@ -61,7 +61,7 @@ export const ZH = {
   "vector.later": "后面的数",
   "vector.range": "{first}–{last}，共 {total}",
   "tokens.title": "切分为词元的文本",
-  "tokens.note": "每个词元（token）都有词表（vocabulary）中的编号、段（segment，第一段文本为 0，第二段为 1）和位置（position）。模型看到的只有这些数。",
+  "tokens.note": "每个词元（token）都有词表（vocabulary）中的编号、段（segment，这里为 0；只有 BERT 同时读取两个句子时，第二句才为 1）和位置（position）。模型看到的只有这些数。",
   "tokens.token": "词元",
   "tokens.id": "编号",
   "tokens.segment": "段",
