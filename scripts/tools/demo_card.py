@@ -265,8 +265,8 @@ The columns behind the rate are measured after the stage, on what is held out: t
 the share of next sentences told right in chapters (A and B of {long} pieces or more), and Spearman's correlation of
 sentence vectors, below.  The rate rises for a while to what is given and then falls to 0 in a straight line; "9,000 of
 12,000" ended before that.  Masks, cuts and partners are drawn anew in every epoch.  AdamW, the sum of the losses, the
-teacher's 1 − cosine times {weight:g}; trained on {where}.  The losses of every hundred steps and every evaluation are
-in `metrics.jsonl`, the stages joined one after the other.
+teacher's 1 − cosine times the number behind ×; trained on {where}.  The losses of every hundred steps and every
+evaluation are in `metrics.jsonl`, the stages joined one after the other.
 
 ![the curves](loss.svg)
 

@@ -11,6 +11,7 @@ Start with teach.
 
 import argparse
 import hashlib
+import re
 import struct
 import subprocess
 import sys
@@ -39,6 +40,7 @@ MOST = {
     "books.english": 45_000, "knowledge.english": 110_000, "manuals.english": 60_000, "reviews.korean": 110_000,
     "poems.chinese": 15_000,
 }  # fmt: skip
+HANGUL, HAN = re.compile("[가-힣]"), re.compile("[一-鿿]")
 LETTERS = (4, 300)  # of a sentence
 BLOCK = 32  # weights with a scale of their own
 
@@ -154,8 +156,16 @@ def choose_sentences(text: Path) -> list[str]:
     return sorted(chosen, key=place)
 
 
-def teach(text: Path, folder: Path, size: int, **more: Any) -> TeacherVectors:
-    """The sentences with the ``size`` principal components of the teacher's vectors; made once, kept in ``folder``."""
+def script_of(sentence: str) -> str:
+    """Which of the three languages a sentence is in, by its letters."""
+    return "korean" if HANGUL.search(sentence) else "chinese" if HAN.search(sentence) else "english"
+
+
+def teach(text: Path, folder: Path, size: int, *, languages_apart: bool = False, **more: Any) -> TeacherVectors:
+    """The sentences with the ``size`` principal components of the teacher's vectors; made once, kept in ``folder``.
+
+    ``languages_apart``: without the mean of each language, instead of that of all.
+    """
     sentences = choose_sentences(text)
     mark = hashlib.sha256("\n".join(sentences).encode()).hexdigest()[:16]
     store = folder / f"vectors-{mark}"
@@ -173,6 +183,11 @@ def teach(text: Path, folder: Path, size: int, **more: Any) -> TeacherVectors:
             save_file({"vectors": vectors}, file.with_suffix(".part"))
             file.with_suffix(".part").rename(file)
     vectors = torch.cat([load_file(file)["vectors"] for file in files])
+    if languages_apart:
+        scripts = [script_of(sentence) for sentence in sentences]
+        for script in set(scripts):
+            of_it = torch.tensor([one == script for one in scripts])
+            vectors[of_it] -= vectors[of_it].float().mean(0).half()
     return TeacherVectors(sentences, principal_components(vectors, size).half(), **more)
 
 

@@ -64,6 +64,8 @@ class Stage:
     layout: dict[str, Any]  # of its text
     settings: Settings
     sentence_tokens: int = 0  # of the sentences whose vectors are taught in a step; 0: none
+    weight: float = 8.0  # of their loss: 1 - cosine is a small number beside nats
+    languages_apart: bool = False  # whether what the vectors of a language have in common is left out of them
     without: tuple[str, ...] = ()  # texts that its passages are not from
 
 
@@ -87,12 +89,22 @@ STAGES = (
     Stage(
         "together", f"all three, pairs of {LONG} pieces or more",
         {"step_tokens": 6144, "shortest": LONG},
-        Settings(learning_rate=5e-4, steps=5_000, warmup=0.03, evaluate_every=1000, save_every=100, seed=2),
+        Settings(
+            learning_rate=5e-4, steps=5_000, warmup=0.03, evaluate_every=1000, save_every=100, seed=2, stop_after=1_200
+        ),
         sentence_tokens=3072,
         without=("manuals.english", "knowledge.english"),
     ),
+    Stage(
+        "sentences", f"all three, pairs of {LONG} pieces or more",
+        {"step_tokens": 3072, "shortest": LONG},
+        Settings(learning_rate=5e-4, steps=3_300, warmup=0.03, evaluate_every=1100, save_every=100, seed=3),
+        sentence_tokens=6144,
+        weight=20.0,
+        languages_apart=True,
+        without=("manuals.english", "knowledge.english"),
+    ),
 )  # fmt: skip
-TAUGHT = 8.0  # the weight of the teacher's vectors: 1 - cosine is a small number beside nats
 
 
 def text_of(folder: Path, stage: Stage) -> TrainingText:
@@ -157,7 +169,7 @@ def told(stage: Stage, result: Result) -> list[str]:
         stage.what,
         steps if not result.stopped else f"{steps} of {result.total:,}",
         f"{stage.layout['step_tokens'] + stage.sentence_tokens:,}",
-        f"{stage.sentence_tokens:,}",
+        f"{stage.sentence_tokens:,} × {stage.weight:g}" if stage.sentence_tokens else "none",
         f"{settings.learning_rate:g}",
     ]
 
@@ -182,12 +194,18 @@ def run(options: argparse.Namespace) -> int:
     work: Path = options.work
     if not list((work / "text").glob("*.heldout.txt")):
         demo_text.print_summary(demo_text.prepare(options.data, work / "text"))
-    vectors = teacher.teach(work / "text", work / "teacher", CONFIG.hidden_size, weight=TAUGHT)
+    vectors = {
+        apart: teacher.teach(work / "text", work / "teacher", CONFIG.hidden_size, languages_apart=apart)
+        for apart in sorted({stage.languages_apart for stage in STAGES})
+    }
     before = begin(work, work / "teacher")
     done: list[list[str]] = []
     with join_processes(find_device(options.device)) as processes:
         for stage in STAGES:
-            taught = dataclasses.replace(vectors, step_tokens=stage.sentence_tokens) if stage.sentence_tokens else None
+            taught = None
+            if stage.sentence_tokens:
+                chosen = vectors[stage.languages_apart]
+                taught = dataclasses.replace(chosen, step_tokens=stage.sentence_tokens, weight=stage.weight)
             settings = dataclasses.replace(stage.settings, precision=options.precision)
             result = pretrain(
                 text_of(work / "text", stage), work / stage.name, settings,
@@ -202,8 +220,9 @@ def run(options: argparse.Namespace) -> int:
             done.append(told(stage, result))
     if options.install:
         facts = {
-            "told": done, "count": len(STAGES), "where": f"{where()}, {options.precision}", "weight": TAUGHT,
-            "taught": len(vectors.sentences), "documents": demo_card.documents(demo_card.files_of(work / "text")),
+            "told": done, "count": len(STAGES), "where": f"{where()}, {options.precision}",
+            "taught": len(vectors[False].sentences),
+            "documents": demo_card.documents(demo_card.files_of(work / "text")),
             "stage_columns": " | ".join(demo_card.STAGE_COLUMNS),
         }  # fmt: skip
         install(look_back(work, [stage.name for stage in STAGES], options.data, facts), TARGET)
