@@ -3,8 +3,8 @@
 The hidden states of a trained BERT lie in a cone: what all of them have in common is most of every vector, and of every
 cosine (Ethayarajh 2019; Mu and Viswanath 2018, "All-but-the-Top").  What a vector says beyond that is told by its
 difference from the common part.  This common part can be taken out of the weights themselves: each layer's last
-LayerNorm has a bias, from which it is subtracted, and whatever reads the hidden state gets it back in a bias of its own.
-So predictions stay what they were, to rounding.  Start with :func:`centre`.
+LayerNorm has a bias, from which it is subtracted, and whatever reads the hidden state gets it back in its own bias.  So
+predictions stay what they were, to rounding.  Start with :func:`centre`.
 """
 
 import torch

