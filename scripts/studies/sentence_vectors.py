@@ -2,14 +2,14 @@
 
     python scripts/studies/sentence_vectors.py [MODEL …] [--data ../shared/data]
 
-Prints Spearman's correlation, times 100, with the human scores of the dev sets of STS-B (English) and KorSTS (Korean):
+Prints Spearman's correlation, times 100, with the human scores of the dev and test sets of STS-B (English) and KorSTS:
 of the cosine of the means of each MODEL's last layer (default: minibert-demo); of the same shape with random weights,
 the mean of three; and of the share of pieces that the two sentences have in common.  Needs pip install '.[train]'.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -22,14 +22,15 @@ from minibert.errors import MinibertError
 from minibert.terminal import table
 
 FILES = {"STS-B": Path("stsb", "sts-dev.csv"), "KorSTS": Path("korsts", "sts-dev.tsv")}
+TESTS = {"STS-B test": Path("stsb", "sts-test.csv"), "KorSTS test": Path("korsts", "sts-test.tsv")}
 SEEDS = 3  # of random weights
 Pairs = list[tuple[str, str, float]]
 Scores = dict[str, float]  # the data to Spearman's correlation times 100
 
 
-def read_all(data: Path) -> dict[str, Pairs]:
-    """The pairs of each dev set that is there."""
-    return {name: read_pairs(data / path) for name, path in FILES.items() if (data / path).is_file()}
+def read_all(data: Path, files: Mapping[str, Path] = FILES) -> dict[str, Pairs]:
+    """The pairs of each set that is there, by default of the dev sets."""
+    return {name: read_pairs(data / path) for name, path in files.items() if (data / path).is_file()}
 
 
 def spearman(values: Sequence[float], pairs: Pairs) -> float:
@@ -70,9 +71,9 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="folders or names; default minibert-demo")
-    parser.add_argument("--data", type=Path, default=DATA, help="holds stsb/sts-dev.csv and korsts/sts-dev.tsv")
+    parser.add_argument("--data", type=Path, default=DATA, help="holds stsb/sts-dev.csv, korsts/sts-dev.tsv, …")
     options = parser.parse_args()
-    data = read_all(options.data)
+    data = read_all(options.data, FILES | TESTS)
     if not data:
         sys.exit(f"{options.data} has neither {' nor '.join(map(str, FILES.values()))}; name their folder with --data.")
     rows = []

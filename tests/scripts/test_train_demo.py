@@ -147,12 +147,12 @@ def test_stages_go_on_from_each_other_and_the_card_tells_what_was_measured(
     pairs = card_of.sentence_vectors.read_all(work / "data")
     card_of.centre(last, tokenizer)
     found = card_of.sentence_vectors.of_model(last.bert, tokenizer, pairs)
-    assert f"| **this checkpoint** | {found['STS-B']:.1f} | – |" in card
+    assert f"| **this checkpoint** | {found['STS-B']:.1f} | – | – | – |" in card
     assert re.search(
-        r"\| random weights \| -?[\d.]+ \| – \|\n\| the share of pieces in common \| -?[\d.]+ \| – \|", card
+        r"\| random weights \| -?[\d.]+( \| –){3} \|\n\| the share of pieces in common \| -?[\d.]+( \| –){3} \|", card
     )
     assert (
-        f"| words | all three | {STEPS - 1} of {STEPS} | 4,608 | 1,536 × 8 | 0.001 |" in card and "300\npieces" in card
+        f"| words | all three | {STEPS - 1} of {STEPS} | 4,608 | 1,536 × 8 | 0.001 |" in card and "300 pieces" in card
     )
     assert len(re.findall(r"^\| ✓? ?\| .*\[MASK\].* \| .+% \|$", card, re.MULTILINE)) == 2
     assert "there is a ✓: English 0 of 1, Korean 1 of 1, Chinese 0 of 0." in card
