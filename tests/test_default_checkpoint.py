@@ -50,7 +50,7 @@ def test_a_verb_takes_it_where_none_is_named(verb: str, own_checkpoint, tmp_path
         assert main([*call(verb, tmp_path), *named]) == 0
         found = capsys.readouterr()
         printed.append(found.out)
-        said.append(found.err.count("minibert: with minibert-demo, the small Korean and English checkpoint that comes"))
+        said.append(found.err.count("minibert: with minibert-demo, the small checkpoint in Korean, English and Chinese"))
     assert said == [1, 1, 0]  # at a terminal nobody takes its answers for another's
     assert printed[0]
     assert printed[0] == printed[1]
@@ -75,7 +75,7 @@ def test_every_verb_says_its_default() -> None:
     verbs = build_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     for name in CALLS:
         (named,) = (action for action in verbs[name]._actions if action.dest in ("model", "checkpoint"))
-        assert "default: the small Korean and English checkpoint that comes with minibert" in named.help
+        assert "default: the small checkpoint in Korean, English and Chinese that comes with minibert" in named.help
         assert not named.required
 
 

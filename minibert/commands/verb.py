@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from minibert.tokenizer import BertTokenizer
 
 Command = Callable[[argparse.Namespace], int]
-OWN = "the small Korean and English checkpoint that comes with minibert"
+OWN = "the small checkpoint in Korean, English and Chinese that comes with minibert"
 
 
 # Names of other tools for a verb or a task.

