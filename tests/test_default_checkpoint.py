@@ -50,7 +50,9 @@ def test_a_verb_takes_it_where_none_is_named(verb: str, own_checkpoint, tmp_path
         assert main([*call(verb, tmp_path), *named]) == 0
         found = capsys.readouterr()
         printed.append(found.out)
-        said.append(found.err.count("minibert: with minibert-demo, the small checkpoint in Korean, English and Chinese"))
+        said.append(
+            found.err.count("minibert: with minibert-demo, the small checkpoint in Korean, English and Chinese")
+        )
     assert said == [1, 1, 0]  # at a terminal nobody takes its answers for another's
     assert printed[0]
     assert printed[0] == printed[1]
