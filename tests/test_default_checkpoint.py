@@ -222,7 +222,7 @@ def test_what_is_carried_is_small_and_complete() -> None:
         pytest.skip("minibert/demo is not there yet")
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json", "README.md"}
-    assert (folder / "model.safetensors").stat().st_size <= 14_000_000
+    assert (folder / "model.safetensors").stat().st_size <= 15_000_000
     assert json.loads((folder / "config.json").read_text())["dtype"] == "float32"
     weights = open_weights(DEMO)
     assert {weights.describe(name)[1] for name in weights.names()} == {"float16"}

@@ -130,7 +130,7 @@ def with_labels_of_adapter(config: BertConfig, checkpoint: Checkpoint, weights: 
 
     peft saves none: what is read then is the base's, which does not know the adapter's task.
     """
-    if checkpoint.base is None or checkpoint.own(ADAPTED_CONFIG) is not None:
+    if checkpoint.file is not None or checkpoint.base is None or checkpoint.own(ADAPTED_CONFIG) is not None:
         return config
     found = (name for name, reading in read_names(weights.names()).items() if reading.ours == CLASSIFIER)
     rows = next((weights.describe(name)[0][0] for name in found), config.num_labels)
