@@ -56,6 +56,11 @@ export function sentence(said) {
   return typeof said === "string" ? said : phrase(said.key, said.places);
 }
 
+// Words as a list in the chosen language: “a, b, and c”.
+export function list(words) {
+  return new Intl.ListFormat(language).format(words);
+}
+
 const formats = new Map();
 
 // A whole number with the separators of the chosen language.
