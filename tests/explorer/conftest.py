@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, explore
+from minibert.auto import load_architecture
 from tests.support.browser import Browser, programs
 
 HOSTILE = "<script>alert(1)</script>"
@@ -76,6 +77,15 @@ def page(model, tokenizer, tmp_path_factory) -> Path:
     """The page of two texts."""
     path = tmp_path_factory.mktemp("page") / "page.html"
     explore(model, tokenizer, FIRST, SECOND, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_page(tmp_path_factory) -> Path:
+    """The page of two texts with minibert-demo in it, which computes by itself."""
+    path = tmp_path_factory.mktemp("demo") / "page.html"
+    tokenizer, model = BertTokenizer.from_pretrained("minibert-demo"), load_architecture("minibert-demo").eval()
+    explore(model, tokenizer, "The sea.", "He saw the sea.", path, name="minibert-demo", live=True)
     return path
 
 

@@ -53,24 +53,22 @@ export function vectorTable(key, rows, { label, total, width }) {
 function statisticsTable(rows) {
   const known = rows.filter((row) => row.statistics);
   if (!known.length) return null;
-  const line = (name, cells) => el("tr", {}, el("th", { scope: "row" }, name), cells);
   return el(
     "table",
     { class: "numbers" },
     el(
       "thead",
       {},
-      line(
-        "",
-        statisticNames().map((name) => el("th", { scope: "col" }, name)),
-      ),
+      el("tr", {}, el("td", {}), statisticNames().map((name) => el("th", { scope: "col" }, name))),
     ),
     el(
       "tbody",
       {},
       known.map((row) =>
-        line(
-          row.name,
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, row.name),
           Array.from(row.statistics, (value) => el("td", {}, number(value))),
         ),
       ),
