@@ -23,7 +23,7 @@ export function attentionRowCard() {
     { "aria-label": phrase("row.key"), data: { key: "row-key" }, onchange: () => (own.key = Number(keys.value)) },
     run.tokens.map((token, t) => el("option", { value: t, selected: t === (own.key ?? largest) }, `${t} ${token}`)),
   );
-  const wrong = el("p", { class: "message", role: "alert" });
+  const wrong = el("p", { class: "message", role: "alert" }, own.wrong && phrase("row.wrong", { tokens: T }));
   const typed = el("input", {
     type: "text",
     class: "row-typed",
@@ -36,6 +36,7 @@ export function attentionRowCard() {
   });
   function setTyped() {
     const row = rowOf(typed.value, T);
+    own.wrong = !row;
     if (row) setAttentionRow(row);
     else wrong.textContent = phrase("row.wrong", { tokens: T });
   }

@@ -1,7 +1,7 @@
 // The tour: each step opens one view, marks one thing in it, explains it, and has something to try.  It can be left and
 // resumed; its step is a part of the address.
 
-import { el } from "./dom.js";
+import { el, isDrawn } from "./dom.js";
 import { hideHint } from "./hint.js";
 import { choose, currentRun, page, refresh, state } from "./state.js";
 import { phrase } from "./words.js";
@@ -121,6 +121,7 @@ export function tourPanel() {
     const missing = step.needs?.() ?? null;
     if (!missing && step.done(before)) tried.add(step.id);
     mark()?.classList.add("marked");
+    if (isDrawn(node, `${step.id} ${missing} ${tried.has(step.id)}`)) return; // a button stays while it is pressed
     const focused = node.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     node.replaceChildren(...contentOf(step, missing));
     if (focused) node.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
