@@ -12,6 +12,7 @@ from minibert.errors import InputError
 from minibert.source import Checkpoint
 
 if TYPE_CHECKING:
+    from minibert.explorer.text import Text
     from minibert.pretrained import BertPreTrainedModel
     from minibert.tokenizer import BertTokenizer
 
@@ -23,6 +24,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "explore", explore, "make a page that shows every value of a run, as a file or live")
     verb.add_argument("text", nargs="?", metavar="TEXT", help="the text, in quotes")
     verb.add_argument("second", nargs="?", metavar="TEXT", help="a second text, to compare the words they share")
+    verb.add_argument("--pair", action="store_true", help="BERT reads both texts at once: [CLS] A [SEP] B [SEP]")
     add_model(verb)
     verb.add_argument("-o", "--output", metavar="FILE", help="the page to write: one file that opens offline")
     verb.add_argument("--live", action="store_true", help="with -o: the model is in the page, which computes by itself")
@@ -70,19 +72,22 @@ def write(options: argparse.Namespace) -> int:
     """``minibert explore TEXT -o FILE``."""
     from minibert.auto import load_architecture
     from minibert.explorer import explore as make
+    from minibert.explorer.text import texts_of
 
     if Path(options.output).is_dir():
         raise InputError(f"{options.output!r} is a folder; give the name of a file: -o {options.output}/page.html.")
     check_file(options.output, "--output")
+    texts = texts_of(options.text, options.second, pair=options.pair)
     checkpoint = Checkpoint.open(options.model)
     tokenizer, model = load_tokenizer(checkpoint), load_architecture(checkpoint)
-    say_cuts(model, tokenizer, [text for text in (options.text, options.second) if text is not None])
+    say_cuts(model, tokenizer, texts)
     html = make(
         model,
         tokenizer,
         options.text,
         options.second,
         options.output,
+        pair=options.pair,
         samples=options.samples,
         live=options.live,
         int8=options.int8,
@@ -93,7 +98,7 @@ def write(options: argparse.Namespace) -> int:
             {
                 "path": str(options.output),
                 "bytes": size,
-                "texts": [options.text, options.second][: 1 + bool(options.second)],
+                "texts": texts,
             }
         )
     else:
@@ -101,7 +106,7 @@ def write(options: argparse.Namespace) -> int:
     return 0
 
 
-def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: list[str]) -> None:
+def say_cuts(model: "BertPreTrainedModel", tokenizer: "BertTokenizer", texts: "list[Text]") -> None:
     """Report which texts are longer than the model reads; the page says so, too."""
     from minibert.explorer.text import tokenize
 
@@ -115,11 +120,12 @@ def serve(options: argparse.Namespace) -> int:
     """``minibert explore --serve``."""
     from minibert.auto import load_architecture
     from minibert.explorer.server import PORT, need_server, serve_page
+    from minibert.explorer.text import texts_of
 
     need_server()  # before a minute of loading
+    texts = texts_of(FIRST_TEXT if options.text is None else options.text, options.second, pair=options.pair)
     checkpoint = Checkpoint.open(options.model)
     tokenizer, model = load_tokenizer(checkpoint), load_architecture(checkpoint)
-    texts = [text for text in (options.text or FIRST_TEXT, options.second) if text is not None]
     say_cuts(model, tokenizer, texts)
 
     def ready(address: str) -> None:

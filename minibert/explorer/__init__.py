@@ -14,6 +14,7 @@ from minibert.errors import InputError
 from minibert.explorer.computing import computing_page
 from minibert.explorer.content import CHARACTERS, STD, content_of, name_of
 from minibert.explorer.page import page_html
+from minibert.explorer.text import texts_of
 from minibert.files import write_text
 from minibert.pretrained import BertPreTrainedModel
 from minibert.renamed import older_arguments
@@ -54,6 +55,7 @@ def explore(
     second: str | None = None,
     path: Source | None = None,
     *,
+    pair: bool = False,
     name: str | None = None,
     samples: int | None = None,
     std: float = STD,
@@ -69,6 +71,7 @@ def explore(
         tokenizer: the model's.
         text: a text longer than the model reads is cut, and the page says so.
         second: another text; the page then compares the words that occur in both.
+        pair: the model reads both texts at once, ``[CLS] text [SEP] second [SEP]``.
         path: the file to write, atomically; default: no file.
         name: what the page calls the model; default the tokenizer's ``name_or_path``.
         samples: noise samples for each position of the sensitivity maps; 0 leaves the maps out.  Default 4, or 0 for
@@ -80,11 +83,11 @@ def explore(
             always a file, by default ``minibert-explorer.html`` in the working directory, and has tens of megabytes.
         int8: with ``live``: the weights as int8, in half the size; the page says how much that changes.
 
-    Raises InputError for an empty text, for a model in training mode, and for a model or a text (more than 20,000
-    characters) that is too large for a live page.
+    Raises InputError for an empty text, a pair of one text, a model in training mode, and for a model or a text (more
+    than 20,000 characters) that is too large for a live page.
     """
     called = name or name_of(model, tokenizer)
-    texts = [text] if second is None else [text, second]
+    texts = texts_of(text, second, pair=pair)
     if int8 and not live:
         raise InputError("int8 is of the weights in a live page; give live=True, too.")
     if live:

@@ -14,7 +14,7 @@ from minibert.explorer.content import SAMPLES, STD, model_for_page
 from minibert.explorer.live import CHARACTERS_LIVE, LONGEST_TEXT, check_length
 from minibert.explorer.page import page_html
 from minibert.explorer.steps import EMBEDDINGS
-from minibert.explorer.text import tokenize
+from minibert.explorer.text import Text, tokenize
 from minibert.explorer.values import hidden_states, relative_change
 from minibert.explorer.weights import PackedWeights, pack_weights, with_weights
 from minibert.palette import SCALES
@@ -26,7 +26,7 @@ from minibert.tokenizer.portable import settings_of, unicode_data, vocabulary_of
 def computing_page(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     *,
     name: str,
     int8: bool = False,
@@ -81,7 +81,7 @@ def limits(samples: int) -> dict[str, Any]:
 
 
 def change_of(
-    model: BertPreTrainedModel, tokenizer: BertTokenizer, texts: Sequence[str], packed: PackedWeights
+    model: BertPreTrainedModel, tokenizer: BertTokenizer, texts: Sequence[Text], packed: PackedWeights
 ) -> float:
     """The largest relative change of a last hidden state of ``texts`` when the page's weights replace the model's."""
     read = [tokenize(model, tokenizer, text).inputs for text in texts]

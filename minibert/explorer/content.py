@@ -12,9 +12,9 @@ from minibert.errors import InputError
 from minibert.explorer.packing import SENSITIVITY_LIMIT, DetailLevel, choose_detail
 from minibert.explorer.sentences import Sentence
 from minibert.explorer.steps import describe_steps
-from minibert.explorer.text import TokenizedText, languages_of, tokenize
+from minibert.explorer.text import Text, TokenizedText, languages_of, tokenize
 from minibert.explorer.values import Projection, RunValues, describe_model, encoder_of, pack_run, run
-from minibert.explorer.views import compare, predictions, predictions_when_masked, sensitivity_maps
+from minibert.explorer.views import compare, next_sentence, predictions, predictions_when_masked, sensitivity_maps
 from minibert.palette import SCALES
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
@@ -37,7 +37,7 @@ class TracedText:
 def trace_text(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    text: str,
+    text: Text,
     limit: int = CHARACTERS,
     masked: tuple[int, ...] = (),
 ) -> TracedText:
@@ -59,7 +59,7 @@ def name_of(model: BertPreTrainedModel, tokenizer: BertTokenizer) -> str:
 def content_of(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     *,
     name: str,
     samples: int | None = None,
@@ -101,8 +101,9 @@ def content_of_traced(
 
 
 def model_for_page(model: BertPreTrainedModel, tokenizer: BertTokenizer, name: str) -> dict[str, Any]:
-    """The model for the page: its sizes, the steps of a layer, the languages of its vocabulary."""
-    return describe_model(model, name) | describe_steps(model) | {"languages": languages_of(tokenizer)}
+    """The model for the page: its sizes, the steps of a layer, the languages of its vocabulary, its mask token."""
+    vocabulary = {"languages": languages_of(tokenizer), "mask": tokenizer.mask_token}
+    return describe_model(model, name) | describe_steps(model) | vocabulary
 
 
 def _described(model: BertPreTrainedModel, tokenizer: BertTokenizer, one: TracedText, dtype: str) -> dict[str, Any]:
@@ -114,7 +115,8 @@ def _described(model: BertPreTrainedModel, tokenizer: BertTokenizer, one: Traced
     values = pack_run(one.values, config, one.detail, projection=one.projection, dtype=dtype)
     predicted = predictions(model, tokenizer, text, one.detail.tokens, dtype)
     described = text.describe() | {"omitted": [sentence.describe() for sentence in omitted]}
-    return described | values | {"predictions": predicted}
+    follows = next_sentence(model, text, one.values.hidden[-1])
+    return described | values | {"predictions": predicted, "next_sentence": follows}
 
 
 def _sensitivity(model: BertPreTrainedModel, one: TracedText, samples: int | None, std: float) -> dict[str, Any]:

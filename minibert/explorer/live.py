@@ -15,8 +15,9 @@ from minibert.explorer.packing import SENSITIVITY_LIMIT, pack
 from minibert.explorer.page import page_html
 from minibert.explorer.request_queue import Dropped
 from minibert.explorer.sentences import PageError, Sentence
+from minibert.explorer.text import Text, parts_of
 from minibert.explorer.values import encoder_of, pack_run, relative_change, run
-from minibert.explorer.views import predictions, sensitivity_maps
+from minibert.explorer.views import next_sentence, predictions, sensitivity_maps
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -24,14 +25,26 @@ LONGEST_TEXT = 20_000  # characters
 CHARACTERS_LIVE = 24_000_000  # of all numbers of a response
 CACHE_BYTES = 200_000_000  # of runs that edits start from; 512 tokens of bert-base take 390 MB
 
-Key = tuple[str, tuple[int, ...]]  # a text, and its masked positions
+Key = tuple[Text, tuple[int, ...]]  # a text, and its masked positions
 
 
-def check_length(texts: Sequence[str]) -> None:
+def check_length(texts: Sequence[Text]) -> None:
     """Raise PageError for a text that is longer than a page that computes takes."""
-    for text in texts:
-        if len(text) > LONGEST_TEXT:
-            raise PageError("error.too_long", length=len(text), limit=LONGEST_TEXT)
+    for part in (part for text in texts for part in parts_of(text)):
+        if len(part) > LONGEST_TEXT:
+            raise PageError("error.too_long", length=len(part), limit=LONGEST_TEXT)
+
+
+def parse_texts(texts: Any) -> list[Text]:
+    """The texts of a request: one, two, or one pair, which is a list in the list."""
+    if not isinstance(texts, list | tuple) or not 1 <= len(texts) <= 2:
+        raise InputError("texts is a list of one or two texts.")
+    if len(texts) == 1 and isinstance(texts[0], list | tuple) and len(texts[0]) == 2:
+        texts = [tuple(texts[0])]
+    if not all(isinstance(part, str) for text in texts for part in parts_of(text)):
+        raise InputError("texts is a list of one or two texts, or of one pair of texts.")
+    check_length(texts)
+    return list(texts)
 
 
 class Live:
@@ -51,7 +64,7 @@ class Live:
             "sensitivity": self.sensitivity,
         }
 
-    def page(self, texts: Sequence[str]) -> str:
+    def page(self, texts: Sequence[Text]) -> str:
         """The page with its first texts."""
         return page_html(self.runs({"texts": list(texts)}))
 
@@ -69,6 +82,7 @@ class Live:
     def runs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """``{"texts": […], "masked": [[position, …], …]}``: the page's content, without sensitivity maps.
 
+        ``texts``, here and below: one text, two, or one pair, ``[["A", "B"]]``.
         ``masked``, here and below: for each text the positions at which the mask token replaces the token.
         """
         with self._lock:
@@ -99,7 +113,7 @@ class Live:
         packed = pack_run(values, config, traced.detail, projection=traced.projection, dtype="float32")
         change = relative_change(values.hidden, traced.values.hidden)[:, :shown]
         packed["tensors"]["relative_change"] = pack(change, "float32")
-        return packed | {"predictions": predicted}
+        return packed | {"predictions": predicted, "next_sentence": next_sentence(self.model, text, values.hidden[-1])}
 
     def sensitivity(self, request: Mapping[str, Any], is_wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """``{"text", "masked": [position, …], "heads"}``: the maps of one text, with the given heads ablated."""
@@ -134,10 +148,7 @@ class Live:
 
     def _trace(self, request: Mapping[str, Any]) -> list[TracedText]:
         """The texts of a request with their runs, from the cache where possible."""
-        texts = request.get("texts")
-        if not isinstance(texts, list) or not 1 <= len(texts) <= 2 or not all(isinstance(t, str) for t in texts):
-            raise InputError("texts is a list of one or two texts.")
-        check_length(texts)
+        texts = parse_texts(request.get("texts"))
         limit = CHARACTERS_LIVE // len(texts) // 2
         keys = list(zip(texts, parse_masked(request.get("masked", [[]] * len(texts)), len(texts)), strict=True))
         traced = [

@@ -17,6 +17,7 @@ from minibert.explorer.live import Live
 from minibert.explorer.page import policy
 from minibert.explorer.request_queue import WAITING, Busy, Dropped, RequestQueue
 from minibert.explorer.sentences import PageError, Sentence
+from minibert.explorer.text import Text
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
@@ -41,7 +42,7 @@ def need_server() -> Any:
     return uvicorn
 
 
-def make_app(live: Live, texts: Sequence[str], port: int) -> Any:
+def make_app(live: Live, texts: Sequence[Text], port: int) -> Any:
     """The application: GET / is the page; its requests are POST /runs, /edits, /sensitivity and /progress."""
     need_server()
     from starlette.applications import Starlette
@@ -230,7 +231,7 @@ def refuse(method: str, headers: Sequence[tuple[str, str]], port: int) -> tuple[
 def serve_page(
     model: BertPreTrainedModel,
     tokenizer: BertTokenizer,
-    texts: Sequence[str],
+    texts: Sequence[Text],
     *,
     port: int = PORT,
     samples: int | None = None,

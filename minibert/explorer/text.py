@@ -11,16 +11,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minibert.errors import InputError
 from minibert.explorer.sentences import PageError
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 
+Text = str | tuple[str, str]  # one text, or a pair that BERT reads at once: [CLS] A [SEP] B [SEP]
+
+
+def texts_of(text: str, second: str | None = None, *, pair: bool = False) -> list[Text]:
+    """The texts of a page: one, two to compare, or one ``pair``; InputError for a second one that is empty."""
+    if second is None:
+        if pair:
+            raise InputError("A pair is two texts; give the second one, too.")
+        return [text]
+    if not second.strip():
+        raise InputError("The second text is empty; leave it out, or give a text.")
+    return [(text, second)] if pair else [text, second]
+
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """One text, tokenized for one model."""
+    """One text or one pair, tokenized for one model."""
 
-    text: str
+    text: Text
     inputs: dict[str, Tensor]  # (1, T) int64 each
     tokens: list[str]
     special: list[bool]
@@ -40,7 +54,7 @@ class TokenizedText:
         segments = self.inputs.get("token_type_ids", torch.zeros(1, self.length, dtype=torch.long))
         return {
             "text": self.text,
-            "language": language_of(self.text),
+            "language": language_of(" ".join(parts_of(self.text))),
             "tokens": self.tokens,
             "ids": self.inputs["input_ids"][0].tolist(),
             "segments": segments[0].tolist(),
@@ -53,19 +67,26 @@ class TokenizedText:
         }
 
 
+def parts_of(text: Text) -> tuple[str, ...]:
+    """The two texts of a pair, or the only one."""
+    return text if isinstance(text, tuple) else (text,)
+
+
 def tokenize(
-    model: BertPreTrainedModel, tokenizer: BertTokenizer, text: str, masked: tuple[int, ...] = ()
+    model: BertPreTrainedModel, tokenizer: BertTokenizer, text: Text, masked: tuple[int, ...] = ()
 ) -> TokenizedText:
     """Tokenize ``text``, cut to what ``model`` reads, with the mask token at the positions ``masked``.
 
     Raises InputError for an empty text, and for positions that cannot be masked.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not all(isinstance(part, str) and part.strip() for part in parts_of(text)):
         raise PageError("error.empty")
-    full_length = len(tokenizer(text, verbose=False)["input_ids"])
+    first, *others = parts_of(text)
+    second = others[0] if others else None
+    full_length = len(tokenizer(first, second, verbose=False)["input_ids"])
     longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
     encoding = tokenizer(
-        text, truncation=True, max_length=longest, return_special_tokens_mask=True, return_tensors="pt"
+        first, second, truncation=True, max_length=longest, return_special_tokens_mask=True, return_tensors="pt"
     )
     original, special = encoding.tokens(), [bool(flag) for flag in encoding["special_tokens_mask"][0].tolist()]
     tokens, mask_id, unknown = list(original), tokenizer.mask_token_id, tokenizer.unk_token_id

@@ -17,6 +17,7 @@ from minibert.config import BertConfig
 from minibert.explorer import packing
 from minibert.explorer.packing import DetailLevel, pack
 from minibert.explorer.steps import EMBEDDINGS, stored
+from minibert.heads import BertForNextSentencePrediction, BertForPreTraining
 from minibert.lens.tracing import trace
 from minibert.model import BertModel
 from minibert.points import hidden_state_names
@@ -81,6 +82,13 @@ def encoder_of(model: BertPreTrainedModel) -> BertModel:
     base = model.base_model
     assert isinstance(base, BertModel)
     return base
+
+
+def has_next_sentence(model: BertPreTrainedModel) -> bool:
+    """Whether it can tell if the second text of a pair follows the first."""
+    return (
+        isinstance(model, BertForPreTraining | BertForNextSentencePrediction) and encoder_of(model).pooler is not None
+    )
 
 
 def cosines(hidden: Tensor) -> Tensor:

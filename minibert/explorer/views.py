@@ -21,7 +21,7 @@ from torch import Tensor
 from minibert.explorer.packing import pack
 from minibert.explorer.sentences import Sentence
 from minibert.explorer.text import TokenizedText
-from minibert.explorer.values import encoder_of, hidden_states
+from minibert.explorer.values import encoder_of, has_next_sentence, hidden_states
 from minibert.heads import BertForMaskedLM, BertForPreTraining
 from minibert.lens.logit_lens import logit_lens
 from minibert.lens.noise import sensitivity
@@ -71,6 +71,20 @@ def predictions_when_masked(
         chunks.append(logits.float().softmax(dim=-1).topk(k))  # (L + 1, rows, k)
     probabilities, ids = (torch.cat(parts, dim=1) for parts in zip(*chunks, strict=True))
     return packed_predictions(tokenizer, ids, probabilities, dtype)
+
+
+def next_sentence(model: BertPreTrainedModel, text: TokenizedText, last: Tensor) -> float | None:
+    """The probability that the second text of a pair follows the first, from the last hidden state (T, H).
+
+    None for one text, and without the next-sentence head.
+    """
+    pooler = encoder_of(model).pooler
+    if isinstance(text.text, str) or pooler is None or not has_next_sentence(model):
+        return None
+    with torch.no_grad():
+        pooled = pooler(last[None].to(pooler.dense.weight))
+        logits = model.get_submodule("cls.seq_relationship")(pooled)  # (1, 2): follows, does not
+    return float(logits[0].float().softmax(dim=-1)[0])
 
 
 def packed_predictions(tokenizer: BertTokenizer, ids: Tensor, probabilities: Tensor, dtype: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from minibert.errors import InputError
 from minibert.explorer.packing import DTYPES, LARGEST_HALF
+from minibert.explorer.values import has_next_sentence
 from minibert.pretrained import BertPreTrainedModel
 
 WORTH = 0.8  # of the size, at most, for gzip to be used
@@ -60,7 +61,7 @@ class PackedWeights:
 
 
 def pack_weights(model: BertPreTrainedModel, *, int8: bool = False) -> PackedWeights:
-    """The layers of ``model``, and its masked-language-modelling head where it has one.
+    """The layers of ``model``, and the heads of pre-training that it has.
 
     ``int8``: for matrices a whole number per weight and a float32 scale per row.  Values that float16 cannot hold stay
     float32.  Raises InputError for a model that is too large for a page.
@@ -108,8 +109,11 @@ def pack_weights(model: BertPreTrainedModel, *, int8: bool = False) -> PackedWei
 def tensors_of(model: BertPreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """The tensors that the page needs, float32 on the CPU; of tied ones the first."""
     tied, prefix = model.tied_names(), model.encoder_prefix
+    needed = [f"{prefix}embeddings.", f"{prefix}encoder.", "cls."]
+    if has_next_sentence(model):
+        needed.append(f"{prefix}pooler.")
     for name, value in model.state_dict().items():
-        if name.startswith((f"{prefix}embeddings.", f"{prefix}encoder.", "cls.predictions.")) and name not in tied:
+        if name.startswith(tuple(needed)) and name not in tied:
             yield name, value.detach().float().cpu()
 
 

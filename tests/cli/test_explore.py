@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minibert.cli import main
+from tests.explorer.conftest import content_in
 from tests.support.command import mistake
 
 CHECKPOINT = str(Path(__file__).parents[2] / "minibert" / "goldens" / "random-bert")
@@ -27,6 +28,26 @@ def test_writes_one_file(tmp_path, capsys) -> None:
     assert capsys.readouterr().err == "minibert: text 2 has 42 tokens and was cut to the 32 that this model reads\n"
 
 
+def test_writes_a_pair_as_one_run(tmp_path, capsys) -> None:
+    path = tmp_path / "page.html"
+    words = [
+        "explore",
+        "the bank",
+        "the river bank",
+        "--pair",
+        "--model",
+        CHECKPOINT,
+        "-o",
+        str(path),
+        "--samples",
+        "0",
+    ]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["texts"] == [["the bank", "the river bank"]]
+    (run,) = content_in(path)["runs"]
+    assert run["segments"] == [0] * 4 + [1] * 4 and run["text"] == ["the bank", "the river bank"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -40,6 +61,10 @@ def test_writes_one_file(tmp_path, capsys) -> None:
         (["-o", "p.html", "--live"], "There is no text to show"),
         (["-o", "p.html"], "There is no text to show"),
         (["", "-o", "p.html"], "The text is empty"),
+        (["the bank", "", "-o", "p.html"], "The second text is empty; leave it out"),
+        (["the bank", " ", "-o", "p.html", "--live"], "The second text is empty"),
+        (["the bank", "", "--serve"], "The second text is empty"),
+        (["the bank", "-o", "p.html", "--pair"], "A pair is two texts"),
         (["the bank", "-o", "."], "'.' is a folder"),
     ],
 )

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from minibert import BertModel, edit, explore, logit_lens, trace, zero_head
+from minibert import BertForPreTraining, BertModel, edit, explore, logit_lens, trace, zero_head
 from minibert.errors import InputError
+from minibert.explorer.sentences import words
 from minibert.explorer.weights import pack_weights, with_weights
 from tests.explorer.conftest import FIRST, HOSTILE, SECOND
 from tests.support.browser import Browser, numbers, programs
@@ -56,6 +57,15 @@ def submit(browser, text: str, expected: int, field: int = 0) -> None:
     type_text(browser, text, field)
     browser.press("\ue007")
     browser.wait(lambda: len(tokens(browser)) == expected)
+
+
+def switch(browser, language: str) -> None:
+    """Choose a language in the header."""
+    browser.run(
+        "const box = document.querySelector('[data-key=language]'); box.value = arguments[0];"
+        "box.dispatchEvent(new Event('change', {bubbles: true}))",
+        language,
+    )
 
 
 def idle(browser) -> None:
@@ -294,6 +304,120 @@ def test_a_cut_text_says_so_beside_its_tokens(offline) -> None:
     assert height < 250
     submit(offline, "the bank", 4)
     assert offline.run("return document.querySelector('.cut').hidden")
+
+
+def test_a_pair_is_read_at_once(offline, path) -> None:
+    """Segment 1 for the second text; the switch outlives the language, and stands in the link."""
+    submit(offline, "he sat", 4)
+    offline.click("[data-key=pair]")  # nothing to do without a second text
+    type_text(offline, "the bank", field=1)
+    offline.press("\ue007")
+    offline.wait(lambda: tokens(offline) == ["[CLS]", "he", "sat", "[SEP]", "the", "bank", "[SEP]"])
+    assert offline.texts(".token-table tbody tr:nth-child(2) td") == ["0"] * 4 + ["1"] * 3
+    assert offline.count("#tab-comparison") == 0
+    switch(offline, "ko")
+    assert offline.run("return document.querySelector('[data-key=pair]').checked")
+    link = offline.run("return location.hash.slice(1)")
+    assert "pair=1" in link
+    open_link(offline, path, link)
+    offline.wait(lambda: len(tokens(offline)) == 7)
+    assert offline.run("return document.querySelector('[data-key=text1]').value") == "the bank"
+    offline.click("[data-key=pair]")
+    offline.wait(lambda: offline.count("#tab-comparison") == 1)
+    assert "pair" not in offline.run("return location.hash")
+
+
+def test_the_page_of_a_pair(browser, model, tokenizer, tmp_path) -> None:
+    """What --pair writes; a link takes the pair apart."""
+    torch.manual_seed(8)
+    trained = BertForPreTraining(model.config).eval()
+    explore(trained, tokenizer, "he sat", "the bank", tmp_path / "page.html", pair=True, live=True)
+    open_link(browser, tmp_path / "page.html", "view=predictions")
+    same = with_weights(trained, pack_weights(trained))
+    with torch.no_grad():
+        logits = same(**tokenizer("he sat", "the bank", return_tensors="pt")).seq_relationship_logits
+    expected = logits.softmax(dim=-1)[0, 0].item()
+    assert abs(numbers(browser.texts(".follows b"))[0] - expected) < 6e-5
+    browser.slide("[data-key=noise]", 2.0)
+    browser.wait(lambda: abs(numbers(browser.texts(".follows b"))[0] - expected) > 6e-4)
+    open_link(browser, tmp_path / "page.html", "pair=0")
+    browser.wait(lambda: browser.count("#tab-comparison") == 1)
+    explore(trained, tokenizer, "he sat", "the bank", tmp_path / "static.html", pair=True)
+    browser.open((tmp_path / "static.html").as_uri() + "#view=predictions")
+    with torch.no_grad():
+        logits = trained(**tokenizer("he sat", "the bank", return_tensors="pt")).seq_relationship_logits
+    assert abs(numbers(browser.texts(".follows b"))[0] - logits.softmax(dim=-1)[0, 0].item()) < 6e-5
+
+
+def test_pairs_that_are_none(model, tokenizer) -> None:
+    with pytest.raises(InputError, match="A pair is two texts"):
+        explore(model, tokenizer, FIRST, pair=True)
+    with pytest.raises(InputError, match="The second text is empty; leave it out"):
+        explore(model, tokenizer, FIRST, " ")
+
+
+def test_what_went_wrong_is_said_in_the_language_that_is_chosen(offline) -> None:
+    type_text(offline, "  ")
+    offline.press("\ue007")
+    for language in ("en", "ko", "zh"):
+        switch(offline, language)
+        offline.wait(lambda language=language: offline.text(".live .message") == words(language)["error.empty"])
+    submit(offline, "the bank", 4)
+    assert offline.text(".live .message") == ""
+
+
+def test_a_row_of_the_other_text_is_given_back_alone(browser, tokenizer, model, tmp_path) -> None:
+    explore(model, tokenizer, FIRST, SECOND, tmp_path / "page.html", live=True)
+    rows = "1_2_3_" + "_".join(["0.5", "0.5", *["0"] * 8])
+    open_link(browser, tmp_path / "page.html", f"run=1&token=7&noise=1_7_2_0&rows={rows}")
+    browser.wait(lambda: browser.count(".chip") == 1)
+    browser.click("[data-key=run-0]")
+    browser.click(".chip")
+    browser.wait(lambda: browser.count(".chip") == 0)
+    idle(browser)
+    browser.click("[data-key=run-1]")
+    assert browser.text(".where") == "1.000 at bank (7)"
+    assert browser.run("return document.querySelector('[data-key=noise]').value") == "1"
+
+
+def test_the_third_card_of_attention_is_as_wide_as_both(offline) -> None:
+    offline.view("attention")
+    widths = offline.run("return [...document.querySelectorAll('.duo > .card')].map(c => c.offsetWidth)")
+    assert len(widths) == 3 and widths[2] >= widths[0] + widths[1]
+
+
+@pytest.mark.parametrize("language", ["en", "ko", "zh"])
+def test_examples_are_in_the_languages_of_the_vocabulary(browser, demo_page, language) -> None:
+    """Whatever the language of the page: a sentence, a mask, a word in two sentences, a pair, in all three."""
+    examples = words("examples")
+    assert list(examples) == ["en", "ko", "zh"]
+    open_link(browser, demo_page, f"lang={language}")
+    names = [words(language)[f"language.{code}"] for code in examples]
+    assert browser.text(".examples summary").endswith(": " + ", ".join(names))
+    assert words(language)["frame.reads"].replace("{languages}", ", ".join(names)) in browser.text(".model")
+    browser.click(".examples summary")
+    assert browser.texts(".examples span") == names
+    own = examples[language]
+
+    def shown() -> list[str]:
+        return [browser.run(f"return document.querySelector('[data-key=text{index}]').value") for index in (0, 1)]
+
+    for kind, view in (("sentence", "tokens"), ("mask", "predictions"), ("two", "comparison"), ("pair", "predictions")):
+        browser.click(f"[data-key=example-{language}-{kind}]")
+        idle(browser)
+        assert [text for text in shown() if text] == own[kind]
+        assert browser.run("return document.querySelector('#view').dataset.view") == view
+        if kind == "mask":
+            browser.wait(lambda: browser.count(".guesses") == 5)
+            assert browser.text(".token.chosen .piece") == "[MASK]"
+        elif kind == "two":
+            assert {"en": "left", "ko": "배", "zh": "行"}[language] in browser.texts(".words button .piece")
+        elif kind == "pair":
+            assert numbers(browser.texts(".follows b"))[0] > 0.2
+
+
+def test_another_vocabulary_has_no_examples_of_languages_that_it_lacks(offline) -> None:
+    assert offline.count(".examples") == 0 and "vocabulary of" not in offline.text(".model")
 
 
 def test_a_text_that_the_page_would_refuse_makes_no_page(model, tokenizer, tmp_path) -> None:

@@ -122,6 +122,38 @@ def test_no_english_is_left_in_any_view(browser, page, tokenizer, language) -> N
     assert browser.texts(".tab")[1] == "2Inside a layer"
 
 
+@pytest.mark.parametrize("language", ["ko", "zh"])
+def test_no_english_is_left_on_a_page_that_computes(browser, model, tokenizer, tmp_path, language) -> None:
+    """Opened from file://: with edits, while maps are computed, after an error, and with a pair."""
+    explore(model, tokenizer, FIRST, SECOND, tmp_path / "page.html", live=True, samples=1)
+    row = "_".join(["1", *["0"] * 10])
+    address = f"{(tmp_path / 'page.html').as_uri()}#lang={language}&noise=1_3_1_0&heads=0.1&rows=1_2_3_{row}&mask1=2"
+    tokens = {token for token in tokenizer.get_vocab() if len(token) > 1} | {"**"}
+
+    def assert_none_left(*where: object) -> None:
+        assert english_in(browser.run(READ), tokens) == set(), where
+
+    browser.open(address)
+    browser.allowed = ("file://", "blob:null/")
+    browser.wait(lambda: browser.count("[data-heat=relative-change]") == 1)
+    assert browser.count(".chip") == 2
+    for view in VIEWS:
+        browser.view(view)
+        assert_none_left(view)  # in some, with "Being computed …"
+        browser.wait(lambda: not browser.count(".live[aria-busy], .measuring"))
+        for show in ("original", "edited", "change") if view not in ("sensitivity", "comparison") else ():
+            browser.click(f"[data-key=show-{show}]")
+            assert_none_left(view, show)
+    browser.run("document.querySelector('[data-key=text0]').value = ' '")
+    browser.click("[data-key=run]")
+    browser.wait(lambda: browser.text(".live .message"))
+    assert_none_left("message")
+    browser.run("document.querySelector('[data-key=text0]').value = 'he sat'")
+    browser.click("[data-key=pair]")
+    browser.wait(lambda: browser.count("#tab-comparison") == 0)
+    assert_none_left("pair")
+
+
 def test_reasons_and_omissions_in_korean(browser, model, tokenizer, tmp_path) -> None:
     explore(model.bert, tokenizer, FIRST, path=tmp_path / "page.html", samples=0)
     browser.open((tmp_path / "page.html").as_uri())

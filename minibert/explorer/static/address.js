@@ -27,11 +27,13 @@ function fragment(edits) {
     if (state[name] !== opened[name]) found.set(name, state[name] === true ? "1" : state[name] === false ? "0" : state[name]);
   if (currentLanguage() !== preferred()) found.set("lang", currentLanguage());
   if (edits) {
-    if (edits.opened.length > page().runs.length) found.set("text2", ""); // it was taken away
-    page().runs.forEach((run, index) => {
-      if (run.text !== edits.opened[index]) found.set(`text${index + 1}`, run.text);
-      if (run.masked.length) found.set(`mask${index + 1}`, run.masked.join("."));
-    });
+    const shown = page().runs.map((run) => run.text),
+      [texts, opened] = [shown.flat(), edits.opened.flat()];
+    if (opened.length > texts.length) found.set("text2", ""); // it was taken away
+    texts.forEach((text, index) => text !== opened[index] && found.set(`text${index + 1}`, text));
+    const pair = Array.isArray(shown[0]);
+    if (pair !== Array.isArray(edits.opened[0])) found.set("pair", pair ? "1" : "0");
+    page().runs.forEach(({ masked }, index) => masked.length && found.set(`mask${index + 1}`, masked.join(".")));
     if (edits.heads.length) found.set("heads", edits.heads.map((pair) => pair.join(".")).join("-"));
     const { std, position, depth, seed } = edits.noise;
     if (edits.run === state.run) {
@@ -77,6 +79,7 @@ function editsIn(given) {
   const isNoise = /^\d{1,2}(\.\d{1,6})?$/.test(std) && rest.length === 3 && [position, depth, seed].every(known);
   return {
     texts,
+    pair: { 0: false, 1: true }[given.get("pair")],
     masked,
     heads: pairs.filter(isPair),
     attention: (given.get("rows") ?? "").split("~").map(rowIn).filter(known),

@@ -5,7 +5,7 @@
 // or start a worker.  The worker inherits the policy, so it cannot ask anybody anything either.
 
 import { Replaced, REPLACES } from "./replaced.js";
-import { phrase, sentence } from "./words.js";
+import { phrase, Refusal } from "./words.js";
 
 // Start the worker and open the model, while the browser still reads the page.  settings: content.engine.  Returns the
 // function that asks the worker.
@@ -14,7 +14,7 @@ export async function openEngine(settings) {
   const worker = new Worker(address);
   try {
     await new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }) => (data.opened ? resolve() : reject(new Error(sentence(data.failed))));
+      worker.onmessage = ({ data }) => (data.opened ? resolve() : reject(new Refusal(data.failed)));
       worker.onerror = (event) => reject(new Error(event.message || phrase("opening.no_worker")));
       worker.postMessage({ open: settings });
       sendWeights(worker);
@@ -59,7 +59,7 @@ function asker(worker) {
     if (part) request.resolve((request.answer = part));
     if (answer && !request.answer) request.resolve(answer);
     if (answer && request.answer) complete(request, answer);
-    if (error && !request.answer) request.reject(new Error(sentence(error)));
+    if (error && !request.answer) request.reject(new Refusal(error));
     if (error && request.answer) complete(request, { runs: request.answer.runs.map(() => ({ predictions: { reason: error } })) });
     if (answer || error) wanted.delete(id);
   };

@@ -1,7 +1,7 @@
 // The server's answers (minibert explore --serve).  It drops an older request of the same page by itself.
 
 import { Replaced } from "./replaced.js";
-import { phrase, sentence } from "./words.js";
+import { Refusal } from "./words.js";
 
 const PROGRESS_EVERY = 400; // milliseconds
 const pageName = Array.from(crypto.getRandomValues(new Uint32Array(3))).join("-");
@@ -22,11 +22,11 @@ async function post(path, request, signal) {
     body: JSON.stringify({ ...request, page: pageName }),
     signal,
   }).catch((error) => {
-    throw error.name === "AbortError" ? error : new Error(phrase("error.unreachable"));
+    throw error.name === "AbortError" ? error : new Refusal({ key: "error.unreachable" });
   });
   const answer = await response.json();
   if (response.status === 409) throw new Replaced();
-  if (!response.ok) throw new Error(refusal(answer, response.status));
+  if (!response.ok) throw new Refusal(refusal(answer, response.status));
   return answer;
 }
 
@@ -36,8 +36,10 @@ async function askProgress(progress, signal) {
   if (told?.total && !signal?.aborted) progress(told);
 }
 
-// What the server says, in the language of the page where the page knows the sentence.
+// What the server says, as a sentence of the page where the page knows it.
 function refusal(answer, status) {
-  if (answer.sentence) return sentence(answer.sentence);
-  return answer.error ? phrase("error.other", { sentence: answer.error }) : phrase("error.status", { status });
+  if (answer.sentence) return answer.sentence;
+  return answer.error
+    ? { key: "error.other", places: { sentence: answer.error } }
+    : { key: "error.status", places: { status } };
 }

@@ -4,18 +4,21 @@ import { ask } from "./answers.js";
 import { scaleOf } from "./color.js";
 import { unpack } from "./data.js";
 import { card, el, nameWidth, note, number, piece } from "./dom.js";
+import { examplesToTry } from "./examples.js";
 import { heat } from "./heat.js";
 import { say } from "./hint.js";
 import { askMaps, forgetMaps } from "./measuring.js";
 import { Replaced } from "./replaced.js";
 import { choose, chooseToken, currentRun, depthName, page, pairShared, refresh, refreshFollowed, setContent, state } from "./state.js";
-import { phrase, phraseParts } from "./words.js";
+import { phrase, phraseParts, sentence } from "./words.js";
 
 // Noise and rows of attention are edits of one text, that with number `run`; heads are ablated in all.
 const edits = { heads: [], noise: { std: 0, position: 1, depth: 0, seed: 0 }, attention: [], run: 0 };
 let waiting = null; // the request being answered
 let panel = null; // what acts on the texts of the page: {toggleMask, setAttentionRow}
 let openedTexts = null; // those that the page was opened with
+let isPair = null; // whether the texts that are typed are to be read as one pair
+let failure = null; // the error of the last request
 
 function isEdited() {
   return edits.heads.length > 0 || edits.noise.std > 0 || edits.attention.length > 0;
@@ -27,8 +30,9 @@ export function currentEdits() {
 }
 
 export function livePanel() {
-  openedTexts ??= page().runs.map((run) => run.text);
-  const message = el("p", { class: "message", role: "alert" });
+  openedTexts ??= textsShown();
+  isPair ??= textsShown().length === 1 && Array.isArray(textsShown()[0]);
+  const message = el("p", { class: "message", role: "alert" }, saidOf(failure)); // again, in another language
   const fields = [0, 1].map((index) =>
     el("textarea", {
       rows: 1,
@@ -37,7 +41,7 @@ export function livePanel() {
       data: { key: `text${index}` },
       "aria-label": phrase(index ? "live.second" : "live.text"),
       placeholder: index ? phrase("live.second_hint") : "",
-      value: page().runs[index]?.text ?? "",
+      value: textsShown().flat()[index] ?? "",
       onkeydown: (event) => {
         if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
         event.preventDefault();
@@ -45,6 +49,15 @@ export function livePanel() {
       },
     }),
   );
+  const pair = el("input", {
+    type: "checkbox",
+    checked: isPair,
+    data: { key: "pair" },
+    onchange: () => {
+      isPair = pair.checked;
+      if (fields[1].value.trim()) submit();
+    },
+  });
   const std = el("input", {
     type: "range",
     min: 0,
@@ -93,24 +106,23 @@ export function livePanel() {
     node.setAttribute("aria-busy", "true");
     try {
       take(await ask(path, request, { signal: mine.signal, later: refreshFollowed }));
-      message.textContent = "";
+      tellFailure(null);
     } catch (error) {
       if (error.name === "AbortError" || error instanceof Replaced) return;
-      message.textContent = error.message;
+      tellFailure(error);
     } finally {
       if (waiting === mine) node.removeAttribute("aria-busy");
     }
     refresh();
   }
-  const shownTexts = () => page().runs.map((run) => run.text);
   const masks = () => page().runs.map((run) => run.masked);
-  const texts = () => fields.map((field) => field.value).filter((text, index) => index === 0 || text.trim());
-  function submit() {
-    return send("runs", { texts: texts() }, (content) => {
+  function submit(view = null) {
+    return send("runs", { texts: asTexts(fields.map((field) => field.value), isPair) }, (content) => {
       Object.assign(edits, { heads: [], attention: [] });
       edits.noise.std = 0;
       setContent(content);
       pairShared();
+      if (view) state.view = view;
       if (content.runs.length < 2 && state.view === "comparison") state.view = "tokens";
       say(phrase("live.tokens", { n: content.runs[0].tokens.length }));
     });
@@ -120,7 +132,7 @@ export function livePanel() {
     const masked = masks();
     const own = masked[state.run];
     masked[state.run] = own.includes(token) ? own.filter((other) => other !== token) : [...own, token];
-    return send("runs", { texts: shownTexts(), masked }, (content) => {
+    return send("runs", { texts: textsShown(), masked }, (content) => {
       setContent(content);
       say(phrase("live.token_at", { token: currentRun().tokens[token], position: token }));
     }).then(() => isEdited() && change());
@@ -139,7 +151,7 @@ export function livePanel() {
     try {
       while (isChanged && isEdited()) {
         isChanged = false;
-        await send("edits", { texts: shownTexts(), masked: masks(), ...edits }, (answer) => {
+        await send("edits", { texts: textsShown(), masked: masks(), ...edits }, (answer) => {
           page().runs.forEach((run, index) => {
             run.edited = answer.runs[index];
           });
@@ -151,13 +163,15 @@ export function livePanel() {
     }
   }
   // What a link holds (address.js); a text that it does not hold is the one that the page was opened with.
-  async function restore({ texts: given, masked, heads, noise, attention }) {
-    const wanted = given.map((text, index) => text ?? openedTexts[index]).filter((text) => text?.trim());
-    const same = JSON.stringify([shownTexts(), masks()]);
+  async function restore({ texts: given, pair: givenPair, masked, heads, noise, attention }) {
+    isPair = pair.checked = givenPair ?? Array.isArray(openedTexts[0]);
+    const opened = openedTexts.flat();
+    const wanted = asTexts(given.map((text, index) => text ?? opened[index] ?? ""), isPair);
+    const same = JSON.stringify([textsShown(), masks()]);
     const positions = wanted.map((_, index) => masked[index]);
-    if (wanted.length && JSON.stringify([wanted, positions]) !== same) {
+    if (wanted.flat()[0].trim() && JSON.stringify([wanted, positions]) !== same) {
       await send("runs", { texts: wanted, masked: positions }, setContent);
-      fields.forEach((field, index) => (field.value = page().runs[index]?.text ?? ""));
+      fields.forEach((field, index) => (field.value = textsShown().flat()[index] ?? ""));
     }
     const length = currentRun().tokens.length;
     const rows = attention.filter((row) => row.probabilities.length === length && row.token < length);
@@ -176,7 +190,7 @@ export function livePanel() {
     update();
   }
   function setRow(layer, head, token, probabilities) {
-    ofThisText();
+    if (probabilities) ofThisText(); // a row that is given back may be the other text's
     edits.attention = edits.attention.filter((row) => !isRow(row, layer, head, token));
     if (probabilities) edits.attention.push({ layer, head, token, probabilities });
     change();
@@ -228,13 +242,24 @@ export function livePanel() {
       ),
     );
     clear.hidden = !isEdited();
-    askMaps(edits.heads, (sentence) => (message.textContent = sentence));
+    askMaps(edits.heads, tellFailure);
   }
+  const examples = examplesToTry(({ texts, pair: asPair, view }) => {
+    fields.forEach((field, index) => (field.value = texts[index] ?? ""));
+    isPair = pair.checked = asPair;
+    submit(view);
+  });
   panel = { toggleMask, setRow };
   const node = el(
     "section",
     { class: "live", "aria-label": phrase("live.label") },
-    el("div", { class: "live-row" }, fields, el("button", { class: "run", data: { key: "run" }, onclick: submit }, phrase("live.run"))),
+    el(
+      "div",
+      { class: "live-row" },
+      fields,
+      el("label", { class: "as-pair", title: "[CLS] A [SEP] B [SEP]" }, pair, " ", phrase("live.pair")),
+      el("button", { class: "run", data: { key: "run" }, onclick: () => submit() }, phrase("live.run")),
+    ),
     el(
       "div",
       { class: "live-row" },
@@ -245,9 +270,30 @@ export function livePanel() {
       heads,
       clear,
     ),
+    examples,
     message,
   );
   return { node, update, restore };
+}
+
+// What went wrong, in the panel that is there now: the language may have changed since the request.
+function tellFailure(error) {
+  failure = error;
+  document.querySelector(".live .message").textContent = saidOf(error);
+}
+
+function saidOf(error) {
+  return error ? sentence(error.said ?? error.message) : "";
+}
+
+// The texts of a request: one, two, or one pair, which is a list in the list.
+function asTexts([first, second], pair) {
+  if (!second.trim()) return [first];
+  return pair ? [[first, second]] : [first, second];
+}
+
+function textsShown() {
+  return page().runs.map((run) => run.text);
 }
 
 // A button that masks or unmasks a token of the current text.

@@ -24,8 +24,8 @@ export async function askMaps(heads, failed) {
   } catch (error) {
     if (error.name === "AbortError") run.sensitivity = own.forgotten ? undefined : { stopped: true };
     else if (!(error instanceof Replaced)) {
-      run.sensitivity = { reason: error.message };
-      failed(error.message);
+      run.sensitivity = { reason: error.said ?? error.message };
+      failed(error);
     }
   }
   if (measured === own) measured = null;

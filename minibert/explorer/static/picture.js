@@ -70,7 +70,7 @@ export function drawPicture(view) {
     svg(
       "text",
       { x: MARGIN, y: MARGIN + 18, fill: paper.color },
-      `${phrase(`tab.${state.view}`)} · ${page().model.name} · ${page().runs[state.run].text.slice(0, 80)}`,
+      `${phrase(`tab.${state.view}`)} · ${page().model.name} · ${[page().runs[state.run].text].flat().join(" · ").slice(0, 80)}`,
     ),
   );
   const moved = { x: MARGIN - place.left, y: MARGIN + heading - place.top };

@@ -12,13 +12,16 @@ import { phrase, phraseParts, sentence } from "./words.js";
 export function predictionsView(width) {
   const run = currentRun();
   const predicted = state.show !== "original" && run.edited ? run.edited.predictions : run.predictions;
-  if (predicted.reason) return [card(phrase("predictions.title"), el("p", { class: "reason" }, sentence(predicted.reason)))];
+  const pair = nextSentenceCard(state.show !== "original" && run.edited ? run.edited : run);
+  if (predicted.reason)
+    return [...pair, card(phrase("predictions.title"), el("p", { class: "reason" }, sentence(predicted.reason)))];
   const probabilities = unpack(predicted.tensors.probabilities);
   const scale = scaleOf("amount", 0, 1),
     barScale = scaleOf("amount", -0.35, 1); // their length says the value; the faintest can be seen, too
   const masked = isMasked(run) ? run.predictions_when_masked : null;
   const shown = masked ? { predicted: masked, probabilities: unpack(masked.tensors.probabilities) } : { predicted, probabilities };
   return [
+    ...pair,
     card(
       phraseParts("predictions.title_at", { token: piece(masked ? "[MASK]" : run.tokens[state.token], run) }),
       el("div", { class: "visibility" }, visibility(run), maskButton(run)),
@@ -37,6 +40,12 @@ export function predictionsView(width) {
       legend(scale, phrase("unit.probability")),
     ),
   ];
+}
+
+// Of a pair, in a model with the head for it: whether the second text follows the first.
+function nextSentenceCard({ next_sentence: follows }) {
+  if (typeof follows !== "number") return [];
+  return [card(phrase("follows.title"), note(phrase("follows.note")), el("p", { class: "follows" }, phraseParts("follows.value", { value: el("b", {}, number(follows)) })))];
 }
 
 // Whether the page shows the predictions with the chosen token masked, which were computed with the page.
@@ -102,16 +111,14 @@ function seenCell(run, index) {
 
 // As many tables, one below the other, as fit the text into this width.
 function grids(predicted, probabilities, run, scale, width) {
-  const large = magnification();
-  const seen = Math.max(...["visible", "masked"].map((name) => textWidth(phrase(`predictions.${name}`), 0.82))) + 21 * large;
   const widths = Array.from({ length: run.shown }, (_, index) => {
-    const guessed = predicted.pieces.map((tokens) => textWidth(tokens[index][0], 0.9) + 20 * large);
-    return Math.max(seen, textWidth(run.tokens[index], 0.98) + 14 * large, ...guessed);
+    const shown = [run.tokens[index], ...predicted.pieces.map((tokens) => tokens[index][0])];
+    return 22 * magnification() + Math.max(textWidth(phrase("predictions.visible"), 1), ...shown.map((text) => textWidth(text, 0.9)));
   });
   return el(
     "div",
     { class: "scroller" },
-    tablesOf(widths, width - 16 * large - textWidth(phrase("depth.axis"), 0.9)).map((range) =>
+    tablesOf(widths, width - 30 * magnification() - textWidth(phrase("depth.axis"), 0.9)).map((range) =>
       grid(predicted, probabilities, run, scale, ...range),
     ),
   );

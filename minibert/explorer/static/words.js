@@ -51,14 +51,17 @@ export function phraseParts(key, places = {}) {
     });
 }
 
-// What Python says: {key, places}; or a sentence in plain English.
+// What Python or the engine says: {key, places}; or a sentence in plain English.
 export function sentence(said) {
   return typeof said === "string" ? said : phrase(said.key, said.places);
 }
 
-// Words as a list in the chosen language: “a, b, and c”.
-export function list(words) {
-  return new Intl.ListFormat(language).format(words);
+// An error that can be said again in another language: `said` is as for sentence().
+export class Refusal extends Error {
+  constructor(said) {
+    super(sentence(said));
+    this.said = said;
+  }
 }
 
 const formats = new Map();

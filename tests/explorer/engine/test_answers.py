@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from minibert import BertModel
+from minibert import BertForPreTraining, BertModel
 from minibert.explorer import explore
 from minibert.explorer.live import Live
 from minibert.explorer.packing import unpack
@@ -71,8 +71,10 @@ def without_weights(answer: dict[str, Any]) -> dict[str, Any]:
         ["he"],
         [LONG],
         [SECOND, LONG],
+        [["배를 中文 he", SECOND]],
+        [[SECOND, LONG]],
     ],
-    ids=["one", "two", "hostile", "words", "unknown", "short", "long", "short and long"],
+    ids=["one", "two", "hostile", "words", "unknown", "short", "long", "short and long", "pair", "cut pair"],
 )
 def test_runs(both, texts) -> None:
     worker, server = both
@@ -164,3 +166,30 @@ def test_without_a_head_that_predicts(chromium, tokenizer, model, tmp_path) -> N
     answer = without_weights(worker.answer("runs", request))
     assert answer["runs"][0]["predictions"]["reason"]["key"] == "reason.no_head"
     assert_same(answer, server.runs(request))
+
+
+def test_the_next_sentence_of_a_pair(chromium, model, tokenizer, tmp_path) -> None:
+    """Both texts in one run, its edits and its maps; the next-sentence head answers only for a pair."""
+    torch.manual_seed(8)
+    trained = BertForPreTraining(model.config).eval()
+    explore(trained, tokenizer, FIRST, path=tmp_path / "page.html", name="tiny", live=True, samples=1)
+    worker = PageWorker(chromium, tmp_path / "page.html")
+    same = with_weights(trained, pack_weights(trained))
+    server = Live(same, tokenizer, "tiny", samples=1)
+    request = {"texts": [[FIRST, "she [MASK] the money"]], "masked": [[2]]}
+    inputs = tokenizer(FIRST, "she [MASK] the money", return_tensors="pt")
+    inputs["input_ids"][0, 2] = tokenizer.mask_token_id
+    with torch.no_grad():
+        expected = same(**inputs).seq_relationship_logits.softmax(dim=-1)[0, 0].item()
+    answer = worker.answer("runs", request)
+    assert 0.01 < expected < 0.99 and abs(answer["runs"][0]["next_sentence"] - expected) < 1e-6
+    assert answer["runs"][0]["segments"] == [0] * 11 + [1] * 5
+    assert_same(without_weights(answer), server.runs(request))
+    edits = request | {"heads": [[0, 1]], "noise": {"std": 2.0, "position": 12, "depth": 1, "seed": 3}}
+    edited = worker.answer("edits", edits)
+    assert abs(edited["runs"][0]["next_sentence"] - expected) > 1e-4
+    assert_same(edited, server.edits(edits))
+    maps = {"text": request["texts"][0], "masked": [2], "heads": []}
+    assert_same(worker.answer("sensitivity", maps), server.sensitivity(maps))
+    assert worker.answer("runs", {"texts": [FIRST]})["runs"][0]["next_sentence"] is None
+    assert worker.error("runs", {"texts": [[FIRST, " "]]}) == {"key": "error.empty", "places": {}}

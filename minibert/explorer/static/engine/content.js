@@ -7,6 +7,7 @@
 
 import { compareTexts, matchedWords } from "./comparison.js";
 import { chooseDetail, omissions } from "./detail.js";
+import { nextSentence } from "./heads.js";
 import { editsOf } from "./interventions.js";
 import { packPredictions, predictionsOf } from "./predictions.js";
 import { principalComponents, project } from "./projection.js";
@@ -35,7 +36,7 @@ export function openExplorer({ config, tokenizer, palette, model, limits, table,
 
 export const QUESTIONS = { runs: answerRuns, edits: answerEdits, sensitivity: answerSensitivity };
 
-// {texts, masked}
+// {texts, masked}; texts, here and below: one, two, or one pair [[A, B]]
 function* answerRuns(explorer, request) {
   const traced = yield* traceAll(explorer, request),
     [first, second] = traced;
@@ -66,7 +67,7 @@ function* answerEdits(explorer, request) {
       answer = packRun(explorer, values, detail),
       { tensors, ...share } = projection(explorer, one, values);
     Object.assign(answer.tensors, tensors, { relative_change: relativeChange(values.hidden, run.hidden, detail.tokens, H) });
-    runs.push({ ...answer, ...share, predictions: LATER });
+    runs.push({ ...answer, ...share, predictions: LATER, next_sentence: follows(explorer, text, values) });
     edited.push(values);
   }
   yield { part: { runs } };
@@ -123,7 +124,11 @@ function describe(explorer, { text, run, detail }) {
   const omitted = omissions(explorer, detail, text.length),
     full = text.described.full_length;
   if (full > text.length) omitted.unshift({ key: "omitted.cut", places: { full, length: text.length } });
-  return { ...text.described, omitted, ...packRun(explorer, run, detail) };
+  return { ...text.described, omitted, ...packRun(explorer, run, detail), next_sentence: follows(explorer, text, run) };
+}
+
+function follows({ engine }, { text }, { hidden }) {
+  return Array.isArray(text) ? nextSentence(engine, hidden.at(-1)) : null;
 }
 
 // The hidden states on the plane of the two longest axes that those of the text have; also those of its run with edits.

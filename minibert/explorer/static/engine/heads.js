@@ -1,7 +1,7 @@
 // The two heads of pre-training: which token stands here (MLM), and does the second sentence follow (NSP).
 
 import { linear } from "./linear.js";
-import { openRun } from "./model.js";
+import { openRun, pool } from "./model.js";
 
 export function hasMlm(model) {
   return model.tensors.has("cls.predictions.transform.dense.weight");
@@ -37,6 +37,15 @@ function decoder({ config, tensors, prefix }) {
 // The decoder's bias stands in checkpoints under either name, or both.
 function biasOf({ tensors }) {
   return tensors.has("cls.predictions.decoder.bias") ? "cls.predictions.decoder.bias" : "cls.predictions.bias";
+}
+
+// The probability that the second text of a pair follows the first, from its last hidden state (T, H); null without the
+// head.
+export function nextSentence(model, hidden) {
+  if (!model.hasPooler || !hasNsp(model)) return null;
+  const run = openRun(model, { points: [] }),
+    [follows, not] = nspLogits(model, { values: pool(run, hidden, model.config.hidden_size) }, run).values;
+  return 1 / (1 + Math.exp(not - follows));
 }
 
 // Two scores, for "follows" and "does not follow": (H) → (2).

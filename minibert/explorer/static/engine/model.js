@@ -203,7 +203,7 @@ function residual(run, name, x, input, shape) {
 }
 
 // A dense layer on the vector of [CLS]: (T, H) → (H).
-function pool(run, hidden, H) {
+export function pool(run, hidden, H) {
   const dense = run.dense("pooler.dense", hidden.subarray(0, H), [H]);
   const activated = run.point("pooler.activation", dense.map(Math.tanh), H);
   return run.point("pooler", activated, H);

@@ -1,4 +1,4 @@
-// A text as the model reads it: tokens, ids, segments, and which tokens form one word; explorer/text.py once more.
+// A text, or a pair [A, B], as the model reads it: tokens, ids, segments, and which tokens form one word; explorer/text.py once more.
 
 // An error that the page says in its own language: a key of its words, and the values of the places.
 export class Refused extends Error {
@@ -20,12 +20,15 @@ const SCRIPTS = [
 
 // Tokenize `text`, cut to what the model reads, with the mask token at the positions `masked`, in ascending order.
 export function readText({ tokenizer, config, limits }, text, masked = []) {
-  const characters = Array.from(text).length;
-  if (characters > limits.characters)
-    throw new Refused("error.too_long", { length: characters, limit: limits.characters });
-  if (!VISIBLE.test(text)) throw new Refused("error.empty");
+  const parts = [text].flat(); // of a pair, two
+  for (const part of parts) {
+    const characters = Array.from(part).length;
+    if (characters > limits.characters)
+      throw new Refused("error.too_long", { length: characters, limit: limits.characters });
+    if (!VISIBLE.test(part)) throw new Refused("error.empty");
+  }
   const maxLength = Math.min(tokenizer.maxLength, config.max_position_embeddings),
-    row = tokenizer.encode(text, null, { maxLength }),
+    row = tokenizer.encode(parts[0], parts[1] ?? null, { maxLength }),
     ids = [...row.ids],
     tokens = [...row.tokens],
     mask = tokenizer.mask;
@@ -42,7 +45,7 @@ export function readText({ tokenizer, config, limits }, text, masked = []) {
     words: row.words.map((word, t) => (row.ids[t] === tokenizer.unknownId ? null : word)), // null for unknown ones, too
     described: {
       text,
-      language: SCRIPTS.find(([, letters]) => letters.test(text))?.[0] ?? "",
+      language: SCRIPTS.find(([, letters]) => letters.test(parts.join(" ")))?.[0] ?? "",
       tokens,
       ids,
       segments: row.segments,
