@@ -12,7 +12,7 @@ const changed = (...names) => (before) => names.some((name) => state[name] !== b
 // id: of its texts; opens: the choices it makes; marks: what it marks; done(before): whether the reader has tried it;
 // needs: whether this page can show it, else the key of the sentence that says why not.
 const TOUR = [
-  { id: "pieces", opens: () => ({ view: "tokens" }), marks: ".token-table", done: changed("token") },
+  { id: "pieces", opens: () => ({ view: "tokens" }), marks: ".scroller:has(> .token-table)", done: changed("token") },
   { id: "embeddings", opens: () => ({ view: "tokens" }), marks: ".vectors", done: changed("token", "first") },
   { id: "map", opens: () => ({ view: "tokens" }), marks: ".map", done: () => state.view === "layer" },
   { id: "query", opens: () => inLayer("query"), marks: ".step-numbers", done: () => state.step === stepOf("key") },

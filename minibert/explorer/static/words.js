@@ -41,6 +41,7 @@ export function phrase(key, places = {}) {
 export function phraseParts(key, places = {}) {
   const text = LANGUAGES[language].words[key] ?? EN[key] ?? key;
   return text
+    .replace(/\)(?=[가-힣])/g, ")\u2060") // in Korean, no line begins with the particle of a word in brackets
     .split(/(\{[^{}]+\})/)
     .filter(Boolean)
     .map((part) => {
