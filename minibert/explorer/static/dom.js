@@ -85,6 +85,11 @@ export function magnification() {
   return parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
 }
 
+// Whether a view of this width has its cards in pairs; style.css lays them out by the class "wide".
+export function isWide(width) {
+  return width > 900 * magnification();
+}
+
 // The width of the names beside a map, in pixels; views.css limits them to 9rem.
 export function nameWidth(names) {
   const longest = names.reduce((most, name) => Math.max(most, textWidth(String(name), 0.8)), 0);

@@ -2,7 +2,7 @@
 
 import { isOwnAddress, languageOfAddress, readAddress, rememberOpened, writeAddress } from "./address.js";
 import { makeControls, themeButton } from "./controls.js";
-import { el, isDrawn, number, setStyle } from "./dom.js";
+import { el, isDrawn, isWide, magnification, number, setStyle } from "./dom.js";
 import { hideHint, hintElements } from "./hint.js";
 import { isolate } from "./isolate.js";
 import { precision } from "./legend.js";
@@ -19,7 +19,7 @@ import { layerView, turnStep } from "./view_layer.js";
 import { predictionsView } from "./view_predictions.js";
 import { sensitivityView } from "./view_sensitivity.js";
 import { tokensView } from "./view_tokens.js";
-import { currentLanguage, languages, phrase, sentence, setLanguage } from "./words.js";
+import { currentLanguage, languages, list, phrase, sentence, setLanguage } from "./words.js";
 
 const VIEWS = {
   tokens: tokensView,
@@ -78,7 +78,7 @@ function makeFrame() {
     phrase("frame.parameters", { n: model.parameters }),
     model.weights && !model.weights.exact && model.weights.dtype,
     model.languages.length > 0 &&
-      phrase("frame.reads", { languages: model.languages.map((code) => phrase(`language.${code}`)).join(", ") }),
+      phrase("frame.reads", { languages: list(model.languages.map((code) => phrase(`language.${code}`))) }),
   ].filter(Boolean);
   document
     .getElementById("page")
@@ -93,7 +93,12 @@ function makeFrame() {
             "div",
             { class: "title" },
             el("h1", {}, "minibert explorer"),
-            el("p", { class: "model" }, el("strong", {}, model.name), " ", facts.join(" · ")),
+            el(
+              "p",
+              { class: "model" },
+              el("strong", {}, model.name),
+              facts.map((fact, k) => [" ", el("span", { class: "whole-line" }, fact, k < facts.length - 1 && " ·")]),
+            ),
           ),
           el("p", { class: "begin" }, phrase("frame.sentence"), " ", phrase("frame.begin"), " ", begin.node),
         ),
@@ -199,7 +204,9 @@ function drawView(stage) {
   hideHint();
   stage.dataset.view = state.view;
   stage.setAttribute("aria-labelledby", `tab-${state.view}`);
-  const width = stage.clientWidth - 2 * parseFloat(getComputedStyle(document.documentElement).fontSize) * 1.5;
+  const side = parseFloat(getComputedStyle(document.documentElement).getPropertyValue("--card-side")); // rem
+  const width = stage.clientWidth - 2 * side * 16 * magnification() - 10; // 10: the borders of cards and scrollers
+  stage.classList.toggle("wide", isWide(width));
   const drawn = VIEWS[state.view](Math.max(240, width));
   const change = changeCard(width);
   stage.replaceChildren(...(change ? [change] : []), ...drawn);

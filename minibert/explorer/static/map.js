@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { choose, depthName, page, state } from "./state.js";
-import { phrase } from "./words.js";
+import { phrase, phraseParts } from "./words.js";
 
 export function makeMap() {
   const { layers, heads } = page().model;
@@ -64,7 +64,8 @@ export function makeMap() {
       if (key === places[0]) button.setAttribute("aria-current", "location");
       else button.removeAttribute("aria-current");
     }
-    here.textContent = phrase("map.here", { place: stops.get(places[0]).getAttribute("aria-label") });
+    const place = el("span", { class: "whole-line" }, stops.get(places[0]).getAttribute("aria-label"));
+    here.replaceChildren(...phraseParts("map.here", { place }));
   }
   return { node, update };
 }

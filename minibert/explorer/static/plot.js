@@ -131,7 +131,7 @@ export function pathChart(paths, { label, depth, depthName, width = 760 }) {
   const taken = [];
   for (const index of order.reverse()) {
     const name = fitting(paths[index].name, width / 3, 1);
-    const [x, y, anchor] = freePlace(at(paths[index].places[depth]), 4 + textWidth(name, 1), taken, width, size);
+    const [x, y, anchor] = freePlace(at(paths[index].places[depth]), 4 + textWidth(name, 0.9), taken, width, size);
     const kind = paths[index].strong ? "place strong" : "place";
     chart.append(svg("text", { class: kind, x, y, "text-anchor": anchor }, name));
   }
@@ -140,17 +140,20 @@ export function pathChart(paths, { label, depth, depthName, width = 760 }) {
 
 // A place for a name beside its dot that covers no other name; if there is none, any place inside the chart.
 function freePlace([cx, cy], length, taken, width, height) {
+  const line = 16 * magnification(); // the height of a name
+  const beside = (lines) => [
+    [cx + 9, cy + 4 + lines * line, "start"],
+    [cx - 9, cy + 4 + lines * line, "end"],
+  ];
   const places = [
-    [cx + 9, cy + 4, "start"],
-    [cx - 9, cy + 4, "end"],
-    [cx, cy - 10, "middle"],
-    [cx, cy + 19, "middle"],
-    [cx + 9, cy - 12, "start"],
-    [cx - 9, cy + 20, "end"],
+    ...beside(0),
+    [cx, cy - 0.75 * line, "middle"],
+    [cx, cy + 1.25 * line, "middle"],
+    ...[-0.5, 0.5, -1, 1, -2, 2, -3, 3].flatMap(beside),
   ];
   const boxOf = ([x, y, anchor]) => {
     const left = x - { start: 0, end: length, middle: length / 2 }[anchor];
-    return [left, y - 12, left + length, y + 3];
+    return [left, y - 0.7 * line, left + length, y + 0.25 * line];
   };
   const isInside = (place) => {
     const [left, top, right, bottom] = boxOf(place);

@@ -218,6 +218,6 @@ function matrix(run, attention, width, tallest) {
       marked: { row: state.token },
       pick: chooseToken,
     }),
-    note(phrase(T < run.tokens.length ? "attention.sum_cut" : "attention.sum")),
+    note(phrase(state.show === "change" ? "attention.sum_change" : T < run.tokens.length ? "attention.sum_cut" : "attention.sum")),
   ];
 }

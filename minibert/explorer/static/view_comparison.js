@@ -3,7 +3,7 @@
 import { lineColor, scaleOf } from "./color.js";
 import { segmented } from "./controls.js";
 import { slice, unpack } from "./data.js";
-import { card, el, magnification, nameWidth, note, number, piece, svg } from "./dom.js";
+import { card, el, isWide, magnification, nameWidth, note, number, piece, svg } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart } from "./plot.js";
 import { choose, depthName, page, state } from "./state.js";
@@ -13,7 +13,7 @@ import { phrase, phraseParts } from "./words.js";
 export function comparisonView(width) {
   const { runs, comparison } = page();
   const cosines = unpack(comparison.tensors.cosines);
-  const half = width > 1000 ? (width - 80) / 2 : width;
+  const half = isWide(width) ? (width - 80) / 2 : width;
   const pair = pairValues(cosines);
   const low = Math.min(
     0.9,
@@ -71,7 +71,7 @@ function sharedWords({ words }, low, width) {
         low,
         high: 1,
         marked: state.depth,
-        height: 300,
+        height: Math.max(300, 0.6 * width),
         width,
       },
     ),

@@ -2,7 +2,7 @@
 
 import { largest, scaleOf, signScale } from "./color.js";
 import { slice, tensor, unpack } from "./data.js";
-import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
+import { card, el, isWide, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { lineChart, pathChart } from "./plot.js";
 import { choose, chooseToken, currentRun, depthName, page, state } from "./state.js";
@@ -15,7 +15,7 @@ export function stateNames() {
 
 export function hiddenView(width) {
   const run = currentRun(),
-    half = width > 1000 ? (width - 80) / 2 : width;
+    half = isWide(width) ? (width - 80) / 2 : width;
   return [
     el(
       "div",

@@ -20,7 +20,7 @@ export function layerView(width) {
       el(
         "div",
         { class: "step-body" },
-        stepCard(step, run, window.innerWidth >= 900 ? width - 290 * magnification() : width),
+        stepCard(step, run, window.innerWidth >= 900 ? width - 266 * magnification() : width),
       ),
     ),
   ];
@@ -89,9 +89,14 @@ function stepCard(step, run, width) {
       ),
     ),
     el("p", {}, step.text),
-    el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, `"${step.points[state.layer]}"`), "]"),
+    el("p", { class: "point" }, "trace(model, inputs)[", el("code", {}, brokenAtDots(`"${step.points[state.layer]}"`)), "]"),
     el("div", { class: "step-numbers", data: { step: step.id } }, numbersOf(step, run, width)),
   );
+}
+
+// A long name, which a narrow page breaks after its dots.
+function brokenAtDots(name) {
+  return name.split(/(?<=\.)/).flatMap((part) => [part, el("wbr")]);
 }
 
 // The first and the last step are hidden states, too.
@@ -219,10 +224,14 @@ function mapNumbers(step, run) {
     note(
       step.kind === "scores"
         ? phraseParts("layer.scores_note", { token, root: number(root) })
-        : phraseParts(run.shown < run.tokens.length ? "layer.probabilities_kept" : "layer.probabilities_note", {
-            token,
-            sum: number(sum),
-          }),
+        : phraseParts(
+            state.show === "change"
+              ? "layer.probabilities_change"
+              : run.shown < run.tokens.length
+                ? "layer.probabilities_kept"
+                : "layer.probabilities_note",
+            { token, sum: number(sum) },
+          ),
     ),
     bars(items, {
       scale,

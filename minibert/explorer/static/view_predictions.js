@@ -111,14 +111,16 @@ function seenCell(run, index) {
 
 // As many tables, one below the other, as fit the text into this width.
 function grids(predicted, probabilities, run, scale, width) {
+  const large = magnification();
+  const seen = Math.max(...["visible", "masked"].map((name) => textWidth(phrase(`predictions.${name}`), 0.82))) + 21 * large;
   const widths = Array.from({ length: run.shown }, (_, index) => {
-    const shown = [run.tokens[index], ...predicted.pieces.map((tokens) => tokens[index][0])];
-    return 22 * magnification() + Math.max(textWidth(phrase("predictions.visible"), 1), ...shown.map((text) => textWidth(text, 0.9)));
+    const guessed = predicted.pieces.map((tokens) => textWidth(tokens[index][0], 0.9) + 20 * large);
+    return Math.max(seen, textWidth(run.tokens[index], 0.98) + 14 * large, ...guessed);
   });
   return el(
     "div",
     { class: "scroller" },
-    tablesOf(widths, width - 30 * magnification() - textWidth(phrase("depth.axis"), 0.9)).map((range) =>
+    tablesOf(widths, width - 16 * large - textWidth(phrase("depth.axis"), 0.9)).map((range) =>
       grid(predicted, probabilities, run, scale, ...range),
     ),
   );

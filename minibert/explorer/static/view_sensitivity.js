@@ -3,7 +3,7 @@
 import { scaleOf } from "./color.js";
 import { segmented } from "./controls.js";
 import { unpack } from "./data.js";
-import { card, el, magnification, nameWidth, note, number, piece } from "./dom.js";
+import { card, el, isWide, magnification, nameWidth, note, number, piece } from "./dom.js";
 import { heat } from "./heat.js";
 import { mapsToCome } from "./measuring.js";
 import { lineChart } from "./plot.js";
@@ -49,7 +49,7 @@ export function sensitivityView(width) {
   const at = (row, column, which = layer) =>
     row === column && !state.diagonal ? 0 : maps.values[(which * T + row) * T + column];
   const most = largestChange(state.mode, state.diagonal); // one scale for all layers and texts
-  const half = width > 1000 ? (width - 80) * 0.6 : width;
+  const [half, beside] = isWide(width) ? [(width - 80) * 0.6, (width - 80) * 0.4] : [width, width];
   return [
     el(
       "div",
@@ -122,8 +122,8 @@ export function sensitivityView(width) {
             low: 0,
             high: largestChange(state.mode, true),
             marked: layer,
-            height: 340,
-            width: width > 1000 ? (width - 80) * 0.4 : width,
+            height: Math.max(340, Math.min(480, 0.9 * beside)),
+            width: beside,
           },
         ),
       ),

@@ -20,12 +20,15 @@ export function tokensView(width) {
 
 // As many tables, one below the other, as fit the text into this width.
 function tokenTables(run, width) {
-  const widest = (index) => Math.max(textWidth(run.tokens[index], 1), textWidth(run.ids[index], 0.9));
-  const widths = run.tokens.map((_, index) => widest(index) + 34 * magnification());
+  const large = magnification();
+  const names = ["tokens.token", "tokens.id", "tokens.segment", "tokens.position"].map((key) => textWidth(phrase(key), 0.9));
+  const widths = run.tokens.map((token, index) =>
+    Math.max(textWidth(token, 0.98) + 28 * large, textWidth(run.ids[index], 0.9) + 20 * large),
+  );
   return el(
     "div",
     { class: "scroller" },
-    tablesOf(widths, width - 110 * magnification()).map(([from, to]) => tokenTable(run, from, to)),
+    tablesOf(widths, width - Math.max(...names) - 20 * large).map(([from, to]) => tokenTable(run, from, to)),
   );
 }
 

@@ -65,6 +65,11 @@ export class Refusal extends Error {
   }
 }
 
+// Words as a list in the chosen language: “a, b, and c”.
+export function list(words) {
+  return new Intl.ListFormat(language).format(words);
+}
+
 const formats = new Map();
 
 // A whole number with the separators of the chosen language.
