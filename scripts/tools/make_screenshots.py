@@ -96,14 +96,14 @@ def take_all(browser: Browser, options: argparse.Namespace, address: str, width:
 
 
 def take(browser: Browser, path: Path, width: int, tallest: int) -> None:
-    """What the page shows, from its top; of the tour, from what it marks."""
+    """What the page shows, from its top; of the tour, from the card in which it marks something."""
     from PIL import Image
 
     time.sleep(0.3)  # the page draws itself again a moment after its address or its size changed
     browser.wait(lambda: browser.run(IS_DRAWN))
     browser.resize(width, min(browser.run("return document.documentElement.scrollHeight"), tallest))
     time.sleep(0.3)
-    browser.run("scrollTo(0, 0); document.querySelector('.marked')?.scrollIntoView({block: 'start'})")
+    browser.run("scrollTo(0, 0); document.querySelector('.card:has(.marked)')?.scrollIntoView({block: 'start'})")
     browser.driver.save_screenshot(str(path))
     browser.resize(width, WINDOW)
     with Image.open(path) as picture:
