@@ -393,8 +393,8 @@ def test_examples_are_in_the_languages_of_the_vocabulary(browser, demo_page, lan
     assert list(examples) == ["en", "ko", "zh"]
     open_link(browser, demo_page, f"lang={language}")
     names = [words(language)[f"language.{code}"] for code in examples]
-    assert browser.text(".examples summary").endswith(": " + ", ".join(names))
-    assert words(language)["frame.reads"].replace("{languages}", ", ".join(names)) in browser.text(".model")
+    for said in (browser.text(".examples summary"), browser.text(".model")):
+        assert re.search(".+".join(names), said)
     browser.click(".examples summary")
     assert browser.texts(".examples span") == names
     own = examples[language]

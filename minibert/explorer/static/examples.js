@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { page } from "./state.js";
-import { phrase } from "./words.js";
+import { list, phrase } from "./words.js";
 import { EXAMPLES } from "./words/examples.js";
 
 // kind → the view that shows what it is about, and the models that have the head for it (default: all).
@@ -30,7 +30,7 @@ export function examplesToTry(run) {
   return el(
     "details",
     { class: "examples", data: { key: "examples" } },
-    el("summary", {}, phrase("examples.title", { languages: names.join(", ") })),
+    el("summary", {}, phrase("examples.title", { languages: list(names) })),
     known.map((code, index) =>
       el("div", { class: "live-row" }, el("span", {}, names[index]), kinds.map((kind) => button(code, kind))),
     ),

@@ -216,7 +216,7 @@ export const ZH = {
   "live.second_hint": "第二段文本（可选）",
   "live.run": "运行",
   "live.pair": "作为一个句对读入",
-  "examples.title": "用此词表的语言写的例子: {languages}",
+  "examples.title": "用此词表的语言写的例子：{languages}",
   "examples.sentence": "一个句子",
   "examples.mask": "填空",
   "examples.two": "一个词，两个句子",
