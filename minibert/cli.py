@@ -20,6 +20,7 @@ from minibert.commands import (
     finetune,
     golden,
     inspect,
+    learn,
     logit_lens,
     noise,
     predict,
@@ -41,7 +42,7 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 MODULES = (
     inspect, verify, verify_tokenizer, verify_training, golden, convert, tokenize, fill_mask, embed, similar,
     trace, step, noise, attention, logit_lens,
-    explore, pretrain, finetune, evaluate, predict,
+    explore, learn, pretrain, finetune, evaluate, predict,
 )  # fmt: skip
 
 

@@ -40,7 +40,8 @@ VERBS_ELSEWHERE = {
     "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
     "serve": "explore --serve", "page": "explore", "hooks": "trace", "activations": "trace", "run": "predict",
     "infer": "predict", "inference": "predict", "test": "evaluate", "eval": "evaluate", "metrics": "evaluate",
-    "tokens": "tokenize", "tokenise": "tokenize", "encode-ids": "tokenize",
+    "tokens": "tokenize", "tokenise": "tokenize",
+    "lesson": "learn", "lessons": "learn", "course": "learn", "tutorial": "learn", "encode-ids": "tokenize",
 }  # fmt: skip
 
 
@@ -136,9 +137,10 @@ def add_checkpoint(verb: argparse.ArgumentParser, default: str | None = DEMO) ->
     )
 
 
-def add_language(verb: argparse.ArgumentParser) -> None:
-    """--language, for the reports that speak several (those of minibert/verify/sentences)."""
-    verb.add_argument("--language", choices=("en", "ko", "zh"), default="en", help="of the report; default en")
+def add_language(verb: argparse.ArgumentParser, default: str = "en", what: str = "the report") -> None:
+    """--language, for what speaks several: the reports of minibert/verify/sentences, the lessons."""
+    choices = ("en", "ko", "zh")
+    verb.add_argument("--language", "--lang", choices=choices, default=default, help=f"of {what}; default {default}")
 
 
 def say_own(options: argparse.Namespace) -> None:

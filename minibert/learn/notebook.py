@@ -1,0 +1,81 @@
+"""A lesson as a notebook (nbformat 4.5: a JSON document), with the outputs that its cells had."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minibert.learn.code_line import CodeLine
+from minibert.learn.lesson import Cell, Exercise, Lesson, with_lines
+from minibert.learn.words import WORDS
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+START = "start"
+
+
+def to_notebook(lesson: Lesson) -> dict[str, Any]:
+    """The notebook: its outputs are shown before anything is run; solutions are folded."""
+    return {
+        "cells": list(notebook_cells(lesson)),
+        "metadata": {"kernelspec": KERNEL, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
+    """The cells, each with an id that stays the same from one writing to the next."""
+    words = WORDS[lesson.language]
+    start = "from minibert.learn import open_lesson\n\n"
+    start += f'check = open_lesson({lesson.number}, "{lesson.language}").check'
+    title = f"# {words['lesson'].format(number=lesson.number)}. {lesson.title}"
+    yield markdown("title", f"{title}\n\n{words['start']}")
+    yield code(START, start, [])
+    for place, part in enumerate(lesson.parts):
+        if isinstance(part, Cell):
+            yield code(part.name, part.code, part.outputs)
+        elif isinstance(part, Exercise):
+            heading = f"### {words['exercise'].format(number=part.number)}"
+            yield markdown(f"question-{part.name}", f"{heading}\n\n{said(part.text, lesson)}")
+            yield code(f"exercise-{part.name}", part.code, [])
+            yield markdown(f"solution-{part.name}", solution(part, lesson))
+        else:
+            yield markdown(f"text-{place}", said(part.text, lesson))
+
+
+def solution(exercise: Exercise, lesson: Lesson) -> str:
+    """The solution, folded: Markdown with the one element of HTML that every notebook program unfolds."""
+    return (
+        f"<details><summary>{WORDS[lesson.language]['solution']}</summary>\n\n{said(exercise.explanation, lesson)}\n\n"
+        f"```python\n{exercise.solution}\n```\n\n</details>"
+    )
+
+
+def said(text: str, lesson: Lesson) -> str:
+    """Markdown with files and lines in place of references to code."""
+
+    def shown(found: CodeLine) -> str:
+        line = WORDS[lesson.language]["line"].format(line=found.line)
+        return f"`{found.name}` (`minibert/{found.file}`, {line})"
+
+    return with_lines(text, shown)
+
+
+def markdown(name: str, source: str) -> dict[str, Any]:
+    """A cell of prose."""
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": lines(source)}
+
+
+def code(name: str, source: str, outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A cell of code."""
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": name,
+        "metadata": {},
+        "outputs": outputs,
+        "source": lines(source),
+    }
+
+
+def lines(source: str) -> list[str]:
+    """The source as notebooks keep it: lines with their ends."""
+    return source.splitlines(keepends=True)
