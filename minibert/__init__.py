@@ -20,6 +20,7 @@ _ROOMS = {
     "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),
     "minibert.config": ("BertConfig",),
     "minibert.corpus": ("CorpusReport", "Hit", "embed_corpus", "nearest"),
+    "minibert.display": ("show_attention", "show_bars", "show_curves", "show_map", "show_tokens"),
     "minibert.embedding": (
         "Embedder",
         "WordSimilarity",
@@ -164,6 +165,11 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.config import BertConfig as AutoConfig
     from minibert.config import BertConfig as BertConfig
     from minibert.corpus import *
+    from minibert.display import show_attention as show_attention
+    from minibert.display import show_bars as show_bars
+    from minibert.display import show_curves as show_curves
+    from minibert.display import show_map as show_map
+    from minibert.display import show_tokens as show_tokens
     from minibert.embedding import *
     from minibert.errors import *
     from minibert.explorer import explore as explore

@@ -23,6 +23,18 @@ SCALES: dict[str, dict[str, tuple[Stop, ...]]] = {
         "sign": ((0.86, 0.1, 235), (0.56, 0.13, 252), (0.25, 0.005, 260), (0.6, 0.14, 45), (0.88, 0.11, 75)),
     },
 }
+# Of lines in one chart; each has its own dash as well.  At least 3:1 against white, or against near-black.
+LINES: dict[str, tuple[Stop, ...]] = {
+    "light": ((0.5, 0.17, 258), (0.58, 0.15, 45), (0.52, 0.12, 160), (0.52, 0.2, 350), (0.55, 0.1, 220), (0.5, 0, 0)),
+    "dark": (
+        (0.74, 0.12, 255),
+        (0.77, 0.13, 60),
+        (0.78, 0.13, 160),
+        (0.74, 0.15, 350),
+        (0.82, 0.09, 210),
+        (0.76, 0, 0),
+    ),
+}
 SHADES = 256
 
 
@@ -38,6 +50,12 @@ def shades(kind: str = "amount", theme: str = "light", count: int = SHADES) -> t
         lightness, a, b = (x + part * (y - x) for x, y in zip(stops[first], stops[first + 1], strict=True))
         colors.append(to_color(lightness, a, b))
     return tuple(colors)
+
+
+@cache
+def lines(theme: str = "light") -> tuple[Color, ...]:
+    """The colours of the lines of a chart, in their order."""
+    return tuple(to_color(*to_lab(stop)) for stop in LINES[theme])
 
 
 @cache

@@ -1,0 +1,67 @@
+"""From a value to a colour of the palette, in the light and the dark theme, and the rules that say so."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minibert.display.elements import FAINT, Rule, themed
+from minibert.palette import Color, shades
+
+STEPS = 48
+MISSING = -1  # the step of a value that is not a number
+BLACK, WHITE = (17, 17, 17), (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values from ``low`` to ``high`` as colours; beyond them, the colour of the end."""
+
+    low: float  # 0, or −high where a value is below 0
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Scale":
+        """From 0 to the largest value; from −m to m, m the largest amount, where a value is below 0."""
+        known = [value for value in values if math.isfinite(value)] or [0.0]
+        high = max(map(abs, known)) or 1.0
+        return cls(-high if min(known) < 0 else 0.0, high)
+
+    @property
+    def kind(self) -> str:
+        """The palette's scale."""
+        return "sign" if self.low < 0 else "amount"
+
+    def step(self, value: float) -> int:
+        """The number of the value's colour."""
+        if math.isnan(value):
+            return MISSING
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(share * (STEPS - 1))
+
+    def rules(self, steps: Iterable[int]) -> list[Rule]:
+        """The classes ``mb-fN``, a cell's fill, and ``mb-tN``, the text on it, for these steps."""
+        light, dark = shades(self.kind, "light", STEPS), shades(self.kind, "dark", STEPS)
+        rules: list[Rule] = []
+        for step in sorted(set(steps)):
+            if step == MISSING:
+                rules += [(".mb-f-1", f"fill:{FAINT}"), ("svg .mb-t-1", "fill:currentColor")]
+                continue
+            rules.append((f".mb-f{step}", themed("fill", light[step], dark[step])))
+            rules.append((f"svg .mb-t{step}", themed("fill", ink_on(light[step]), ink_on(dark[step]))))
+        return rules
+
+
+def ink_on(color: Color) -> Color:
+    """Black or white, whichever reads better on a colour."""
+    return BLACK if contrast(color, BLACK) >= contrast(color, WHITE) else WHITE
+
+
+def contrast(a: Color, b: Color) -> float:
+    """The contrast of two colours by WCAG 2, from 1 to 21."""
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: Color) -> float:
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in (c / 255 for c in color))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
