@@ -86,10 +86,10 @@ print("   D    std  largest p  largest p, with √D")
 for D in (4, 16, 64, 256, 1024):
     raw = torch.randn(1000, D) @ torch.randn(16, D).T  # 1000 queries, 16 keys
     largest, largest_scaled = (torch.softmax(s, dim=-1).amax(dim=-1).mean() for s in (raw, raw / math.sqrt(D)))
-    print(f"{D:4} {raw.std():6.2f} {largest:10.3f} {largest_scaled:10.3f}")
+    print(f"{D:4} {raw.std():6.2f} {largest:10.3f} {largest_scaled:20.3f}")
 
 # %% gradient
-steps = torch.linspace(-12, 12, 97)
+steps = torch.linspace(-8, 8, 33)
 p = torch.sigmoid(steps)  # softmax over two scores, of which the first is larger by this much
 show_curves({"p": p, "slope of p": p * (1 - p)}, x=steps, x_label="s₁ - s₂")
 
@@ -104,6 +104,7 @@ answer = math.sqrt(768 / 12)
 N, D = 2, 2
 q_heads, k_heads, v_heads = (y.view(3, N, D).transpose(0, 1) for y in (q, k, v))  # (N, T, D)
 p_heads = torch.softmax(q_heads @ k_heads.transpose(1, 2) / math.sqrt(D), dim=-1)  # (N, T, T)
+print(p_heads)
 show_attention(p_heads, tokens)
 
 # %% two-contexts
@@ -202,5 +203,4 @@ for name in ("query", "key", "value"):
         for layer in without.encoder.layer:
             getattr(layer.attention.self, name).bias.zero_()
         changes[name] = (without(**inputs).last_hidden_state - values.outputs.last_hidden_state).abs().max().item()
-print({name: f"{change:.1e}" for name, change in changes.items()})
 answer = min(changes, key=changes.get)
