@@ -1,4 +1,4 @@
-# make demo | make test | make test-all | make lint | make bench: each sets up what it needs in .venv and nothing outside it.
+# make demo | make test | make test-all | make lint | make docs | make bench: each sets up what it needs in .venv and nothing outside it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 WORKERS ?= 2  # processes that share the tests, each with one thread
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint docs bench clean
 
 # Everything that the demo shows comes with the package; another checkpoint is only needed where there is none.
 demo: $(if $(wildcard minibert/demo/model.safetensors),$(VENV)/.base,$(VENV)/.demo)
@@ -26,6 +26,10 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict minibert
 	$(BIN)/lint-imports --no-cache
+
+# The site, ready for any static host, in site/.
+docs: $(VENV)/.docs
+	$(BIN)/python scripts/tools/make_site.py --output site
 
 # Every speed that scripts/bench/README.md names, an hour or more on two cores; each script alone says what else it can do (--help).
 bench: $(VENV)/.bench
@@ -59,13 +63,17 @@ $(VENV)/.demo: $(VENV)/.base
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "setting up the test tools and the peers to compare with (about a minute the first time)"
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[test,docs]'
 	$(PIP) --no-deps axe-playwright-python  # carries axe-core, a script; its Playwright is not needed
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
 	@echo "setting up more peers to measure against"
 	$(PIP) -e '.[test,bench]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.base
