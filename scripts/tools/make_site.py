@@ -32,7 +32,7 @@ from minibert.learn.words import WORDS
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
-MATH = re.compile(r"(?<![\\$`\w])\$([^$\n]+)\$(?![\w$])")
+MATH = re.compile(r"\$\$([^$]+)\$\$|(?<![\\$`\w])\$([^$\n]+)\$(?![\w$])")
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 FENCED = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 # Pages that stand elsewhere in the repository → where they stand in the site.
@@ -207,7 +207,7 @@ def mathematics(formula: re.Match[str]) -> str:
     """A formula as MathML, which browsers draw themselves."""
     from latex2mathml.converter import convert
 
-    return str(convert(formula[1]))
+    return str(convert(formula[1] or formula[2], display="block" if formula[1] else "inline"))
 
 
 def build(output: Path) -> list[str]:
