@@ -82,11 +82,11 @@ print(torch.softmax(row + mask, dim=-1))
 
 # %% root
 torch.manual_seed(0)
-print("   D    std  largest p  largest p, with √D")
+print("   D    std     max p  max p, √D")
 for D in (4, 16, 64, 256, 1024):
     raw = torch.randn(1000, D) @ torch.randn(16, D).T  # 1000 queries, 16 keys
     largest, largest_scaled = (torch.softmax(s, dim=-1).amax(dim=-1).mean() for s in (raw, raw / math.sqrt(D)))
-    print(f"{D:4} {raw.std():6.2f} {largest:10.3f} {largest_scaled:20.3f}")
+    print(f"{D:4} {raw.std():6.2f} {largest:10.3f} {largest_scaled:10.3f}")
 
 # %% gradient
 steps = torch.linspace(-8, 8, 33)

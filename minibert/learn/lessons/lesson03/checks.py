@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minibert.learn.answers import which_number, which_tensor
 from minibert.lens import trace
 from minibert.model import BertModel
 from minibert.tokenizer import BertTokenizer
@@ -76,19 +77,3 @@ def query() -> Tensor:
     inputs = BertTokenizer.from_pretrained("minibert-demo")(SENTENCE, return_tensors="pt")
     name = "encoder.layer.0.attention.self.query"
     return trace(BertModel.from_pretrained("minibert-demo"), inputs, points=name, stop=True)[name][0]
-
-
-def which_number(answer: Any, outcomes: dict[str, float]) -> str:
-    """The key of the number that ``answer`` is, to three digits."""
-    return next((key for key, number in outcomes.items() if math.isclose(answer, number, rel_tol=2e-3)), "other")
-
-
-def which_tensor(answer: Any, outcomes: dict[str, Tensor]) -> str:
-    """The key of the tensor that ``answer`` is; one of batch 1 counts, too."""
-    given = torch.as_tensor(answer, dtype=torch.float32).detach()
-    if given.dim() == 4 and given.shape[0] == 1:
-        given = given[0]
-    for key, tensor in outcomes.items():
-        if given.shape == tensor.shape and torch.allclose(given, tensor, rtol=1e-3, atol=2e-3):
-            return key
-    return "other"
