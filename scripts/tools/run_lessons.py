@@ -36,7 +36,7 @@ def run(lesson: Lesson, solved: bool = False) -> dict[str, list[dict[str, Any]]]
             cell.outputs = []
             cell.source = solutions.get(cell.id, cell.source) if solved else cell.source
     kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # no port of this machine is opened
-    NotebookClient(notebook, km=kernel, timeout=300).execute()
+    NotebookClient(notebook, km=kernel, timeout=300, coalesce_streams=True).execute()
     names = {
         cell.id: [kept(output) for output in cell.outputs if said(output)]
         for cell in notebook.cells
