@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
+from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled
 from minibert.terminal import visible
 
 
@@ -52,16 +53,44 @@ class LoadReport:
         """The whole report as plain values, for JSON."""
         return asdict(self)
 
+    def _repr_html_(self) -> str:
+        """What was loaded, what is unusual, and every tensor, folded away."""
+        rows: list[tuple[str, str]] = [("loaded", f"{len(self.loaded)} tensors")]
+        for note, tensors in _by_note(self.renamed).items():
+            rows.append(("renamed", f"{len(tensors)} of them: {note}"))
+        rows += [("tied", f"{name} = {other}") for name, other in self.tied.items()]
+        rows += [("not used", f"{_and_more(tensors)}: {note}") for note, tensors in _by_note(self.unused).items()]
+        rows += [("absent", f"{part}: {meaning}") for part, meaning in self.absent.items()]
+        rows += [("fresh, untrained", name) for name in self.fresh]
+        rows += [("note", note) for note in self.notes]
+        heads = ("in the file", "in the model", "shape", "dtype", "note")
+        every = [
+            (code(t.name), code(t.parameter or "not used"), "×".join(map(str, t.shape)), t.dtype, t.note)
+            for t in self.tensors
+        ]
+        return tabled(
+            paragraph(f"{self.model} from {self.source}", ", ".join(self.files)),
+            html_table(("what", "which"), [(lines(what, bold=True), which) for what, which in rows]),
+            folded_away(f"all {len(every)} tensors", html_table(heads, every, name="tensors")) if every else None,
+        )
+
     def __str__(self) -> str:
-        lines = [f"{self.model} from {self.source}: {len(self.loaded)} tensors loaded"]
+        said = [f"{self.model} from {self.source}: {len(self.loaded)} tensors loaded"]
         if self.renamed:
             notes = sorted({tensor.note for tensor in self.renamed})
-            lines[0] += f", {len(self.renamed)} of them renamed ({'; '.join(notes)})"
-        lines += [visible(note) for note in self.notes]
-        for reason in dict.fromkeys(tensor.note for tensor in self.unused):
-            names = [visible(tensor.name) for tensor in self.unused if tensor.note == reason]
-            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            lines.append(f"not used: {names[0]}{others} — {reason}")
-        lines += [f"absent: {part} — {meaning}" for part, meaning in self.absent.items()]
-        lines += [f"fresh, untrained: {name}" for name in self.fresh]
-        return "\n".join(lines)
+            said[0] += f", {len(self.renamed)} of them renamed ({'; '.join(notes)})"
+        said += [visible(note) for note in self.notes]
+        for reason, tensors in _by_note(self.unused).items():
+            said.append(f"not used: {visible(_and_more(tensors))} — {reason}")
+        said += [f"absent: {part} — {meaning}" for part, meaning in self.absent.items()]
+        said += [f"fresh, untrained: {name}" for name in self.fresh]
+        return "\n".join(said)
+
+
+def _by_note(tensors: tuple[TensorRecord, ...]) -> dict[str, list[TensorRecord]]:
+    notes = dict.fromkeys(tensor.note for tensor in tensors)
+    return {note: [tensor for tensor in tensors if tensor.note == note] for note in notes}
+
+
+def _and_more(tensors: list[TensorRecord]) -> str:
+    return tensors[0].name + (f" and {len(tensors) - 1} more" if len(tensors) > 1 else "")

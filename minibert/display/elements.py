@@ -1,7 +1,7 @@
 """Small HTML: elements with escaped text, framed as one display whose style stays inside it.
 
 :func:`element` makes an element; what is not made by it is text and is escaped.  :func:`framed` puts elements and CSS
-rules into one ``<div>``: every rule begins with a class that only this content has, and colours follow the page's theme
+rules into one ``<div>``: every rule begins with a class of the display's own, and colours follow the page's theme
 (``color-scheme``, or the mark by which a notebook says that it is dark).  There are no scripts, no ids, no addresses.
 """
 
@@ -29,6 +29,9 @@ BASE: tuple[Rule, ...] = (
     ("svg", "display:block;max-width:100%;height:auto"),
     ("svg text", f"fill:currentColor;font-family:{MONOSPACE}"),
 )
+
+# Korean breaks between words, Chinese between any two characters.
+WORDS: dict[str | None, tuple[Rule, ...]] = {"ko": (("", "word-break:keep-all"),)}
 
 
 class Html(str):
@@ -73,13 +76,17 @@ def amount(value: str | float) -> str:
 
 
 def framed(*parts: Child, rules: Iterable[Rule] = (), language: str | None = None) -> Html:
-    """One display: the parts, and a style that applies to them alone."""
-    body, all_rules = joined(parts), (*BASE, *rules)
-    own = "mb-" + sha256(repr((body, all_rules)).encode()).hexdigest()[:10]
+    """One display: the parts, and a style that applies to them alone.
+
+    Its class is made of the rules, so that displays share it only where their rules are the same, and another number
+    in a display does not change it.
+    """
+    body, all_rules = joined(parts), (*BASE, *WORDS.get(language, ()), *rules)
+    own = "mb-" + sha256(repr(all_rules).encode()).hexdigest()[:10]
     style = "".join(f".{own}{' ' * bool(selector)}{selector}{{{said}}}" for selector, said in all_rules)
     for scheme, marks in (("light", LIGHT), ("dark", DARK)):
         style += f".{own}:is({','.join(f'{mark} *' for mark in marks)}){{color-scheme:{scheme}}}"
-    return element("div", element("style", Html(style)), body, class_=own, lang=language)
+    return element("div", element("style", Html(style)), body, lang=language, class_=own)
 
 
 def themed(name: str, light: Color, dark: Color) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from minibert.display.elements import FAINT, Rule, themed
 from minibert.palette import Color, shades
 
-STEPS = 48
+STEPS = 32
 MISSING = -1  # the step of a value that is not a number
+THEMES = ("light", "dark")
 BLACK, WHITE = (17, 17, 17), (255, 255, 255)
 
 
@@ -18,6 +19,7 @@ class Scale:
 
     low: float  # 0, or −high where a value is below 0
     high: float
+    beyond: float | None = None  # the largest value, where it is above ``high``
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Scale":
@@ -38,17 +40,21 @@ class Scale:
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(share * (STEPS - 1))
 
-    def rules(self, steps: Iterable[int]) -> list[Rule]:
-        """The classes ``mb-fN``, a cell's fill, and ``mb-tN``, the text on it, for these steps."""
-        light, dark = shades(self.kind, "light", STEPS), shades(self.kind, "dark", STEPS)
-        rules: list[Rule] = []
-        for step in sorted(set(steps)):
-            if step == MISSING:
-                rules += [(".mb-f-1", f"fill:{FAINT}"), ("svg .mb-t-1", "fill:currentColor")]
-                continue
-            rules.append((f".mb-f{step}", themed("fill", light[step], dark[step])))
-            rules.append((f"svg .mb-t{step}", themed("fill", ink_on(light[step]), ink_on(dark[step]))))
-        return rules
+    def ink(self, value: float) -> str:
+        """The class of a text on the value's colour: black or white in the light theme, then in the dark one."""
+        if (step := self.step(value)) == MISSING:
+            return "mb-ink"
+        return "mb-" + "".join(
+            "k" if ink_on(shades(self.kind, theme, STEPS)[step]) == BLACK else "w" for theme in THEMES
+        )
+
+    def rules(self, *, missing: bool) -> list[Rule]:
+        """The fill of every step, class ``mb-fN``, and the four colours of texts on them."""
+        light, dark = (shades(self.kind, theme, STEPS) for theme in THEMES)
+        rules = [(f".mb-f{step}", themed("fill", light[step], dark[step])) for step in range(STEPS)]
+        inks = {"k": BLACK, "w": WHITE}
+        rules += [(f"svg .mb-{a}{b}", themed("fill", inks[a], inks[b])) for a in inks for b in inks]
+        return [*rules, (f".mb-f{MISSING}", f"fill:{FAINT}")] if missing else rules
 
 
 def ink_on(color: Color) -> Color:

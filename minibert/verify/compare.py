@@ -4,13 +4,13 @@ Two correct implementations that sum in different orders differ in the last bits
 has a bound (:func:`rounding_bounds`) and a verdict: ``same`` (identical), ``rounding`` (within the bound), ``differs``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from html import escape
 
 import torch
 from torch import Tensor
 
+from minibert.display.tables import code, html_table, paragraph, tabled
 from minibert.terminal import table
 from minibert.verify.drawing import folded
 from minibert.verify.explanation import Explanation
@@ -119,9 +119,22 @@ class VerifyReport:
         return self.to_text()
 
     def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_html(self, language: str = "en") -> str:
+        """For a page or a notebook: the findings, or where there are none the outer points and those that differ."""
         if self.explanation is not None:
-            return self.explanation.to_html()
-        return f"<pre>{escape(self.to_text(every_point=False))}</pre>"
+            return self.explanation.to_html(language)
+        shown = self._shown(every_point=False)
+        columns = _columns(language)
+        rows = [(batch, code(point), *rest) for batch, point, *rest in _rows(shown, language)]
+        return tabled(
+            paragraph(self.conclusion(language)),
+            paragraph(self.ours, self._against(language)),
+            html_table(list(columns.values()), rows, right=_right(columns)) if rows else None,
+            [paragraph(note) for note in self._notes(shown, language)],
+            language=language,
+        )
 
     def to_text(self, *, every_point: bool = True, language: str = "en") -> str:
         """The table, the conclusion and the mistakes; without ``every_point`` only the outer points and differences.
@@ -132,31 +145,51 @@ class VerifyReport:
             explained = self.explanation.to_text(every_point=every_point, language=language)
             against = word("against_values", language, reference=self.reference)
             return f"{self.ours}\n{against}\n\n{explained}"
+        shown = self._shown(every_point=every_point)
+        columns = _columns(language)
+        body = table(list(columns.values()), list(_rows(shown, language)), right=_right(columns))
+        notes = [folded(note) for note in self._notes(shown, language)]
+        told = [] if self.explanation is None else ["", self.explanation.to_text(language=language)]
+        header = f"{self.ours}\n{self._against(language)}\n"
+        return "\n".join([header, body, *(["", *notes] if notes else []), "", folded(self.conclusion(language)), *told])
+
+    def _shown(self, *, every_point: bool) -> list[PointResult]:
+        return [result for result in self.results if every_point or result.differs or is_outer(result.point)]
+
+    def _against(self, language: str) -> str:
+        """What was compared with what."""
         attention = word("attention", language, attention=self.attention)
         if self.reference_attention != self.attention:
             attention = word("attentions", language, attention=self.attention, other=self.reference_attention)
-        against = word("against_points", language, reference=self.reference, dtype=self.dtype, attention=attention)
-        header = f"{self.ours}\n{against}\n"
-        shown = [result for result in self.results if every_point or result.differs or is_outer(result.point)]
-        rows = []
-        for result in shown:
-            shape = "×".join(map(str, result.shape)) if result.shape else ""
-            verdict = word(f"verdict {result.verdict}", language)
-            if result.difference is None:
-                rows.append((result.batch, result.point, shape, "", "", "", "", verdict))
-                continue
-            place = ", ".join(map(str, result.place)) if result.difference else ""
-            ulps = "" if result.ulps is None or not result.difference else f"{result.ulps:.1f}"
-            bound = f"{result.bound:.2g}" if result.bound else "0"
-            rows.append((result.batch, result.point, shape, f"{result.difference:.3g}", place, ulps, bound, verdict))
-        heads = ("batch", "point", "shape", "max_difference", "at", "ulps", "bound", "verdict")
-        columns = {key: word(key, language) for key in heads}
-        body = table(list(columns.values()), rows, right=[columns[key] for key in ("max_difference", "ulps", "bound")])
-        notes = [folded(retold(note, language)) for note in self.notes]
+        return word("against_points", language, reference=self.reference, dtype=self.dtype, attention=attention)
+
+    def _notes(self, shown: list[PointResult], language: str) -> list[str]:
+        notes = [retold(note, language) for note in self.notes]
         if hidden := len(self.results) - len(shown):
             notes.append(word("hidden", language, count=hidden))
-        told = [] if self.explanation is None else ["", self.explanation.to_text(language=language)]
-        return "\n".join([header, body, *(["", *notes] if notes else []), "", folded(self.conclusion(language)), *told])
+        return notes
+
+
+def _columns(language: str) -> dict[str, str]:
+    heads = ("batch", "point", "shape", "max_difference", "at", "ulps", "bound", "verdict")
+    return {key: word(key, language) for key in heads}
+
+
+def _right(columns: Mapping[str, str]) -> list[str]:
+    return [columns[key] for key in ("max_difference", "ulps", "bound")]
+
+
+def _rows(results: Iterable[PointResult], language: str) -> Iterator[tuple[str, ...]]:
+    for result in results:
+        shape = "×".join(map(str, result.shape)) if result.shape else ""
+        verdict = word(f"verdict {result.verdict}", language)
+        if result.difference is None:
+            yield result.batch, result.point, shape, "", "", "", "", verdict
+            continue
+        place = ", ".join(map(str, result.place)) if result.difference else ""
+        ulps = "" if result.ulps is None or not result.difference else f"{result.ulps:.1f}"
+        bound = f"{result.bound:.2g}" if result.bound else "0"
+        yield result.batch, result.point, shape, f"{result.difference:.3g}", place, ulps, bound, verdict
 
 
 def rounding_bounds(expected: Mapping[str, Tensor], layers: int, eps: float, units: float = BOUND) -> dict[str, float]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Protocol
 
+from minibert.display.elements import element, joined
+from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled
 from minibert.terminal import table
-from minibert.verify.drawing import cell, code, folded, html_page, html_table, labelled
+from minibert.verify.drawing import folded, labelled
 from minibert.verify.mistakes import Mistake
 from minibert.verify.sentences import retold, sentence, speak, title, word
 
@@ -131,23 +133,23 @@ class Explanation:
         heads = [word(key, language) for key in ("mistake", "computed", "where", "shown_by")]
         findings = [
             (
-                cell(told.title, told.sentence, bold=True),
-                "<br>".join(part for part in (code(told.formula), cell(told.evidence)) if part),
-                cell(_in_language(_places(told.where), language)),
-                cell(told.theirs),
+                lines(told.title, told.sentence, bold=True),
+                joined([code(told.formula), element("br") if told.formula and told.evidence else None, told.evidence]),
+                _in_language(_places(told.where), language),
+                told.theirs,
             )
             for told in explain(self, language)
         ]
-        points = [tuple(map(cell, row)) for row in _rows(self.points, language, together=True)]
+        points = list(_rows(self.points, language, together=True))
         columns = [word(key, language) for key in ("value", "status", "in_their_program", "axes", "ulps")]
-        summary = cell(word("values_of_bert", language, all=len(self.points)))
-        parts = [
-            f"<p>{cell(self.conclusion(language))}</p>",
-            html_table(heads, findings, "40%") if findings else "",
-            *(f"<p>{cell(retold(note, language))}</p>" for note in self.notes),
-            f"<details><summary>{summary}</summary>{html_table(columns, points)}</details>" if points else "",
-        ]
-        return html_page(parts, language)
+        summary = word("values_of_bert", language, all=len(self.points))
+        return tabled(
+            paragraph(self.conclusion(language)),
+            html_table(heads, findings, first="40%") if findings else None,
+            [paragraph(retold(note, language)) for note in self.notes],
+            folded_away(summary, html_table(columns, points, right=columns[-1:], name=summary)) if points else None,
+            language=language,
+        )
 
     def _repr_html_(self) -> str:
         return self.to_html()

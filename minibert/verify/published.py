@@ -21,6 +21,7 @@ from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
 from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights
+from minibert.display.tables import html_table, paragraph, tabled
 from minibert.embedding import embed_texts
 from minibert.errors import CheckpointError
 from minibert.heads import BertForMaskedLM
@@ -31,6 +32,8 @@ from minibert.terminal import table
 from minibert.tokenizer import BertTokenizer
 
 FILE = Path(__file__).parent / "published.json"
+HEADS = ("checkpoint", "output", "max |Δ|", "tolerance", "verdict")
+RIGHT = ("max |Δ|", "tolerance")
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,24 @@ class PublishedReport:
         """The whole report as plain values, for JSON."""
         return asdict(self) | {"same": self.same}
 
-    def __str__(self) -> str:
-        rows = [
+    def conclusion(self) -> str:
+        """How many hold, differ and wait."""
+        held = sum(result.verdict == "holds" for result in self.results)
+        differ = sum(result.verdict == "DIFFERS" for result in self.results)
+        waiting = len(self.results) - held - differ
+        return f"{self.checkpoint}: {held} hold, {differ} differ; {waiting} of the {len(self.results)} wait."
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
             (r.checkpoint, r.output, "" if r.difference is None else f"{r.difference:.2g}", f"{r.atol:g}", r.verdict)
             for r in self.results
         ]
-        held = sum(result.verdict == "holds" for result in self.results)
-        differ = sum(result.verdict == "DIFFERS" for result in self.results)
-        waiting = len(rows) - held - differ
-        body = table(("checkpoint", "output", "max |Δ|", "tolerance", "verdict"), rows, right=("max |Δ|", "tolerance"))
-        return f"{body}\n\n{self.checkpoint}: {held} hold, {differ} differ; {waiting} of the {len(rows)} wait."
+
+    def __str__(self) -> str:
+        return f"{table(HEADS, self._rows(), right=RIGHT)}\n\n{self.conclusion()}"
+
+    def _repr_html_(self) -> str:
+        return tabled(paragraph(self.conclusion()), html_table(HEADS, self._rows(), right=RIGHT))
 
 
 def verify_published(source: Source, name: str | None = None) -> PublishedReport:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from minibert.display.tables import code, html_table, lines, paragraph, tabled
 from minibert.terminal import table, visible
-from minibert.verify.drawing import cell, code, folded, html_page, html_table
+from minibert.verify.drawing import folded
 from minibert.verify.sentences import cause, retold, word
 
 Result = tuple[str | int | None, ...]
@@ -148,14 +149,17 @@ class TokenizerReport:
         rows += [(word("not_known", language), "", difference) for difference in self.remaining]
         cells = [
             (
-                cell(key, sentence, bold=True),
+                lines(key, sentence, bold=True),
                 *map(code, (shown(seen.text, language), _joined(seen.ours), _joined(seen.theirs))),
             )
             for key, sentence, seen in rows
         ]
         heads = [word(key, language) for key in ("cause", "text", "ours", "theirs")]
-        table_ = html_table(heads, cells, "40%") if cells else ""
-        return html_page([f"<p>{cell(self.conclusion(language))}</p>", table_], language)
+        return tabled(
+            paragraph(self.conclusion(language)),
+            html_table(heads, cells, first="40%") if cells else None,
+            language=language,
+        )
 
     def _repr_html_(self) -> str:
         return self.to_html()

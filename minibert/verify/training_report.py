@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, dataclass, field
 
+from minibert.display.tables import html_table, paragraph, tabled
 from minibert.terminal import table
-from minibert.verify.drawing import cell, folded, html_page, html_table
+from minibert.verify.drawing import folded
 from minibert.verify.sentences import retold, word
 from minibert.verify.training_causes import Cause
 
@@ -99,10 +100,13 @@ class TrainingReport:
     def to_html(self, language: str = "en") -> str:
         """For a page or a notebook: the finding, the table, the notes."""
         heads = [word(key, language) for key in HEADS]
-        rows = [[cell(str(value)) for value in row] for row in self._cells(language)]
-        notes = [f"<p>{cell(retold(note, language))}</p>" for note in self.notes]
-        conclusion = f"<p>{cell(*self.conclusion(language).splitlines())}</p>"
-        return html_page([conclusion, html_table(heads, rows), *notes], language)
+        rows = [tuple(map(str, row)) for row in self._cells(language)]
+        return tabled(
+            paragraph(*self.conclusion(language).splitlines()),
+            html_table(heads, rows, right=[heads[i] for i in (0, 2, 3, 4)]),
+            [paragraph(retold(note, language)) for note in self.notes],
+            language=language,
+        )
 
     def _cells(self, language: str) -> list[tuple[object, ...]]:
         return [

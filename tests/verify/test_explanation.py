@@ -7,7 +7,7 @@ import pytest
 from minibert.errors import InputError
 from minibert.terminal import width
 from minibert.verify import Explanation, Finding, PointFound, PointResult, VerifyReport, explain
-from minibert.verify.drawing import fold, html_table, labelled
+from minibert.verify.drawing import fold, labelled
 from minibert.verify.mistakes import Mistake
 from minibert.verify.sentences import LANGUAGES
 
@@ -119,4 +119,3 @@ def test_folds_between_words_and_chinese_characters() -> None:
     assert fold("甲乙丙，丁。", 6) == ["甲乙", "丙，", "丁。"]  # no line begins with a comma
     assert fold("a" * 12 + " b", 5) == ["aaaaa", "aaaaa", "aa b"]
     assert labelled([("where", "here"), ("위치", "여기"), ("none", "")], 0) == "where  here\n위치   여기"
-    assert html_table(["a"], [["b"]], "40%").count("40%") == 1

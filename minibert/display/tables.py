@@ -1,0 +1,139 @@
+"""Tables, and small pictures for their cells."""
+
+from collections.abc import Iterable, Sequence
+
+from minibert.display.elements import FAINT, MUTED, Child, Html, Rule, element, framed, joined, note
+from minibert.display.measures import number_text
+
+MOST_ROWS = 200
+TALL, BROAD = 30, 9  # rows and columns of a table that scrolls in a box of its own
+RULES: tuple[Rule, ...] = (
+    ("table.mb-table", "border-collapse:collapse;margin:.3em 0;border:0;font-size:13px;width:auto"),
+    ("table.mb-table tr", "background:none;text-align:left"),
+    (
+        "table.mb-table tr th",
+        f"text-align:left;vertical-align:bottom;font-weight:600;padding:.2em 1.1em .2em 0;border:0;"
+        f"border-bottom:1px solid {MUTED};background:none",
+    ),
+    (
+        "table.mb-table tr td",
+        f"text-align:left;vertical-align:top;padding:.2em 1.1em .2em 0;border:0;border-bottom:1px solid {FAINT};"
+        "background:none;overflow-wrap:break-word;max-width:44em",
+    ),
+    ("table.mb-table tr .mb-r", "text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap"),
+    ("table.mb-table tr .mb-h", f"font-weight:normal;color:{MUTED};border-bottom:1px solid {FAINT};white-space:nowrap"),
+    ("code", "background:none;padding:0;color:inherit;font-size:12px"),
+    ("p", "margin:.4em 0"),
+    ("summary", "cursor:pointer"),
+    (".mb-scroll", "max-height:34em;overflow:auto"),
+    ("svg.mb-spark", "display:inline-block;vertical-align:middle;max-width:none"),
+    (".mb-spark path", "fill:currentColor;opacity:.75"),
+)
+
+
+def html_table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Child]],
+    right: Iterable[str] = (),
+    *,
+    first: str | None = None,
+    most: int = MOST_ROWS,
+    name: str = "",
+) -> Html:
+    """Rows under headers; the columns whose headers are in ``right`` are aligned to the right.
+
+    ``first`` is the CSS width of the first column.  Of more than ``most`` rows the first and the last are shown, and a
+    line says which are left out.  A large table scrolls in a box, which ``name`` names.
+    """
+    sides = ["mb-r" if head in set(right) else None for head in heads]
+    styles = [f"width:{first}" if first and not n else None for n in range(len(heads))]
+    head = [
+        element("th", text, class_=side, style=style, scope="col")
+        for text, side, style in zip(heads, sides, styles, strict=True)
+    ]
+    body = [
+        element("tr", [element("td", each, class_=side) for each, side in zip(row, sides, strict=True)]) for row in rows
+    ]
+    left_out = len(body) - most
+    if left_out > 0:
+        start, end = most - most // 2, len(body) - most // 2
+        gap = element("td", f"rows {start + 1:,} to {end:,} of {len(body):,} are left out", colspan=len(heads))
+        body[start:end] = [element("tr", gap)]
+    whole = element("table", element("thead", element("tr", head)), element("tbody", body), class_="mb-table")
+    return scrolling(whole, name) if len(body) > TALL or len(heads) > BROAD else whole
+
+
+def scrolling(part: Html, name: str) -> Html:
+    """A part in a box that scrolls, also by the keyboard."""
+    return element("div", part, class_="mb-scroll", tabindex="0", role="region", aria_label=name or "table")
+
+
+def side_table(rows: Sequence[tuple[str, Sequence[Child]]], name: str = "") -> Html:
+    """Rows with their names at the left; for values that go on to the right."""
+    body = []
+    for head, cells in rows:
+        values = [element("td", each, class_="mb-r") for each in cells]
+        body.append(element("tr", element("th", head, scope="row", class_="mb-h"), values))
+    whole = element("table", element("tbody", body), class_="mb-table")
+    return scrolling(whole, name) if max((len(cells) for _, cells in rows), default=0) > BROAD else whole
+
+
+def tabled(*parts: Child, rules: Iterable[Rule] = (), language: str | None = None) -> Html:
+    """A display of tables and paragraphs."""
+    return framed(*parts, rules=(*RULES, *rules), language=language)
+
+
+def paragraph(*texts: str) -> Html | None:
+    """Text, a line for each; None without text."""
+    return element("p", lines(*texts)) if any(texts) else None
+
+
+def lines(*texts: str, bold: bool = False) -> Html:
+    """A line for each text that is not empty; the first of them in bold type if wished."""
+    parts: list[Child] = []
+    for text in filter(None, texts):
+        parts += [element("br")] if parts else []
+        parts.append(element("b", text) if bold and not parts else text)
+    return joined(parts)
+
+
+def code(text: str) -> Html:
+    """A formula or a name."""
+    return element("code", text) if text else Html()
+
+
+def folded_away(summary: str, *parts: Child) -> Html:
+    """What is shown when somebody opens it."""
+    return element("details", element("summary", summary), parts)
+
+
+def spark(heights: Sequence[float], title: str) -> Html:
+    """A histogram as small as a word."""
+    top = max(heights, default=0.0) or 1.0
+    wide = 84 / max(1, len(heights))
+    bars = "".join(
+        f"M{n * wide:.1f} 16v-{max(1.0, 15 * height / top):.1f}h{wide - 0.5:.1f}V16z"
+        for n, height in enumerate(heights)
+        if height
+    )
+    parts = (element("title", title), element("path", d=bars))
+    return element(
+        "svg", parts, viewBox="0 0 84 16", width=84, height=16, role="img", aria_label=title, class_="mb-spark"
+    )
+
+
+__all__ = [
+    "MOST_ROWS",
+    "RULES",
+    "code",
+    "folded_away",
+    "html_table",
+    "lines",
+    "note",
+    "number_text",
+    "paragraph",
+    "scrolling",
+    "side_table",
+    "spark",
+    "tabled",
+]
