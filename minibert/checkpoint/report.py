@@ -1,7 +1,9 @@
 """What became of every tensor: the record that a loaded model carries as ``model.load_report``."""
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from minibert.display.shown import Printed
 from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled
 from minibert.terminal import visible
 
@@ -18,7 +20,7 @@ class TensorRecord:
 
 
 @dataclass
-class LoadReport:
+class LoadReport(Printed):
     """Which tensors were loaded, renamed or left out, and which parameters did not come from the file.
 
     Every tensor of the file is in ``tensors`` once.  Every parameter of the model is there, in ``tied`` or in
@@ -69,7 +71,7 @@ class LoadReport:
             for t in self.tensors
         ]
         return tabled(
-            paragraph(f"{self.model} from {self.source}", ", ".join(self.files)),
+            paragraph(f"{self.model} from {self.source}", ", ".join(Path(file).name for file in self.files)),
             html_table(("what", "which"), [(lines(what, bold=True), which) for what, which in rows]),
             folded_away(f"all {len(every)} tensors", html_table(heads, every, name="tensors")) if every else None,
         )

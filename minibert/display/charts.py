@@ -101,7 +101,7 @@ def _chart(points: Mapping[str, list[tuple[float, float]]], x_label: str, y_labe
     low_x, high_x = _spread(min(xs), max(xs), 0.0)
     ys = [value for _, value in known] or [0.0]
     low_y, high_y = _spread(min(ys), max(ys), 0.05)
-    y_steps, x_steps = nice_steps(low_y, high_y), nice_steps(low_x, high_x, 8)
+    y_steps, x_steps = nice_steps(low_y, high_y), nice_steps(low_x, high_x, 8, whole=all(x.is_integer() for x in xs))
     written = [tick_text(step, y_steps) for step in y_steps]
     left = max(text_width(text, SMALL) for text in written) + 12 + (18 if y_label else 0)
     top, right, bottom = 8.0, WIDTH - 20, HEIGHT - (40 if x_label else 24)

@@ -21,7 +21,6 @@ WITH_TITLES = 900  # cells that say their value where the pointer rests
 WIDTH = 860  # of a map with many columns
 TEXT, SMALL, SMALLEST = 12, 11, 10  # font sizes
 LABEL = 150  # the widest label of a row or column
-LEGEND = 300
 SLANT = math.sqrt(0.5)  # long labels of columns are turned by 45°
 
 
@@ -50,8 +49,8 @@ def show_map(values: Any, rows: Sequence[Any], columns: Sequence[Any] | None = N
         columns: C labels; default those of the rows if the matrix is square, else numbers.
         label: what the numbers are.
 
-    The colours go from 0 to the largest value or, where a value is below 0, from −m to m.  Of a matrix larger than
-    64 × 128 the beginning is shown.  Raises InputError.
+    The colours go from 0 to the largest value; from the smallest, where all are above half the largest; from −m to m,
+    where a value is below 0.  Of a matrix larger than 64 × 128 the beginning is shown.  Raises InputError.
     """
     matrix = as_matrix(values, "values")
     R, C = len(matrix), len(matrix[0])
@@ -157,10 +156,11 @@ def labelled_map(
             for x, text in enumerate(line)
         )
         parts.append(element("g", said, transform=f"translate({left} {top + (y + 0.5) * cell_h:g})"))
-    parts.append(_legend(scale, left, top + R * cell_h + 12))
+    legend, end = _legend(scale, left, top + R * cell_h + 12)
+    parts.append(legend)
     over = max(x * SLANT - (C - 1 - n) * cell_w - cell_w / 2 for n, x in enumerate(widths))
     right = left + C * cell_w + (0 if level else max(0, math.ceil(over)))
-    return Picture(_svg(parts, max(right, left + LEGEND) + 4, top + R * cell_h + 30, title), _rules(scale, values))
+    return Picture(_svg(parts, max(right, end) + 4, top + R * cell_h + 30, title), _rules(scale, values))
 
 
 def many_maps(
@@ -170,8 +170,8 @@ def many_maps(
     R, C = len(panels[0].values), len(panels[0].values[0])
     across = max(1, min(across, 16))
     down = math.ceil(len(panels) / across)
-    cell = max(1, min(14, (WIDTH - 120) // across // C))
-    labelled = cell >= 11
+    cell = max(1, min(max(14, 160 // C), (WIDTH - 120) // across // C))
+    labelled = cell >= 12
     labels = [fitting(label, SMALLEST, 90) for label in rows]
     left = math.ceil(max(text_width(label, SMALLEST) for label in labels)) + 8 if labelled else 0
     gap, head, apart = 12, 16, cell * R + 22
@@ -189,14 +189,15 @@ def many_maps(
                 parts.append(_label(label, rows[row], left - 5, y + head + (row + 0.5) * cell, "mb-s mb-e"))
         cells = _cells(panel.values, (x, y + head), (cell, cell), scale, (rows, columns) if with_titles else None)
         parts.append(element("g", element("title", panel.title), cells))
-    parts.append(_legend(scale, left, down * apart + 6))
-    width = max(left + min(across, len(panels)) * (cell * C + gap), left + LEGEND)
+    legend, end = _legend(scale, left, down * apart + 6)
+    parts.append(legend)
+    width = max(left + min(across, len(panels)) * (cell * C + gap), end + 4)
     values = [row for panel in panels for row in panel.values]
     return Picture(_svg(parts, width, down * apart + 24, title), _rules(scale, values))
 
 
-def _legend(scale: Scale, left: float, top: float) -> Html:
-    """The colours from one end to the other, with their values."""
+def _legend(scale: Scale, left: float, top: float) -> tuple[Html, float]:
+    """The colours from one end to the other, with their values; and where it ends."""
     low, high = (number_text(end, 3).replace("-", "−") for end in (scale.low, scale.high))
     if scale.beyond is not None:
         high += f" and above, up to {number_text(scale.beyond, 3)}"
@@ -206,7 +207,9 @@ def _legend(scale: Scale, left: float, top: float) -> Html:
         for n in range(STEPS)
     ]
     first = element("text", low, x=left, y=top + 5, class_="mb-s")
-    return element("g", first, bars, element("text", high, x=start + STEPS * wide + 6, y=top + 5, class_="mb-s"))
+    after = start + STEPS * wide + 6
+    last = element("text", high, x=after, y=top + 5, class_="mb-s")
+    return element("g", first, bars, last), after + text_width(high, SMALLEST)
 
 
 def _cells(

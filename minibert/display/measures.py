@@ -44,12 +44,14 @@ def cell_text(value: float) -> str:
     return written.replace("-", "−") if float(written) else written.lstrip("-")
 
 
-def nice_steps(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers from ``low`` to ``high``."""
+def nice_steps(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
+    """About ``count`` round numbers from ``low`` to ``high``; whole ones, if wished."""
     if not high > low:
         return [low]
-    rough = (high - low) / count
+    rough = max((high - low) / count, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    step = next(
+        power * factor for factor in (1, 2, *(() if whole else (2.5,)), 5, 10) if power * factor >= rough * 0.999
+    )
     first = math.ceil(low / step - 1e-9)
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]

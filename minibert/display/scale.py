@@ -17,21 +17,27 @@ BLACK, WHITE = (17, 17, 17), (255, 255, 255)
 class Scale:
     """Values from ``low`` to ``high`` as colours; beyond them, the colour of the end."""
 
-    low: float  # 0, or −high where a value is below 0
+    low: float
     high: float
+    signed: bool = False  # 0 is in the middle, and a value's sign has a colour
     beyond: float | None = None  # the largest value, where it is above ``high``
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Scale":
-        """From 0 to the largest value; from −m to m, m the largest amount, where a value is below 0."""
+        """From 0 to the largest value; from the smallest, where that is above half the largest.
+
+        Where a value is below 0, from −m to m, m the largest amount.
+        """
         known = [value for value in values if math.isfinite(value)] or [0.0]
-        high = max(map(abs, known)) or 1.0
-        return cls(-high if min(known) < 0 else 0.0, high)
+        low, high = min(known), max(map(abs, known)) or 1.0
+        if low < 0:
+            return cls(-high, high, signed=True)
+        return cls(low if high / 2 < low < high else 0.0, high)
 
     @property
     def kind(self) -> str:
         """The palette's scale."""
-        return "sign" if self.low < 0 else "amount"
+        return "sign" if self.signed else "amount"
 
     def step(self, value: float) -> int:
         """The number of the value's colour."""

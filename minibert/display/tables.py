@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from minibert.display.elements import FAINT, MUTED, Child, Html, Rule, element, framed, joined, note
-from minibert.display.measures import number_text
+from minibert.display.elements import FAINT, MUTED, Child, Html, Rule, element, framed, joined
 
 MOST_ROWS = 200
 TALL, BROAD = 30, 9  # rows and columns of a table that scrolls in a box of its own
@@ -110,30 +109,7 @@ def folded_away(summary: str, *parts: Child) -> Html:
 def spark(heights: Sequence[float], title: str) -> Html:
     """A histogram as small as a word."""
     top = max(heights, default=0.0) or 1.0
-    wide = 84 / max(1, len(heights))
-    bars = "".join(
-        f"M{n * wide:.1f} 16v-{max(1.0, 15 * height / top):.1f}h{wide - 0.5:.1f}V16z"
-        for n, height in enumerate(heights)
-        if height
-    )
-    parts = (element("title", title), element("path", d=bars))
-    return element(
-        "svg", parts, viewBox="0 0 84 16", width=84, height=16, role="img", aria_label=title, class_="mb-spark"
-    )
-
-
-__all__ = [
-    "MOST_ROWS",
-    "RULES",
-    "code",
-    "folded_away",
-    "html_table",
-    "lines",
-    "note",
-    "number_text",
-    "paragraph",
-    "scrolling",
-    "side_table",
-    "spark",
-    "tabled",
-]
+    bars = (f"M{3 * n} 16V{16 - max(1, round(15 * height / top))}h3V16" for n, height in enumerate(heights) if height)
+    parts = (element("title", title), element("path", d="".join(bars)))
+    wide = 3 * len(heights)
+    return element("svg", parts, viewBox=f"0 0 {wide} 16", width=wide, height=16, role="img", class_="mb-spark")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from minibert.embedding.arguments import check_flag, check_text, described, read_texts
 from minibert.embedding.embedder import Embedder
+from minibert.embedding.printing import similarity_html
 from minibert.embedding.words import WordVector, WordVectors, pool_pieces, word_vectors
 from minibert.errors import InputError
 
@@ -47,6 +48,9 @@ class WordSimilarity:
         """The cosine of each two occurrences in that hidden state, (occurrences, occurrences)."""
         unit = F.normalize(self.vectors[:, hidden_state], dim=-1)
         return unit @ unit.T
+
+    def _repr_html_(self) -> str:
+        return similarity_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the vectors, for JSON; texts and occurrences are numbered from 1, hidden states from 0."""

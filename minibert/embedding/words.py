@@ -18,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.display.elements import note
+from minibert.display.measures import number_text
+from minibert.display.tables import html_table, spark, tabled
 from minibert.embedding.arguments import check_flag, check_long, check_text, described, read_texts
 from minibert.embedding.layers import LayerChoice, Layers, choose_layers
 from minibert.embedding.places import find_places
@@ -27,6 +30,7 @@ from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import TokenizedText
 from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, word_ranges
 
+FIRST = 3  # numbers of a vector in a table
 PIECE_POOLINGS = ("mean", "first", "last")
 TEXTS_PER_BLOCK = 256  # sorted by length together; the vectors of all their pieces are in memory at once
 
@@ -61,6 +65,26 @@ class WordVectors:
 
     def __getitem__(self, number: int) -> WordVector:
         return self.words[number]
+
+    def _repr_html_(self) -> str:
+        """A row for each word; of its vector the norm, the first numbers and a histogram."""
+        rows = []
+        for number, word in enumerate(self.words):
+            first = ", ".join(number_text(x, 3) for x in word.vector[:FIRST].tolist())
+            more = ", …" if len(word.vector) > FIRST else ""
+            span, place = f"{word.start}–{word.end}", ", ".join(map(str, word.positions))
+            norm = number_text(word.vector.norm().item())
+            rows.append((str(number), word.text, " ".join(word.pieces), place, span, norm, first + more, _spread(word)))
+        heads = ("", "word", "pieces", "positions", "characters", "norm", "vector", "its numbers")
+        shape = " × ".join(map(str, self.vectors.shape))
+        return tabled(note(f"vectors: {shape}"), html_table(heads, rows, right=("", "norm"), name="words"))
+
+
+def _spread(word: "WordVector") -> str:
+    """A histogram of a vector."""
+    low, high = (end.item() for end in word.vector.aminmax())
+    counts = torch.histc(word.vector.float(), 24, low, high).tolist() if high > low else [1.0]
+    return spark(counts, f"{len(word.vector)} numbers from {number_text(low)} to {number_text(high)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ diagonal: the diagonal is so much larger that it would leave the rest blank.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from minibert.errors import InputError
-from minibert.lens.noise import Sensitivity
+from minibert.lens.noise import Sensitivity, layer_title
 from minibert.palette import terminal_ramp
 from minibert.pictures import check_picture, colour_map, fonts_for, need_matplotlib, new_figure, write_picture
 from minibert.renamed import older_arguments
@@ -298,12 +297,6 @@ def sensitivity_text(found: Sensitivity, tokens: Sequence[str]) -> str:
         share = (found.standard_error[moved] / found.maps[moved]).to(torch.float64).median()
         lines.append(f"standard error: {share:.1%} of an entry, in the median; more --samples make it smaller")
     return "\n".join(lines)
-
-
-def layer_title(point: str) -> str:
-    """``layer 3`` for ``bert.encoder.layer.3``; the name of any other point."""
-    found = re.fullmatch(r"(?:bert\.)?encoder\.layer\.(\d+)", point)
-    return point if found is None else f"layer {found[1]}"
 
 
 def attention_text(

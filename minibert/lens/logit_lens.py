@@ -12,11 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minibert.display.elements import Child, Html, note
+from minibert.display.maps import labelled_map
+from minibert.display.measures import fitting, text_width
+from minibert.display.reading import as_labels
+from minibert.display.scale import Scale
+from minibert.display.shown import Display
+from minibert.display.tables import tabled
 from minibert.errors import InputError
 from minibert.lens.perturbing import as_lists
 from minibert.lens.tracing import Inputs, trace, watchable
 from minibert.points import hidden_state_names
 from minibert.pretrained import BertPreTrainedModel
+from minibert.terminal import table, visible
+from minibert.tokenizer import BertTokenizer
+
+STATE = "hidden state"  # 0 is the embeddings, k the output of encoder.layer.(k - 1)
+WIDTH = 820  # of one picture: further positions stand below
+MOST_POSITIONS = 64
+PIECE = 110  # the widest cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +45,39 @@ class LogitLens:
     target_ids: Tensor  # (T,) int64: the tokens that are followed through the layers
     target_probabilities: Tensor  # (L + 1, T)
     target_ranks: Tensor  # (L + 1, T) int64: 1 is the most probable token
+
+    def show(self, tokenizer: BertTokenizer, tokens: Sequence[str] | None = None) -> Display:
+        """The likeliest piece from each hidden state (row) at each position (column), coloured by its probability.
+
+        Args:
+            tokenizer: the model's.
+            tokens: the T tokens of the input; default the positions' numbers.
+
+        Shows the first of several texts.  Raises InputError.
+        """
+        found, more = self._first()
+        T = found.ids.shape[1]
+        labels = [str(i) for i in range(T)] if tokens is None else as_labels(tokens, T, "tokens")
+        pieces = [[str(piece) for piece in tokenizer.convert_ids_to_tokens(row)] for row in found.ids[..., 0].tolist()]
+
+        def text() -> str:
+            heads = (STATE, *(f"{i} {label}" for i, label in enumerate(labels)))
+            return table(heads, [(state, *row) for state, row in enumerate(pieces)], right=(STATE,))
+
+        return Display(_predictions_html(found, pieces, labels, more), text)
+
+    def _repr_html_(self) -> str:
+        """The likeliest pieces by their ids: :meth:`show` has a tokenizer and writes them."""
+        found, more = self._first()
+        ids = [[str(number) for number in row] for row in found.ids[..., 0].tolist()]
+        return _predictions_html(found, ids, [str(i) for i in range(found.ids.shape[1])], more)
+
+    def _first(self) -> tuple["LogitLens", list[str]]:
+        """The first text, and a sentence if there are several."""
+        if self.ids.dim() == 3:
+            return self, []
+        values = {field.name: getattr(self, field.name)[0] for field in fields(self)}
+        return LogitLens(**values), [f"Shown is text 0 of {len(self.ids)}."]
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain lists, for JSON."""
@@ -107,3 +154,29 @@ def _predict(
         distribution = logits.float().softmax(dim=-1)
     probabilities, ids = distribution.topk(k)
     return ids, probabilities, distribution.gather(-1, target_ids[..., None])[..., 0], ranks
+
+
+def _predictions_html(
+    found: LogitLens, pieces: Sequence[Sequence[str]], labels: Sequence[str], more: Sequence[str]
+) -> Html:
+    """Maps of as many positions as fit beside each other."""
+    chances: list[list[float]] = found.probabilities[..., 0].double().tolist()
+    scale, states = Scale(0.0, 1.0), [f"state {n}" for n in range(len(chances))]
+    cells = [[fitting(visible(piece), 11, PIECE) for piece in row] for row in pieces]
+    T = min(len(labels), MOST_POSITIONS)
+    parts: list[Child] = [note("the likeliest piece from each hidden state (0: the embeddings) at each position")]
+    rules, start = [], 0
+    while start < T:
+        end, wide = start, 0.0
+        while end < T:  # cells of a map are as wide as its widest
+            wide = max(wide, *(text_width(row[end], 11) + 10 for row in cells))
+            if end > start and wide * (end + 1 - start) > WIDTH:
+                break
+            end += 1
+        part = slice(start, end)
+        values, texts = [row[part] for row in chances], [row[part] for row in cells]
+        picture = labelled_map(values, states, labels[part], scale, "predictions by hidden state", texts)
+        parts.append(picture.html)
+        rules, start = picture.rules, end
+    sentences = [*more, *([f"Shown are the first {T} of {len(labels)} positions."] if T < len(labels) else [])]
+    return tabled(parts, map(note, sentences), rules=rules)

@@ -1,10 +1,8 @@
 """What each hidden state would predict, as tables for the terminal."""
 
-from minibert.lens.logit_lens import LogitLens
+from minibert.lens.logit_lens import STATE, LogitLens
 from minibert.terminal import drawing_width, table, visible, width
 from minibert.tokenizer import BertTokenizer
-
-STATE = "hidden state"  # 0 is the embeddings, k the output of encoder.layer.(k - 1)
 
 
 def what_is_seen(tokens: list[str], mask_token: str | None, token: int | None) -> str:

@@ -9,6 +9,7 @@ As σ goes to 0, Δ_j becomes J_ji ε_i with the (H, H) block J_ji = ∂h_j/∂h
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from minibert.display.elements import note
+from minibert.display.maps import MOST_CELLS, Panel, labelled_map, many_maps
+from minibert.display.scale import Scale
+from minibert.display.tables import tabled
 from minibert.errors import InputError
 from minibert.lens.perturbing import (
     Mode,
@@ -67,6 +72,9 @@ class Sensitivity:
             positions=tuple(tuple(place[i] for i in self.positions[row]) for row in rows.tolist()),
             tokens=self.tokens and (tuple(self.tokens[number][old] for old in columns.tolist()),),
         )
+
+    def _repr_html_(self) -> str:
+        return sensitivity_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain lists, for JSON."""
@@ -227,3 +235,52 @@ def _root_and_error(sums: Tensor, samples: int) -> tuple[Tensor, Tensor]:
     variance = ((sums[1] / samples - mean.square()) * samples / (samples - 1)).clamp(min=0)
     error = (variance / samples).sqrt() / (2 * mean.sqrt())
     return mean.sqrt(), torch.where(mean == 0, 0.0, error)
+
+
+# ── in a notebook ────────────────────────────────────────────────────────────────────────────────
+
+
+def sensitivity_html(found: Sensitivity) -> str:
+    """A map for each measured point: a row for the token perturbed, a column for the token that changes.
+
+    The colours end at the largest value off the diagonal, which is so much larger that it would leave the rest blank.
+    """
+    notes = []
+    if found.maps.dim() == 4:
+        notes = [f"Shown is text 0 of {len(found.maps)}."] if len(found.maps) > 1 else []
+        found = found.text(0)
+    W, R, T = found.maps.shape
+    side = max(4, math.isqrt(MOST_CELLS // W))
+    if side < max(R, T):
+        notes.append(f"Shown are the first {min(R, side)} × {min(T, side)} of {R} × {T} values.")
+    tables: list[list[list[float]]] = found.maps[:, :side, :side].double().cpu().tolist()
+    groups = found.positions[:side]
+    words = found.tokens[0] if found.tokens else tuple(map(str, range(T)))
+    rows, columns = [" ".join(words[i] for i in group) for group in groups], list(words[:side])
+    apart = [
+        value
+        for values in tables
+        for group, row in zip(groups, values, strict=True)
+        for j, value in enumerate(row)
+        if j not in group and math.isfinite(value)
+    ]
+    every = [value for values in tables for row in values for value in row if math.isfinite(value)]
+    highest = max(every, default=0.0)
+    top = max(apart, default=0.0) or highest or 1.0
+    scale = Scale(0.0, top, highest if highest > top else None)
+    title = "change of the column's token per unit of noise at the row's token"
+    if W == 1:
+        picture = labelled_map(tables[0], rows, columns, scale, title)
+        said = f"{found.points[0]}: {title}"
+    else:
+        panels = [Panel(layer_title(point), values) for point, values in zip(found.points, tables, strict=True)]
+        picture = many_maps(panels, rows, columns, math.ceil(math.sqrt(W)), scale, title)
+        said = f"{title}, at {W} points"
+    how = "the limit of small noise" if found.std is None else f"noise of standard deviation {found.std:g}"
+    return tabled(note(said), note(how), picture.html, map(note, notes), rules=picture.rules)
+
+
+def layer_title(point: str) -> str:
+    """``layer 3`` for ``bert.encoder.layer.3``; the name of any other point."""
+    found = re.fullmatch(r"(?:bert\.)?encoder\.layer\.(\d+)", point)
+    return point if found is None else f"layer {found[1]}"

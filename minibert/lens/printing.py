@@ -3,10 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor
 
+from minibert.display.elements import joined, note
+from minibert.display.maps import MOST_COLUMNS, labelled_map
+from minibert.display.measures import number_text
+from minibert.display.scale import Scale
+from minibert.display.tables import code, html_table, paragraph, spark, tabled
 from minibert.points import Point
 from minibert.terminal import table
+
+BINS = 24  # of a histogram
+STEP_ROWS = 24  # of the map of one value
+MASKED = -1e30  # what is below was masked: the mask's −3.4e38 would leave the rest of a histogram blank
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,76 @@ def trace_table(trace: Mapping[str, Tensor], points: Mapping[str, Point], layer:
             rows.append((step, name, point.formula, shape_text(value), *numbers))
     headers = ("step", "point", "formula", "shape", "norm", "mean", "std")
     return table(headers, rows, right=("step", "norm", "mean", "std"))
+
+
+def trace_html(trace: Mapping[str, Tensor], points: Mapping[str, Point]) -> str:
+    """A row for each value: what ``trace_table`` has, the least and the greatest number, and a histogram."""
+    rows = []
+    for step, (name, value) in enumerate(trace.items(), start=1):
+        summary = Summary.of(value)
+        low, high = extremes(value)
+        numbers = (number_text(x) for x in (summary.mean, summary.std, low, high))
+        formula = points.get(name, Point(name)).formula
+        said = joined([code(name), note(formula) if formula else None])
+        rows.append((str(step), said, shape_text(value), *numbers, histogram(value)))
+    heads = ("step", "point", "shape", "mean", "std", "min", "max", "numbers")
+    return tabled(html_table(heads, rows, right=("step", "mean", "std", "min", "max"), name="trace"))
+
+
+def step_html(number: int, point: Point, value: Tensor) -> str:
+    """One value: its formula, a summary, and the numbers of the first text (and head) as a map."""
+    low, high = extremes(value)
+    said = f"{shape_text(value)}; {Summary.of(value)}, min {number_text(low)}, max {number_text(high)}"
+    head = joined(
+        [f"[{number}] ", code(point.name), " = " if point.formula else "", code(point.formula.removeprefix("= "))]
+    )
+    parts, rules = [paragraph(said)], []
+    matrix, which = _matrix_of(value)
+    if matrix is not None and matrix.numel():
+        shown = matrix[:STEP_ROWS, :MOST_COLUMNS].detach().double().cpu()
+        known = shown.masked_fill(shown < MASKED, float("nan")).tolist()
+        scale = Scale.of(x for row in known for x in row)
+        rows, columns = (list(map(str, range(size))) for size in shown.shape)
+        picture = labelled_map(known, rows, columns, scale, f"{point.name}{which}")
+        R, C = matrix.shape
+        cut = (
+            ""
+            if matrix.shape == shown.shape
+            else f": the first {shown.shape[0]} × {shown.shape[1]} of {R} × {C} numbers"
+        )
+        parts += [note(f"{which.removeprefix(', ') or 'the numbers'}{cut}"), picture.html]
+        rules = picture.rules
+    return tabled(head, parts, rules=rules)
+
+
+def _matrix_of(value: Tensor) -> tuple[Tensor | None, str]:
+    """The numbers of the first text and head as a matrix, and which they are."""
+    if value.dim() == 4:
+        several = ", head 0" if value.shape[1] > 1 else ""
+        return value[0, 0], (", text 0" if len(value) > 1 else "") + several
+    if value.dim() == 3:
+        return value[0], ", text 0" if len(value) > 1 else ""
+    return (value, "") if value.dim() == 2 else (None, "")
+
+
+def extremes(value: Tensor) -> tuple[float, float]:
+    """The least and the greatest number."""
+    if not value.numel():
+        return float("nan"), float("nan")
+    low, high = value.detach().aminmax()
+    return low.item(), high.item()
+
+
+def histogram(value: Tensor) -> str:
+    """How the numbers of a value are spread, as small as a word; without those that are masked."""
+    numbers = value.detach().float().flatten()
+    numbers = numbers[numbers.isfinite() & (numbers > MASKED)]
+    if not len(numbers):
+        return ""
+    low, high = (end.item() for end in numbers.aminmax())
+    counts = torch.histc(numbers, BINS, low, high).tolist() if high > low else [float(len(numbers))]
+    without = "" if len(numbers) == value.numel() else f", without {value.numel() - len(numbers):,} that are masked"
+    return spark(counts, f"{len(numbers):,} numbers from {number_text(low)} to {number_text(high)}{without}")
 
 
 def rows_of(value: Tensor, head: int | None = None, token: int | None = None) -> Iterator[TokenNumbers]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.lens.printing import trace_table
+from minibert.lens.printing import trace_html, trace_table
 from minibert.outputs import ModelOutput
 from minibert.points import Point, select
 from minibert.pretrained import BertPreTrainedModel
@@ -46,6 +46,9 @@ class Trace(dict[str, Tensor]):
         return trace_table(self, self.points)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return trace_html(self, self.points)
 
 
 def trace(

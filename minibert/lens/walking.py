@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from minibert.errors import InputError
 from minibert.lens.editing import check_replacement
+from minibert.lens.printing import step_html
 from minibert.lens.tracing import Inputs, Stop, as_arguments, watchable
 from minibert.outputs import ModelOutput
 from minibert.points import Point, select
@@ -60,6 +61,9 @@ class Step:
 
     def __repr__(self) -> str:
         return f"Step({self.number}, {self.name!r}, shape {tuple(self.value.shape)})"
+
+    def _repr_html_(self) -> str:
+        return step_html(self.number, self.point, self.value)
 
 
 class Walk(Iterator[Step]):

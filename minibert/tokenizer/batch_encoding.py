@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minibert.errors import MissingExtraError, TokenizerError
+from minibert.tokenizer.batch_html import batch_html
 from minibert.tokenizer.encoding import Encoding
 from minibert.tokenizer.request import Request, is_whole
 from minibert.tokenizer.windows import FILLS, TokenRow, fill_up
@@ -77,6 +78,9 @@ class BatchEncoding(UserDict[str, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {"data": self.data, "_rows": self.encodings}  # a function that makes the rows cannot be pickled
+
+    def _repr_html_(self) -> str:
+        return batch_html(self.data, [row.tokens for row in self.encodings or ()])
 
     @property
     def is_fast(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
+from minibert.display.shown import Printed
 from minibert.display.tables import code, html_table, paragraph, tabled
 from minibert.terminal import table
 from minibert.verify.drawing import folded
@@ -49,7 +50,7 @@ class PointResult:
 
 
 @dataclass
-class VerifyReport:
+class VerifyReport(Printed):
     """The whole comparison."""
 
     ours: str

@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, Protocol
 
 from minibert.display.elements import element, joined
+from minibert.display.shown import Printed
 from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled
 from minibert.terminal import table
 from minibert.verify.drawing import folded, labelled
@@ -70,7 +71,7 @@ class _HasExplanation(Protocol):
 
 
 @dataclass
-class Explanation:
+class Explanation(Printed):
     """All of it; true where nothing is wrong is ``same``."""
 
     points: list[PointFound]

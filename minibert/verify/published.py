@@ -21,6 +21,7 @@ from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
 from minibert.checkpoint.names import read_names
 from minibert.checkpoint.weights import Weights
+from minibert.display.shown import Printed
 from minibert.display.tables import html_table, paragraph, tabled
 from minibert.embedding import embed_texts
 from minibert.errors import CheckpointError
@@ -49,7 +50,7 @@ class PublishedResult:
 
 
 @dataclass
-class PublishedReport:
+class PublishedReport(Printed):
     """All published values: those of this checkpoint compared, the others waiting."""
 
     checkpoint: str

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from minibert.display.shown import Printed
 from minibert.display.tables import code, html_table, lines, paragraph, tabled
 from minibert.terminal import table, visible
 from minibert.verify.drawing import folded
@@ -64,7 +65,7 @@ class TokenizerCause:
 
 
 @dataclass(frozen=True)
-class TokenizerReport:
+class TokenizerReport(Printed):
     """What :func:`minibert.verify.verify_tokenizer` found.
 
     Attributes:

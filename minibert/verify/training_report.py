@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 
+from minibert.display.shown import Printed
 from minibert.display.tables import html_table, paragraph, tabled
 from minibert.terminal import table
 from minibert.verify.drawing import folded
@@ -39,7 +40,7 @@ class TrainingRow:
 
 
 @dataclass
-class TrainingReport:
+class TrainingReport(Printed):
     """The whole comparison."""
 
     names: tuple[str, str]
