@@ -170,7 +170,7 @@ def many_maps(
     R, C = len(panels[0].values), len(panels[0].values[0])
     across = max(1, min(across, 16))
     down = math.ceil(len(panels) / across)
-    cell = max(1, min(max(14, 160 // C), (WIDTH - 120) // across // C))
+    cell = max(1, min(max(14, 160 // C), (WIDTH - 60) // across // C))
     labelled = cell >= 12
     labels = [fitting(label, SMALLEST, 90) for label in rows]
     left = math.ceil(max(text_width(label, SMALLEST) for label in labels)) + 8 if labelled else 0

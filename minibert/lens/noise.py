@@ -267,7 +267,7 @@ def sensitivity_html(found: Sensitivity) -> str:
     every = [value for values in tables for row in values for value in row if math.isfinite(value)]
     highest = max(every, default=0.0)
     top = max(apart, default=0.0) or highest or 1.0
-    scale = Scale(0.0, top, highest if highest > top else None)
+    scale = Scale(0.0, top, beyond=highest if highest > top else None)
     title = "change of the column's token per unit of noise at the row's token"
     if W == 1:
         picture = labelled_map(tables[0], rows, columns, scale, title)
