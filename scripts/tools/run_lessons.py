@@ -17,7 +17,7 @@ from typing import Any
 from minibert.learn import Exercise, Lesson, lessons, open_lesson, to_notebook
 from minibert.learn.lesson import FOLDER
 
-COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b|rgba?\([^)]*\)")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b|rgba?\([^)]*\)|\bmb-[0-9a-f]{10}\b")  # a display's class is made of its colours
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 LARGEST = 300_000  # characters of outputs.json: a lesson is read and diffed, so its pictures are small
 RELATIVE = 1e-3  # processors round differently, and thirty steps of training carry that on
