@@ -64,6 +64,41 @@ def keys_of(answers: dict[str, torch.Tensor]) -> dict[str, str]:
         (4, "gelu", -0.8413, "upper"),
         (4, "gelu", -0.24197, "density"),
         (4, "gelu", -0.26894, "silu"),
+        (5, "unpack", 1, "right"),
+        (5, "unpack", -1, "right"),
+        (5, "unpack", 2, "hidden-states"),
+        (5, "unpack", 3, "all-fields"),
+        (5, "unpack", 0, "first"),
+        (5, "unpack", "attentions", "other"),
+        (5, "count", (13, 6), "right"),
+        (5, "count", (13, 5), "off-by-one"),
+        (5, "count", (12, 5), "layers-only"),
+        (5, "count", (12, 6), "layers-only"),
+        (5, "count", (14, 6), "pooler"),
+        (5, "count", (7, 7), "other"),
+        (5, "memory", 6.29, "right"),
+        (5, "memory", 6.0, "right"),  # of 2²⁰ bytes
+        (5, "memory", 50.33, "whole"),
+        (5, "memory", 1.573, "narrow"),
+        (5, "memory", 3.146, "numbers"),
+        (5, "memory", 0.393, "one-text"),
+        (5, "memory", 0.786, "chunks"),
+        (5, "memory", 6291456, "other"),
+        (5, "dropout", 1.1111, "right"),
+        (5, "dropout", 1, "unscaled"),
+        (5, "dropout", 0.9, "shrunk"),
+        (5, "dropout", 10, "over-p"),
+        (5, "dropout", 1.1, "plus"),
+        (5, "parameters", 7087872, "right"),
+        (5, "parameters", 12 * 768**2 + 4 * 768, "no-bias"),
+        (5, "parameters", 12 * 768**2, "matrices"),
+        (5, "parameters", 12 * 768**2 + 9 * 768, "no-norm"),
+        (5, "parameters", 12 * 768**2 + 11 * 768, "one-norm"),
+        (5, "parameters", 11 * 768**2 + 12 * 768, "no-mix"),
+        (5, "parameters", 4 * 768**2 + 6 * 768, "attention"),
+        (5, "parameters", 8 * 768**2 + 7 * 768, "feed-forward"),
+        (5, "parameters", 12 * 7087872, "all-layers"),
+        (5, "parameters", 7087873, "other"),
     ],
 )
 def test_numbers(lesson: int, exercise: str, answer: object, key: str) -> None:
@@ -143,6 +178,6 @@ def test_order(run, layer) -> None:
 def test_every_outcome_is_tried() -> None:
     """The keys of the hints are those that this file reaches."""
     source = Path(__file__).read_text(encoding="utf-8")
-    for number in (3, 4):
+    for number in (3, 4, 5):
         for exercise in open_lesson(number).exercises:
             assert all(f'"{key}"' in source for key in exercise.hints), exercise.name
