@@ -61,6 +61,7 @@ LOWEST = torch.finfo(torch.float32).min
         (10, "first", "encoder.layer.1.output", "right"),
         (10, "first", "encoder.layer.3.output", "largest"),
         (10, "first", "pooler", "last"),
+        (10, "first", "layer.1.output", "right"),
         (10, "first", "encoder.layer.3.attention.self.context", "smallest"),
         (10, "first", "encoder.layer.1", "layer"),
         (10, "first", "encoder.layer.1.attention.output", "attention"),

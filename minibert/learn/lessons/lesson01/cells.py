@@ -123,6 +123,18 @@ if folder:
 joined = "".join(piece.removeprefix("##") for piece in broken)
 len(joined), unicodedata.normalize("NFC", joined)
 
+# %% boat-and-pear
+both = "[CLS] 배를 타고 여행을 간다.추석에 먹은 배가 맛있었다. [SEP]"
+published = """[CLS] ᄇ ##ᅢ를 ᄐ ##ᅡ고 ᄋ ##ᅧ ##행을 가 ##ᆫ다 . ᄎ ##ᅮ ##석 ##에 ᄆ ##ᅥ ##ᆨ은
+ᄇ ##ᅢ ##가 ᄆ ##ᅡ ##ᆺ이 ##ᆻ ##었다 . [SEP]"""
+tokens = unicodedata.normalize("NFD", published).split()
+ids = [101, 1170, 73446, 1179, 67384, 1174, 46069, 91480, 20966, 32407, 119, 1177, 46188, 40482, 10609]
+ids += [1169, 33645, 34653, 1170, 26179, 11376, 1169, 25539, 80054, 97104, 20001, 119, 102]
+if folder:
+    tokens = BertTokenizer.from_pretrained(folder).tokenize(both)
+    ids = BertTokenizer.from_pretrained(folder).convert_tokens_to_ids(tokens)
+print(len(tokens), *(f"{piece}={token_id}" for piece, token_id in zip(tokens, ids, strict=True)))
+
 # %% slice
 published = """weltkrieg ##었다 dock maakte бас mannschaft ##ξη ##list holy ##nze
 dun sien hanet општина 2015년 dice motion ancienne hora lama"""

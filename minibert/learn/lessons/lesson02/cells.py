@@ -120,12 +120,11 @@ answer = difference(model(single.input_ids, ones)[0], model(single.input_ids)[0]
 # %% padded
 paris = tokenizer("I love Paris", padding="max_length", max_length=8, return_tensors="pt")
 print(paris.tokens())
-print(paris.input_ids)
-print(paris.attention_mask)
+paris
 
 # %% batch
 batch = tokenizer(["I love Paris", first], padding=True, return_tensors="pt")
-batch.attention_mask
+batch
 
 # %% scores
 values = trace(model, paris)

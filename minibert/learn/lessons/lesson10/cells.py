@@ -76,7 +76,8 @@ from minibert.learn.lessons.lesson10.checks import somebodys_model
 
 theirs = somebodys_model()
 report = verify_models(model, theirs, inputs)
-moved = {result.point: result.difference for result in report.results if result.differs}
+differing = [result for result in report.results if result.differs]
+moved = {result.point.removeprefix("encoder."): result.difference for result in differing}
 show_bars(dict(sorted(moved.items(), key=lambda item: -item[1])), label="max |Δ|")
 
 # %% exercise: first

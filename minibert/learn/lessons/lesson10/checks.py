@@ -47,12 +47,12 @@ def ulps(answer: Any) -> str:
 
 def first(answer: Any) -> str:
     """The first point that differs, in the order of computation."""
-    name = answer.strip().removesuffix(".")
+    name = "encoder." + answer.strip().removeprefix("encoder.")
     mistakes = {
         WRONG: "right",
         f"{WRONG}.dense": "right",
         "encoder.layer.3.output": "largest",
-        "pooler": "last",
+        "encoder.pooler": "last",
         "encoder.layer.1": "layer",
         "encoder.layer.1.attention.output": "attention",
         "encoder.layer.2.attention.self.query": "next",
