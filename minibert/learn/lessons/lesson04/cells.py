@@ -109,13 +109,13 @@ for width in (1, 4, 16):
 show_curves(curves, x=t[:, 0])
 
 # %% units
-print("layer   f > 0   cosine")
+print("layer   f > 0   cosine   shared")
 for number, each in enumerate(model.encoder.layer):
     f_each = values[f"encoder.layer.{number}.intermediate"][0]  # (T, I)
-    kept = f_each.abs().topk(64, dim=1).indices  # per token
-    largest = torch.zeros_like(f_each).scatter(1, kept, f_each.gather(1, kept))
-    cosine = F.cosine_similarity(each.output.dense(largest), each.output.dense(f_each)).mean()
-    print(f"{number:5} {(f_each > 0).float().mean():7.2f} {cosine:8.2f}")
+    kept = torch.zeros_like(f_each).scatter(1, f_each.abs().topk(64, dim=1).indices, 1.0)  # 1 for 64 units per token
+    cosine = F.cosine_similarity(each.output.dense(f_each * kept), each.output.dense(f_each)).mean()
+    shared = ((kept @ kept.T).sum() - kept.sum()) / 64 / (12 * 11)  # by two different tokens
+    print(f"{number:5} {(f_each > 0).float().mean():7.2f} {cosine:8.2f} {shared:8.2f}")
 
 # %% gelu
 t = torch.linspace(-4, 4, 81)
