@@ -15,7 +15,8 @@ from minibert.errors import InputError
 from minibert.terminal import table, visible
 
 MOST_ROWS, MOST_COLUMNS, MOST_TOKENS = 64, 128, 64  # of one map
-MOST_CELLS = 20_000  # of several maps together
+MOST_CELLS = 30_000  # of several maps together
+PRINTED = 24  # rows and columns in text
 WITH_NUMBERS = 400  # cells of a map that has its numbers in them
 WITH_TITLES = 900  # cells that say their value where the pointer rests
 WIDTH = 860  # of a map with many columns
@@ -324,9 +325,13 @@ def _short(title: str) -> str:
 def matrix_text(
     values: list[list[float]], rows: Sequence[str], columns: Sequence[str], label: str, left_out: Sequence[str]
 ) -> str:
-    """A matrix as a table, under its label."""
-    heads = ["", *(visible(column) for column in columns[: len(values[0])])]
-    body = [(rows[y], *map(number_text, row)) for y, row in enumerate(values)]
+    """A matrix as a table, under its label; of a large one the beginning."""
+    R, C = len(values), len(values[0])
+    shown = [row[:PRINTED] for row in values[:PRINTED]]
+    heads = ["", *(visible(column) for column in columns[: len(shown[0])])]
+    body = [(rows[y], *map(number_text, row)) for y, row in enumerate(shown)]
+    if max(R, C) > PRINTED:
+        left_out = [f"Printed are the first {len(shown)} × {len(shown[0])} values.", *left_out]
     return "\n".join([*([label] if label else []), table(heads, body, right=heads[1:]), *left_out])
 
 
