@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Protocol
 
-from minibert.display.tables import code, html_table, tabled
+from minibert.display.tables import code, html_table, tabled, unbroken
 from minibert.errors import InputError
 from minibert.terminal import table
 
@@ -164,7 +164,9 @@ class Points(tuple[Point, ...]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [(str(number), code(p.name), code(p.formula), p.shape) for number, p in enumerate(self, start=1)]
+        rows = [
+            (str(number), code(p.name), code(p.formula), unbroken(p.shape)) for number, p in enumerate(self, start=1)
+        ]
         return tabled(html_table(("step", "point", "formula", "shape"), rows, right=("step",), name="points"))
 
 

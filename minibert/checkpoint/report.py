@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from minibert.display.shown import Printed
-from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled
+from minibert.display.tables import code, folded_away, html_table, lines, paragraph, tabled, unbroken
 from minibert.terminal import visible
 
 
@@ -67,7 +67,7 @@ class LoadReport(Printed):
         rows += [("note", note) for note in self.notes]
         heads = ("in the file", "in the model", "shape", "dtype", "note")
         every = [
-            (code(t.name), code(t.parameter or "not used"), "×".join(map(str, t.shape)), t.dtype, t.note)
+            (code(t.name), code(t.parameter or "not used"), unbroken("×".join(map(str, t.shape))), t.dtype, t.note)
             for t in self.tensors
         ]
         return tabled(

@@ -52,7 +52,7 @@ def show_curves(
     drawn = {name: thinned(each) for name, each in points.items()}
     html = framed(
         _names(named),
-        _chart(drawn, x_label, y_label),
+        _chart(drawn, (min(places), max(places)), x_label, y_label),
         [
             note(f"{name}: drawn are the least and the greatest of each stretch of its {len(points[name])} values.")
             for name in named
@@ -95,10 +95,12 @@ def _names(named: Iterable[str]) -> Html:
     return element("div", entries, class_="mb-names")
 
 
-def _chart(points: Mapping[str, list[tuple[float, float]]], x_label: str, y_label: str) -> Html:
+def _chart(
+    points: Mapping[str, list[tuple[float, float]]], ends: tuple[float, float], x_label: str, y_label: str
+) -> Html:
     known = [point for each in points.values() for point in each if math.isfinite(point[1])]
     xs = [place for each in points.values() for place, _ in each]
-    low_x, high_x = _spread(min(xs), max(xs), 0.0)
+    low_x, high_x = _spread(*ends, 0.0)
     ys = [value for _, value in known] or [0.0]
     low_y, high_y = _spread(min(ys), max(ys), 0.05)
     y_steps, x_steps = nice_steps(low_y, high_y), nice_steps(low_x, high_x, 8, whole=all(x.is_integer() for x in xs))
@@ -124,7 +126,9 @@ def _chart(points: Mapping[str, list[tuple[float, float]]], x_label: str, y_labe
         parts.append(element("text", tick_text(step, x_steps), x=x, y=bottom + 14, class_="mb-x"))
     parts.append(element("path", d=f"M{left:.1f} {bottom:.1f}H{right:.1f}", class_="mb-a"))
     if x_label:
-        parts.append(element("text", x_label, x=(left + right) / 2, y=HEIGHT - 8, class_="mb-x"))
+        parts.append(
+            element("text", fitting(x_label, SMALL, right - left), x=(left + right) / 2, y=HEIGHT - 8, class_="mb-x")
+        )
     if y_label:
         middle = (top + bottom) / 2
         text = fitting(y_label, SMALL, bottom - top)
@@ -228,7 +232,7 @@ def show_bars(values: Mapping[str, Any], *, label: str = "") -> Display:
     rows = []
     for name, value in shown.items():
         bar = None
-        if math.isfinite(value):
+        if math.isfinite(value) and value:
             start, wide = (min(value, 0.0) - low) / whole * 100, abs(value) / whole * 100
             bar = element(
                 "div", class_=f"mb-bar{' mb-neg' * (value < 0)}", style=f"margin-left:{start:.2f}%;width:{wide:.2f}%"
@@ -239,15 +243,16 @@ def show_bars(values: Mapping[str, Any], *, label: str = "") -> Display:
             element("td", number_text(value).replace("-", "−"), class_="mb-v"),
         )
         rows.append(element("tr", cells))
-    body = element("table", element("tbody", rows), aria_label=label or None)
+    body = element("table", element("tbody", rows), class_="mb-bars", aria_label=label or None)
     light, dark = lines("light"), lines("dark")
     rules = [
-        ("table", "border-collapse:collapse;margin:0;border:0;font-size:13px"),
-        ("table tbody tr", "background:none"),
-        ("table tbody tr th", "text-align:right;font-weight:normal;padding:1px 8px 1px 0;background:none;border:0;"
+        ("table.mb-bars", "border-collapse:collapse;margin:0;border:0;font-size:13px"),
+        ("table.mb-bars tr", "background:none"),
+        ("table.mb-bars tr th", "text-align:right;font-weight:normal;padding:1px 8px 1px 0;background:none;border:0;"
                               "max-width:16em;overflow-wrap:anywhere"),
-        ("table tbody tr .mb-track", "width:320px;min-width:120px;padding:1px 0;border:0"),
-        ("table tbody tr .mb-v", "text-align:right;padding:1px 0 1px 10px;font-variant-numeric:tabular-nums;border:0"),
+        ("table.mb-bars tr .mb-track", "width:320px;min-width:120px;padding:1px 0;border:0"),
+        ("table.mb-bars tr .mb-v", "text-align:right;padding:1px 0 1px 10px;border:0;font-variant-numeric:tabular-nums;"
+                                   "white-space:nowrap"),
         (".mb-bar", f"height:12px;min-width:1px;border-radius:2px;{themed('background', light[0], dark[0])}"),
         (".mb-neg", themed("background", light[1], dark[1])),
     ]  # fmt: skip

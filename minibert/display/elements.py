@@ -12,7 +12,7 @@ from html import escape
 from minibert.palette import Color
 from minibert.terminal import visible
 
-VOID = frozenset({"br", "col"})  # elements of HTML without an end
+VOID = frozenset({"br", "wbr"})  # elements of HTML without an end
 # How notebooks and sites say that they are dark or light, where they do not set color-scheme.
 DARK = (
     '[data-jp-theme-light="false"]', '[data-vscode-theme-kind$="dark"]', '[data-vscode-theme-kind$="high-contrast"]',

@@ -1,10 +1,12 @@
 """Tables, and small pictures for their cells."""
 
+import re
 from collections.abc import Iterable, Sequence
 
-from minibert.display.elements import FAINT, MUTED, Child, Html, Rule, element, framed, joined
+from minibert.display.elements import FAINT, MONOSPACE, MUTED, Child, Html, Rule, element, framed, joined
 
 MOST_ROWS = 200
+DOTS = re.compile(r"(?<=\.)(?=[^\W\d])")
 TALL, BROAD = 30, 9  # rows and columns of a table that scrolls in a box of its own
 RULES: tuple[Rule, ...] = (
     ("table.mb-table", "border-collapse:collapse;margin:.3em 0;border:0;font-size:13px;width:auto"),
@@ -21,7 +23,8 @@ RULES: tuple[Rule, ...] = (
     ),
     ("table.mb-table tr .mb-r", "text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap"),
     ("table.mb-table tr .mb-h", f"font-weight:normal;color:{MUTED};border-bottom:1px solid {FAINT};white-space:nowrap"),
-    ("code", "background:none;padding:0;color:inherit;font-size:12px"),
+    ("code.mb-code", f"background:none;padding:0;color:inherit;font-family:{MONOSPACE};font-size:12px"),
+    ("table.mb-table tr .mb-nw", "white-space:nowrap"),
     ("p", "margin:.4em 0"),
     ("summary", "cursor:pointer"),
     (".mb-scroll", "max-height:34em;overflow:auto"),
@@ -97,8 +100,16 @@ def lines(*texts: str, bold: bool = False) -> Html:
 
 
 def code(text: str) -> Html:
-    """A formula or a name."""
-    return element("code", text) if text else Html()
+    """A formula or a name, which may be broken after a dot between letters."""
+    parts: list[Child] = []
+    for part in DOTS.split(text):
+        parts += [element("wbr"), part] if parts else [part]
+    return element("code", parts, class_="mb-code") if text else Html()
+
+
+def unbroken(text: str) -> Html:
+    """A text on one line."""
+    return element("span", text, class_="mb-nw")
 
 
 def folded_away(summary: str, *parts: Child) -> Html:

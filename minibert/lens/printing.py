@@ -10,7 +10,7 @@ from minibert.display.elements import joined, note
 from minibert.display.maps import MOST_COLUMNS, labelled_map
 from minibert.display.measures import number_text
 from minibert.display.scale import Scale
-from minibert.display.tables import code, html_table, paragraph, spark, tabled
+from minibert.display.tables import code, html_table, paragraph, spark, tabled, unbroken
 from minibert.points import Point
 from minibert.terminal import table
 
@@ -73,7 +73,7 @@ def trace_html(trace: Mapping[str, Tensor], points: Mapping[str, Point]) -> str:
         numbers = (number_text(x) for x in (summary.mean, summary.std, low, high))
         formula = points.get(name, Point(name)).formula
         said = joined([code(name), note(formula) if formula else None])
-        rows.append((str(step), said, shape_text(value), *numbers, histogram(value)))
+        rows.append((str(step), said, unbroken(shape_text(value)), *numbers, histogram(value)))
     heads = ("step", "point", "shape", "mean", "std", "min", "max", "numbers")
     return tabled(html_table(heads, rows, right=("step", "mean", "std", "min", "max"), name="trace"))
 

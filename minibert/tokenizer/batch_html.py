@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minibert.display.elements import Child, element, note
-from minibert.display.tables import side_table, tabled
+from minibert.display.elements import Child, note
+from minibert.display.tables import code, side_table, tabled
 
 MOST_TEXTS, MOST_TOKENS = 8, 64
 
@@ -25,7 +25,7 @@ def batch_html(data: Mapping[str, Any], tokens: Sequence[Sequence[str]]) -> str:
         shown = min(size, MOST_TOKENS)
         rows: list[tuple[str, Sequence[Child]]] = [("position", list(map(str, range(shown))))]
         if number < len(tokens) and len(tokens[number]) == size:
-            rows.append(("token", [element("code", token) for token in tokens[number][:shown]]))
+            rows.append(("token", [code(token) for token in tokens[number][:shown]]))
         rows += [(str(name), [cell(value) for value in values[number][:shown]]) for name, values in per_token.items()]
         parts.append(side_table(rows, f"text {number}"))
         if shown < size:

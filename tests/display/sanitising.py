@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 ELEMENTS = {
-    *("div", "span", "p", "b", "br", "code", "details", "summary", "style"),
+    *("div", "span", "p", "b", "br", "wbr", "code", "details", "summary", "style"),
     *("table", "thead", "tbody", "tr", "th", "td"),
     *("svg", "g", "path", "circle", "text", "title"),
 }
@@ -12,7 +12,7 @@ ATTRIBUTES = {
     *("class", "lang", "title", "role", "aria-label", "aria-hidden", "tabindex", "scope", "colspan", "style"),
     *("viewbox", "width", "height", "x", "y", "d", "r", "cx", "cy", "transform", "shape-rendering"),
 }
-VOID = {"br"}
+VOID = {"br", "wbr"}
 INLINE = re.compile(r"(?:(?:width|margin-left):[\d.]+%;?)+")
 PROPERTIES = {
     *("align-items", "background", "border", "border-bottom", "border-collapse", "border-left-color"),
