@@ -164,9 +164,7 @@ class Points(tuple[Point, ...]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = [
-            (str(number), code(p.name), code(p.formula), unbroken(p.shape)) for number, p in enumerate(self, start=1)
-        ]
+        rows = [(str(n), code(p.name), code(p.formula), unbroken(p.shape)) for n, p in enumerate(self, start=1)]
         return tabled(html_table(("step", "point", "formula", "shape"), rows, right=("step",), name="points"))
 
 

@@ -104,6 +104,7 @@ def similarity_html(found: Similarities) -> str:
     names = [pair_name(pair) for pair in found.pairs]
     by_pair: list[list[float]] = found.cosines.T.tolist()
     parts = [html_table(("", f"{found.word} stands here", "pieces"), places, right=("",), name="places")]
+    parts += [note(about_positions(found, "match_positions=True").replace("\n", " "))]
     rules = []
     if by_pair and by_pair[0]:
         shown, left_out = cut(by_pair)
@@ -114,8 +115,7 @@ def similarity_html(found: Similarities) -> str:
         ]
         parts += [picture.html, *map(note, left_out)]
         rules = picture.rules
-    positions = about_positions(found, "match_positions=True").replace("\n", " ")
-    return tabled(parts, paragraph(positions, *conclusions(found)), rules=rules)
+    return tabled(parts, paragraph(*conclusions(found)), rules=rules)
 
 
 def layer_table(found: Similarities) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from minibert.display.elements import note
 from minibert.display.measures import number_text
-from minibert.display.tables import html_table, spark, tabled
+from minibert.display.tables import html_table, spark, tabled, unbroken
 from minibert.embedding.arguments import check_flag, check_long, check_text, described, read_texts
 from minibert.embedding.layers import LayerChoice, Layers, choose_layers
 from minibert.embedding.places import find_places
@@ -71,10 +71,10 @@ class WordVectors:
         rows = []
         for number, word in enumerate(self.words):
             first = ", ".join(number_text(x, 3) for x in word.vector[:FIRST].tolist())
-            more = ", …" if len(word.vector) > FIRST else ""
-            span, place = f"{word.start}–{word.end}", ", ".join(map(str, word.positions))
+            start = unbroken(first + (", …" if len(word.vector) > FIRST else ""))
+            place = (", ".join(map(str, word.positions)), f"{word.start}–{word.end}")
             norm = number_text(word.vector.norm().item())
-            rows.append((str(number), word.text, " ".join(word.pieces), place, span, norm, first + more, _spread(word)))
+            rows.append((str(number), word.text, " ".join(word.pieces), *place, norm, start, _spread(word)))
         heads = ("", "word", "pieces", "positions", "characters", "norm", "vector", "its numbers")
         shape = " × ".join(map(str, self.vectors.shape))
         return tabled(note(f"vectors: {shape}"), html_table(heads, rows, right=("", "norm"), name="words"))

@@ -105,7 +105,7 @@ def test_the_same_value_of_several_layers_is_one_row(explanation: Explanation) -
 def test_the_table_of_a_notebook_is_escaped(explanation: Explanation, language: str) -> None:
     page = explanation.to_html(language)
     assert page.startswith(f'<div lang="{language}"')
-    assert "<code>q kᵀ &amp; &lt;more&gt;</code>" in page
+    assert '<code class="mb-code">q kᵀ &amp; &lt;more&gt;</code>' in page
     assert "&lt;lambda&gt; (my&lt;b&gt;.py:3, add)" in page and "<lambda>" not in page
     assert page.count("<tr>") == 1 + 3 + 1 + 6
     assert all(told.title in page and told.sentence.split(";")[0] in page for told in explain(explanation, language))
