@@ -10,7 +10,7 @@ from minibert.palette import Color, shades
 STEPS = 32
 MISSING = -1  # the step of a value that is not a number
 THEMES = ("light", "dark")
-BLACK, WHITE = (17, 17, 17), (255, 255, 255)
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 
 @dataclass(frozen=True)
