@@ -50,7 +50,7 @@ def html_table(
     sides = ["mb-r" if head in set(right) else None for head in heads]
     styles = [f"width:{first}" if first and not n else None for n in range(len(heads))]
     head = [
-        element("th", text, class_=side, style=style, scope="col")
+        element("th" if text else "td", text, class_=side, style=style, scope="col" if text else None)
         for text, side, style in zip(heads, sides, styles, strict=True)
     ]
     body = [
@@ -67,7 +67,7 @@ def html_table(
 
 def scrolling(part: Html, name: str) -> Html:
     """A part in a box that scrolls, also by the keyboard."""
-    return element("div", part, class_="mb-scroll", tabindex="0", role="region", aria_label=name or "table")
+    return element("div", part, class_="mb-scroll", tabindex="0", role="group", aria_label=name or "table")
 
 
 def side_table(rows: Sequence[tuple[str, Sequence[Child]]], name: str = "") -> Html:
