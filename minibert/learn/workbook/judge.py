@@ -18,6 +18,7 @@ from minibert.learn.workbook.verdict import MISTAKE, NOT_WRITTEN, RIGHT, Verdict
 Function = Callable[..., Any]
 Calling = Callable[[], AbstractContextManager[None]]  # around every call of the learner's code
 MOST_MISTAKES = 2  # that are told; more that give the same values are told as none
+EXACT = 1e-12
 
 
 def judge_step(step: Step, function: Function, seed: int, file: Path, calling: Calling) -> Verdict:
@@ -157,7 +158,8 @@ def wrong_value(step: Step, exercise: Exercise, found: Sequence[Any], case: Case
 def name_mistakes(cases: Sequence[Case], alternatives: Iterable[Alternative], found: Sequence[Any]) -> list[Alternative]:
     """The known mistakes that give exactly these values for all cases, and that these cases can show.
 
-    At most two: where more fit, the values do not say which it is, and none is named.
+    At most two: where more fit, the values do not say which it is, and none is named.  Those that give the values to
+    the last digits go before those that nearly do.
     """
     # What has another shape than the right value is compared as it is.
     structure = [first_difference(case.expected, value) for case, value in zip(cases, found, strict=True)]
@@ -165,14 +167,29 @@ def name_mistakes(cases: Sequence[Case], alternatives: Iterable[Alternative], fo
         case.adapt(value) if difference is None or difference.kind == "value" else value
         for case, value, difference in zip(cases, found, structure, strict=True)
     ]
-    fitting: dict[tuple[str, tuple[tuple[str, str], ...]], Alternative] = {}
-    for alternative in alternatives:
-        pairs = zip(alternative.values, seen, strict=True)
-        if all(not isinstance(value, Failed) and first_difference(value, theirs) is None for value, theirs in pairs):
-            if is_visible(alternative, cases):
-                name = (alternative.key, tuple(sorted(alternative.details.items())))
-                fitting.setdefault(name, alternative)
-    return list(fitting.values()) if len(fitting) <= MOST_MISTAKES else []
+    fitting = [
+        alternative
+        for alternative in alternatives
+        if all(fits(value, theirs) for value, theirs in zip(alternative.values, seen, strict=True))
+        and is_visible(alternative, cases)
+    ]
+    exact = [each for each in fitting if all(map(is_exact, each.values, seen))]
+    by_key: dict[str, Alternative] = {}
+    for alternative in exact or fitting:
+        by_key.setdefault(alternative.key, alternative)
+    if "dense.transposed" in by_key:
+        by_key.pop("dense.reshaped", None)  # the same for a square matrix
+    return list(by_key.values()) if len(by_key) <= MOST_MISTAKES else []
+
+
+def fits(value: Any, theirs: Any) -> bool:
+    """Whether a mistake's value is theirs, up to rounding."""
+    return not isinstance(value, Failed) and first_difference(value, theirs) is None
+
+
+def is_exact(value: Any, theirs: Any) -> bool:
+    """Whether it is theirs up to the rounding of float64: of mistakes that nearly give the same, this one is meant."""
+    return largest_difference(value, theirs) < EXACT
 
 
 def judge_masking(step: Step, function: Function, seed: int, file: Path, calling: Calling) -> Verdict:

@@ -5,6 +5,7 @@ replaces only those is a mistake that can be made in that step; it is computed i
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -160,15 +161,17 @@ def exercise(  # noqa: PLR0913
 
 def from_table(where: Sequence[Setting], covered: frozenset[str], target: str, part_of_table: str) -> Iterable[Alternative]:
     """The known mistakes of minibert.verify that replace nothing but the values ``covered``."""
-    values: dict[tuple[str, str, tuple[str, ...]], list[Any]] = {}
-    details: dict[tuple[str, str, tuple[str, ...]], Mapping[str, str]] = {}
+    values: dict[tuple[str, str, int], list[Any]] = {}  # by key, formula, and which of those that have both alike
+    details: dict[tuple[str, str, int], Mapping[str, str]] = {}
     for setting in where:
+        alike: Counter[tuple[str, str]] = Counter()
         front = f"encoder.layer.{setting.k}." if part_of_table == "layer" else ""
         after = [front + name for name in covered]
         for mistake in known_mistakes(setting.c.reference, part_of_table):
             if mistake.key == "dense.rounded" or not covered.issuperset(mistake.formulas):
                 continue
-            key = (mistake.key, mistake.formula, tuple(mistake.formulas))
+            alike[mistake.key, mistake.formula] += 1
+            key = (mistake.key, mistake.formula, alike[mistake.key, mistake.formula])
             replaced: dict[str, Formula] = {front + name: formula for name, formula in mistake.formulas.items()}
             details.setdefault(key, told(mistake.details))
             values.setdefault(key, []).append(setting.c.fork(after, replaced, {})[front + target])
@@ -237,7 +240,7 @@ def split_heads(seed: int) -> Exercise:
 def merge_heads(seed: int) -> Exercise:
     """(B, N, T, D) → (B, T, H)."""
     N = reference().config.num_attention_heads
-    given = [(s.name, right.split_heads(s[CONTEXT], N)) for s in settings(seed, None)]
+    given = [(s.name, right.split_heads(s[CONTEXT], N).contiguous()) for s in settings(seed, None)]
     cases = [Case(name, (x,), right.merge_heads(x)) for name, x in given]
     wrong: list[Any] = [
         ("attention.merged_by_view", lambda x: x.reshape(len(x), x.shape[2], -1)),

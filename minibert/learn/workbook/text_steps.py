@@ -32,8 +32,12 @@ def wordpiece(seed: int) -> Exercise:
         ("long_100", repeated(inside, 100)),
         ("long_101", repeated(inside, 101)),
         ("long_bytes", repeated("영화", 60)),
+        ("long_more", repeated(inside, 300)),
     ]
-    cases = [Case(name, (word, vocab), right.wordpiece(word, vocab)) for name, word in named]
+    cases = [
+        Case(f"word:{word}" if name == "word" else name, (word, vocab), right.wordpiece(word, vocab))
+        for name, word in named
+    ]
     return Exercise(cases, lambda: from_functions(cases, wordpiece_mistakes()))
 
 

@@ -1,0 +1,60 @@
+"""Wrong solutions, as students write them, are told the right mistake or the right first value, and no wrong name."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minibert.learn.workbook import STEPS, Verdict
+from minibert.learn.workbook.child import Messages, judge, load
+from minibert.learn.workbook.folder import template
+from minibert.learn.workbook.report import Report
+from minibert.learn.workbook.verdict import MISTAKE, STATUS
+from tests.learn.wrong_solutions import WRONG, Wrong
+
+
+@pytest.fixture(scope="module")
+def messages() -> Iterator[Messages]:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    yield Messages(nowhere)
+    os.close(nowhere)
+
+
+def verdict_on(wrong: Wrong, folder: Path, messages: Messages, seed: int = 0) -> Verdict:
+    file = folder / "my_bert.py"
+    right = f"\nRIGHT = {wrong.step}\n" if "RIGHT" in wrong.code else ""
+    file.write_text(template("en", solutions=True) + right + wrong.code, encoding="utf-8")
+    module = load(file, messages)
+    assert module is not None
+    return judge(wrong.step, module, seed, file, frozenset(), messages)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=[f"{n}-{wrong.step}-{wrong.told}" for n, wrong in enumerate(WRONG)])
+def test_is_told_the_right_thing(wrong: Wrong, tmp_path: Path, messages: Messages) -> None:
+    verdict = verdict_on(wrong, tmp_path, messages)
+    keys = {mistake["key"] for mistake in verdict.mistakes}
+    expected = set(wrong.told.split("|"))
+    if expected & set(STATUS):
+        assert verdict.status in expected, (verdict.status, keys, verdict.first, verdict.details)
+        assert not keys
+    else:
+        assert verdict.status == MISTAKE, (verdict.status, verdict.first, verdict.details)
+        assert keys <= expected, keys
+        if verdict.step != "mask_pieces":
+            assert verdict.first is not None
+    if wrong.place:
+        assert verdict.first is not None
+        assert verdict.first["place"].startswith(wrong.place.rstrip("]")), verdict.first
+    for language in ("en", "ko", "zh"):  # every word is there
+        report = Report(tmp_path / "my_bert.py", language, 0, (wrong.step,), None, [verdict])
+        assert report.to_text() and report.to_text(more_hints=True)
+        assert report.to_dict()["steps"][0]["message"]
+
+
+def test_there_are_two_for_each_hole() -> None:
+    counts = Counter(wrong.step for wrong in WRONG)
+    assert set(counts) == {step.name for step in STEPS}
+    assert min(counts.values()) >= 2
+    assert len(WRONG) >= 100
