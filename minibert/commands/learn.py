@@ -1,4 +1,4 @@
-"""``minibert learn``: the lessons, as notebooks or in the terminal."""
+"""``minibert learn``: the lessons, as notebooks or in the terminal; the workbook (workbook.py)."""
 
 import argparse
 import json
@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from minibert.commands.verb import add_language, add_verb, positive, print_json
+from minibert.commands.verb import add_language, add_verb, print_json
+from minibert.commands.workbook import add_options, build_workbook, check_workbook, refuse_options
 from minibert.errors import InputError
 
 
@@ -19,25 +20,40 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "learn", learn, "list the lessons; write one as a notebook, or print it")
     verb.description = (
         "Without a number, list the lessons.  With one, write it as a notebook into the current folder and open "
-        "it where Jupyter is installed (pip install '.[learn]').  Every lesson runs offline, on minibert-demo."
+        "it where Jupyter is installed (pip install '.[learn]').  Every lesson runs offline, on minibert-demo.  With "
+        "build, write the workbook: a file in which you write BERT, and its tests.  With check, run that file in a "
+        "process of its own and say for each step whether it is right, or what is wrong."
     )
-    verb.add_argument("lesson", nargs="?", type=positive, metavar="N", help="the number of a lesson")
+    verb.add_argument("lesson", nargs="?", metavar="N | build | check", help="the number of a lesson; or the workbook")
     add_language(verb, default=readers_language(), what="the lesson, from your system's language")
     verb.add_argument("-o", "--output", metavar="FILE", help="the notebook to write (default: lesson-N-LANGUAGE.ipynb)")
     verb.add_argument("--force", action="store_true", help="overwrite a file that is there")
     verb.add_argument("--no-open", action="store_true", help="write the notebook, and do not start Jupyter")
     verb.add_argument("--text", action="store_true", help="print the lesson here, write nothing")
-    verb.add_argument("--solutions", action="store_true", help="with --text: the solutions of the exercises, too")
+    verb.add_argument("--solutions", action="store_true", help="with --text or build: the solutions, too")
+    add_options(verb)
     verb.epilog = "example: minibert learn 3 --lang ko; or, without Jupyter: minibert learn 3 --text"
 
 
 def learn(options: argparse.Namespace) -> int:
     """``minibert learn``."""
-    from minibert.learn import open_lesson, to_notebook, to_text
-
+    if options.lesson == "build":
+        return build_workbook(options)
+    if options.lesson == "check":
+        return check_workbook(options)
+    refuse_options(options)
     if options.lesson is None:
         return list_lessons(options)
-    lesson = open_lesson(options.lesson, options.language)
+    return write_lesson(options)
+
+
+def write_lesson(options: argparse.Namespace) -> int:
+    """A lesson as a notebook, or in the terminal."""
+    from minibert.learn import open_lesson, to_notebook, to_text
+
+    if not options.lesson.isdecimal():
+        raise InputError(f"{options.lesson!r} is no lesson; give its number, or build or check for the workbook.")
+    lesson = open_lesson(int(options.lesson), options.language)
     if options.text:
         print(to_text(lesson, solutions=options.solutions))
         return 0

@@ -65,7 +65,8 @@ class Failed:
 
 
 def from_functions(
-    cases: Sequence[Case], wrong: Iterable[tuple[str, Callable[..., Any]] | tuple[str, Callable[..., Any], dict[str, str]]]
+    cases: Sequence[Case],
+    wrong: Iterable[tuple[str, Callable[..., Any]] | tuple[str, Callable[..., Any], dict[str, str]]],
 ) -> Iterable[Alternative]:
     """Known mistakes that are written as wrong functions of a step's own arguments."""
     for key, function, *details in wrong:
@@ -113,7 +114,7 @@ def _beyond(right: Any, value: Any) -> bool:
     if isinstance(right, str) or right is None:
         return bool(right != value)
     if isinstance(right, int | float):
-        return abs(right - value) > MARGIN * abs(right)
+        return bool(abs(right - value) > MARGIN * abs(right))
     if not right.is_floating_point():
         return not bool((right == value).all())
     if bool((right.isfinite() != value.isfinite()).any()):

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import minibert.learn.workbook.child as child
 from minibert.errors import InputError
+from minibert.learn.workbook import child
 from minibert.learn.workbook.report import Report
 from minibert.learn.workbook.steps import NAMES, WHOLE, find_step
 from minibert.learn.workbook.texts import check_language
@@ -55,7 +55,9 @@ def check(
         raise InputError(f"time_limit is {time_limit:g}; expected more than 0 seconds.")
     names = NAMES if step is None else (find_step(step),)
     functions = [name for name in names if name != WHOLE]
-    problem, verdicts = run_steps(file, seed, functions, time_limit)
+    problem, verdicts = unreadable(file), []
+    if problem is None:
+        problem, verdicts = run_steps(file, seed, functions, time_limit)
     if WHOLE in names and problem is None:
         if all(verdict.is_right for verdict in verdicts):
             problem, last = run_steps(file, seed, [WHOLE], time_limit)
@@ -72,6 +74,21 @@ def find_file(file_or_folder: str | Path) -> Path:
     if not file.is_file():
         raise InputError(f"There is no {file}. minibert learn build writes it, with the holes to fill.")
     return file.resolve()
+
+
+def unreadable(file: Path) -> dict[str, Any] | None:
+    """What keeps Python from reading the file; nothing of it runs."""
+    source = file.read_bytes()
+    if not source.strip():
+        return {"kind": "empty"}
+    try:
+        compile(source, str(file), "exec")
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        return {"kind": "syntax", "line": error.lineno or 0, "error": str(error.msg), "code": line}
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL in it, or brackets without end
+        return {"kind": "syntax", "line": 0, "error": str(error) or type(error).__name__, "code": ""}
+    return None
 
 
 def run_steps(
@@ -203,8 +220,3 @@ class Process:
         else:
             step = self.current or self.names[0]
             self.verdicts.append(Verdict(step, status, details=details, printed=self.text()))
-
-
-def total(verdicts: Iterable[Verdict]) -> int:
-    """How many are right."""
-    return sum(verdict.is_right for verdict in verdicts)

@@ -29,11 +29,13 @@ def my_names(seed: int) -> Exercise:
     }
     old["bert.embeddings.position_ids"] = torch.arange(3)
     bare = {name.removeprefix("bert."): value * 3 for name, value in today.items()}
-    cases = [Case(name, (given,), right.my_names(given)) for name, given in (("today", today), ("old", old), ("bare", bare))]
+    cases = [
+        Case(name, (given,), right.my_names(given)) for name, given in (("today", today), ("old", old), ("bare", bare))
+    ]
     return Exercise(cases, lambda: from_functions(cases, name_mistakes(config.num_hidden_layers)))
 
 
-def name_mistakes(L: int) -> Iterator[Any]:
+def name_mistakes(L: int) -> Iterator[Any]:  # noqa: PLR0915
     """Key and wrong function; each makes the right names and then spoils them."""
 
     def exchanged(one: str, two: str) -> Callable[[Mapping[str, Tensor]], Tensors]:
@@ -143,7 +145,7 @@ Guesses = list[tuple[int, float]]
 def guess_mistakes() -> Iterator[Any]:
     """Key and wrong function."""
 
-    def guess(  # noqa: PLR0913
+    def guess(
         place: Callable[[list[int], int], int] = lambda ids, mask_id: ids.index(mask_id),
         segment: int = 0,
         seen: int = 1,

@@ -106,19 +106,7 @@ def teachers(module: types.ModuleType, name: str) -> Iterator[None]:
 
 def load(file: Path, messages: Messages) -> types.ModuleType | None:
     """Run the file; None, after a message, where that fails."""
-    source = file.read_bytes()
-    if not source.strip():
-        messages.send(problem={"kind": "empty"})
-        return None
-    try:
-        code = compile(source, str(file), "exec")
-    except SyntaxError as error:
-        line = (error.text or "").strip()
-        messages.send(problem={"kind": "syntax", "line": error.lineno or 0, "error": str(error.msg), "code": line})
-        return None
-    except ValueError as error:  # a NUL in the source, in older Pythons
-        messages.send(problem={"kind": "syntax", "line": 0, "error": str(error), "code": ""})
-        return None
+    code = compile(file.read_bytes(), str(file), "exec")  # checking.py has seen that Python can read it
     module = types.ModuleType(file.stem)
     module.__file__ = str(file)
     sys.modules[file.stem] = module  # dataclasses look it up

@@ -42,7 +42,9 @@ def test_step(step: str) -> None:
 '''
 
 
-def build(folder: str | Path = "my-bert", language: str = "en", solutions: bool = False, force: bool = False) -> list[Path]:
+def build(
+    folder: str | Path = "my-bert", language: str = "en", solutions: bool = False, force: bool = False
+) -> list[Path]:
     """Write the workbook.
 
     Args:
@@ -58,7 +60,9 @@ def build(folder: str | Path = "my-bert", language: str = "en", solutions: bool 
     files = [place / name for name in FILES]
     there = [str(file) for file in files if exists(file)]
     if there and not force:
-        raise InputError(f"{there[0]} is there already, perhaps with your work. Choose another folder, or give --force.")
+        raise InputError(
+            f"{there[0]} is there already, perhaps with your work. Choose another folder, or give --force."
+        )
     place.mkdir(parents=True, exist_ok=True)
     write_text(files[0], template(language, solutions))
     write_text(files[1], TEST.format(text=texts(language)["file"]["test"], language=language))
@@ -110,9 +114,9 @@ def wrapped(text: str) -> str:
         size = sum(2 if ord(letter) > 0x1100 and letter not in "…–−" else 1 for letter in part)
         if width + size > WIDTH and line:
             lines.append(line.rstrip())
-            line, width = "", 0
-            part, size = part.lstrip(), size - (part != part.lstrip())
-        line, width = line + part, width + size
+            line, width = part.lstrip(), size
+        else:
+            line, width = line + part, width + size
     return "\n".join([*lines, line.rstrip()])
 
 
@@ -121,7 +125,12 @@ def parts(text: str) -> list[str]:
     found: list[str] = []
     for letter in text:
         is_chinese = "\u4e00" <= letter <= "\u9fff"
-        if letter == " " or is_chinese or not found or "\u4e00" <= found[-1][-1] <= "\u9fff" and letter not in "，。、；：？！）":
+        if (
+            letter == " "
+            or is_chinese
+            or not found
+            or ("\u4e00" <= found[-1][-1] <= "\u9fff" and letter not in "，。、；：？！）")
+        ):
             found.append(letter)
         else:
             found[-1] += letter

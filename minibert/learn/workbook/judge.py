@@ -12,7 +12,14 @@ from torch import Tensor
 from minibert.learn.workbook import masking_step
 from minibert.learn.workbook.cases import Alternative, Case, Exercise, Failed, is_visible
 from minibert.learn.workbook.steps import Step
-from minibert.learn.workbook.values import Difference, copied, first_difference, is_unchanged, kind_of, largest_difference
+from minibert.learn.workbook.values import (
+    Difference,
+    copied,
+    first_difference,
+    is_unchanged,
+    kind_of,
+    largest_difference,
+)
 from minibert.learn.workbook.verdict import MISTAKE, NOT_WRITTEN, RIGHT, Verdict
 
 Function = Callable[..., Any]
@@ -69,7 +76,9 @@ def check_signature(step: Step, function: Any) -> Verdict | None:
     except TypeError:
         is_reordered = True
     if is_reordered:
-        return Verdict(step.name, "signature", details={**details, "found": f"{step.name}({', '.join(signature.parameters)})"})
+        return Verdict(
+            step.name, "signature", details={**details, "found": f"{step.name}({', '.join(signature.parameters)})"}
+        )
     return None
 
 
@@ -91,7 +100,9 @@ def call(
         return Verdict(step.name, "nothing", case=name)
     if not is_unchanged(args, given):
         parameters = list(inspect.signature(step.right).parameters)
-        changed = [p for p, before, after in zip(parameters, args, given, strict=True) if not is_unchanged(before, after)]
+        changed = [
+            p for p, before, after in zip(parameters, args, given, strict=True) if not is_unchanged(before, after)
+        ]
         return Verdict(step.name, "changed_inputs", case=name, details={"argument": ", ".join(changed)})
     return (result,)
 
@@ -155,7 +166,9 @@ def wrong_value(step: Step, exercise: Exercise, found: Sequence[Any], case: Case
     return Verdict(step.name, status, case=case.name, first=first)
 
 
-def name_mistakes(cases: Sequence[Case], alternatives: Iterable[Alternative], found: Sequence[Any]) -> list[Alternative]:
+def name_mistakes(
+    cases: Sequence[Case], alternatives: Iterable[Alternative], found: Sequence[Any]
+) -> list[Alternative]:
     """The known mistakes that give exactly these values for all cases, and that these cases can show.
 
     At most two: where more fit, the values do not say which it is, and none is named.  Those that give the values to

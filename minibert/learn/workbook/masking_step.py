@@ -77,8 +77,8 @@ def is_within(value: float, limits: tuple[float, float]) -> bool:
     return limits[0] <= value <= limits[1]
 
 
-def judge(ids: Tensor, masked: Tensor, labels: Tensor, again: Tensor) -> Iterator[Counted]:  # noqa: PLR0912, PLR0915
-    """Whatever is wrong, the first thing first.
+def judge(ids: Tensor, masked: Tensor, labels: Tensor, again: Tensor) -> Iterator[Counted]:
+    """Whatever is wrong, the first thing first; only that counts, and what is behind it may follow from it.
 
     Args:
         ids: (B, T), as they were given.
@@ -89,46 +89,48 @@ def judge(ids: Tensor, masked: Tensor, labels: Tensor, again: Tensor) -> Iterato
     special = torch.isin(ids, torch.tensor(SPECIAL))
     ordinary = int((~special).sum())
     asked = labels != IGNORED
-    changed = masked != ids
+    yield from judge_labels(ids, masked, labels, special)
+    yield from judge_changes(ids, masked, asked, special)
+    if bool((labels == again).all()):
+        yield Counted("masking.same_every_call", "calls", "≠", "=")
+    full = torch.arange(ROWS) % 4 != 0  # rows without padding
+    if bool((asked[full] == asked[full][:1]).all()):
+        yield Counted("masking.same_every_row", "rows", "≠", "=")
+    yield from judge_share(int(asked.sum()), ordinary)
+    if is_within(int(asked.sum()) / ordinary, bounds(CHOSEN, ordinary, 1 / (TOKENS - 2))):
+        yield from judge_places(asked, special)
+    yield from judge_fates(ids[asked], masked[asked])
 
+
+def judge_labels(ids: Tensor, masked: Tensor, labels: Tensor, special: Tensor) -> Iterator[Counted]:
+    """Whether labels are the chosen pieces as they were, and -100 elsewhere."""
+    asked = labels != IGNORED
     if bool((labels == ids).all()):
         yield Counted("masking.labels_everywhere", "labels", f"{IGNORED}", "ids")
-        return
     for other in (-1, 0):
         if not asked.logical_not().any() and bool(((labels == other) | (labels == ids)).all()):
             yield Counted("masking.ignored_other", "labels", f"{IGNORED}", str(other))
-            return
     if not asked.any():
-        yield Counted("masking.nothing", "chosen", share_text(*bounds(CHOSEN, ordinary, 1 / (TOKENS - 2))), "0")
-        return
+        yield Counted("masking.nothing", "chosen", f"{CHOSEN}", "0")
     wrong_label = asked & (labels != ids)
     if wrong_label.any():
         key = "masking.labels_masked" if bool((labels[asked] == masked[asked]).all()) else ""
         at = tuple(wrong_label.nonzero()[0].tolist())
         yield Counted(key, f"labels[{at[0]}, {at[1]}]", str(int(ids[at])), str(int(labels[at])))
-        return
     if bool((asked & special).any()):
         at = tuple((asked & special).nonzero()[0].tolist())
         yield Counted("masking.special", f"labels[{at[0]}, {at[1]}]", f"{IGNORED}", str(int(labels[at])))
-        return
+
+
+def judge_changes(ids: Tensor, masked: Tensor, asked: Tensor, special: Tensor) -> Iterator[Counted]:
+    """Whether nothing is changed but what was chosen."""
+    changed = masked != ids
     if bool((changed & ~asked).any()):
         at = tuple((changed & ~asked).nonzero()[0].tolist())
         key = "masking.labels_of_masks" if bool((masked[asked] == MASK).all()) else ""
         if bool((masked[special] != ids[special]).any()) and not bool((changed & ~asked & ~special).any()):
             key = "masking.special"
         yield Counted(key, f"input_ids[{at[0]}, {at[1]}]", str(int(ids[at])), str(int(masked[at])))
-        return
-    if bool((labels == again).all()):
-        yield Counted("masking.same_every_call", "calls", "≠", "=")
-        return
-    full = torch.arange(ROWS) % 4 != 0  # rows without padding
-    if bool((asked[full] == asked[full][:1]).all()):
-        yield Counted("masking.same_every_row", "rows", "≠", "=")
-        return
-    yield from judge_share(int(asked.sum()), ordinary)
-    if is_within(int(asked.sum()) / ordinary, bounds(CHOSEN, ordinary, 1 / (TOKENS - 2))):
-        yield from judge_places(asked, special)
-    yield from judge_fates(ids[asked], masked[asked])
 
 
 def judge_share(chosen: int, ordinary: int) -> Iterator[Counted]:
@@ -179,8 +181,8 @@ def judge_fates(before: Tensor, after: Tensor) -> Iterator[Counted]:
         names = ("masked", "replaced", "kept")
         yield Counted(fate_mistake(shares, count), names[first], share_text(*limits[first]), shown(shares[first]))
         return
-    if len(drawn.unique()) < len(drawn) / 2:
-        yield Counted("masking.one_piece", "pieces", f"> {len(drawn) // 2}", str(len(drawn.unique())))
+    if len(torch.unique(drawn)) < len(drawn) / 2:
+        yield Counted("masking.one_piece", "pieces", f"> {len(drawn) // 2}", str(len(torch.unique(drawn))))
     elif float((drawn < 8000).double().mean()) > bounds(0.5, len(drawn))[1]:
         limits_of_half = share_text(*bounds(0.5, len(drawn)))
         yield Counted("masking.pieces_of_text", "pieces", limits_of_half, shown(float((drawn < 8000).double().mean())))
@@ -206,7 +208,9 @@ def fate_mistake(shares: list[float], count: int) -> str:
     fitting = [
         key
         for key, known in KNOWN_FATES.items()
-        if all(is_within(share, bounds(other, count, 2 / VOCABULARY)) for share, other in zip(shares, known, strict=True))
+        if all(
+            is_within(share, bounds(other, count, 2 / VOCABULARY)) for share, other in zip(shares, known, strict=True)
+        )
     ]
     return fitting[0] if len(fitting) == 1 else ""
 

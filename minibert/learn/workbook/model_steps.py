@@ -135,7 +135,7 @@ def settings(seed: int, other_eps: float | None = 1e-2) -> list[Setting]:
     ]
 
 
-def exercise(  # noqa: PLR0913
+def exercise(
     where: Sequence[Setting],
     function: Callable[..., Any],
     args: Callable[[Setting], tuple[Any, ...]],
@@ -159,7 +159,9 @@ def exercise(  # noqa: PLR0913
     return Exercise(cases, alternatives)
 
 
-def from_table(where: Sequence[Setting], covered: frozenset[str], target: str, part_of_table: str) -> Iterable[Alternative]:
+def from_table(
+    where: Sequence[Setting], covered: frozenset[str], target: str, part_of_table: str
+) -> Iterable[Alternative]:
     """The known mistakes of minibert.verify that replace nothing but the values ``covered``."""
     values: dict[tuple[str, str, int], list[Any]] = {}  # by key, formula, and which of those that have both alike
     details: dict[tuple[str, str, int], Mapping[str, str]] = {}
@@ -186,7 +188,7 @@ def told(details: Mapping[str, str]) -> dict[str, str]:
 
 
 def gelu(seed: int) -> Exercise:
-    """x → x Φ(x)."""
+    """X → x Φ(x)."""
     where = settings(seed)
     return exercise(
         where, right.gelu, lambda s: (s["intermediate.dense"],), ["intermediate"], "intermediate",
@@ -226,7 +228,9 @@ def embeddings(seed: int) -> Exercise:
 def split_heads(seed: int) -> Exercise:
     """(B, T, H) → (B, N, T, D)."""
     N = reference().config.num_attention_heads
-    cases = [Case(s.name, (s[f"{SELF}.query"], N), right.split_heads(s[f"{SELF}.query"], N)) for s in settings(seed, None)]
+    cases = [
+        Case(s.name, (s[f"{SELF}.query"], N), right.split_heads(s[f"{SELF}.query"], N)) for s in settings(seed, None)
+    ]
     what = {"what": "split_heads"}
     wrong: list[Any] = [
         ("attention.heads_viewed", lambda x, n: x.reshape(len(x), n, x.shape[1], -1), what),
@@ -251,7 +255,7 @@ def merge_heads(seed: int) -> Exercise:
 
 
 def attention_scores(seed: int) -> Exercise:
-    """q kᵀ / √D."""
+    """Q kᵀ / √D."""
     N = reference().config.num_attention_heads
     return exercise(
         settings(seed, None),
@@ -292,7 +296,7 @@ def softmax(seed: int) -> Exercise:
 
 
 def context(seed: int) -> Exercise:
-    """p v; (B, N, T, D)."""
+    """P v; (B, N, T, D)."""
     N = reference().config.num_attention_heads
 
     def args(s: Setting) -> tuple[Any, ...]:
@@ -302,7 +306,6 @@ def context(seed: int) -> Exercise:
         settings(seed, None), right.context, args, [CONTEXT], CONTEXT,
         adapt=lambda s: right.merge_heads,
         more=[
-            ("context.elementwise", lambda p, v: p.mean(-1, keepdim=True) * v),
             ("context.mean", lambda p, v: p @ v / v.shape[-2]),
             ("context.scaled", lambda p, v: p @ v / v.shape[-1] ** 0.5),
         ],
@@ -357,8 +360,12 @@ def encoder_mistakes(L: int) -> Iterable[Any]:
         return [x, *(right.layer(x, mask, w, heads, eps) for w in layers)]
 
     yield "encoder.reversed", with_layers(lambda layers: layers[::-1])
+
+    def one_alone(k: int) -> Callable[..., Any]:
+        return with_layers(lambda layers: [layers[k]] * len(layers))
+
     for k in range(L):
-        yield "encoder.one_layer", with_layers(lambda layers, k=k: [layers[k]] * len(layers)), {"layer": str(k)}
+        yield "encoder.one_layer", one_alone(k), {"layer": str(k)}
     yield "encoder.not_chained", each_alone
     yield "outputs.off_by_one", lambda *args: whole(*args)[1:]
     yield "encoder.last_missing", lambda *args: whole(*args)[:-1]

@@ -177,7 +177,9 @@ class Report:
     def problem_sentence(self) -> str:
         """What keeps the file from being run."""
         problem = self.problem or {}
-        return f"{self.file.name}: " + str(texts(self.language)["problems"][problem["kind"]]).format(**self.blanks(problem))
+        return f"{self.file.name}: " + str(texts(self.language)["problems"][problem["kind"]]).format(
+            **self.blanks(problem)
+        )
 
     def blanks(self, details: dict[str, Any]) -> dict[str, Any]:
         """Details with "line" as words: nothing where no line is known."""

@@ -1,7 +1,8 @@
-"""The steps about text: WordPiece, and the row of a pair.  Their known mistakes are wrong functions of the same inputs."""
+"""The steps about text: WordPiece, and the row of a pair."""
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from minibert.learn.workbook import reference as right
@@ -53,7 +54,7 @@ def repeated(text: str, length: int) -> str:
     return (text * length)[:length]
 
 
-def search(  # noqa: PLR0912
+def search(
     *,
     shortest: bool = False,
     prefix: bool = True,
@@ -105,6 +106,11 @@ def from_the_end(word: str, vocab: Mapping[str, int]) -> list[str]:
     return pieces
 
 
+def is_longer(limit: int, word: str) -> bool:
+    """Whether a word has more characters than the limit."""
+    return len(word) > limit
+
+
 def wordpiece_mistakes() -> Iterator[Any]:
     """Key and wrong function."""
     yield "wordpiece.shortest", search(shortest=True)
@@ -120,7 +126,7 @@ def wordpiece_mistakes() -> Iterator[Any]:
     yield "wordpiece.limit_off_by_one", search(limit=lambda word: len(word) >= 100)
     yield "wordpiece.limit_bytes", search(limit=lambda word: len(word.encode()) > 100)
     for limit in (50, 200):
-        yield "wordpiece.limit_other", search(limit=lambda word, n=limit: len(word) > n), {"limit": str(limit)}
+        yield "wordpiece.limit_other", search(limit=partial(is_longer, limit)), {"limit": str(limit)}
     yield "wordpiece.characters", lambda word, vocab: [("##" if n else "") + c for n, c in enumerate(word)]
     yield "wordpiece.ids", lambda word, vocab: [vocab[piece] for piece in right.wordpiece(word, vocab)]
     for rule, key in (("each", "wordpiece.unknown_each"), ("skip", "wordpiece.unknown_skipped")):
@@ -145,15 +151,14 @@ def pair_row(seed: int) -> Exercise:
         ("other_padding", text(2), text(2), 10, 7),
         ("empty_second", text(2), [], 8, 0),
     ]
-    cases = [
-        Case(name, args, right.pair_row(*args))
-        for name, *rest in given
-        for args in [(rest[0], rest[1], 101, 102, rest[3], rest[2])]
-    ]
+    cases = []
+    for name, first, second, length, pad_id in given:
+        args = (first, second, 101, 102, pad_id, length)
+        cases.append(Case(name, args, right.pair_row(*args)))
     return Exercise(cases, lambda: from_functions(cases, row_mistakes()))
 
 
-def row(  # noqa: PLR0912
+def row(
     *,
     cls: bool = True,
     middle: bool = True,
@@ -171,6 +176,7 @@ def row(  # noqa: PLR0912
     second: bool = True,
     sep_for_none: bool = False,
     swapped: bool = False,
+    single_sep: bool = True,
 ) -> Callable[..., Row]:
     """The row with its rules changed."""
 
@@ -178,7 +184,7 @@ def row(  # noqa: PLR0912
         if swapped and b is not None:
             a, b = b, a
         ids, kinds = ([cls_id] if cls else []) + a, [segments[0]] * (len(a) + cls)
-        if middle or b is None:
+        if middle if b is not None else single_sep:
             ids, kinds = [*ids, sep_id], [*kinds, middle_segment if b is not None else segments[0]]
         if b is not None and second:
             again = [cls_id] if cls_again else []
@@ -202,9 +208,10 @@ def row_mistakes() -> Iterator[Any]:
     yield "row.no_cls", row(cls=False)
     yield "row.no_middle_sep", row(middle=False)
     yield "row.no_end_sep", row(end=False)
-    yield "row.no_end_sep", lambda *args: without_last_sep(row(end=False)(*args), args)
+    yield "row.no_end_sep", row(end=False, single_sep=False)
     yield "row.no_sep", row(middle=False, end=False)
-    yield "row.no_special", lambda *args: row(cls=False, middle=False, end=False)(*args)
+    yield "row.no_sep", row(middle=False, end=False, single_sep=False)
+    yield "row.no_special", row(cls=False, middle=False, end=False, single_sep=False)
     yield "row.cls_again", row(cls_again=True)
     yield "row.middle_sep_in_second", row(middle_segment=1)
     yield "row.end_sep_in_first", row(end_segment=0)
@@ -224,14 +231,3 @@ def row_mistakes() -> Iterator[Any]:
     yield "row.sep_for_none", row(sep_for_none=True)
     yield "row.texts_exchanged", row(swapped=True)
     yield "row.order", lambda *args: tuple(right.pair_row(*args)[n] for n in (0, 2, 1))
-
-
-def without_last_sep(made: Row, args: tuple[Any, ...]) -> Row:
-    """A single text without its [SEP], too."""
-    ids, segments, mask = made
-    if args[1] is None:
-        at = ids.index(args[3])
-        end: Iterable[list[int]] = (ids[:at] + ids[at + 1 :], segments, mask[:at] + mask[at + 1 :])
-        ids, segments, mask = end
-        ids, mask = [*ids, args[4]], [*mask, 0]
-    return ids, segments, mask

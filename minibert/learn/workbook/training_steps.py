@@ -87,9 +87,12 @@ def loss_mistakes() -> Iterator[Any]:
     yield "loss.smoothed", lambda z, y: F.cross_entropy(z.flatten(0, 1), y.flatten(), label_smoothing=0.1)
     yield "loss.log_of_mean", lambda logits, labels: -picked(logits, labels, lambda z: z.softmax(-1)).mean().log()
     yield "loss.squared", squared
-    yield "loss.each", lambda logits, labels: losses(logits, labels)
+    yield "loss.each", losses
     yield "loss.each", lambda logits, labels: losses(logits, labels)[labels != IGNORED]
-    yield "loss.over_tokens", lambda z, y: -torch.log_softmax(z, 1)[y != IGNORED].gather(1, y[y != IGNORED][:, None]).mean()
+    yield (
+        "loss.over_tokens",
+        lambda z, y: -torch.log_softmax(z, 1)[y != IGNORED].gather(1, y[y != IGNORED][:, None]).mean(),
+    )
 
 
 Tensors = dict[str, Tensor]
@@ -111,7 +114,10 @@ def adamw_step(seed: int) -> Exercise:
         return {name: torch.randn(shape, generator=draw, dtype=torch.float64) * size for name, shape in SHAPES.items()}
 
     def gradients() -> Tensors:
-        return {name: value * 10.0 ** torch.randint(-6, 1, value.shape, generator=draw) for name, value in drawn(1.0).items()}
+        return {
+            name: value * 10.0 ** torch.randint(-6, 1, value.shape, generator=draw)
+            for name, value in drawn(1.0).items()
+        }
 
     cases = []
     for name, step, lr, betas, eps, decay in (
@@ -133,7 +139,7 @@ def is_small(name: str) -> bool:
     return "norm" in name or name.endswith("bias")
 
 
-def adamw(  # noqa: PLR0912
+def adamw(
     *,
     corrected: tuple[bool, bool] = (True, True),
     decayed: Callable[[str], bool] = lambda name: not is_small(name),

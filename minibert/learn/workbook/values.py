@@ -45,23 +45,11 @@ def differences(expected: Any, found: Any, place: str) -> Iterator[Difference]:
     if isinstance(expected, Mapping):
         yield from _in_mapping(expected, found, place)
     elif isinstance(expected, list | tuple):
-        if isinstance(found, Tensor) and found.dim() == 1 and not any(isinstance(e, Tensor) for e in expected):
-            found = found.tolist()
-        if not isinstance(found, list | tuple):
-            yield Difference("type", place, kind_of(expected), kind_of(found))
-        elif len(found) != len(expected):
-            yield Difference("length", place, str(len(expected)), str(len(found)))
-        else:
-            for number, (right, theirs) in enumerate(zip(expected, found, strict=True)):
-                yield from differences(right, theirs, f"{place}[{number}]")
+        yield from _in_list(expected, found, place)
     elif isinstance(expected, Tensor):
         yield from _in_tensor(expected, found, place)
     elif isinstance(expected, int | float) and not isinstance(expected, bool):
-        number = found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            yield Difference("type", place, kind_of(expected), kind_of(found))
-        elif not _is_close(torch.tensor(float(expected)), torch.tensor(float(number))).all():
-            yield Difference("value", place, shown(expected), shown(number))
+        yield from _in_number(expected, found, place)
     elif found is None or type(found) is not type(expected):
         if found is not expected:
             yield Difference("type", place, kind_of(expected), kind_of(found))
@@ -81,6 +69,26 @@ def _in_mapping(expected: Mapping[str, Any], found: Any, place: str) -> Iterator
     for key in found:
         if key not in expected:
             yield Difference("key_extra", place, "", repr(key))
+
+
+def _in_list(expected: list[Any] | tuple[Any, ...], found: Any, place: str) -> Iterator[Difference]:
+    if isinstance(found, Tensor) and found.dim() == 1 and not any(isinstance(part, Tensor) for part in expected):
+        found = found.tolist()
+    if not isinstance(found, list | tuple):
+        yield Difference("type", place, kind_of(expected), kind_of(found))
+    elif len(found) != len(expected):
+        yield Difference("length", place, str(len(expected)), str(len(found)))
+    else:
+        for number, (right, theirs) in enumerate(zip(expected, found, strict=True)):
+            yield from differences(right, theirs, f"{place}[{number}]")
+
+
+def _in_number(expected: int | float, found: Any, place: str) -> Iterator[Difference]:
+    number = found.item() if isinstance(found, Tensor) and found.numel() == 1 else found
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        yield Difference("type", place, kind_of(expected), kind_of(found))
+    elif not _is_close(torch.tensor(float(expected)), torch.tensor(float(number))).all():
+        yield Difference("value", place, shown(expected), shown(number))
 
 
 def _in_tensor(expected: Tensor, found: Any, place: str) -> Iterator[Difference]:
@@ -136,7 +144,7 @@ def copied(value: Any) -> Any:
 def is_unchanged(before: Any, after: Any) -> bool:
     """Whether every number is the one that it was, to the last bit."""
     if isinstance(before, Tensor):
-        return before.shape == after.shape and bool(((before == after) | (before != before)).all())
+        return before.shape == after.shape and bool(((before == after) | before.isnan()).all())
     if isinstance(before, dict):
         return list(before) == list(after) and all(is_unchanged(before[key], after[key]) for key in before)
     if isinstance(before, list | tuple):

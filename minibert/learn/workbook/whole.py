@@ -47,7 +47,7 @@ def judge_whole(module: types.ModuleType, file: Path, calling: Calling) -> Verdi
         return Verdict(WHOLE, NOT_WRITTEN)
     except (Exception, SystemExit) as error:
         return failed(WHOLE, error, file)
-    details = {
+    details: dict[str, Any] = {
         "text": TEXT,
         "guesses": [[tokenizer.convert_ids_to_tokens(number), probability] for number, probability in guesses],
     }
@@ -57,7 +57,9 @@ def judge_whole(module: types.ModuleType, file: Path, calling: Calling) -> Verdi
     ours = BertForPreTraining.from_pretrained(DEMO, attn_implementation="eager").eval()
     with torch.no_grad():
         expected = ours(**batch, output_hidden_states=True)
-        right = ours(torch.tensor([ids])).prediction_logits[0, ids.index(tokenizer.mask_token_id)].softmax(-1).topk(GUESSES)
+        right = (
+            ours(torch.tensor([ids])).prediction_logits[0, ids.index(tokenizer.mask_token_id)].softmax(-1).topk(GUESSES)
+        )
     if not same_guesses(guesses, right.indices.tolist(), right.values.tolist()):
         best = tokenizer.convert_ids_to_tokens(right.indices.tolist()[0])
         found = details["guesses"][0][0] if guesses else "[]"
