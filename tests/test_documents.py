@@ -38,6 +38,9 @@ SMALLER = {
     "explore": ["--samples", "0"],
 }
 DIFFERS = (  # exit code 1
+    "minibert learn check gelu",
+    "minibert learn check layer_norm",
+    "minibert learn check layer_norm --hint",
     "minibert verify-tokenizer minibert-demo --against my_tokenizer.py:tokenize",
     'minibert verify-training my_training.py:build my_training.py:smaller_eps --text "The pear tree is in bloom."',
 )

@@ -15,6 +15,7 @@ import torch
 
 from minibert import InputError
 from minibert.cli import main
+from minibert.learn.words import LANGUAGES
 from minibert.learn.workbook import NAMES, STEPS, build, check, masking_step, reference
 from minibert.learn.workbook.checking import run_steps
 from minibert.learn.workbook.child import unwritten_functions
@@ -24,7 +25,6 @@ from minibert.learn.workbook.model_steps import NAMES as PLACES
 from minibert.learn.workbook.report import Report
 from minibert.learn.workbook.texts import mistake_sentence, mistake_title, texts
 from minibert.learn.workbook.verdict import STATUS, Verdict
-from minibert.learn.words import LANGUAGES
 from minibert.verify.sentences import speak
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,10 @@ def wordpiece(word, vocab):
 
 gelu_is_here = True
 """
+
+
+def line_of(part: str) -> int:
+    return BROKEN[: BROKEN.index(part)].count("\n") + 1
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +169,14 @@ def test_broken_functions_are_told_one_by_one(tmp_path: Path) -> None:
     by_name = {verdict.step: verdict for verdict in verdicts}
     assert by_name["softmax"].printed == "here\n"
     assert by_name["split_heads"].printed.startswith("never the end")
-    assert by_name["feed_forward"].details["line"] == BROKEN[: BROKEN.index("no such weight")].count("\n") + 1
+    assert by_name["feed_forward"].details["line"] == line_of("no such weight")
     for language in LANGUAGES:
         text = Report(file, language, 0, tuple(names), None, verdicts).to_text(more_hints=True)
         assert "{" not in text.replace('{"', "")
     english = Report(file, "en", 0, tuple(names), None, verdicts).to_text()
     for said in (
-        "No result after 2 seconds", "ended the process (code 3)", "ends the program with sys.exit (line 14",
-        "more than 1 MB", "more memory", "called as attention_scores(query, key). Yours is attention_scores(query, key, ",
+        "No result after 2 seconds", "ended the process (code 3)", f"sys.exit (line {line_of('done')}: sys.exit",
+        "more than 1 MB", "more memory", "attention_scores(query, key). Yours is attention_scores(query, key, scale)",
         "The dtype is float32, expected float64", "returns nothing", "changes its argument x in place",
         "no function self_output(attended, x, w, eps)", "KeyError: 'no such weight' (line ", "layer(attention_mask, x,",
         "should return Tensor (3, 256), and returns float",

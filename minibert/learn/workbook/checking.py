@@ -55,7 +55,8 @@ def check(
         raise InputError(f"time_limit is {time_limit:g}; expected more than 0 seconds.")
     names = NAMES if step is None else (find_step(step),)
     functions = [name for name in names if name != WHOLE]
-    problem, verdicts = unreadable(file), []
+    problem = unreadable(file)
+    verdicts: list[Verdict] = []
     if problem is None:
         problem, verdicts = run_steps(file, seed, functions, time_limit)
     if WHOLE in names and problem is None:

@@ -166,7 +166,7 @@ class Report:
         remarks = [word("after_softmax", self.language)] if verdict.step == "apply_mask" else []
         if case := self.case(verdict):
             remarks.append(word("inputs", self.language, case=case))
-        remark = f" ({'; '.join(remarks)})" if remarks else ""
+        remark = word("remark", self.language, remarks="; ".join(remarks)) if remarks else ""
         return word(key, self.language, **first) + remark
 
     def case(self, verdict: Verdict) -> str:
