@@ -89,6 +89,7 @@ def observe(theirs: Callable[..., Any], batch: Mapping[str, Tensor]) -> Observat
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         stack.enter_context(_uncompiled())
+        stack.enter_context(_as_written())
         where = _Where()
         if isinstance(theirs, nn.Module):
             stack.enter_context(_hooked(theirs, seen, where))
@@ -123,6 +124,17 @@ def _uncompiled() -> AbstractContextManager[object]:
         return nullcontext()
     context: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
     return context
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """``nn.TransformerEncoder`` without its fast path: one kernel per layer, and nested tensors, which have no sizes."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def describe(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from minibert import BertForPreTraining
 from minibert.verify.observe import COMPILED, observe
 from minibert.verify.ports import batches_for_ports, explain_port
 from tests.support.small_models import small
-from tests.verify.ports import fused
+from tests.verify.ports import encoder, fused
 from tests.verify.ports.renamed import without_names
 
 SETTINGS = {"hidden_size": 24, "num_attention_heads": 3, "intermediate_size": 40, "vocab_size": 90}
@@ -54,6 +54,22 @@ def test_a_program_that_takes_one_dictionary(folder):
         return port(input["input_ids"], input["attention_mask"], input["token_type_ids"])
 
     assert explain_port(right, program).same
+
+
+def test_an_encoder_of_torch_with_its_fast_path(folder):
+    """On padded texts it computes with nested tensors, and a layer is one kernel: here it is run without."""
+    right = BertForPreTraining.from_pretrained(folder)
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    port = encoder.build(right.config, right.state_dict())
+    torch.backends.mha.set_fastpath_enabled(True)
+    try:
+        port.encoder.enable_nested_tensor = port.encoder.use_nested_tensor = True
+        found = explain_port(right, port)
+        assert torch.backends.mha.get_fastpath_enabled()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+    assert found.same, str(found)
+    assert {point.status for point in found.points if "intermediate" in point.point} == {"found"}
 
 
 def test_values_in_a_short_dtype_are_told(folder):
