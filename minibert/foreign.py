@@ -147,6 +147,8 @@ def what_lies_in(checkpoint: Checkpoint) -> str:
         if described := what_is_by_name(path):
             return f" It holds {path.relative_to(folder)}: {described}"
     readable = [path for path in files if path.parent == folder and path.name.endswith(WEIGHTS)]
+    if checkpoint.file in readable:  # that one was given
+        return ""
     if readable:
         return f" It holds {readable[0].name}: if those are the weights, give the path of that file."
     return ""

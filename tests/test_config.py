@@ -100,6 +100,11 @@ def test_a_field_that_cannot_be_honoured_is_named(field: str, value: object, sen
 def test_sources_that_are_none(tmp_path) -> None:
     with pytest.raises(CheckpointError, match="holds no config.json. Put".replace(".", r"\.")):
         BertConfig.from_pretrained(tmp_path)
+    (tmp_path / "last.ckpt").write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="if those are the weights, give the path of that file"):
+        BertConfig.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"beside them\. Architectures known by name are [\w, -]+\.$"):
+        BertConfig.from_pretrained(tmp_path / "last.ckpt")
     (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
     with pytest.raises(ConfigError, match="model_type 'roberta'; minibert runs 'bert' models only"):
         BertConfig.from_pretrained(tmp_path)

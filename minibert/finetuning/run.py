@@ -387,6 +387,7 @@ def task_of(config: BertConfig) -> Task[Any, Any]:
     if not fitting:
         known = ", ".join(sorted({task.model_class.__name__ for task in TASKS.values()}))
         raise InputError(
-            f"This checkpoint is a {name or 'BERT'} and was fine-tuned for none of the tasks here ({known})."
+            f"This checkpoint is a {name or 'BERT'} and was fine-tuned for none of the tasks here ({known}). "
+            "Fine-tune it first: minibert finetune."
         )
     return fitting[0]()

@@ -66,12 +66,14 @@ def check_identity(folder: Path, identity: dict[str, Any], steps_of: StepsOf | N
         check_extension(folder, *(steps_of(length_of(one)) for one in (stored, identity)))
         write_sealed(path, {**identity, EXTENDED: [*former, length_of(stored)]})
         return
+    advice = "To go on with that run, give the same arguments; for a new one, another folder."
     for name in different:
+        if name == "data" and before.get(name) and now.get(name):  # digests, which say nothing to a reader
+            files, here = len(before[name]), len(now[name])
+            other = "of other contents" if files == here else f"in {files} files, and this one has {here}"
+            raise InputError(f"{folder} holds a run with data {other}. {advice}")
         first, second = (repr(values[name]) if name in values else "as usual" for values in (before, now))
-        raise InputError(
-            f"{folder} holds a run with {name} {first}, and this one has {second}. To go on with that run, give the "
-            "same arguments; for a new one, another folder."
-        )
+        raise InputError(f"{folder} holds a run with {name} {first}, and this one has {second}. {advice}")
 
 
 def check_extension(folder: Path, before: int, now: int) -> None:

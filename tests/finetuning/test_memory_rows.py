@@ -38,8 +38,10 @@ def test_a_run_is_that_of_the_file_and_goes_on_with_the_same_rows(kind, tmp_path
     assert found.steps == 4 and 0 <= found.scores["accuracy"] <= 1
     expected = weights(tmp_path / "file")
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(tmp_path / "run").items())
-    with pytest.raises(InputError, match="holds a run with data"):
+    with pytest.raises(InputError, match="holds a run with data of other contents. To go on with"):
         finetune("classify", TINY, kind(TRAIN[1:]), tmp_path / "run", kind(DEV), **arguments)
+    with pytest.raises(InputError, match="holds a run with data in 2 files, and this one has 1. To go on with"):
+        finetune("classify", TINY, kind(TRAIN), tmp_path / "run", **arguments)
 
 
 def test_tuples_and_a_share(tmp_path) -> None:
