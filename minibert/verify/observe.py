@@ -128,7 +128,7 @@ def _uncompiled() -> AbstractContextManager[object]:
 
 @contextmanager
 def _as_written() -> Iterator[None]:
-    """``nn.TransformerEncoder`` without its fast path: one kernel per layer, and nested tensors, which have no sizes."""
+    """``nn.TransformerEncoder`` without its fast path: one kernel per layer, and nested tensors without sizes."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
