@@ -100,7 +100,7 @@ def write(file: Path, notebook: dict[str, Any], force: bool) -> None:
 def open_notebook(file: Path, start: bool) -> None:
     """Start JupyterLab with a notebook, or say how; only where somebody sits at the terminal."""
     if find_spec("jupyterlab") is None:
-        print("To open it: pip install '.[learn]' in a checkout of minibert, then jupyter lab", file)
+        print("To open it, in a checkout of minibert: pip install '.[learn]', then jupyter lab", file)
     elif start and sys.stdin.isatty() and sys.stdout.isatty():
         subprocess.run([sys.executable, "-m", "jupyterlab", str(file)], check=False)
     else:
