@@ -22,7 +22,7 @@ WITH_TITLES = 900  # cells that say their value where the pointer rests
 WIDTH = 860  # of a map with many columns
 TEXT, SMALL, SMALLEST = 12, 11, 10  # font sizes
 LABEL = 150  # the widest label of a row or column
-SLANT = math.sqrt(0.5)  # long labels of columns are turned by 45°
+SLANTED = 17  # narrower columns have their labels upright: turned by 45°, they would overlap
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,15 @@ def labelled_map(
     level = every == 1 or all(label.isdecimal() for label in column_labels)
     every = every if level else math.ceil(13 / cell_w)
     left = math.ceil(max(text_width(label, TEXT) for label in row_labels)) + 8
-    top = 20 if level else math.ceil(max(widths) * SLANT) + 14
+    turn = 0 if level else 45 if cell_w * every >= SLANTED else 90
+    rise, reach = math.sin(math.radians(turn)), math.cos(math.radians(turn))
+    top = 20 if level else math.ceil(max(widths) * rise) + 14
     parts: list[Child] = [element("title", title)]
     for y in range(0, R, math.ceil(13 / cell_h)):
         parts.append(_label(row_labels[y], rows[y], left - 6, top + (y + 0.5) * cell_h, "mb-e"))
     for x in range(0, C, every):
         place = (left + (x + 0.5) * cell_w, top - (8 if level else 7))
-        parts.append(_label(column_labels[x], columns[x], *place, "mb-m" if level else "mb-l", turned=not level))
+        parts.append(_label(column_labels[x], columns[x], *place, "mb-m" if level else "mb-l", turn))
     names = (rows, columns) if R * C <= WITH_TITLES else None
     parts.append(_cells(values, (left, top), (cell_w, cell_h), scale, names, texts))
     for y, line in enumerate(written):
@@ -159,7 +161,7 @@ def labelled_map(
         parts.append(element("g", said, transform=f"translate({left} {top + (y + 0.5) * cell_h:g})"))
     legend, end = _legend(scale, left, top + R * cell_h + 12)
     parts.append(legend)
-    over = max(x * SLANT - (C - 1 - n) * cell_w - cell_w / 2 for n, x in enumerate(widths))
+    over = max(x * reach - (C - 1 - n) * cell_w - cell_w / 2 for n, x in enumerate(widths))
     right = left + C * cell_w + (0 if level else max(0, math.ceil(over)))
     return Picture(_svg(parts, max(right, end) + 4, top + R * cell_h + 30, title), _rules(scale, values))
 
@@ -259,10 +261,10 @@ def _runs(steps: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         start += length
 
 
-def _label(text: str, whole: str, x: float, y: float, class_: str, *, turned: bool = False) -> Html:
+def _label(text: str, whole: str, x: float, y: float, class_: str, turn: int = 0) -> Html:
     full = element("title", whole) if text != visible(whole) else None
-    turn = f"rotate(-45 {x:g} {y:g})" if turned else None
-    return element("text", text, full, x=x, y=y, class_=class_, transform=turn)
+    turned = f"rotate(-{turn} {x:g} {y:g})" if turn else None
+    return element("text", text, full, x=x, y=y, class_=class_, transform=turned)
 
 
 def _svg(parts: Sequence[Child], width: float, height: float, title: str) -> Html:

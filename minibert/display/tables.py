@@ -23,7 +23,7 @@ RULES: tuple[Rule, ...] = (
     ),
     ("table.mb-table tr .mb-r", "text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap"),
     ("table.mb-table tr .mb-h", f"font-weight:normal;color:{MUTED};border-bottom:1px solid {FAINT};white-space:nowrap"),
-    ("code.mb-code", f"background:none;padding:0;color:inherit;font-family:{MONOSPACE};font-size:12px"),
+    ("code.mb-code.mb-code", f"background:none;padding:0;color:inherit;font-family:{MONOSPACE};font-size:12px"),
     ("table.mb-table tr .mb-nw", "white-space:nowrap"),
     ("p", "margin:.4em 0"),
     ("summary", "cursor:pointer"),
