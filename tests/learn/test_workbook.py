@@ -1,6 +1,7 @@
 """The workbook: what is written, what is said of right and of broken files, and that nothing runs in this process."""
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -131,6 +132,10 @@ def test_the_template_has_a_hole_for_each_step(language: str, tmp_path: Path) ->
             assert re.search(r"\d{4}, (section|figure|algorithm)|github\.com", docstring), node.name
             assert "→" in docstring
             assert docstring.startswith(texts(language)["steps"][node.name]["task"][:20])
+            shapes = texts(language)["steps"][node.name]["shapes"]
+            letters = re.findall(r"\([BNTDHILVP, …]+\)|\w+_weight|\w+_bias", shapes)
+            own = inspect.getdoc(getattr(reference, node.name)) or ""
+            assert sorted(letters) == sorted(re.findall(r"\([BNTDHILVP, …]+\)|\w+_weight|\w+_bias", own)), node.name
     assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 120
     solution = template(language, solutions=True)
     assert not {node.name for node in ast.parse(solution).body if isinstance(node, ast.FunctionDef)} - set(
@@ -335,3 +340,23 @@ def test_ways_to_choose_that_are_right(how: str) -> None:
 def test_a_verdict_is_read_back() -> None:
     verdict = Verdict("gelu", "differs", first={"place": "[0]", "expected": "1", "found": "2"})
     assert Verdict(**json.loads(json.dumps(verdict.to_dict()))) == verdict
+
+
+# --- the model as a whole
+
+
+def test_the_whole_waits_for_the_steps_and_is_told_what_verify_finds(solved: Path, tmp_path: Path) -> None:
+    source = (solved / "my_bert.py").read_text(encoding="utf-8")
+    wrong = source.replace("torch.erf(x / math.sqrt(2.0))", "torch.tanh(0.7978845608 * (x + 0.044715 * x**3))")
+    assert wrong != source
+    file = tmp_path / "my_bert.py"
+    file.write_text(wrong, encoding="utf-8")
+    _, (verdict,) = run_steps(file, 0, ["my_bert"], time_limit=10.0)
+    assert verdict.status == "mistake"
+    assert {mistake["key"] for mistake in verdict.mistakes} == {"activation.other"}
+    assert verdict.details["guesses"]
+    assert verdict.first is not None and "encoder.layer.0.intermediate" in verdict.first["place"]
+    for language in LANGUAGES:
+        assert Report(file, language, 0, ("my_bert",), None, [verdict]).to_text(more_hints=True)
+    waiting = Report(file, "en", 0, ("my_bert",), None, [Verdict("my_bert", "waiting")])
+    assert "comes when all steps before it are right" in waiting.to_text() and waiting.points == 0

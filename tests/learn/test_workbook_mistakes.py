@@ -12,6 +12,7 @@ from minibert.learn.workbook.child import Messages, judge, load
 from minibert.learn.workbook.folder import template
 from minibert.learn.workbook.report import Report
 from minibert.learn.workbook.verdict import MISTAKE, STATUS
+from tests.learn.right_solutions import RIGHT
 from tests.learn.wrong_solutions import WRONG, Wrong
 
 
@@ -58,3 +59,10 @@ def test_there_are_two_for_each_hole() -> None:
     assert set(counts) == {step.name for step in STEPS}
     assert min(counts.values()) >= 2
     assert len(WRONG) >= 100
+
+
+@pytest.mark.parametrize(("step", "code"), RIGHT, ids=[f"{n}-{step}" for n, (step, _) in enumerate(RIGHT)])
+def test_another_way_to_write_it_is_right(step: str, code: str, tmp_path: Path, messages: Messages) -> None:
+    for seed in (0, 1):
+        verdict = verdict_on(Wrong(step, "right", code), tmp_path, messages, seed)
+        assert verdict.is_right, verdict

@@ -1,7 +1,6 @@
 """``minibert learn build``: the folder in which the reader writes BERT."""
 
 import ast
-import textwrap
 from pathlib import Path
 
 from minibert.destination import check_folder
@@ -83,7 +82,8 @@ def template(language: str, solutions: bool = False) -> str:
         if isinstance(node, ast.FunctionDef) and node.name in numbers:
             docstring = node.body[0]
             about = words["steps"][node.name]
-            said = wrapped(about["task"]) + "\n\n" + textwrap.dedent(ast.get_docstring(node) or "")
+            paper = (ast.get_docstring(node) or "").splitlines()[-1]
+            said = "\n".join([wrapped(about["task"]), "", about["shapes"], "", paper])
             changes.append((docstring.lineno - 1, docstring.end_lineno or 0, quoted(said, "    ")))
             if not solutions:
                 changes.append((node.body[1].lineno - 1, node.end_lineno or 0, ["    ..."]))

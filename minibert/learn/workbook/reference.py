@@ -22,7 +22,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """X (…, H), weight (H), bias (H) → (…, H)
+    """x (…, H), weight (H), bias (H) → (…, H)
 
     Ba, Kiros & Hinton 2016, section 3
     """
@@ -43,7 +43,7 @@ def embeddings(input_ids: Tensor, token_type_ids: Tensor, w: Mapping[str, Tensor
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """X (B, T, H) → (B, N, T, D), where N = heads and D = H / N
+    """x (B, T, H) → (B, N, T, D), where N = heads and D = H / N
 
     Vaswani et al. 2017, section 3.2.2
     """
@@ -52,7 +52,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """X (B, N, T, D) → (B, T, H), where H = N · D
+    """x (B, N, T, D) → (B, T, H), where H = N · D
 
     Vaswani et al. 2017, section 3.2.2
     """
@@ -60,7 +60,7 @@ def merge_heads(x: Tensor) -> Tensor:
 
 
 def attention_scores(query: Tensor, key: Tensor) -> Tensor:
-    """Query (B, N, T, D), key (B, N, T, D) → (B, N, T, T): [b, n, i, j] is how much token i looks at token j
+    """query (B, N, T, D), key (B, N, T, D) → (B, N, T, T): [b, n, i, j] is how much token i looks at token j
 
     Vaswani et al. 2017, section 3.2.1
     """
@@ -68,7 +68,7 @@ def attention_scores(query: Tensor, key: Tensor) -> Tensor:
 
 
 def apply_mask(scores: Tensor, attention_mask: Tensor) -> Tensor:
-    """Scores (B, N, T, T), attention_mask (B, T): 1 for a token, 0 for padding → (B, N, T, T)
+    """scores (B, N, T, T), attention_mask (B, T): 1 for a token, 0 for padding → (B, N, T, T)
 
     Vaswani et al. 2017, figure 2 (left)
     """
@@ -77,7 +77,7 @@ def apply_mask(scores: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Scores (…, T) → (…, T): each row sums to 1
+    """scores (…, T) → (…, T): each row sums to 1
 
     Vaswani et al. 2017, section 3.2.1, equation 1
     """
@@ -86,7 +86,7 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 def context(probabilities: Tensor, value: Tensor) -> Tensor:
-    """Probabilities (B, N, T, T), value (B, N, T, D) → (B, N, T, D)
+    """probabilities (B, N, T, T), value (B, N, T, D) → (B, N, T, D)
 
     Vaswani et al. 2017, section 3.2.1, equation 1
     """
@@ -94,7 +94,7 @@ def context(probabilities: Tensor, value: Tensor) -> Tensor:
 
 
 def self_attention(x: Tensor, attention_mask: Tensor, w: Mapping[str, Tensor], heads: int) -> Tensor:
-    """X (B, T, H), attention_mask (B, T) → (B, T, H)
+    """x (B, T, H), attention_mask (B, T) → (B, T, H)
 
     w: query_weight (H, H), query_bias (H), and the same of key_ and value_; a weight is stored as (out, in)
     Vaswani et al. 2017, section 3.2.2
@@ -107,7 +107,7 @@ def self_attention(x: Tensor, attention_mask: Tensor, w: Mapping[str, Tensor], h
 
 
 def self_output(attended: Tensor, x: Tensor, w: Mapping[str, Tensor], eps: float) -> Tensor:
-    """Attended (B, T, H): from self_attention; x (B, T, H): what the layer reads → (B, T, H)
+    """attended (B, T, H): from self_attention; x (B, T, H): what the layer reads → (B, T, H)
 
     w: attention_output_weight (H, H), attention_output_bias (H), attention_norm_weight (H), attention_norm_bias (H)
     Vaswani et al. 2017, section 3.1
@@ -117,7 +117,7 @@ def self_output(attended: Tensor, x: Tensor, w: Mapping[str, Tensor], eps: float
 
 
 def feed_forward(x: Tensor, w: Mapping[str, Tensor], eps: float) -> Tensor:
-    """X (B, T, H): from self_output → (B, T, H)
+    """x (B, T, H): from self_output → (B, T, H)
 
     w: intermediate_weight (I, H), intermediate_bias (I), output_weight (H, I), output_bias (H),
        output_norm_weight (H), output_norm_bias (H)
@@ -129,7 +129,7 @@ def feed_forward(x: Tensor, w: Mapping[str, Tensor], eps: float) -> Tensor:
 
 
 def layer(x: Tensor, attention_mask: Tensor, w: Mapping[str, Tensor], heads: int, eps: float) -> Tensor:
-    """X (B, T, H), attention_mask (B, T) → (B, T, H)
+    """x (B, T, H), attention_mask (B, T) → (B, T, H)
 
     w: all the weights of one layer, under the names above
     Vaswani et al. 2017, section 3.1 and figure 1 (left)
@@ -141,7 +141,7 @@ def layer(x: Tensor, attention_mask: Tensor, w: Mapping[str, Tensor], heads: int
 def encoder(
     x: Tensor, attention_mask: Tensor, layers: Sequence[Mapping[str, Tensor]], heads: int, eps: float
 ) -> list[Tensor]:
-    """X (B, T, H): from embeddings; layers: the weights of each layer → L + 1 hidden states, each (B, T, H)
+    """x (B, T, H): from embeddings; layers: the weights of each layer → L + 1 hidden states, each (B, T, H)
 
     Devlin et al. 2018, section 3
     """
@@ -152,7 +152,7 @@ def encoder(
 
 
 def pooler(x: Tensor, w: Mapping[str, Tensor]) -> Tensor:
-    """X (B, T, H): the last hidden state → (B, H)
+    """x (B, T, H): the last hidden state → (B, H)
 
     w: pooler_weight (H, H), pooler_bias (H)
     Devlin et al. 2018, section 3.1, task 2
@@ -161,7 +161,7 @@ def pooler(x: Tensor, w: Mapping[str, Tensor]) -> Tensor:
 
 
 def mlm_head(x: Tensor, word: Tensor, w: Mapping[str, Tensor], eps: float) -> Tensor:
-    """X (B, T, H): the last hidden state; word (V, H): the word embeddings → (B, T, V)
+    """x (B, T, H): the last hidden state; word (V, H): the word embeddings → (B, T, V)
 
     w: transform_weight (H, H), transform_bias (H), transform_norm_weight (H), transform_norm_bias (H), decoder_bias (V)
     Devlin et al. 2018, section 3.1, task 1
@@ -172,7 +172,7 @@ def mlm_head(x: Tensor, word: Tensor, w: Mapping[str, Tensor], eps: float) -> Te
 
 
 def mlm_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (B, T, V), labels (B, T): the right piece, or -100 where nothing is asked → ()
+    """logits (B, T, V), labels (B, T): the right piece, or -100 where nothing is asked → ()
 
     Devlin et al. 2018, section 3.1, task 1
     """
