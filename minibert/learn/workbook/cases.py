@@ -53,7 +53,6 @@ class Exercise:
     Attributes:
         cases: in the order in which they are tried.
         alternatives: makes the known mistakes; asked for only where something is wrong.
-        judge: in place of the comparison, for a function that draws at random: the function → a verdict.
     """
 
     cases: Sequence[Case]

@@ -144,8 +144,9 @@ def exercise(
     part_of_table: str = "layer",
     adapt: Callable[[Setting], Adapt] = lambda setting: same,
     more: Iterable[Any] = (),
+    keys: str = "",
 ) -> Exercise:
-    """A step that computes ``target`` from values before ``covers``."""
+    """A step that computes ``target`` from values before ``covers``; its known mistakes are those that ``keys`` begins."""
     covered = frozenset(covers)
     cases = []
     for setting in where:
@@ -154,7 +155,8 @@ def exercise(
 
     def alternatives() -> Iterable[Alternative]:
         yield from from_functions(cases, more)
-        yield from from_table(where, covered, target, part_of_table)
+        table = from_table(where, covered, target, part_of_table)
+        yield from (alternative for alternative in table if alternative.key.startswith(keys))
 
     return Exercise(cases, alternatives)
 
@@ -277,6 +279,7 @@ def apply_mask(seed: int) -> Exercise:
         [PROBABILITIES],
         PROBABILITIES,
         adapt=lambda s: lambda scores: torch.softmax(scores.double(), dim=-1),
+        keys="mask.",
     )
 
 
@@ -291,6 +294,7 @@ def softmax(seed: int) -> Exercise:
         lambda s: (s[SCORES],),
         [PROBABILITIES],
         PROBABILITIES,
+        keys="softmax.",
         more=[("softmax.overflow", lambda x: torch.exp(x) / torch.exp(x).sum(-1, keepdim=True))],
     )
 

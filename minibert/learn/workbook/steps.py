@@ -19,7 +19,7 @@ class Step:
     Attributes:
         number: from 1.
         name: of the function.
-        make: a seed → inputs and known mistakes; None for the two that are judged in another way.
+        make: a seed → inputs and known mistakes; None for the one that draws at random.
     """
 
     number: int
