@@ -104,7 +104,7 @@ def test_the_solution_passes_every_step(solved: Path) -> None:
     assert "24단계가 모두 맞습니다" in text and "이 영화 정말 [MASK] → 좋다 7%" in text
 
 
-@pytest.mark.parametrize("seed", [1, 2, 20261129])
+@pytest.mark.parametrize("seed", [1, 20261129])
 def test_the_solution_passes_with_other_seeds(seed: int) -> None:
     from contextlib import nullcontext
 
@@ -197,7 +197,7 @@ def test_broken_functions_are_told_one_by_one(tmp_path: Path) -> None:
         ("import torch\nimport no_such_module\n", "No module named 'no_such_module' (line 2: import no_such_module)"),
         ("import sys\nprint('so far')\nsys.exit()\n", "ends the program with sys.exit while it is loaded (line 3"),
         ("while True:\n    pass\n", "still running after 1 seconds"),
-        ("import os\nos.abort()\n", "ended the process while it was loaded"),
+        pytest.param("import os\nos.abort()\n", "ended the process while it was loaded", marks=pytest.mark.slow),
     ],
     ids=["empty", "syntax", "import", "exit", "loop", "crash"],
 )
@@ -245,6 +245,7 @@ def test_what_the_verb_refuses(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_pytest_collects_a_test_for_each_step(tmp_path: Path) -> None:
     build(tmp_path, "zh")
     command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", str(tmp_path)]
@@ -345,6 +346,7 @@ def test_a_verdict_is_read_back() -> None:
 # --- the model as a whole
 
 
+@pytest.mark.slow
 def test_the_whole_waits_for_the_steps_and_is_told_what_verify_finds(solved: Path, tmp_path: Path) -> None:
     source = (solved / "my_bert.py").read_text(encoding="utf-8")
     wrong = source.replace("torch.erf(x / math.sqrt(2.0))", "torch.tanh(0.7978845608 * (x + 0.044715 * x**3))")

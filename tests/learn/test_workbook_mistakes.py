@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,17 @@ def verdict_on(wrong: Wrong, folder: Path, messages: Messages, seed: int = 0) ->
     return judge(wrong.step, module, seed, file, frozenset(), messages)
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=[f"{n}-{wrong.step}-{wrong.told}" for n, wrong in enumerate(WRONG)])
+LONG = ("layer", "mlm_head")  # a second for the table of mistakes; one of each is always run
+
+
+def as_parameter(number: int) -> Any:
+    wrong = WRONG[number]
+    is_slow = wrong.step in LONG and WRONG[number - 1].step == wrong.step
+    marks = [pytest.mark.slow] if is_slow else []
+    return pytest.param(wrong, id=f"{number}-{wrong.step}-{wrong.told}", marks=marks)
+
+
+@pytest.mark.parametrize("wrong", map(as_parameter, range(len(WRONG))))
 def test_is_told_the_right_thing(wrong: Wrong, tmp_path: Path, messages: Messages) -> None:
     verdict = verdict_on(wrong, tmp_path, messages)
     keys = {mistake["key"] for mistake in verdict.mistakes}

@@ -146,7 +146,7 @@ def exercise(
     more: Iterable[Any] = (),
     keys: str = "",
 ) -> Exercise:
-    """A step that computes ``target`` from values before ``covers``; its known mistakes are those that ``keys`` begins."""
+    """A step that computes ``target`` from values before ``covers``; ``keys`` begins its known mistakes."""
     covered = frozenset(covers)
     cases = []
     for setting in where:
