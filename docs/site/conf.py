@@ -1,18 +1,44 @@
 """Sphinx' settings for one language of the site; scripts/tools/make_site.py stages its pages and says which one."""
 
 import os
-from contextlib import suppress
+import re
 from pathlib import Path
+
+from sphinx.search import SearchLanguage, languages
 
 from minibert import __version__
 
 SPECIAL = ("search", "genindex")  # pages that Sphinx makes
 LANGUAGES = {"en": "English", "ko": "한국어", "zh": "中文"}
 
-with suppress(ImportError):  # it tells stderr about each of its steps
-    import jieba
 
-    jieba.setLogLevel("WARNING")
+class Bigrams(SearchLanguage):
+    """Search by pairs of characters: Korean words carry endings, Chinese ones have no spaces between them."""
+
+    lang = "bigrams"
+    language_name = "Bigrams"
+    js_splitter_code = r"""
+    var splitQuery = (query) => (query.match(/[㐀-鿿가-힣]+|[^\P{L}㐀-鿿가-힣]+|\p{N}+|_+/gu) ?? []).flatMap((run) =>
+      /[㐀-鿿가-힣]/.test(run) && run.length > 1
+        ? Array.from({ length: run.length - 1 }, (_, place) => run.slice(place, place + 2)) : [run]);
+    """
+
+    def split(self, text: str) -> list[str]:
+        """Latin words, and of each run of Hangul or Han the characters and their pairs."""
+        return [part for run in RUN.findall(text) for part in ([run] if run[0] < "㐀" else parts(run))]
+
+    def stem(self, word: str) -> str:
+        """Words are compared as they are, in lower case."""
+        return word.lower()
+
+
+def parts(run: str) -> list[str]:
+    """The characters and the pairs of neighbours."""
+    return [*run, *(run[place : place + 2] for place in range(len(run) - 1))]
+
+
+RUN = re.compile(r"[㐀-鿿가-힣]+|[^\W\d_㐀-鿿가-힣]+|\d+|_+")
+languages["bigrams"] = Bigrams
 
 project = "minibert"
 author = "the minibert authors"
@@ -46,9 +72,8 @@ html_sidebars = {
         "sidebar/scroll-end.html",
     ]
 }
-html_search_language = (
-    "zh" if language == "zh_CN" else "en"
-)  # Sphinx knows no Korean; words are found by their beginning
+html_show_search_summary = False  # it would fetch pages, which a browser does not do from a disk
+html_search_language = "en" if language == "en" else "bigrams"
 
 
 def add_languages(app, pagename: str, templatename: str, context: dict, doctree: object) -> None:

@@ -3,17 +3,19 @@
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import quote
 
 import pytest
 
 from minibert.learn import lessons
 
+TOOLS = Path(__file__).parents[2] / "scripts" / "tools"
 LANGUAGES = ("en", "ko", "zh")
 
 
 @pytest.fixture(autouse=True)
 def beside_each_other(monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "tools"))
+    monkeypatch.syspath_prepend(str(TOOLS))
 
 
 @pytest.fixture
@@ -21,12 +23,19 @@ def check() -> ModuleType:
     return import_module("site_check")
 
 
-@pytest.mark.slow
-def test_the_site_is_whole(tmp_path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
     for name in ("sphinx", "furo", "myst_parser", "latex2mathml"):
         pytest.importorskip(name)
-    site = tmp_path / "site"
-    assert import_module("make_site").build(site) == []
+    folder = tmp_path_factory.mktemp("site") / "site"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        assert import_module("make_site").build(folder) == []
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_whole(site: Path) -> None:
     assert 'src="live.html#lang=en"' in (site / "index.html").read_text(encoding="utf-8")
     assert 'src="../live.html#lang=ko"' in (site / "ko" / "index.html").read_text(encoding="utf-8")
     assert (site / "live.html").stat().st_size > 10_000_000
@@ -44,6 +53,19 @@ def test_the_site_is_whole(tmp_path) -> None:
     assert "minibert.BertModel" in (site / "api" / "model.html").read_text(encoding="utf-8")
     for language in LANGUAGES:
         assert (site / ("" if language == "en" else language) / "searchindex.js").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("folder", "query", "title"),
+    [(".", "residual", "Lesson 4. The layer"), ("ko", "어텐션", "3과. "), ("zh", "残差", "第 4 课. ")],
+)
+def test_search_works_from_a_disk(folder: str, query: str, title: str, site: Path, browser) -> None:
+    browser.allowed = ("file://",)
+    browser.driver.get((site / folder / "search.html").as_uri() + f"?q={quote(query)}")
+    browser.wait(lambda: browser.count("#search-results li"))
+    assert title in browser.text("#search-results")
 
 
 def test_faults_are_found(tmp_path, check) -> None:
