@@ -2,12 +2,14 @@
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.support.browser import Browser, programs
 
 # The tests' tensors are tiny: a second thread has nothing to do but make every operation wait for it when the machine
 # is busy.  Where the number of threads matters, a test sets it.
@@ -72,6 +74,32 @@ def no_own_checkpoint(tmp_path, monkeypatch) -> None:
     from minibert import source
 
     monkeypatch.setattr(source, "DEMO_FOLDER", tmp_path / "absent")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for all tests; they skip where there is none."""
+    pytest.importorskip("selenium", reason="selenium is not installed (make test does)")
+    found = programs()
+    if found is None:
+        pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
+    from urllib3.exceptions import HTTPError
+
+    try:
+        browser = Browser(*found)
+    except HTTPError:  # a machine that stood still for two minutes: its clock says that the browser was too slow
+        browser = Browser(*found)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(chromium) -> Iterator[Browser]:
+    """The browser, at the end of the test without an error or a request that should not have been."""
+    chromium.resize(1280, 900)
+    chromium.forget()
+    yield chromium
+    chromium.assert_quiet()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.display.every import EVERY, every
-from tests.explorer.test_access import findings
+from tests.support.axe import findings
 from tests.support.browser import Browser
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="{scheme}">
@@ -42,11 +42,11 @@ def look(browser: Browser, address: str) -> list[Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(theme: str, chromium: Browser, axe: str, tmp_path: Path) -> None:
+def test_axe_finds_nothing(theme: str, chromium: Browser, tmp_path: Path) -> None:
     chromium.colors(theme)
     chromium.driver.set_script_timeout(60)
     chromium.driver.get(write(tmp_path / "page.html", "light dark"))
-    assert findings(chromium, axe) == []
+    assert findings(chromium) == []
     chromium.colors("light")
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from minibert import BertConfig, BertForMaskedLM, BertTokenizer, explore
 from minibert.auto import load_architecture
-from tests.support.browser import Browser, programs
 
 HOSTILE = "<script>alert(1)</script>"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -117,29 +116,3 @@ def content_in(path: Path) -> dict:
     found = json.loads(html.split('<script type="application/json" id="content">')[1].split("</script>")[0])
     assert isinstance(found, dict)
     return found
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One Chromium for all tests; they skip where there is none."""
-    pytest.importorskip("selenium", reason="selenium is not installed (make test does)")
-    found = programs()
-    if found is None:
-        pytest.skip("there is no chromium with chromedriver here (Debian: apt-get install chromium chromium-driver)")
-    from urllib3.exceptions import HTTPError
-
-    try:
-        browser = Browser(*found)
-    except HTTPError:  # a machine that stood still for two minutes: its clock says that the browser was too slow
-        browser = Browser(*found)
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture
-def browser(chromium) -> Iterator[Browser]:
-    """The browser, at the end of the test without an error or a request that should not have been."""
-    chromium.resize(1280, 900)
-    chromium.forget()
-    yield chromium
-    chromium.assert_quiet()

@@ -1,58 +1,36 @@
 """The page for everybody: axe-core finds nothing to mend in any view, language or colours; the map is a way around."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+
+from tests.support.axe import findings
 
 VIEWS = ["tokens", "layer", "attention", "hidden", "predictions", "sensitivity", "comparison"]
 
 
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The script of axe-core, which that package carries."""
-    package = importlib.util.find_spec("axe_playwright_python")
-    if package is None:
-        pytest.skip("axe-playwright-python, which holds axe-core, is not installed (make test does)")
-    return (Path(package.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-
-
-def findings(browser, axe: str) -> list[str]:
-    browser.run(axe)
-    found = browser.driver.execute_async_script(
-        "const done = arguments[0];"
-        "axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations.map(v =>"
-        "`${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 120) + ' ' + n.failureSummary).join(' | ')}`)))"
-    )
-    return list(found)
-
-
 @pytest.mark.parametrize(("theme", "language"), [("light", "en"), ("dark", "ko"), ("light", "zh")])
-def test_axe_finds_nothing(browser, page, axe, theme, language) -> None:
+def test_axe_finds_nothing(browser, page, theme, language) -> None:
     browser.colors(theme)
-    browser.driver.set_script_timeout(60)
     for view in VIEWS:
         browser.open(f"{page.as_uri()}#view={view}&lang={language}&touring=1")
-        assert findings(browser, axe) == [], view
+        assert findings(browser) == [], view
         browser.forget()
     browser.colors("light")
 
 
-def test_axe_finds_nothing_on_a_page_that_computes(browser, port, axe) -> None:
+def test_axe_finds_nothing_on_a_page_that_computes(browser, port) -> None:
     address = f"http://127.0.0.1:{port}/"
     browser.open(f"{address}#view=predictions&heads=1.2", allowed=address)
     browser.wait(lambda: browser.count('[data-heat="relative-change"]') == 1)
-    assert findings(browser, axe) == []
+    assert findings(browser) == []
 
 
 @pytest.mark.parametrize(
     ("theme", "language", "width"), [("dark", "en", 1280), ("light", "ko", 400), ("dark", "zh", 400)]
 )
-def test_axe_finds_nothing_on_a_page_with_the_model_in_it(browser, demo_page, axe, theme, language, width) -> None:
+def test_axe_finds_nothing_on_a_page_with_the_model_in_it(browser, demo_page, theme, language, width) -> None:
     """From file://, with edits, an error message, the examples and the tour."""
     browser.colors(theme)
     browser.resize(width, 900)
-    browser.driver.set_script_timeout(60)
     row = "0_1_2_" + "_".join(["1", *["0"] * 6])
     browser.open(f"{demo_page.as_uri()}#lang={language}&noise=1_3_1_0&heads=1.2&rows={row}&touring=1&tour=13")
     browser.allowed = ("file://", "blob:null/")
@@ -60,10 +38,10 @@ def test_axe_finds_nothing_on_a_page_with_the_model_in_it(browser, demo_page, ax
     browser.run("document.querySelectorAll('.examples, .footer details').forEach((box) => (box.open = true))")
     for view in VIEWS:
         browser.run("document.querySelector(arguments[0]).click()", f"#tab-{view}")  # the tour may cover it
-        assert findings(browser, axe) == [], view
+        assert findings(browser) == [], view
     browser.run("document.querySelector('[data-key=text0]').value = ' '; document.querySelector('.run').click()")
     browser.wait(lambda: browser.text(".live .message"))
-    assert findings(browser, axe) == []
+    assert findings(browser) == []
     browser.colors("light")
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from minibert.learn import lessons
+from tests.support.axe import SERIOUS, findings
 
 TOOLS = Path(__file__).parents[2] / "scripts" / "tools"
 LANGUAGES = ("en", "ko", "zh")
@@ -66,6 +67,14 @@ def test_search_works_from_a_disk(folder: str, query: str, title: str, site: Pat
     browser.driver.get((site / folder / "search.html").as_uri() + f"?q={quote(query)}")
     browser.wait(lambda: browser.count("#search-results li"))
     assert title in browser.text("#search-results")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["index", "lessons/lesson03", "ko/lessons/lesson06", "zh/lessons/lesson01"])
+def test_axe_finds_nothing_serious(name: str, site: Path, browser) -> None:
+    browser.driver.get((site / f"{name}.html").as_uri())
+    assert findings(browser, only=SERIOUS) == []
 
 
 def test_faults_are_found(tmp_path, check) -> None:
