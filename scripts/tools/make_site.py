@@ -231,6 +231,8 @@ def build(output: Path) -> list[str]:
                 return [f"Sphinx found faults in the pages in {language}, named above."]
             shutil.rmtree(goal / ".doctrees")
             shutil.rmtree(goal / "_sources", ignore_errors=True)
+    for file in output.rglob("*.html"):
+        file.write_text(accessible(file.read_text(encoding="utf-8")), encoding="utf-8")
     write_sources(sources, output)
     (output / "notebooks").mkdir()
     for number in lessons():
@@ -242,6 +244,12 @@ def build(output: Path) -> list[str]:
     minibert.explore(model, tokenizer, "She was very [MASK] to see him.", path=output / "live.html", live=True)
     (output / ".nojekyll").touch()
     return faults(output)
+
+
+def accessible(html: str) -> str:
+    """A page whose code can be scrolled with the keys, and whose headings in the sidebar have a level."""
+    html = html.replace("<pre>", '<pre tabindex="0">')
+    return html.replace('<p class="caption" role="heading">', '<p class="caption" role="heading" aria-level="2">')
 
 
 def main() -> int:
