@@ -86,7 +86,7 @@ def framed(*parts: Child, rules: Iterable[Rule] = (), language: str | None = Non
     style = "".join(f".{own}{' ' * bool(selector)}{selector}{{{said}}}" for selector, said in all_rules)
     for scheme, marks in (("light", LIGHT), ("dark", DARK)):
         style += f".{own}:is({','.join(f'{mark} *' for mark in marks)}){{color-scheme:{scheme}}}"
-    return element("div", element("style", Html(style)), body, lang=language, class_=own)
+    return element("div", element("style", Html(style)), body, lang=language, tabindex="0", class_=own)
 
 
 def themed(name: str, light: Color, dark: Color) -> str:

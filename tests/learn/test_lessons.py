@@ -120,7 +120,7 @@ def test_the_text_has_cells_with_outputs(number: int) -> None:
         assert cell.code.splitlines()[0] in text
     solved = to_text(lesson, solutions=True)
     assert all(exercise.explanation.splitlines()[0][:12] in solved for exercise in lesson.exercises)
-    assert WORDS["ko"]["solution"] not in text
+    assert f"{WORDS['ko']['solution']}:" not in text
 
 
 def test_checks_print(capsys) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert import BatchEncoding, BertModel, BertTokenizer, trace
+from minibert.lens import trace
+from minibert.model import BertModel
+from minibert.tokenizer import BatchEncoding, BertTokenizer
 
 CLOSE = 1e-4
 

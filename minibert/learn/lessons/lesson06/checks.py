@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert import BertModel, BertTokenizer, Embedder, word_similarity
-from minibert.tokenizer import BatchEncoding
+from minibert.embedding import Embedder, word_similarity
+from minibert.model import BertModel
+from minibert.tokenizer import BatchEncoding, BertTokenizer
 
 BOAT, PEAR = "나는 배를 타고 여행을 간다.", "추석에 먹은 배가 맛있었다."
 SENSES = (

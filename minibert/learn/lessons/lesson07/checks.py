@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert import BertTokenizer
 from minibert.pretraining.examples import ordinary_pieces
+from minibert.tokenizer import BertTokenizer
 from minibert.training.optimizer import scheduled_learning_rate
 from minibert.training.settings import Settings
 

@@ -3,7 +3,8 @@
 from math import isclose, log, log2
 from typing import Any
 
-from minibert import BertConfig, BertTokenizer
+from minibert.config import BertConfig
+from minibert.tokenizer import BertTokenizer
 
 WORDS = ["Scotland", "is", "where", "Anna", "was", "born", "."]
 KINDS = [2, 0, 0, 1, 0, 0, 0]

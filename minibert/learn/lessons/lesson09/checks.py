@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert import BertForMaskedLM, BertModel, BertTokenizer, ablate_heads, edit, jacobian_block, sensitivity
+from minibert.heads import BertForMaskedLM
+from minibert.lens import ablate_heads, edit, jacobian_block, sensitivity
+from minibert.model import BertModel
 from minibert.outputs import BertModelOutput, HeadOutput
-from minibert.tokenizer import BatchEncoding
+from minibert.tokenizer import BatchEncoding, BertTokenizer
 
 TEXT, NEW, YORK = "She moved from New York to San Francisco, and never came back.", 4, 5
 LAST = "encoder.layer.3"

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minibert import BertModel, BertTokenizer
 from minibert.checkpoint.names import read_name
+from minibert.model import BertModel
+from minibert.tokenizer import BertTokenizer
 
 WRONG = "encoder.layer.1.output"
 
