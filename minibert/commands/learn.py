@@ -26,6 +26,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("lesson", nargs="?", metavar="N | build | check", help="the number of a lesson; or the workbook")
     add_language(verb, default=readers_language(), what="the lesson, from your system's language")
+    verb.set_defaults(language=None)  # check speaks the workbook's language where none is given
     verb.add_argument("-o", "--output", metavar="FILE", help="the notebook to write (default: lesson-N-LANGUAGE.ipynb)")
     verb.add_argument("--force", action="store_true", help="overwrite a file that is there")
     verb.add_argument("--no-open", action="store_true", help="write the notebook, and do not start Jupyter")
@@ -37,11 +38,12 @@ def add(verbs: Any) -> None:
 
 def learn(options: argparse.Namespace) -> int:
     """``minibert learn``."""
+    refuse_options(options)
+    if options.lesson == "check":
+        return check_workbook(options, readers_language())
+    options.language = options.language or readers_language()
     if options.lesson == "build":
         return build_workbook(options)
-    if options.lesson == "check":
-        return check_workbook(options)
-    refuse_options(options)
     if options.lesson is None:
         return list_lessons(options)
     return write_lesson(options)
@@ -55,6 +57,8 @@ def write_lesson(options: argparse.Namespace) -> int:
         raise InputError(f"{options.lesson!r} is no lesson; give its number, or build or check for the workbook.")
     lesson = open_lesson(int(options.lesson), options.language)
     if options.text:
+        if options.output:
+            raise InputError("--text prints the lesson and writes no file; leave out --output or --text.")
         print(to_text(lesson, solutions=options.solutions))
         return 0
     if options.solutions:
@@ -90,6 +94,8 @@ def write(file: Path, notebook: dict[str, Any], force: bool) -> None:
     from minibert.files import exists, write_text
 
     check_file(file, "--output")
+    if file.suffix != ".ipynb":
+        raise InputError(f"--output is {file}; the name of a notebook ends in .ipynb.")
     if exists(file) and not force:
         raise InputError(
             f"{file} is there already, perhaps with your answers. Choose another --output, or give --force."

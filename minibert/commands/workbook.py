@@ -33,14 +33,15 @@ def build_workbook(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_workbook(options: argparse.Namespace) -> int:
+def check_workbook(options: argparse.Namespace, default_language: str) -> int:
     """``minibert learn check``: 0 if all steps are right that were asked for, else 1."""
-    from minibert.learn.workbook import check
+    from minibert.learn.workbook import check, language_of
 
     place = options.file or next((each for each in (".", FOLDER) if (Path(each) / "my_bert.py").is_file()), ".")
     if not options.json and sys.stderr.isatty():
         print("minibert: running your file in a process of its own", file=sys.stderr)
-    report = check(place, options.what, language=options.language, seed=options.seed or 0)
+    language = options.language or language_of(place) or default_language
+    report = check(place, options.what, language=language, seed=options.seed or 0)
     if options.json:
         print_json(report.to_dict())
     else:
@@ -49,8 +50,17 @@ def check_workbook(options: argparse.Namespace) -> int:
 
 
 def refuse_options(options: argparse.Namespace) -> None:
-    """InputError for an option that only ``build`` or ``check`` has."""
-    for name, given in (("FOLDER or STEP", options.what), ("--file", options.file), ("--seed", options.seed),
-                        ("--hint", options.hint)):  # fmt: skip
-        if given not in (None, False):
-            raise InputError(f"{name} goes with minibert learn build or minibert learn check.")
+    """InputError for an option that has no meaning for what was asked for."""
+    lesson, build, check = "a lesson's number", "minibert learn build", "minibert learn check"
+    asked = {"build": build, "check": check}.get(options.lesson, lesson if options.lesson else "the list")
+    for name, given, places in (
+        ("FOLDER or STEP", options.what, (build, check)),
+        ("--file", options.file, (check,)),
+        ("--seed", options.seed, (check,)),
+        ("--hint", options.hint, (check,)),
+        ("--output", options.output, (lesson,)),
+        ("--text", options.text, (lesson,)),
+        ("--solutions", options.solutions, (lesson, build)),
+    ):
+        if given not in (None, False) and asked not in places:
+            raise InputError(f"{name} goes with {' or '.join(places)}.")

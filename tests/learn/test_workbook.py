@@ -17,7 +17,7 @@ import torch
 from minibert import InputError
 from minibert.cli import main
 from minibert.learn.words import LANGUAGES
-from minibert.learn.workbook import NAMES, STEPS, build, check, masking_step, reference
+from minibert.learn.workbook import NAMES, STEPS, build, check, language_of, masking_step, reference
 from minibert.learn.workbook.checking import run_steps
 from minibert.learn.workbook.child import unwritten_functions
 from minibert.learn.workbook.folder import template
@@ -207,6 +207,7 @@ def test_a_file_that_cannot_be_run(source: str, said: str, tmp_path: Path) -> No
     report = check(file, "gelu", time_limit=1.0)
     assert report.problem is not None and report.points == 0
     assert said in report.to_text(), report.to_text()
+    assert "RuntimeWarning" not in report.to_text()
     result = report.to_dict()
     assert result["steps"][0]["status"] == "not_run" and result["problem"]["message"]
     for language in ("ko", "zh"):
@@ -233,7 +234,14 @@ def test_the_verb(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["learn", "check", "25"], "There is no step '25'"),
         (["learn", "check", "--file", "nowhere"], "There is no nowhere"),
         (["learn", "check", "--seed", "-1"], "seed is -1"),
-        (["learn", "3", "--hint"], "--hint goes with minibert learn build or minibert learn check"),
+        (["learn", "3", "--hint"], "--hint goes with minibert learn check."),
+        (["learn", "build", "new", "--seed", "3"], "--seed goes with minibert learn check."),
+        (["learn", "check", "gelu", "--text"], "--text goes with a lesson's number."),
+        (["learn", "--solutions"], "--solutions goes with a lesson's number or minibert learn build."),
+        (["learn", "build", "my_bert.py/new"], "my_bert.py is no folder"),
+        (["learn", "build", "/proc/new"], "The folder /proc/new cannot be made"),
+        (["learn", "3", "--text", "-o", "lesson.ipynb"], "--text prints the lesson and writes no file"),
+        (["learn", "3", "-o", "lesson.txt"], "the name of a notebook ends in .ipynb"),
         (["learn", "three"], "'three' is no lesson"),
     ],
 )
@@ -243,6 +251,29 @@ def test_what_the_verb_refuses(
     monkeypatch.chdir(solved)
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_workbook_is_checked_in_its_language(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LC_ALL", "C")
+    build("mine", "ko")
+    for arguments, said in (
+        (["--file", "mine"], "아직 쓰지 않았습니다"),
+        (["--file", "mine/my_bert.py", "--lang", "zh"], "还没有写"),
+    ):
+        assert main(["learn", "check", "gelu", *arguments]) == 1
+        assert said in capsys.readouterr().out
+    (tmp_path / "mine" / "my_bert.py").write_text("import torch\n", encoding="utf-8")
+    assert language_of("mine") is None and language_of("nowhere") is None
+
+
+def test_what_was_not_found_and_errors_of_several_lines(tmp_path: Path) -> None:
+    source = "def my_names(state_dict):\n    return {}\n\n\ndef gelu(x):\n    raise ValueError('These:\\n  a,\\n  b')\n"
+    (tmp_path / "my_bert.py").write_text(source, encoding="utf-8")
+    assert "expected 'embed.word', found nothing" in check(tmp_path, "my_names").to_text()
+    assert "ValueError: These: a, b (line 6" in check(tmp_path, "gelu").to_text()
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ known mistakes are in ``model_steps.py`` (those of minibert.verify), ``text_step
 """
 
 from minibert.learn.workbook.checking import check
-from minibert.learn.workbook.folder import build
+from minibert.learn.workbook.folder import build, language_of
 from minibert.learn.workbook.report import Report
 from minibert.learn.workbook.steps import NAMES, STEPS
 from minibert.learn.workbook.verdict import Verdict
 
-__all__ = ["NAMES", "STEPS", "Report", "Verdict", "build", "check"]
+__all__ = ["NAMES", "STEPS", "Report", "Verdict", "build", "check", "language_of"]

@@ -200,6 +200,9 @@ class Process:
             self.count = 0
         elif "calling" in message or "loading" in message:
             self.is_calling = True
+            if "loading" in message:  # what came before is Python's own, not the learner's
+                self.printed.clear()
+                self.count = 0
         elif "returned" in message or "loaded" in message:
             self.is_calling = False
             self.is_loaded = self.is_loaded or "loaded" in message

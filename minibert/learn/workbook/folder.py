@@ -6,6 +6,7 @@ from pathlib import Path
 from minibert.destination import check_folder
 from minibert.errors import InputError
 from minibert.files import exists, write_text
+from minibert.learn.words import LANGUAGES
 from minibert.learn.workbook.steps import STEPS, WHOLE
 from minibert.learn.workbook.texts import check_language, texts
 
@@ -62,10 +63,23 @@ def build(
         raise InputError(
             f"{there[0]} is there already, perhaps with your work. Choose another folder, or give --force."
         )
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {place} cannot be made ({error.strerror}). Choose another.") from error
     write_text(files[0], template(language, solutions))
     write_text(files[1], TEST.format(text=texts(language)["file"]["test"], language=language))
     return files
+
+
+def language_of(file_or_folder: str | Path) -> str | None:
+    """The language that a workbook was written in; None where its first lines are not there any more."""
+    path = Path(file_or_folder).expanduser()
+    file = path / FILES[0] if path.is_dir() else path
+    if not file.is_file():
+        return None
+    beginning = file.read_bytes()[:1000].decode("utf-8", "replace")
+    return next((each for each in LANGUAGES if texts(each)["file"]["head"].splitlines()[0] in beginning), None)
 
 
 def template(language: str, solutions: bool = False) -> str:

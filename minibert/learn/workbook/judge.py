@@ -119,7 +119,9 @@ def failed(step: str, error: BaseException, file: Path, case: str = "") -> Verdi
 
 def describe(error: BaseException, file: Path) -> dict[str, Any]:
     """An error's type and message, and the last line of the learner's file that led to it."""
-    message = str(error).strip().partition("\n")[0][:300].rstrip(".")
+    first, _, more = str(error).strip().partition("\n")
+    message = " ".join(f"{first} {more}".split()) if first.endswith(":") else first  # of load_state_dict: what follows
+    message = message[:300].rstrip(".")
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     if not own:

@@ -163,6 +163,7 @@ class Report:
         if not first["expected"]:
             place = " ".join(filter(None, [first["place"], first["found"]]))
             return word("first_place", self.language, place=place)
+        first = {**first, "found": first["found"] or word("nothing", self.language)}
         remarks = [word("after_softmax", self.language)] if verdict.step == "apply_mask" else []
         if case := self.case(verdict):
             remarks.append(word("inputs", self.language, case=case))
