@@ -24,11 +24,9 @@ def to_notebook(lesson: Lesson) -> dict[str, Any]:
 def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
     """The cells, each with an id that stays the same from one writing to the next."""
     words = WORDS[lesson.language]
-    start = "from minibert.learn import open_lesson\n\n"
-    start += f'check = open_lesson({lesson.number}, "{lesson.language}").check'
     title = f"# {words['lesson'].format(number=lesson.number)}. {lesson.title}"
     yield markdown("title", f"{title}\n\n{words['start']}")
-    yield code(START, start, [])
+    yield code(START, start(lesson), [])
     for place, part in enumerate(lesson.parts):
         if isinstance(part, Cell):
             yield code(part.name, part.code, part.outputs)
@@ -39,6 +37,11 @@ def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
             yield markdown(f"solution-{part.name}", solution(part, lesson))
         else:
             yield markdown(f"text-{place}", said(part.text, lesson))
+
+
+def start(lesson: Lesson) -> str:
+    """The code that gives a reader ``check``."""
+    return f'from minibert.learn import open_lesson\n\ncheck = open_lesson({lesson.number}, "{lesson.language}").check'
 
 
 def solution(exercise: Exercise, lesson: Lesson) -> str:

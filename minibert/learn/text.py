@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from minibert.learn.lesson import Cell, Exercise, Lesson
-from minibert.learn.notebook import said
+from minibert.learn.notebook import said, start
 from minibert.learn.words import WORDS
 
 
 def to_text(lesson: Lesson, solutions: bool = False) -> str:
     """The whole lesson; exercises end with their solutions where ``solutions`` asks for them."""
     title = f"# {WORDS[lesson.language]['lesson'].format(number=lesson.number)}. {lesson.title}"
-    return "\n\n".join([title, *text_parts(lesson, solutions)])
+    return "\n\n".join([title, indented(start(lesson), ">>> ", "... "), *text_parts(lesson, solutions)])
 
 
 def text_parts(lesson: Lesson, solutions: bool) -> Iterator[str]:

@@ -121,6 +121,8 @@ def test_the_text_has_cells_with_outputs(number: int) -> None:
     solved = to_text(lesson, solutions=True)
     assert all(exercise.explanation.splitlines()[0][:12] in solved for exercise in lesson.exercises)
     assert f"{WORDS['ko']['solution']}:" not in text
+    assert f'>>> check = open_lesson({number}, "ko").check' in text  # else the exercises cannot be answered
+    assert "。 " not in open_lesson(number, "zh").question  # of a quotation in two lines
 
 
 def test_checks_print(capsys) -> None:
