@@ -59,6 +59,7 @@ html_theme = "furo"
 html_title = "minibert"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["ko.js"] if language == "ko" else []
 html_show_sourcelink = False
 html_copy_source = False
 html_show_sphinx = False

@@ -67,6 +67,7 @@ def test_search_works_from_a_disk(folder: str, query: str, title: str, site: Pat
     browser.driver.get((site / folder / "search.html").as_uri() + f"?q={quote(query)}")
     browser.wait(lambda: browser.count("#search-results li"))
     assert title in browser.text("#search-results")
+    browser.wait(lambda: any(letter.isdecimal() for letter in browser.text("#search-results p")))  # how many were found
 
 
 @pytest.mark.slow
