@@ -76,6 +76,7 @@ def write_lesson(options: argparse.Namespace) -> int:
 def list_lessons(options: argparse.Namespace) -> int:
     """The lessons, with the question that each answers."""
     from minibert.learn import lessons, open_lesson
+    from minibert.learn.words import WORDS
     from minibert.terminal import table
 
     found = [open_lesson(number, options.language) for number in lessons()]
@@ -83,8 +84,15 @@ def list_lessons(options: argparse.Namespace) -> int:
         keys = ("number", "language", "title", "question")
         print_json([{key: getattr(lesson, key) for key in keys} for lesson in found])
         return 0
-    print(table(("", "lesson", "question"), [(each.number, each.title, each.question) for each in found], right=("",)))
-    print("\nminibert learn N writes lesson N as a notebook; --text prints it; --lang en, ko or zh")
+    words = WORDS[options.language]
+    print(
+        table(
+            ("", words["title"], words["question"]),
+            [(each.number, each.title, each.question) for each in found],
+            right=("",),
+        )
+    )
+    print(f"\n{words['use']}")
     return 0
 
 

@@ -253,6 +253,12 @@ def test_what_the_verb_refuses(
     assert said in capsys.readouterr().err
 
 
+def test_the_list_is_in_one_language(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["learn", "--lang", "ko", "--wide"]) == 0
+    told = capsys.readouterr().out
+    assert "질문" in told and "question" not in told and "writes" not in told
+
+
 def test_a_workbook_is_checked_in_its_language(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
