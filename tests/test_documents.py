@@ -259,6 +259,8 @@ def test_every_command_runs(name: str, place, monkeypatch, capsys) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("tokenizers")
     namespace: dict[str, object] = {}
+    for module in [module for module in sys.modules if module.startswith("my_")]:
+        monkeypatch.delitem(sys.modules, module)  # the reader's file of another document
     for call, expected in calls(name):
         capsys.readouterr()
         if call.startswith("# my_"):  # a file of the reader's

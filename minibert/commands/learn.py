@@ -75,11 +75,11 @@ def write_lesson(options: argparse.Namespace) -> int:
 
 def list_lessons(options: argparse.Namespace) -> int:
     """The lessons, with the question that each answers."""
-    from minibert.learn import lessons, open_lesson
+    from minibert.learn import lesson_numbers, open_lesson
     from minibert.learn.words import WORDS
     from minibert.terminal import table
 
-    found = [open_lesson(number, options.language) for number in lessons()]
+    found = [open_lesson(number, options.language) for number in lesson_numbers()]
     if options.json:
         keys = ("number", "language", "title", "question")
         print_json([{key: getattr(lesson, key) for key in keys} for lesson in found])

@@ -4,7 +4,7 @@
 for the terminal.  ``workbook/`` is the other half: the reader writes BERT and is told what is wrong.
 """
 
-from minibert.learn.lesson import Cell, Exercise, Lesson, Prose, lesson_model, lessons, open_lesson
+from minibert.learn.lesson import Cell, Exercise, Lesson, Prose, lesson_model, lesson_numbers, open_lesson
 from minibert.learn.notebook import to_notebook
 from minibert.learn.text import to_text
 
@@ -14,7 +14,7 @@ __all__ = [
     "Lesson",
     "Prose",
     "lesson_model",
-    "lessons",
+    "lesson_numbers",
     "open_lesson",
     "to_notebook",
     "to_text",

@@ -153,7 +153,7 @@ def checks_of(number: int) -> Any:
     return import_module(f"minibert.learn.lessons.lesson{number:02}.checks")
 
 
-def lessons() -> list[int]:
+def lesson_numbers() -> list[int]:
     """The numbers of the lessons."""
     return sorted(int(folder.name[6:]) for folder in FOLDER.glob("lesson[0-9][0-9]") if (folder / "cells.py").is_file())
 
@@ -170,8 +170,8 @@ def open_lesson(number: int, language: str = "en") -> Lesson:
     """
     if language not in LANGUAGES:
         raise InputError(f"There is no lesson in {language!r}; the languages are {', '.join(LANGUAGES)}.")
-    if number not in lessons():
-        raise InputError(f"There is no lesson {number}; there are {', '.join(map(str, lessons()))}.")
+    if number not in lesson_numbers():
+        raise InputError(f"There is no lesson {number}; there are {', '.join(map(str, lesson_numbers()))}.")
     folder = FOLDER / f"lesson{number:02}"
     title, text = split_title((folder / f"{language}.md").read_text(encoding="utf-8"))
     question = " ".join(line[1:].strip() for line in text.strip().splitlines() if line.startswith(">"))

@@ -25,7 +25,7 @@ from site_check import faults
 from site_sources import write_sources
 
 import minibert
-from minibert.learn import Cell, Exercise, Lesson, Prose, lessons, open_lesson, to_notebook
+from minibert.learn import Cell, Exercise, Lesson, Prose, lesson_numbers, open_lesson, to_notebook
 from minibert.learn.lesson import with_lines
 from minibert.learn.words import WORDS
 
@@ -130,10 +130,10 @@ def documented(name: str) -> str:
 def stage_course(stage: Stage) -> None:
     """The first page and the lessons."""
     stage.write("index.md", with_live_page((DOCS / "site" / f"{stage.language}.md").read_text("utf-8"), stage))
-    for number in lessons():
+    for number in lesson_numbers():
         lesson = open_lesson(number, stage.language)
         stage.write(f"lessons/{lesson.name}.md", "\n\n".join(lesson_page(lesson, stage)) + "\n")
-    names = (f"lesson{number:02}" for number in lessons())
+    names = (f"lesson{number:02}" for number in lesson_numbers())
     stage.write("lessons/index.md", f"# {COURSE[stage.language]}\n\n{toctree(names)}")
 
 
@@ -235,7 +235,7 @@ def build(output: Path) -> list[str]:
         file.write_text(accessible(file.read_text(encoding="utf-8")), encoding="utf-8")
     write_sources(sources, output)
     (output / "notebooks").mkdir()
-    for number in lessons():
+    for number in lesson_numbers():
         for language in WORDS:
             text = json.dumps(to_notebook(open_lesson(number, language)), ensure_ascii=False, indent=1)
             (output / "notebooks" / f"lesson-{number}-{language}.ipynb").write_text(text + "\n", encoding="utf-8")

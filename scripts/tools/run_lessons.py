@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from minibert.learn import Exercise, Lesson, lessons, open_lesson, to_notebook
+from minibert.learn import Exercise, Lesson, lesson_numbers, open_lesson, to_notebook
 from minibert.learn.lesson import FOLDER
 
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b|rgba?\([^)]*\)|\bmb-[0-9a-f]{10}\b")  # a display's class is made of its colours
@@ -110,7 +110,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     wrong = 0
-    for number in options.numbers or lessons():
+    for number in options.numbers or lesson_numbers():
         lesson, start = open_lesson(number), time.perf_counter()
         found = run(lesson)
         seconds = time.perf_counter() - start

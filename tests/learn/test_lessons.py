@@ -2,19 +2,21 @@
 
 import json
 import re
+from importlib import import_module
 from itertools import pairwise
+from types import ModuleType
 
 import pytest
 
 from minibert import InputError
-from minibert.learn import Cell, Exercise, Prose, lesson_model, lessons, open_lesson, to_notebook, to_text
+from minibert.learn import Cell, Exercise, Prose, lesson_model, lesson_numbers, open_lesson, to_notebook, to_text
 from minibert.learn.code_line import find_line
 from minibert.learn.lesson import BLOCK, FOLDER, REFERENCE, is_open, read_cells, read_hints
 from minibert.learn.words import LANGUAGES, WORDS
 
-EACH = pytest.mark.parametrize("number", lessons())
+EACH = pytest.mark.parametrize("number", lesson_numbers())
 EACH_AND_LANGUAGE = pytest.mark.parametrize(
-    ("number", "language"), [(n, each) for n in lessons() for each in LANGUAGES]
+    ("number", "language"), [(n, each) for n in lesson_numbers() for each in LANGUAGES]
 )
 
 
@@ -126,7 +128,7 @@ def test_the_text_has_cells_with_outputs(number: int) -> None:
 
 
 def test_checks_print(capsys) -> None:
-    lesson = open_lesson(lessons()[0], "en")
+    lesson = open_lesson(lesson_numbers()[0], "en")
     exercise = lesson.exercises[0]
     lesson.check(exercise.name, ...)
     lesson.check(exercise.name, None)
@@ -141,7 +143,7 @@ def test_what_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match=r"There is no lesson 99; there are "):
         open_lesson(99)
     with pytest.raises(InputError, match=r"no lesson in 'fr'; the languages are en, ko, zh"):
-        open_lesson(lessons()[0], "fr")
+        open_lesson(lesson_numbers()[0], "fr")
     with pytest.raises(InputError, match=r"no BertSelfAttention.nothing in minibert/model.py"):
         find_line("BertSelfAttention.nothing")
     with pytest.raises(InputError, match=r"has no line that begins with 'skores ='"):
@@ -174,6 +176,13 @@ def test_models_of_lessons(tmp_path, monkeypatch) -> None:
     lesson_model.cache_clear()
 
 
+def test_checks_leave_the_front_of_the_room_as_it_is() -> None:
+    """The folder lessons/ is imported with the first check; it must not take a function's name."""
+    open_lesson(lesson_numbers()[0]).outcome(open_lesson(lesson_numbers()[0]).exercises[0].name, None)
+    room = import_module("minibert.learn")
+    assert all(not isinstance(getattr(room, name), ModuleType) for name in room.__all__)
+
+
 def test_parts_are_of_three_kinds() -> None:
-    lesson = open_lesson(lessons()[0])
+    lesson = open_lesson(lesson_numbers()[0])
     assert {type(part) for part in lesson.parts} == {Prose, Cell, Exercise}

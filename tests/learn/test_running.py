@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from minibert.learn import lessons, open_lesson
+from minibert.learn import lesson_numbers, open_lesson
 
 QUICK = (2, 3, 6)  # in make test; the others in make test-all
 
@@ -18,7 +18,9 @@ def run_lessons(monkeypatch) -> ModuleType:
     return import_module("run_lessons")
 
 
-@pytest.mark.parametrize("number", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in lessons()])
+@pytest.mark.parametrize(
+    "number", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in lesson_numbers()]
+)
 def test_a_lesson_runs(number: int, run_lessons: ModuleType) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")

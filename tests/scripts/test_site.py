@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from minibert.learn import lessons
+from minibert.learn import lesson_numbers
 from tests.support.axe import SERIOUS, findings
 
 TOOLS = Path(__file__).parents[2] / "scripts" / "tools"
@@ -40,7 +40,7 @@ def test_the_site_is_whole(site: Path) -> None:
     assert 'src="live.html#lang=en"' in (site / "index.html").read_text(encoding="utf-8")
     assert 'src="../live.html#lang=ko"' in (site / "ko" / "index.html").read_text(encoding="utf-8")
     assert (site / "live.html").stat().st_size > 10_000_000
-    for number in lessons():
+    for number in lesson_numbers():
         for language in LANGUAGES:
             folder = site if language == "en" else site / language
             page = (folder / "lessons" / f"lesson{number:02}.html").read_text(encoding="utf-8")
