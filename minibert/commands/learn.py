@@ -64,7 +64,10 @@ def write_lesson(options: argparse.Namespace) -> int:
     if options.solutions:
         raise InputError("--solutions goes with --text; in a notebook the solutions are there, folded.")
     file = Path(options.output or f"lesson-{lesson.number}-{lesson.language}.ipynb")
-    write(file, to_notebook(lesson), options.force)
+    can_sign = find_spec("nbformat") is not None  # it comes with Jupyter
+    write(file, to_notebook(lesson, pictures=can_sign), options.force)
+    if can_sign:
+        sign(file)
     if options.json:
         print_json({"lesson": lesson.number, "language": lesson.language, "title": lesson.title, "file": str(file)})
     else:
@@ -109,6 +112,14 @@ def write(file: Path, notebook: dict[str, Any], force: bool) -> None:
             f"{file} is there already, perhaps with your answers. Choose another --output, or give --force."
         )
     write_text(file, json.dumps(notebook, ensure_ascii=False, indent=1) + "\n")
+
+
+def sign(file: Path) -> None:
+    """Have Jupyter trust the notebook, as ``jupyter trust`` does: its outputs are shown with their pictures."""
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    NotebookNotary().sign(nbformat.read(file, as_version=4))
 
 
 def open_notebook(file: Path, start: bool) -> None:

@@ -11,17 +11,24 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 START = "start"
 
 
-def to_notebook(lesson: Lesson) -> dict[str, Any]:
-    """The notebook: its outputs are shown before anything is run; solutions are folded."""
+def to_notebook(lesson: Lesson, *, pictures: bool = True) -> dict[str, Any]:
+    """The notebook: its outputs are shown before anything is run; solutions are folded.
+
+    Args:
+        lesson: in its language.
+        pictures: keep the HTML of displays.  Jupyter shows it whole only in a notebook that it trusts (signed here, or
+            run); of another it strips style and SVG, and what is left reads badly.  False: the plain tables alone,
+            until a cell is run.
+    """
     return {
-        "cells": list(notebook_cells(lesson)),
+        "cells": list(notebook_cells(lesson, pictures)),
         "metadata": {"kernelspec": KERNEL, "language_info": {"name": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
 
 
-def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
+def notebook_cells(lesson: Lesson, pictures: bool) -> Iterator[dict[str, Any]]:
     """The cells, each with an id that stays the same from one writing to the next."""
     words = WORDS[lesson.language]
     title = f"# {words['lesson'].format(number=lesson.number)}. {lesson.title}"
@@ -29,7 +36,7 @@ def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
     yield code(START, start(lesson), [])
     for place, part in enumerate(lesson.parts):
         if isinstance(part, Cell):
-            yield code(part.name, part.code, part.outputs)
+            yield code(part.name, part.code, part.outputs if pictures else list(map(plain_output, part.outputs)))
         elif isinstance(part, Exercise):
             heading = f"### {words['exercise'].format(number=part.number)}"
             yield markdown(f"question-{part.name}", f"{heading}\n\n{said(part.text, lesson)}")
@@ -37,6 +44,12 @@ def notebook_cells(lesson: Lesson) -> Iterator[dict[str, Any]]:
             yield markdown(f"solution-{part.name}", solution(part, lesson))
         else:
             yield markdown(f"text-{place}", said(part.text, lesson))
+
+
+def plain_output(output: dict[str, Any]) -> dict[str, Any]:
+    """An output with its plain text alone, where it has one."""
+    text = output.get("data", {}).get("text/plain")
+    return output | {"data": {"text/plain": text}} if text else output
 
 
 def start(lesson: Lesson) -> str:
