@@ -2,11 +2,13 @@
 
 ``embedder.py`` is the public class.  ``runner.py`` cuts texts into batches and runs them, ``packed.py`` without
 padding; ``layers.py`` and ``pooling.py`` say what a vector is made of.  ``words.py`` gives the vectors of words,
-``similarity.py`` compares them.  ``retrieval.py`` searches in the vectors of texts.
+``similarity.py`` compares them.  ``retrieval.py`` searches in the vectors of texts, ``precision.py`` puts them into
+fewer bytes.
 """
 
 from minibert.embedding.embedder import Embedder, embed_texts
 from minibert.embedding.pooling import mean_pooling
+from minibert.embedding.precision import dequantize_embeddings, quantize_embeddings
 from minibert.embedding.retrieval import (
     community_detection,
     paraphrase_mining,
@@ -24,6 +26,7 @@ __all__ = [
     "WordVectors",
     "community_detection",
     "cos_sim",
+    "dequantize_embeddings",
     "dot_score",
     "embed_texts",
     "euclidean_sim",
@@ -31,6 +34,7 @@ __all__ = [
     "mean_pooling",
     "paraphrase_mining",
     "paraphrase_mining_embeddings",
+    "quantize_embeddings",
     "semantic_search",
     "span_vectors",
     "word_similarity",

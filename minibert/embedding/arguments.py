@@ -23,10 +23,6 @@ NOT_HERE: dict[str, tuple[tuple[Any, ...], str]] = {
         "encode gives one vector per text; the vectors of tokens are model(**inputs).last_hidden_state, those of words "
         "Embedder.words()",
     ),
-    "precision": (
-        (None, "float32"),
-        "vectors are float32; sentence_transformers.quantize_embeddings makes others of them",
-    ),
     "pool": ((None,), "encode runs in one process; embed_corpus(…, worker=(0, 2)) shares a file among processes"),
     "chunk_size": ((None,), "encode runs in one process and keeps its memory flat by itself"),
     "task": ((None, "query", "document"), "there is no Router; the tasks that encode knows are 'query' and 'document'"),

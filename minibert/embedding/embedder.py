@@ -28,6 +28,7 @@ from minibert.embedding.arguments import (
 )
 from minibert.embedding.layers import LayerChoice, Layers
 from minibert.embedding.pooling import Pooling, choose_pooling, pool_packed
+from minibert.embedding.precision import PRECISIONS, quantize_embeddings
 from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.embedding.sentence_transformers import read_sentence_settings
 from minibert.embedding.similarity_functions import SIMILARITIES, pairwise_similarity, similarity
@@ -139,6 +140,7 @@ class Embedder(Runner):
         convert_to_tensor: bool | None = None,
         normalize_embeddings: bool = False,
         device: str | torch.device | None = None,
+        precision: str | None = "float32",
         **others: Any,
     ) -> Any:
         """One vector per text: (len(texts), W) float32 in the order given, on the CPU; (W,) for a single string.
@@ -166,7 +168,10 @@ class Embedder(Runner):
             convert_to_tensor: return a tensor, the default here.
             normalize_embeddings: sentence-transformers' name for ``normalize=True``.
             device: the embedder's own; :meth:`from_pretrained` chooses it.
-            others: sentence-transformers' ``output_value``, ``precision``, ``pool``, ``chunk_size``, ``task`` and
+            precision: of the result: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary``, ``ubinary``, see
+                :func:`minibert.embedding.precision.quantize_embeddings`.  The ranges of int8 and uint8 are those of
+                these texts' vectors, as in sentence-transformers.
+            others: sentence-transformers' ``output_value``, ``pool``, ``chunk_size``, ``task`` and
                 ``processing_kwargs``, with values that change nothing.
 
         Raises InputError for arguments of another type or out of range, and for a vector that is not finite.
@@ -188,6 +193,7 @@ class Embedder(Runner):
         to_numpy = check_flag("convert_to_numpy", convert_to_numpy)
         as_tensor = convert_to_tensor is not None and check_flag("convert_to_tensor", convert_to_tensor)
         shows = show_progress_bar is not None and check_flag("show_progress_bar", show_progress_bar)
+        stored_as = "float32" if precision is None else check_choice("precision", precision, PRECISIONS)
         self.truncated = 0
         blocks = []
         starts = range(0, len(listed), TEXTS_PER_BLOCK)
@@ -205,6 +211,8 @@ class Embedder(Runner):
         if normalize:
             result = F.normalize(result, dim=-1)
         self.warn_if_truncated(len(listed))
+        if stored_as != "float32":
+            result = quantize_embeddings(result, stored_as)
         result = result[0] if single else result
         return as_numpy(result) if to_numpy and not as_tensor else result
 

@@ -55,6 +55,12 @@ def public(embedder: Embedder, corpus: Any) -> list[tuple[Callable[..., Any], di
         (embedder.encode_document, {"texts": TEXTS}, set()),
         (embedder.words, {"texts": TEXTS}, set()),
         (embedder.similarity, {"embeddings1": vectors, "embeddings2": vectors}, set()),
+        (minibert.quantize_embeddings, {"embeddings": vectors, "precision": "int8"}, set()),
+        (
+            minibert.dequantize_embeddings,
+            {"stored": vectors.to(torch.int8), "precision": "int8", "width": 16, "ranges": [[0.0] * 16, [1.0] * 16]},
+            set(),
+        ),
         (minibert.embed_texts, {"model": model, "tokenizer": tokenizer, "texts": TEXTS}, set()),
         (mean_pooling, {"hidden_states": torch.ones(1, 2, 3), "attention_mask": torch.ones(1, 2)}, set()),
         (word_vectors, {"embedder": embedder, "texts": TEXTS}, set()),
@@ -101,7 +107,7 @@ def test_arguments_of_sentence_transformers(embedder) -> None:
     assert torch.allclose(normalized.norm(dim=-1), torch.ones(2), atol=1e-6)
     for given, sentence in (
         ({"output_value": "token_embeddings"}, "one vector per text; .* Embedder.words"),
-        ({"precision": "int8"}, "vectors are float32; sentence_transformers.quantize_embeddings"),
+        ({"precision": "int4"}, r"precision is 'int4' \(str\); expected one of float32, float16, int8, uint8, binary"),
         ({"pool": {}}, "encode runs in one process"),
         ({"task": "clustering"}, "the tasks that encode knows are 'query' and 'document'"),
         ({"device": ["cpu", "cpu"]}, "an Embedder runs on one device, cpu"),
