@@ -10,6 +10,7 @@ import json
 import logging
 import os
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -268,9 +269,14 @@ def find_config(checkpoint: Checkpoint) -> Path:
     known = known_architectures()
     if checkpoint.folder is None and os.fspath(checkpoint) in known:
         return known[os.fspath(checkpoint)]
-    for name in CONFIG_FILES:
-        if path := checkpoint.own(name):
-            return path
+    try:
+        for name in CONFIG_FILES:
+            if path := checkpoint.own(name):
+                return path
+    except CheckpointError as error:  # of the hub, where a mistyped name was looked for
+        if close := get_close_matches(os.fspath(checkpoint), known, n=1):
+            raise CheckpointError(f"{error} Or did you mean {close[0]}, an architecture known by name?") from error
+        raise
     if checkpoint.base is not None:
         return checkpoint.own(ADAPTED_CONFIG) or find_config(checkpoint.base)
     raise CheckpointError(

@@ -114,3 +114,11 @@ def test_sources_that_are_none(tmp_path) -> None:
     (tmp_path / "config.json").write_text("[1, 2]")
     with pytest.raises(CheckpointError, match="holds a JSON list, expected an object"):
         BertConfig.from_pretrained(tmp_path)
+
+
+def test_a_mistyped_architecture_is_not_only_a_name_on_the_hub(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="did you mean bert-tiny, an architecture known by name"):
+        BertConfig.from_pretrained("bert-tny", cache_dir=tmp_path, local_files_only=True)
+    with pytest.raises(CheckpointError) as caught:
+        BertConfig.from_pretrained("owner/unlike-any", cache_dir=tmp_path, local_files_only=True)
+    assert "did you mean" not in str(caught.value)
