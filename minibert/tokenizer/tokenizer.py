@@ -579,7 +579,6 @@ class BertTokenizer:
             "added_tokens_decoder": {str(i): token.to_json() for i, token in self.added_tokens_decoder.items()},
             "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
             "do_lower_case": self.do_lower_case,
-            "extra_special_tokens": self.extra_special_tokens,
             "model_input_names": self.model_input_names,
             "model_max_length": self.model_max_length,
             "padding_side": self.padding_side,
@@ -590,6 +589,8 @@ class BertTokenizer:
             "truncation_side": self.truncation_side,
             **self.special_tokens_map,
         }
+        if self.extra_special_tokens:  # under the name that transformers 4 and 5 both take as a list
+            config["additional_special_tokens"] = self.extra_special_tokens
         contents = tokenizer_files(config, self._vocabulary, self._basic, self._special)
         return write_files(save_directory, contents)
 
