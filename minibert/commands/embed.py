@@ -2,16 +2,21 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json
 from minibert.errors import InputError
 from minibert.terminal import table
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 OF_A_FILE = {
     "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",
     "shard_rows": "--shard-rows", "keep_text": "--no-text", "skip_bad": "--skip-bad", "worker": "--worker",
 }  # fmt: skip
+MODEL_DTYPES = ("float32", "bfloat16", "float16")
+OF_VECTORS = ("int8", "uint8", "binary", "ubinary")
 
 
 def add(verbs: Any) -> None:
@@ -46,7 +51,18 @@ def add(verbs: Any) -> None:
         "--truncate-dim", type=positive, metavar="N", help="keep the first N numbers of a vector (default all)"
     )
     verb.add_argument("--device", metavar="NAME", help="cuda, mps, cuda:1, … or auto, the best there is; default cpu")
-    verb.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of the model; default float32")
+    verb.add_argument(
+        "--dtype",
+        choices=(*MODEL_DTYPES, *OF_VECTORS),
+        help=f"of the model: {', '.join(MODEL_DTYPES)} (default float32); {', '.join(OF_VECTORS)}, which no model has: "
+        "the same as --precision",
+    )
+    verb.add_argument(
+        "--precision",
+        choices=("float32", "float16", *OF_VECTORS),
+        help="of the vectors: float16 takes half the bytes of float32 (the default), int8 and uint8 a quarter, binary "
+        "and ubinary (a bit per number) a 32nd; for a whole file, what is lost is measured on a sample of its rows",
+    )
 
     corpus = verb.add_argument_group(
         "a whole file",
@@ -73,13 +89,14 @@ def add(verbs: Any) -> None:
     )
     verb.epilog = (
         'example: minibert embed "The sun is out." "It is a sunny day."; or: '
-        "minibert embed --input reviews.csv --column text --output vectors --model path/to/checkpoint"
+        "minibert embed --input reviews.csv --column text --output vectors --precision int8 --model path/to/checkpoint"
     )
 
 
 def embed(options: argparse.Namespace) -> int:
     """``minibert embed``."""
     given = {name: getattr(options, name) for name in OF_A_FILE if getattr(options, name) is not None}
+    read_precision(options)
     if options.texts and options.input:
         raise InputError("Give texts to print their vectors, or --input FILE with --output DIR; not both.")
     if options.input:
@@ -88,7 +105,21 @@ def embed(options: argparse.Namespace) -> int:
         raise InputError(f"{OF_A_FILE[next(iter(given))]} is for a whole file: give one with --input FILE.")
     if not options.texts:
         raise InputError("There is nothing to embed: give texts, or --input FILE with --output DIR.")
+    if options.precision in ("int8", "uint8") and len(options.texts) == 1:
+        raise InputError(f"{options.precision} takes its ranges from the vectors of several texts; give more than one.")
     return embed_texts(options)
+
+
+def read_precision(options: argparse.Namespace) -> None:
+    """``--dtype int8`` as ``--precision int8``: no model has it, so the vectors are meant."""
+    if options.dtype in OF_VECTORS:
+        if options.precision not in (None, options.dtype):
+            raise InputError(
+                f"--dtype {options.dtype} and --precision {options.precision} are two precisions of the vectors; give "
+                "--precision, and --dtype only for the model."
+            )
+        options.dtype, options.precision = None, options.dtype
+    options.precision = options.precision or "float32"
 
 
 def encoding(options: argparse.Namespace) -> dict[str, Any]:
@@ -105,11 +136,16 @@ def embed_texts(options: argparse.Namespace) -> int:
 
     embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
     vectors = embedder.encode(options.texts, **encoding(options))
+    stored = vectors
+    if options.precision != "float32":
+        stored, vectors = quantized(vectors, options.precision)
     if options.json:
-        print_json([{"text": t, "vector": v} for t, v in zip(options.texts, vectors.tolist(), strict=True)])
+        print_json([{"text": t, "vector": v} for t, v in zip(options.texts, stored.tolist(), strict=True)])
         return 0
-    for text, vector in zip(options.texts, vectors.tolist(), strict=True):
-        print(f"{text}\n  {len(vector)} numbers: {', '.join(f'{x:+.4f}' for x in vector[:6])}, …\n")
+    unit = "bytes" if options.precision in ("binary", "ubinary") else "numbers"
+    form = "+.4f" if stored.is_floating_point() else "d"
+    for text, vector in zip(options.texts, stored.tolist(), strict=True):
+        print(f"{text}\n  {len(vector)} {unit}: {', '.join(f'{x:{form}}' for x in vector[:6])}, …\n")
     if len(options.texts) > 1:
         print("cosine similarity")
         vectors = F.normalize(vectors, dim=-1)
@@ -120,6 +156,15 @@ def embed_texts(options: argparse.Namespace) -> int:
         columns = [str(number) for number in range(1, len(rows) + 1)]
         print(table(("", *columns), rows, right=columns))
     return 0
+
+
+def quantized(vectors: "Tensor", precision: str) -> tuple["Tensor", "Tensor"]:
+    """Vectors as they are stored, with ranges of their own, and what is read back of them."""
+    from minibert.embedding.precision import dequantize_embeddings, quantize_embeddings, ranges_of
+
+    ranges = ranges_of(vectors)
+    stored = quantize_embeddings(vectors, precision, ranges)
+    return stored, dequantize_embeddings(stored, precision, vectors.shape[1], ranges)
 
 
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
@@ -143,7 +188,9 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
         given["column"] = open_texts(options.input, given.get("column"), given.get("id_column")).named_column
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
-        report = embed_corpus(embedder, options.input, output, **given, **encoding(options))
+        report = embed_corpus(
+            embedder, options.input, output, precision=options.precision, **given, **encoding(options)
+        )
     except KeyboardInterrupt:
         print(
             f"minibert: interrupted; {output} keeps the shards that are complete, the same command goes on from there",

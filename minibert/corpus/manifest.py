@@ -1,9 +1,10 @@
 """``manifest.json``: how the vectors of a folder were made, and which shards there are.
 
 It is written twice.  First, with ``"complete": false``, it holds the plan: model, encoding, input and output, so that a
-run that continues (or a second worker) cannot mix vectors of two plans.  At the end it also holds the counts and the
-shards.  It holds no date and no duration: a run that was killed many times ends with the same bytes as one that was
-not.
+run that continues (or a second worker) cannot mix vectors of two plans.  Where the vectors are not float32, the plan
+also holds ``quantization``: the ranges of int8 and uint8, and what is lost (sample.py).  At the end the manifest also
+holds the counts and the shards.  It holds no date and no duration: a run that was killed many times ends with the same
+bytes as one that was not.
 """
 
 import ctypes
@@ -11,7 +12,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ logger = logging.getLogger("minibert.corpus")
 KIND, VERSION = "minibert corpus", 2
 UNSEALED = 1  # the older version, without checksums in manifest and records
 FILE, SKIPPED = "manifest.json", "skipped.jsonl"
+QUANTIZATION = "quantization"  # the key of what was measured on a sample
 # The temporary files of written_whole that a killed writer left, for the files that are ours.
 LEFTOVER = re.compile(r"\.(shard-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
 RECORD = re.compile(r"shard-\d{5,}\.json")
@@ -158,26 +160,32 @@ def check_is_corpus(folder: Path) -> None:
             )
 
 
-def begin(folder: Path, plan: Manifest) -> Manifest:
+def begin(folder: Path, plan: Manifest, measure: Callable[[], Manifest] = dict) -> Manifest:
     """Write the plan into a new folder; in an older one, compare it with the plan that is there, and return that.
+
+    ``measure``: the rest of the plan, ``quantization``, which takes a sample of vectors.  It is called only where the
+    folder does not have it; of several workers that begin at once, the plan that is written first holds for all.
 
     A damaged manifest is written again if the records of the shards are of this plan.  Raises InputError, naming the
     difference, when the two plans differ, and CheckpointError for a damaged manifest that may have been of another.
     """
     if not is_file(folder / FILE):
-        write_manifest(folder, plan)
-        return plan
+        whole = plan | measure()
+        if not is_file(folder / FILE):  # measuring took its time
+            write_manifest(folder, whole)
+            return whole
     try:
         stored = read_manifest(folder)
     except CheckpointError as error:
-        if plans_of_records(folder) != {plan_digest(plan)}:
+        whole = plan | measure()
+        if plans_of_records(folder) != {plan_digest(whole)}:
             raise CheckpointError(
                 f"{error} Nothing here says that its shards are of what is asked for now. Put back a copy of it, or "
                 "give another --output."
             ) from None  # not of the disk: making room does not help
         logger.warning("%s It is written again; its shards are of the same input, model and settings.", error)
-        write_manifest(folder, plan)
-        return plan
+        write_manifest(folder, whole)
+        return whole
     if stored["version"] == UNSEALED:
         logger.warning(
             "%s was begun by an earlier version, without checksums of its records: damage to them goes unnoticed.",
@@ -189,7 +197,8 @@ def begin(folder: Path, plan: Manifest) -> Manifest:
     if changed:
         listed = "; ".join(f"{name} was {old.get(name)!r} and is now {new[name]!r}" for name in changed)
         raise InputError(f"{folder} was begun with something else: {listed}. Give the same again, or another --output.")
-    return {name: stored[name] for name in plan} | {"complete": False}
+    measured = {name: stored[name] for name in (QUANTIZATION,) if name in stored}
+    return {name: stored[name] for name in plan} | {"complete": False} | measured
 
 
 def flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -218,6 +227,11 @@ def plans_of_records(folder: Path) -> set[str | None]:
     return digests
 
 
+def has_ranges(plan: Manifest) -> bool:
+    """Whether numbers can lie beyond ranges, and are counted: int8 and uint8."""
+    return "ranges" in plan.get(QUANTIZATION, {})
+
+
 def shard_count(plan: Manifest) -> int:
     """The number of shards; the last may be shorter."""
     return -(-int(plan["input"]["rows"]) // int(plan["output"]["shard_rows"]))
@@ -233,7 +247,10 @@ def finish(folder: Path, plan: Manifest) -> Manifest:
                 yield record
 
     shards = [{**record, "skipped": len(record["skipped"])} for record in records()]
-    counts = {name: sum(shard[name] for shard in shards) for name in ("vectors", "skipped", "truncated", "tokens")}
+    counted = ["vectors", "skipped", "truncated", "tokens"]
+    if has_ranges(plan):
+        counted.append("clipped")
+    counts = {name: sum(shard[name] for shard in shards) for name in counted}
     manifest = {**plan, "complete": len(shards) == shard_count(plan), "counts": counts, "shards": shards}
     if manifest["complete"]:
         if counts["skipped"]:

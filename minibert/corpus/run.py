@@ -1,5 +1,8 @@
 """embed_corpus: read the input once, write the plan, then the shards, then the manifest.
 
+With a precision other than float32, the plan holds what a sample of the rows shows: the ranges of int8 and uint8, and
+how much is lost (sample.py).
+
 A shard is an independent unit of work: its batches hold only its own rows, so its bits do not depend on which worker
 makes it, on what was made before, or on how often the run was killed.  Several workers divide the shards by their
 numbers and share nothing but the folder; the worker that finishes last writes the manifest.
@@ -21,18 +24,23 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from minibert.corpus.manifest import (
+    FILE,
     LEFTOVER,
+    QUANTIZATION,
     SKIPPED,
     InputCounts,
     Manifest,
     begin,
     check_is_corpus,
     finish,
+    has_ranges,
     make_plan,
     plan_digest,
     shard_count,
 )
+from minibert.corpus.sample import NEAREST, Sample, quantization_of
 from minibert.corpus.shards import FORMATS, read_record, record_path, write_shard
+from minibert.corpus.vector_format import VectorFormat, dtype_name, read_format
 from minibert.data.columns import TextColumn, TextRow
 from minibert.data.memory import Data
 from minibert.data.opening import bad_rows, open_texts
@@ -40,7 +48,9 @@ from minibert.data.parquet import need_pyarrow
 from minibert.data.rows import BadRow
 from minibert.destination import check_folder
 from minibert.embedding import Embedder
+from minibert.embedding.arguments import check_choice
 from minibert.embedding.packed import Packed
+from minibert.embedding.precision import PRECISIONS, bytes_per_vector
 from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.files import is_file
 from minibert.source import Source, as_path
@@ -66,6 +76,11 @@ class CorpusReport:
     skipped: int  # rows that could not be read; skipped.jsonl lists them
     truncated: int  # texts that were longer than the model reads and were cut
     tokens: int  # that the model read, including [CLS] and [SEP]
+    precision: str = "float32"
+    bytes_per_vector: int = 0
+    clipped: int = 0  # numbers beyond the ranges of int8 or uint8
+    sample: int = 0  # rows that the loss was measured on; none for float32
+    loss: dict[str, float | None] | None = None  # see minibert.corpus.sample.measure_loss
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name."""
@@ -73,14 +88,35 @@ class CorpusReport:
 
     def __str__(self) -> str:
         shards = f"{self.shards:,} {'shard' if self.shards == 1 else 'shards'}"
-        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers in {shards}"
+        size = "" if self.precision == "float32" else f" ({self.precision}, {self.bytes_per_vector} bytes each)"
+        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers{size} in {shards}"
         if not self.complete:
             return f"{sentence} so far; other workers are still at it, or were stopped"
         if self.skipped:
             sentence += f"; {self.skipped:,} rows could not be read, {SKIPPED} lists them"
         if self.truncated:
             sentence += f"; {self.truncated:,} texts were longer than the model reads and were cut"
-        return sentence
+        return sentence + self.loss_text()
+
+    def loss_text(self) -> str:
+        """What the precision loses, in further lines; "" for float32."""
+        lines = [""]
+        loss = self.loss or {}
+        if loss.get("cosine_mean") is not None:
+            lines.append(
+                f"{self.precision} on a sample of {self.sample:,} rows: cosine with float32 {loss['cosine_mean']:.6f} "
+                f"on average, {loss['cosine_p1']:.6f} at the 1st percentile, {loss['cosine_min']:.6f} at worst"
+            )
+        if loss.get("same_nearest") is not None:
+            nearest = "nearest row" if self.sample == 2 else f"{min(NEAREST, self.sample - 1)} nearest rows"
+            lines.append(
+                f"the nearest row of each is the same for {loss['same_nearest']:.1%}; of the {nearest}, "
+                f"{loss['same_top10']:.1%} stay"
+            )
+        if self.clipped:
+            share = self.clipped / (self.vectors * self.width)
+            lines.append(f"{share:.2%} of the numbers lie beyond the ranges and were clipped")
+        return "\n".join(lines)
 
 
 def embed_corpus(
@@ -95,6 +131,7 @@ def embed_corpus(
     keep_text: bool = True,
     skip_bad: bool = False,
     worker: tuple[int, int] = (0, 1),
+    precision: str = "float32",
     **encoding: Any,
 ) -> CorpusReport:
     """Turn a file of texts into a folder of vectors, in input order; memory does not grow with the file.
@@ -114,6 +151,9 @@ def embed_corpus(
         keep_text: whether the texts are kept beside the vectors.
         skip_bad: whether rows that cannot be read are left out, counted and listed, instead of refused.
         worker: ``(1, 4)`` takes every fourth shard from shard 1; the others are for other processes.
+        precision: of the vectors in the folder: ``float32``, ``float16``, ``int8``, ``uint8``, ``binary`` or
+            ``ubinary`` (:mod:`minibert.embedding.precision`).  Ranges and loss are those of a sample of up to 1,000
+            rows, which is embedded before the first shard.
         encoding: ``pooling``, ``layers``, ``weights``, ``normalize``, ``include_special_tokens``, ``long``, ``stride``,
             ``prompt``, ``prompt_name``, ``truncate_dim`` of :meth:`Embedder.encode`; without a prompt, the model's
             ``document`` prompt, else its default one.
@@ -125,19 +165,30 @@ def embed_corpus(
     embedder.transposed = None  # optimize() rounds a batch of one text otherwise: bits are not to depend on it
     settings = resolve(embedder, encoding)
     check_arguments(format, shard_rows, worker)
+    check_choice("precision", precision, PRECISIONS)
     source, folder = open_texts(input, column, id_column), as_path(output)
     with explained_write_errors(folder):
         check_is_corpus(folder)
     check_folder(folder)
     width = int(embedder.encode([], **settings).shape[1])  # refuses wrong choices before the input is read
     before = state(source)
-    counts = examine(source, skip_bad)
-    shape = {"format": format, "dtype": "float32", "width": width, "shard_rows": shard_rows, "text": keep_text}
+    sample = None if precision == "float32" else Sample()
+    counts = examine(source, skip_bad, sample)
+    shape = {"format": format, "dtype": dtype_name(precision), "width": width, "shard_rows": shard_rows}
+    shape |= {"text": keep_text} if sample is None else {"text": keep_text, "precision": precision}
     plan = make_plan(embedder, settings, source, counts, shape)
+
+    def measure() -> Manifest:
+        return {} if sample is None else {QUANTIZATION: measure_sample(embedder, sample, settings, precision)}
+
     with explained_write_errors(folder), shared(folder):
-        plan = begin(folder, plan)
-        make_shards(embedder, source, before, folder, plan, worker)
+        plan = begin(folder, plan, measure)
+        if sample is not None:
+            sample.kept.clear()  # texts that are not needed any more
+        stored_as = read_format(plan, folder / FILE)
+        make_shards(embedder, source, before, folder, plan, worker, stored_as)
         manifest = finish(folder, plan)
+    quantization = plan.get(QUANTIZATION, {})
     return CorpusReport(
         folder=str(folder),
         complete=manifest["complete"],
@@ -145,7 +196,23 @@ def embed_corpus(
         width=width,
         shards=len(manifest["shards"]),
         **manifest["counts"],
+        precision=precision,
+        bytes_per_vector=bytes_per_vector(precision, width),
+        sample=quantization.get("sample", 0),
+        loss=quantization.get("loss"),
     )
+
+
+def measure_sample(embedder: Embedder, sample: Sample, settings: dict[str, Any], precision: str) -> Manifest:
+    """The ranges and the loss of a sample's vectors."""
+    texts, is_all = sample.texts(), sample.is_all
+    with Progress(embedder, len(texts), 0, f"measuring {precision}") as progress:
+        progress.left = len(texts)
+        try:
+            vectors = embedder.encode(texts, **settings)
+        except InputError as error:
+            raise InputError(f"Of a sample of {len(texts):,} rows: {error}") from error
+    return quantization_of(vectors, precision, is_all)
 
 
 def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:
@@ -183,10 +250,10 @@ def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) 
         raise InputError(f"There is no worker {number} of {workers}: the first is 0/{workers}, counted from 0.")
 
 
-def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
+def examine(source: TextColumn, skip_bad: bool, sample: Sample | None) -> InputCounts:
     """Read the whole input once, which costs little beside the embedding, to find bad rows before the work starts.
 
-    Raises InputError for rows that cannot be read, unless ``skip_bad``.
+    ``sample`` is offered every row that can be read.  Raises InputError for rows that cannot, unless ``skip_bad``.
     """
     rows, bad, first_bad, ids_are_numbers = 0, 0, None, True
     progress = tqdm(source, desc=f"checking {source.path.name}", unit=" rows", leave=False, disable=None)
@@ -194,8 +261,11 @@ def examine(source: TextColumn, skip_bad: bool) -> InputCounts:
         if isinstance(row, BadRow):
             bad += 1
             first_bad = first_bad or row
-        elif isinstance(row.id, str) or not -(1 << 63) <= row.id < 1 << 63:
+            continue
+        if isinstance(row.id, str) or not -(1 << 63) <= row.id < 1 << 63:
             ids_are_numbers = False
+        if sample is not None:
+            sample.add(row)
     if first_bad and not skip_bad:
         raise bad_rows(source.file, first_bad, bad, rows)
     return InputCounts(rows, bad, ids_are_numbers)
@@ -217,6 +287,7 @@ def make_shards(
     folder: Path,
     plan: Manifest,
     worker: tuple[int, int],
+    stored_as: VectorFormat,
 ) -> None:
     """Make those of this worker's shards that are missing."""
     output = plan["output"]
@@ -245,7 +316,9 @@ def make_shards(
                 "tokens": progress.tokens - tokens,
                 "skipped": skipped,
             }
-            write_shard(folder, number, output, good, vectors, facts)
+            if has_ranges(plan):
+                facts["clipped"] = stored_as.clipped(vectors)
+            write_shard(folder, number, output, good, stored_as.quantize(vectors), facts)
             progress.advance(progress.left)
 
 
@@ -282,12 +355,12 @@ class Progress:
     Both are counted as they enter the model.
     """
 
-    def __init__(self, embedder: Embedder, total: int, done: int) -> None:
+    def __init__(self, embedder: Embedder, total: int, done: int, what: str = "embedding") -> None:
         self.tokens = 0
         self.left = 0  # rows of the current shard that have not been counted
         self.began = time.monotonic()
         # No smoothing: the short texts of a shard come first, so the current speed does not predict the next.
-        self.bar = tqdm(total=total, initial=done, desc="embedding", unit=" texts", smoothing=0, disable=None)
+        self.bar = tqdm(total=total, initial=done, desc=what, unit=" texts", smoothing=0, disable=None)
         self.embedder = embedder
         embedder.on_batch = self.count  # not a hook on the model, which would turn the packed path off
         # Its warning about long texts, one per shard, would break the bar; the report has their number.

@@ -1,10 +1,12 @@
 """The texts of a corpus nearest to a query, by cosine similarity.
 
-The search is exact: it compares the query with every vector, one shard after the other, so memory does not grow with
-the corpus.  Start with :func:`nearest_rows`.
+The search compares the query with every vector, one shard after the other, so memory does not grow with the corpus.
+The query is float32; int8 and uint8 are read as the middles of their buckets.  Bits are searched in two steps, as
+sentence-transformers' documentation describes: those with the fewest different bits are candidates, and their cosine
+with the query's own numbers decides.  Start with :func:`nearest_rows`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,18 +18,22 @@ from torch import Tensor
 
 from minibert.checksum import file_digest
 from minibert.corpus.manifest import FILE, Manifest, describe_model, read_manifest, shard_count
+from minibert.corpus.sample import CANDIDATES_PER_HIT
 from minibert.corpus.shards import damaged, file_names, read_row, vector_blocks
+from minibert.corpus.vector_format import VectorFormat, read_format
 from minibert.embedding import Embedder
 from minibert.embedding.arguments import check_whole, described
 from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.source import Source, as_path
+
+BITS_SET = torch.tensor([number.bit_count() for number in range(256)], dtype=torch.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One row of a corpus with its similarity to a query."""
 
-    score: float  # cosine similarity, -1 to 1
+    score: float  # cosine similarity with what is stored, -1 to 1
     row: int  # of the input, from 1
     id: str | int
     text: str | None  # None where the corpus was made without texts
@@ -58,8 +64,9 @@ def nearest(
             else its default one, as in the manifest.
         prompt_name: one of the model's prompts.
 
-    Each file of the shards is compared with its checksum once per process.  Raises InputError for another model or a
-    vector of another width, CheckpointError for a damaged folder.
+    In a corpus of bits, ten times ``count`` candidates are compared.  Each file of the shards is compared with its
+    checksum once per process.  Raises InputError for another model or a vector of another width, CheckpointError for a
+    damaged folder.
     """
     place = as_path(folder)
     manifest = read_manifest(place)
@@ -78,7 +85,9 @@ def nearest(
         else:
             vector = query
         file_format = manifest["output"]["format"]
-        rows = nearest_rows(place, manifest, unit_vector(vector, manifest["output"]["width"], place), count)
+        stored_as = read_format(manifest, place / FILE)
+        search = nearest_bits if stored_as.is_packed else nearest_rows
+        rows = search(place, manifest, stored_as, unit_vector(vector, stored_as.width, place), count)
         for shard in {shard for _, shard, _ in rows}:
             check_digests(place, manifest, shard, file_names(shard, file_format)[1:])
         return [Hit(score, **read_row(place, shard, file_format, index)) for score, shard, index in rows]
@@ -152,23 +161,58 @@ def load(recorded: Manifest, place: Path, model: Source | None) -> Embedder:
         ) from error
 
 
-def nearest_rows(place: Path, manifest: Manifest, query: Tensor, count: int) -> list[tuple[float, int, int]]:
+def nearest_rows(
+    place: Path, manifest: Manifest, stored_as: VectorFormat, query: Tensor, count: int
+) -> list[tuple[float, int, int]]:
     """Score, shard and index in the shard of the rows nearest to ``query``, (W,) float64 of unit length."""
-    output, shards = manifest["output"], manifest["shards"]
+    nearest: list[tuple[float, int, int]] = []
+    for number, start, block in stored_blocks(place, manifest, stored_as):
+        wide = stored_as.dequantize(block)
+        # In float64 and then rounded: equal vectors get equal scores, wherever they are in the block.
+        scores = (wide @ query / wide.norm(dim=1).clamp(min=1e-12)).float()
+        values, indices = scores.sort(descending=True, stable=True)
+        top = zip(values[:count].tolist(), indices[:count].tolist(), strict=True)
+        nearest += [(score, number, start + index) for score, index in top]
+        nearest = sorted(nearest, key=lambda row: -row[0])[:count]
+    return nearest
+
+
+def nearest_bits(
+    place: Path, manifest: Manifest, stored_as: VectorFormat, query: Tensor, count: int
+) -> list[tuple[float, int, int]]:
+    """:func:`nearest_rows` of a corpus of bits: candidates by Hamming distance, then scored as vectors of 1 and -1."""
+    wanted = CANDIDATES_PER_HIT * count
+    bits = stored_as.quantize(query)
+    # Of each candidate its distance, shard and index, and its row.
+    places, rows = torch.empty(0, 3, dtype=torch.int64), torch.empty(0, stored_as.columns, dtype=stored_as.dtype)
+    for number, start, block in stored_blocks(place, manifest, stored_as):
+        distances, nearest = hamming_distances(block, bits).sort(stable=True)
+        distances, nearest = distances[:wanted], nearest[:wanted]
+        found = torch.stack((distances, torch.full_like(distances, number), start + nearest), dim=1)
+        places, rows = torch.cat((places, found)), torch.cat((rows, block[nearest]))
+        kept = places[:, 0].sort(stable=True).indices[:wanted]
+        places, rows = places[kept], rows[kept]
+    signs = stored_as.dequantize(rows)
+    scores = (signs @ query / stored_as.width**0.5).float().tolist()
+    hits = [(score, number, index) for score, (_, number, index) in zip(scores, places.tolist(), strict=True)]
+    return sorted(hits, key=lambda hit: (-hit[0], hit[1:]))[:count]
+
+
+def hamming_distances(stored: Tensor, bits: Tensor) -> Tensor:
+    """How many bits of each row, (n, C) int8 or uint8, differ from ``bits``, (C,): (n,) int64."""
+    different = stored.view(torch.uint8) ^ bits.view(torch.uint8)
+    return BITS_SET[different.int()].sum(dim=1)
+
+
+def stored_blocks(place: Path, manifest: Manifest, stored_as: VectorFormat) -> Iterator[tuple[int, int, Tensor]]:
+    """Number of the shard, index in it of the first row, and the rows as stored, of every block of every shard."""
+    shards = manifest["shards"]
     if len(shards) != shard_count(manifest):
         raise CheckpointError(f"{place / FILE} is damaged: {len(shards)} shards, expected {shard_count(manifest)}.")
-    nearest: list[tuple[float, int, int]] = []
     for number, shard in enumerate(shards):
         start = 0
-        name = file_names(number, output["format"])[0]
+        name = file_names(number, manifest["output"]["format"])[0]
         check_digests(place, manifest, number, [name])
-        for block in vector_blocks(place / name, shard["vectors"], output["width"]):
-            wide = block.double()
-            # In float64 and then rounded: equal vectors get equal scores, wherever they are in the block.
-            scores = (wide @ query / wide.norm(dim=1).clamp(min=1e-12)).float()
-            values, indices = scores.sort(descending=True, stable=True)
-            top = zip(values[:count].tolist(), indices[:count].tolist(), strict=True)
-            nearest += [(score, number, start + index) for score, index in top]
-            nearest = sorted(nearest, key=lambda row: -row[0])[:count]
+        for block in vector_blocks(place / name, shard["vectors"], stored_as):
+            yield number, start, block
             start += len(block)
-    return nearest

@@ -1,9 +1,10 @@
 """Writing and reading the files of a shard.
 
-Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, (rows, W) float32) or ``.npy``, with a ``.jsonl`` whose
-line n holds the row, id and text of vector n; or one ``.parquet`` with all of these.  ``shard-00003.json``, written
-last, is the record: the counts, the rows that could not be read, the size and checksum of each file, and the digest of
-the plan.  A shard whose record is missing, damaged, or does not match its files is made again.
+Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, a row per text) or ``.npy``, with a ``.jsonl`` whose
+line n holds the row, id and text of vector n; or one ``.parquet`` with all of these.  A row has the C columns and the
+dtype of the corpus' precision (vector_format.py): W float32 unless another was asked for.  ``shard-00003.json``,
+written last, is the record: the counts, the rows that could not be read, the size and checksum of each file, and the
+digest of the plan.  A shard whose record is missing, damaged, or does not match its files is made again.
 """
 
 import ctypes
@@ -20,6 +21,7 @@ from torch import Tensor
 from minibert.checkpoint.save import write_numbers, write_safetensors
 from minibert.checkpoint.weights import SafetensorsWeights
 from minibert.checksum import file_digest, read_sealed, write_sealed
+from minibert.corpus.vector_format import VectorFormat
 from minibert.data.columns import TextRow
 from minibert.data.parquet import ROWS_PER_BATCH, need_pyarrow
 from minibert.errors import CheckpointError
@@ -30,6 +32,7 @@ ROWS_PER_BLOCK = 8192  # that a reader holds at once
 # What str.splitlines takes for the end of a line, and JSON does not escape.
 LINE_ENDS = {letter: f"\\u{letter:04x}" for letter in (0x85, 0x2028, 0x2029)}
 NPY_MAGIC = b"\x93NUMPY\x01\x00"  # numpy.lib.format, version 1.0
+NPY_TYPES = {torch.float32: "<f4", torch.float16: "<f2", torch.int8: "|i1", torch.uint8: "|u1"}
 FIELDS = {"rows", "vectors", "skipped", "truncated", "tokens", "files"}
 
 Record = dict[str, Any]
@@ -55,7 +58,7 @@ def write_shard(
         number: of the shard, from 0.
         output: the manifest's ``output``.
         rows: those that were embedded.
-        vectors: (len(rows), W) float32.
+        vectors: (len(rows), C), as the corpus' precision stores them.
         facts: what else the record holds, such as the digest of the plan.
 
     Raises CheckpointError when they cannot be written.
@@ -66,7 +69,7 @@ def write_shard(
         write_safetensors(path, {"vectors": vectors})
     elif output["format"] == "npy":
         with written_whole(path) as temporary, temporary.open("wb") as file:
-            file.write(npy_header(*vectors.shape))
+            file.write(npy_header(len(vectors), vectors.shape[1], vectors.dtype))
             write_numbers(file, [vectors])
     else:
         with written_whole(path) as temporary:
@@ -99,22 +102,25 @@ def read_record(folder: Path, number: int, file_format: str, plan: str | None, *
     return record
 
 
-def npy_header(rows: int, width: int) -> bytes:
-    """The header of (rows, width) float32 in NumPy's own format, which NumPy can map into memory."""
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}"
+def npy_header(rows: int, columns: int, dtype: torch.dtype) -> bytes:
+    """The header of (rows, columns) in NumPy's own format, which NumPy can map into memory."""
+    text = f"{{'descr': '{NPY_TYPES[dtype]}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
     text += " " * (-(len(NPY_MAGIC) + 2 + len(text) + 1) % 64) + "\n"
     return NPY_MAGIC + struct.pack("<H", len(text)) + text.encode()
 
 
-def vector_blocks(path: Path, rows: int, width: int) -> Iterator[Tensor]:
-    """The vectors of a shard in blocks, each (…, W) float32; raises CheckpointError for a damaged file."""
+def vector_blocks(path: Path, rows: int, stored_as: VectorFormat) -> Iterator[Tensor]:
+    """The vectors of a shard in blocks, each (…, C) as stored; raises CheckpointError for a damaged file."""
+    columns, dtype = stored_as.columns, stored_as.dtype
     count = 0
     try:
-        for vectors in read_vectors(path, rows, width):
-            if vectors.dtype != torch.float32 or vectors.ndim != 2 or vectors.shape[1] != width:
-                raise ValueError(f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {width} float32 a row")
+        for vectors in read_vectors(path, rows, columns, dtype):
+            if vectors.dtype != dtype or vectors.ndim != 2 or vectors.shape[1] != columns:
+                raise ValueError(
+                    f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {columns} {bare(dtype)} a row"
+                )
             for block in torch.split(vectors, ROWS_PER_BLOCK):
-                if not torch.isfinite(block).all():
+                if dtype.is_floating_point and not torch.isfinite(block).all():
                     raise ValueError("it holds NaN or infinity, which no vector has")
                 yield block
             count += len(vectors)
@@ -124,23 +130,28 @@ def vector_blocks(path: Path, rows: int, width: int) -> Iterator[Tensor]:
         raise damaged(path, error) from error
 
 
-def read_vectors(path: Path, rows: int, width: int) -> Iterator[Tensor]:
+def read_vectors(path: Path, rows: int, columns: int, dtype: torch.dtype) -> Iterator[Tensor]:
     """The vectors of a shard: in blocks of a .parquet, else all at once, mapped into memory."""
     if path.suffix == ".parquet":
-        yield from read_parquet_vectors(path)
+        yield from read_parquet_vectors(path, dtype)
     elif path.suffix == ".npy":
-        header = npy_header(rows, width)
-        size = len(header) + 4 * rows * width
+        header = npy_header(rows, columns, dtype)
+        size = len(header) + dtype.itemsize * rows * columns
         with path.open("rb") as file:
             if path.stat().st_size != size or file.read(len(header)) != header:
-                raise ValueError(f"it does not hold {rows} rows of {width} float32")
+                raise ValueError(f"it does not hold {rows} rows of {columns} {bare(dtype)}")
         content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-        yield content[len(header) :].view(torch.float32).view(rows, width)
+        yield content[len(header) :].view(dtype).view(rows, columns)
     else:
         weights = SafetensorsWeights(path)
         if weights.names() != ["vectors"]:
             raise ValueError(f"it holds {weights.names()}, expected 'vectors'")
         yield weights.tensor("vectors")
+
+
+def bare(dtype: torch.dtype) -> str:
+    """``"float32"``: as NumPy and Arrow call it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def read_row(folder: Path, number: int, file_format: str, index: int) -> Record:
@@ -173,11 +184,11 @@ def write_lines(path: Path, contents: Iterable[Record]) -> None:
 
 
 def write_parquet(path: Path, rows: Sequence[TextRow], vectors: Tensor, keep_text: bool, ids_are_numbers: bool) -> None:
-    """Write the columns ``row``, ``id``, ``text`` and ``vector``, W float32; ``vectors``: (len(rows), W) float32."""
+    """Write the columns ``row``, ``id``, ``text`` and ``vector``, C numbers; ``vectors``: (len(rows), C)."""
     pa = need_pyarrow()
     flat = vectors.contiguous()
-    memory = (ctypes.c_char * (flat.numel() * 4)).from_address(flat.data_ptr()) if flat.numel() else b""
-    numbers = pa.Array.from_buffers(pa.float32(), flat.numel(), [None, pa.py_buffer(memory)])
+    memory = (ctypes.c_char * flat.nbytes).from_address(flat.data_ptr()) if flat.numel() else b""
+    numbers = pa.Array.from_buffers(arrow_type(flat.dtype), flat.numel(), [None, pa.py_buffer(memory)])
     columns = {
         "row": pa.array([row.number for row in rows], pa.int64()),
         "id": pa.array([row.id for row in rows], pa.int64())
@@ -191,15 +202,24 @@ def write_parquet(path: Path, rows: Sequence[TextRow], vectors: Tensor, keep_tex
     pa.parquet.write_table(pa.table(columns), path, use_dictionary=False)
 
 
-def read_parquet_vectors(path: Path) -> Iterator[Tensor]:
-    """The vectors of a .parquet in blocks, each (rows, W) float32."""
+def read_parquet_vectors(path: Path, dtype: torch.dtype) -> Iterator[Tensor]:
+    """The vectors of a .parquet in blocks, each (rows, C) of ``dtype``; ValueError for a column of another type."""
     with need_pyarrow().parquet.ParquetFile(path) as file:
+        expected = arrow_type(dtype)
+        found = getattr(file.schema_arrow.field("vector").type, "value_type", None)
+        if found != expected:
+            raise ValueError(f"its vectors are of {found}, expected {expected}")
         for batch in file.iter_batches(8 * ROWS_PER_BATCH, columns=["vector"]):
             column = batch.column(0)
             numbers = column.flatten()
-            start, count = numbers.offset * 4, len(numbers) * 4
+            start, count = numbers.offset * dtype.itemsize, len(numbers) * dtype.itemsize
             memory = bytearray(memoryview(numbers.buffers()[1])[start : start + count])
-            yield torch.frombuffer(memory, dtype=torch.float32).view(len(column), -1)
+            yield torch.frombuffer(memory, dtype=dtype).view(len(column), -1)
+
+
+def arrow_type(dtype: torch.dtype) -> Any:
+    """The type that pyarrow has for the numbers of a vector."""
+    return getattr(need_pyarrow(), bare(dtype))()
 
 
 def read_parquet_rows(path: Path) -> Iterator[dict[str, Any]]:

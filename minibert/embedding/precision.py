@@ -155,8 +155,8 @@ def own_ranges(vectors: Tensor, precision: str) -> Tensor:
         )
     if len(vectors) < FEW:
         logger.warning(
-            "The ranges of %s are those of %d vectors only; give quantize_embeddings ranges= or "
-            "calibration_embeddings= of %d or more.",
+            "The ranges of %s are those of %d vectors only, and other vectors would have others. Give "
+            "quantize_embeddings ranges=, or calibration_embeddings= of %d or more.",
             precision, len(vectors), FEW,
         )  # fmt: skip
     return ranges_of(vectors)

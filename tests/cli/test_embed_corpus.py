@@ -15,6 +15,7 @@ import torch
 from minibert import Embedder
 from minibert.cli import main
 from minibert.commands.embed import layers
+from minibert.embedding.precision import quantize_embeddings, ranges_of
 from tests.support.command import ROOT, command, mistake, run
 from tests.support.corpus import FOLDER, contents, make_texts
 from tests.support.hub_server import HubServer
@@ -90,6 +91,7 @@ def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "folder": str(folder), "complete": True, "rows": 4, "vectors": 4, "width": 32, "shards": 2, "skipped": 0,
         "truncated": 0, "tokens": json.loads((folder / "manifest.json").read_text())["counts"]["tokens"],
+        "precision": "float32", "bytes_per_vector": 128, "clipped": 0, "sample": 0, "loss": None,
     }  # fmt: skip
     encoding = json.loads((folder / "manifest.json").read_text())["encoding"]
     assert (encoding["pooling"], encoding["layers"], encoding["normalize"]) == ("cls", [1, 2], False)
@@ -98,6 +100,55 @@ def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:
     assert hits[0]["id"] == "k1"
     assert hits[0]["score"] == pytest.approx(1.0, abs=1e-6)
     assert "encoding.pooling was 'cls' and is now 'mean'" in mistake(capsys, [*arguments, "--pooling", "mean"])
+
+
+@pytest.mark.parametrize("option", ["--precision", "--dtype"])
+@pytest.mark.parametrize("precision", ["int8", "uint8", "binary", "ubinary"])
+def test_precisions(source, tmp_path, capsys, option: str, precision: str) -> None:
+    folder = tmp_path / "out"
+    arguments = ["embed", "--input", str(source), "--column", "text", "--output", str(folder), *MODEL]
+    assert main([*arguments, option, precision]) == 0
+    said, size = capsys.readouterr().out.splitlines(), 16 if precision.endswith("int8") else 2
+    assert said[0] == f"{folder}: 4 vectors of 16 numbers ({precision}, {size} bytes each) in 1 shard"
+    assert re.fullmatch(
+        rf"{precision} on a sample of 4 rows: cosine with float32 [01]\.\d{{6}} on average, [01]\.\d{{6}} at the 1st "
+        r"percentile, [01]\.\d{6} at worst",
+        said[1],
+    )
+    assert re.fullmatch(r"the nearest row of each is the same for [\d.]+%; of the 3 nearest rows, 100.0% stay", said[2])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["output"]["precision"], manifest["model"]["dtype"]) == (precision, "float32")
+    assert main([*arguments, "--precision", precision, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == manifest["quantization"]["loss"]
+    assert main(["similar", "the river", "--in", str(folder), "-k", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hits"][0]["text"] == "the river"
+
+
+def test_a_model_and_vectors_in_float16(source, tmp_path, capsys) -> None:
+    arguments = ["embed", "--input", str(source), "--column", "text", *MODEL, "--output"]
+    for options, of_model, of_vectors in (
+        (["--dtype", "float16"], "float16", "float32"),
+        (["--precision", "float16"], "float32", "float16"),
+        (["--dtype", "bfloat16", "--precision", "float16"], "bfloat16", "float16"),
+    ):
+        folder = tmp_path / "-".join(options)
+        assert main([*arguments, str(folder), *options]) == 0
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert (manifest["model"]["dtype"], manifest["output"]["dtype"]) == (of_model, of_vectors)
+    capsys.readouterr()
+
+
+def test_a_few_texts_in_other_precisions(capsys) -> None:
+    texts = ["the bank", "the river", "she sat"]
+    vectors = Embedder.from_pretrained(FOLDER).encode(texts, normalize=True)
+    for precision in ("float16", "int8", "ubinary"):
+        assert main(["embed", *texts, *MODEL, "--precision", precision, "--json"]) == 0
+        found = [line["vector"] for line in json.loads(capsys.readouterr().out)]
+        assert found == quantize_embeddings(vectors, precision, ranges_of(vectors)).tolist()
+    assert main(["embed", *texts, *MODEL, "--dtype", "binary"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("the bank\n  2 bytes: ")
+    assert "cosine similarity" in printed
 
 
 def test_vectors_have_unit_length_unless_told(source, tmp_path, capsys) -> None:
@@ -151,6 +202,8 @@ def test_workers(source, tmp_path, capsys) -> None:
         (["--output", "o"], "--output is for a whole file"),
         (["--input", "/nowhere/x.txt", "--output", "o"], "/nowhere/x.txt does not exist"),
         (["--input", "/nowhere/x.csv", "--output", "o"], "/nowhere/x.csv does not exist"),
+        (["x", "--precision", "int8"], "int8 takes its ranges from the vectors of several texts; give more than one."),
+        (["x", "--dtype", "int8", "--precision", "binary"], "--dtype int8 and --precision binary are two precisions"),
         (["--input", __file__, "--output", "o"], "ends in '.py'; an input is .txt"),
         (["--input", __file__, "--output", "o", "--device", "abacus"], "There is no device 'abacus' here"),
     ],

@@ -67,12 +67,46 @@ def test_sigkill_anywhere(source, whole, quick) -> None:
     assert contents(quick / "out") == whole
 
 
-@pytest.mark.parametrize("file_format", ["safetensors", pytest.param("parquet", marks=pytest.mark.slow)])
-def test_sigkill_before_every_operation_on_a_file(quick, file_format: str) -> None:
+@pytest.fixture(scope="module")
+def whole_in_bytes(source, tmp_path_factory, embedder) -> dict[str, bytes]:
+    """The same in int8: 1,000 of its 2,998 rows are the sample."""
+    folder = tmp_path_factory.mktemp("bytes")
+    report = embed_corpus(
+        embedder, source, folder, shard_rows=100, skip_bad=True, normalize=True, precision="int8", format="npy"
+    )
+    assert (report.complete, report.sample, report.bytes_per_vector) == (True, 1000, 16)
+    return contents(folder)
+
+
+def test_two_workers_in_int8_killed_and_started_again(source, whole_in_bytes, quick) -> None:
+    settings = {"shard_rows": 100, "skip_bad": True, "normalize": True, "precision": "int8", "format": "npy"}
+    found = crash("workers", source, quick / "out", **settings)
+    assert found == {"killed": [True, True], "ended": [True, True]}
+    assert contents(quick / "out") == whole_in_bytes
+
+
+@pytest.mark.slow
+def test_sigkill_anywhere_in_int8(source, whole_in_bytes, quick) -> None:
+    settings = {"shard_rows": 100, "skip_bad": True, "normalize": True, "precision": "int8", "format": "npy"}
+    assert crash("anywhere", source, quick / "out", **settings)["kills"] >= 15
+    assert contents(quick / "out") == whole_in_bytes
+
+
+@pytest.mark.parametrize(
+    ("file_format", "precision"),
+    [
+        ("safetensors", "float32"),
+        pytest.param("npy", "uint8", marks=pytest.mark.slow),
+        pytest.param("safetensors", "binary", marks=pytest.mark.slow),
+        pytest.param("parquet", "float16", marks=pytest.mark.slow),
+    ],
+)
+def test_sigkill_before_every_operation_on_a_file(quick, file_format: str, precision: str) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
     (quick / "texts.txt").write_bytes(b"a bank\n\xe9\nthe river\n\nshe sat")
-    found = crash("everywhere", quick / "texts.txt", quick / "out", shard_rows=3, skip_bad=True, format=file_format)
+    settings = {"shard_rows": 3, "skip_bad": True, "format": file_format, "precision": precision}
+    found = crash("everywhere", quick / "texts.txt", quick / "out", **settings)
     assert found["operations"] > 30  # 2 shards of two or three files, two manifests, a list
 
 
@@ -85,12 +119,16 @@ def test_two_workers_killed_and_started_again(source, whole, quick) -> None:
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the highest use of memory anew"
 )
-def test_memory_is_flat(quick) -> None:
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_memory_is_flat(quick, precision: str) -> None:
     for name, count in (("short.txt", 600), ("long.txt", 6000)):
         (quick / name).write_text("".join(f"{text} {'z' * 3000}\n" for text in make_texts(count)), encoding="utf-8")
-    found = crash("memory", quick / "short.txt", quick, longer=str(quick / "long.txt"), shard_rows=200)
+    found = crash(
+        "memory", quick / "short.txt", quick, longer=str(quick / "long.txt"), shard_rows=200, precision=precision
+    )
     print(found)
-    assert found["growth"] < 6 << 20  # of 18 MB of text
+    # Of 18 MB of text.  The sample has 600 texts of the short input, and 1,000 of the long one.
+    assert found["growth"] < (6 << 20 if precision == "float32" else 12 << 20)
 
 
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
