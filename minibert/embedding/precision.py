@@ -102,9 +102,9 @@ def dequantize_embeddings(stored: Any, precision: str, width: int, ranges: Any =
     if ranges is None:
         raise InputError(f"{precision} is read with the ranges that it was made with; give ranges.")
     limits = check_ranges(ranges, width)
-    starts, steps = limits[0].double(), steps_of(limits).double()
-    buckets = values.double() + (128 if precision == "int8" else 0)
-    return torch.minimum(starts + (buckets + 0.5) * steps, limits[1].double())  # the last begins at the range's end
+    middles = values.double().add_(128.5 if precision == "int8" else 0.5)
+    middles.mul_(steps_of(limits).double()).add_(limits[0].double())
+    return torch.minimum(middles, limits[1].double(), out=middles)  # the last bucket begins at the range's end
 
 
 def stored_width(precision: str, width: int) -> int:

@@ -103,8 +103,9 @@ def as_matrix(name: str, vectors: Any) -> Tensor:
         raise InputError(f"{name} is a {type(vectors).__name__}, expected vectors as encode gives them.") from error
     matrix = matrix[None] if matrix.dim() == 1 else matrix
     if matrix.dim() != 2 or not matrix.is_floating_point():
+        advice = " dequantize_embeddings reads int8 and bits." if matrix.dtype in (torch.int8, torch.uint8) else ""
         raise InputError(
-            f"{name} has shape {tuple(matrix.shape)} and dtype {matrix.dtype}; expected (n, W) floating point."
+            f"{name} has shape {tuple(matrix.shape)} and dtype {matrix.dtype}; expected (n, W) floating point.{advice}"
         )
     if matrix.dtype.itemsize < 4:
         matrix = matrix.float()

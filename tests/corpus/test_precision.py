@@ -161,6 +161,24 @@ def test_nearest_equals_brute_force(corpora, embedder, precision: str, file_form
         assert all(hit.text == TEXTS[hit.row - 1 - (hit.row > 101)] for hit in hits)
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("precision", PACKED)
+def test_bits_that_fill_no_byte(embedder, tmp_path, precision: str, file_format: str) -> None:
+    if file_format == "parquet":
+        pytest.importorskip("pyarrow")
+    settings = {"truncate_dim": 11, "format": file_format, "precision": precision, "shard_rows": 30}
+    report = embed_corpus(embedder, TEXTS[:70], tmp_path / "out", **settings)
+    assert (report.width, report.bytes_per_vector) == (11, 2)
+    stored = stored_in(tmp_path / "out", file_format)
+    vectors = torch.cat([embedder.encode(TEXTS[start : start + 30], truncate_dim=11) for start in (0, 30)])
+    assert torch.equal(stored[:60], quantize_embeddings(vectors, precision))
+    query = embedder.encode(QUERY, truncate_dim=11)
+    signs = dequantize_embeddings(stored, precision, 11)
+    expected = F.cosine_similarity(signs, query.double()[None]).sort(descending=True).values[:7]
+    hits = nearest(tmp_path / "out", QUERY, 7, embedder)  # 70 candidates: all
+    assert [hit.score for hit in hits] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
 def test_rescoring_orders_as_sentence_transformers_does(corpora, embedder) -> None:
     """Its formula, semantic_search_faiss: the query's numbers times bits of 0 and 1."""
     numpy = pytest.importorskip("numpy")

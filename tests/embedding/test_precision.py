@@ -133,6 +133,14 @@ def test_mistakes_in_what_is_stored() -> None:
         dequantize_embeddings(torch.ones(2, 3, dtype=torch.int8), "int8", 3)
 
 
+def test_what_is_stored_is_not_compared_as_numbers(tiny) -> None:
+    small = tiny.encode(["the bank", "the river"], precision="binary")
+    with pytest.raises(InputError, match=r"dtype torch.int8; expected .* dequantize_embeddings reads int8 and bits"):
+        tiny.similarity(small, small)
+    read_back = dequantize_embeddings(small, "binary", 16)
+    assert torch.allclose(tiny.similarity(read_back, read_back).diag(), torch.ones(2).double())
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_encode(tiny, precision: str) -> None:
     texts = ["the bank of the river", "she sat by the bank", "배를 타고", ""]
