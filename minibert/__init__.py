@@ -47,9 +47,11 @@ _ROOMS = {
         "InputError",
         "MinibertError",
         "MissingExtraError",
+        "ProofError",
         "TokenizerError",
     ),
     "minibert.explorer": ("explore",),
+    "minibert.export": ("ExportReport", "export_model"),
     "minibert.mask_filling": ("fill_mask",),
     "minibert.finetuning": ("Finetuned", "Predictor", "finetune"),
     "minibert.heads": (
@@ -175,6 +177,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from minibert.embedding import *
     from minibert.errors import *
     from minibert.explorer import explore as explore
+    from minibert.export import ExportReport as ExportReport
+    from minibert.export import export_model as export_model
     from minibert.finetuning import Finetuned as Finetuned
     from minibert.finetuning import Predictor as Predictor
     from minibert.finetuning import finetune as finetune

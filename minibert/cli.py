@@ -16,6 +16,7 @@ from minibert.commands import (
     embed,
     evaluate,
     explore,
+    export,
     fill_mask,
     finetune,
     golden,
@@ -40,7 +41,7 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 # One per verb, in the order of --help.
 MODULES = (
-    inspect, verify, verify_tokenizer, verify_training, golden, convert, tokenize, fill_mask, embed, similar,
+    inspect, verify, verify_tokenizer, verify_training, golden, convert, export, tokenize, fill_mask, embed, similar,
     trace, step, noise, attention, logit_lens,
     explore, learn, pretrain, finetune, evaluate, predict,
 )  # fmt: skip

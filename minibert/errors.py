@@ -5,6 +5,8 @@ Each class also inherits from the matching built-in exception, so that code writ
 there is a bug.
 """
 
+from typing import Any
+
 from minibert.terminal import visible
 
 LONGEST = 1000  # characters kept at either end of a message: what was wrong comes first, what to do last
@@ -37,6 +39,17 @@ class CheckpointError(MinibertError, OSError):
 
 class TrainingError(MinibertError, ArithmeticError):
     """A run whose loss or gradient norm became NaN or infinite."""
+
+
+class ProofError(MinibertError, ArithmeticError):
+    """An export that does not give what the model gives, so nothing was written.
+
+    ``report`` is the :class:`minibert.export.ExportReport`.
+    """
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class StoppedElsewhereError(MinibertError):

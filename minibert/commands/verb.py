@@ -36,7 +36,7 @@ VERBS_ELSEWHERE = {
     "vectors": "embed", "search": "similar", "similarity": "similar", "nearest": "similar", "mask": "fill-mask",
     "unmask": "fill-mask", "guess": "fill-mask", "fill": "fill-mask", "info": "inspect", "show": "inspect",
     "summary": "inspect", "compare": "verify", "check": "verify", "diff": "verify", "parity": "verify",
-    "export": "convert", "save": "convert", "debug": "step", "heads": "attention", "lens": "logit-lens",
+    "onnx": "export", "save": "convert", "debug": "step", "heads": "attention", "lens": "logit-lens",
     "sensitivity": "noise", "jacobian": "noise", "view": "explore", "visualize": "explore",
     "serve": "explore --serve", "page": "explore", "hooks": "trace", "activations": "trace", "run": "predict",
     "infer": "predict", "inference": "predict", "test": "evaluate", "eval": "evaluate", "metrics": "evaluate",

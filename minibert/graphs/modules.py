@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from minibert.errors import InputError
-from minibert.model import BertModel
+from minibert.model import BertLayer, BertModel
 from minibert.points import HEADS
 from minibert.pretrained import BertPreTrainedModel
 from minibert.watch import Watch
@@ -31,6 +31,9 @@ class GraphModule(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.model.config.attn_implementation = "eager"
+        for module in self.model.modules():
+            if isinstance(module, BertLayer):
+                module.chunk_size_feed_forward = 0  # chunks would fix the length
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
         """Each argument (B, T) int64."""

@@ -1,0 +1,70 @@
+"""``minibert export``: a model as a file for another runtime, written only if that gives the same values."""
+
+import argparse
+from typing import Any
+
+from minibert.commands.verb import add_checkpoint, add_verb, log_to_stderr, positive, print_json
+from minibert.errors import ProofError
+
+
+def add(verbs: Any) -> None:
+    """``export``."""
+    verb = add_verb(
+        verbs, "export", export, "write a model for another runtime, such as ONNX, after that gave the same values"
+    )
+    add_checkpoint(verb)
+    verb.add_argument(
+        "-o",
+        "--destination",
+        required=True,
+        metavar="FILE",
+        help="model.onnx, model.pt2 (torch.export) or model.xml (OpenVINO); FILE.md beside it is its card",
+    )
+    verb.add_argument(
+        "--output",
+        choices=("hidden_states", "sentence", "logits", "all-points"),
+        default="hidden_states",
+        help="what the file gives: last_hidden_state (default); sentence_embedding, with the pooling inside; a head's "
+        "logits; or every named value",
+    )
+    verb.add_argument("--format", choices=("onnx", "torch", "openvino"), help="default: by the end of FILE")
+    verb.add_argument("--head", metavar="CLASS", help="of logits and all-points; default the checkpoint's class")
+    sentence = verb.add_argument_group("--output sentence", "Instead of what the checkpoint says:")
+    sentence.add_argument("--pooling", type=poolings, metavar="NAME", help="mean, cls, pooler, …, or cls,mean")
+    sentence.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale to unit length")
+    sentence.add_argument("--truncate-dim", type=positive, metavar="N", help="keep the first N numbers")
+    verb.epilog = (
+        "exit code 1: the file would differ from the model, and was not written.  example: "
+        "minibert export -o model.onnx; or: minibert export path/to/checkpoint --output sentence -o sentence.onnx"
+    )
+
+
+def poolings(text: str) -> str | list[str]:
+    """Parse ``mean`` or ``cls,mean``."""
+    names = [name.strip() for name in text.split(",")]
+    return names[0] if len(names) == 1 else names
+
+
+def export(options: argparse.Namespace) -> int:
+    """``minibert export``."""
+    from minibert.export import export_model
+
+    try:
+        with log_to_stderr("minibert.export"):
+            report = export_model(
+                options.checkpoint,
+                options.destination,
+                output=options.output,
+                format=options.format,
+                head=options.head,
+                pooling=options.pooling,
+                normalize=options.normalize,
+                truncate_dim=options.truncate_dim,
+            )
+    except ProofError as refused:
+        report = refused.report
+    if options.json:
+        print_json(report.to_dict())
+    else:
+        print(report)
+    return 0 if report.same else 1
