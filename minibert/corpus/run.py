@@ -114,8 +114,8 @@ class CorpusReport:
                 f"{loss['same_top10']:.1%} stay"
             )
         if self.clipped:
-            share = self.clipped / (self.vectors * self.width)
-            lines.append(f"{share:.2%} of the numbers lie beyond the ranges and were clipped")
+            total = self.vectors * self.width
+            lines.append(f"{self.clipped:,} of {total:,} numbers lie beyond the ranges and were clipped")
         return "\n".join(lines)
 
 
