@@ -11,6 +11,8 @@ from minibert.terminal import table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from minibert.embedding import Embedder
+
 OF_A_FILE = {
     "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",
     "shard_rows": "--shard-rows", "keep_text": "--no-text", "skip_bad": "--skip-bad", "worker": "--worker",
@@ -62,6 +64,12 @@ def add(verbs: Any) -> None:
         choices=("float32", "float16", *OF_VECTORS),
         help="of the vectors: float16 takes half the bytes of float32 (the default), int8 and uint8 a quarter, binary "
         "and ubinary (a bit per number) a 32nd; for a whole file, what is lost is measured on a sample of its rows",
+    )
+    verb.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnxruntime", "openvino"),
+        help="what computes; auto measures which is the fastest here, once (default torch, for a file that was begun "
+        "what it was begun with)",
     )
 
     corpus = verb.add_argument_group(
@@ -133,8 +141,11 @@ def embed_texts(options: argparse.Namespace) -> int:
     import torch.nn.functional as F
 
     from minibert.embedding import Embedder
+    from minibert.embedding.backends import check_backend
 
+    check_backend(options.backend or "torch")
     embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
+    use_backend(embedder, options.backend, options)
     vectors = embedder.encode(options.texts, **encoding(options))
     stored = vectors
     if options.precision != "float32":
@@ -170,11 +181,14 @@ def quantized(vectors: "Tensor", precision: str) -> tuple["Tensor", "Tensor"]:
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     """Write the vectors of a file into a folder."""
     from minibert.corpus import embed_corpus
+    from minibert.corpus.manifest import begun_with
     from minibert.corpus.run import SHARD_ROWS, check_arguments
     from minibert.data.opening import open_texts
     from minibert.destination import check_folder
     from minibert.devices import find_device
     from minibert.embedding import Embedder
+    from minibert.embedding.backends import check_backend
+    from minibert.source import as_path
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
@@ -184,10 +198,16 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     check_folder(output)
     plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
     check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
+    begun = begun_with(as_path(output))
+    backend = begun or options.backend
+    if begun and options.backend not in (None, begun):
+        print(f"minibert: {output} was begun with the backend {begun}, so it goes on with that.", file=sys.stderr)
+    check_backend(backend or "torch")
     with log_to_stderr("minibert.data"):
         given["column"] = open_texts(options.input, given.get("column"), given.get("id_column")).named_column
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
+        use_backend(embedder, backend, options)
         report = embed_corpus(
             embedder, options.input, output, precision=options.precision, **given, **encoding(options)
         )
@@ -202,6 +222,15 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     else:
         print(report)
     return 0
+
+
+def use_backend(embedder: "Embedder", name: str | None, options: argparse.Namespace) -> None:
+    """Let the embedder compute with ``name``, by a graph of the hidden states that the options ask for."""
+    if name in (None, "torch"):
+        return
+    pooling = embedder.pooling if options.pooling is None else options.pooling
+    layers = embedder.choose(pooling, "last" if options.layers is None else options.layers, None)[1]
+    print(f"minibert: {embedder.use_backend(name, layers.numbers)}", file=sys.stderr)
 
 
 def layers(text: str) -> str | int | list[int] | list[str]:

@@ -7,7 +7,6 @@ holds the counts and the shards.  It holds no date and no duration: a run that w
 bytes as one that was not.
 """
 
-import ctypes
 import hashlib
 import json
 import logging
@@ -17,14 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from minibert._version import __version__
 from minibert.checksum import json_digest, read_sealed, write_sealed
 from minibert.corpus.shards import Record, read_record, write_lines
 from minibert.data.columns import TextColumn
 from minibert.data.memory import MemoryRows
 from minibert.embedding import Embedder
+from minibert.embedding.backends.weights import settings_of, weights_digest
 from minibert.errors import CheckpointError, InputError
 from minibert.files import is_file, write_text
 from minibert.hub import commit_of
@@ -93,7 +91,10 @@ def describe_model(embedder: Embedder) -> Manifest:
         "dtype": str(embedder.model.dtype).removeprefix("torch."),
         "max_length": embedder.max_length,
         "tokenizer_sha256": tokenizer_digest(embedder),
+        "backend": embedder.backend.name,
     }
+    if embedder.backend.name != "torch":
+        description["backend_version"] = embedder.backend.versions[embedder.backend.name]
     if len(embedder.steps):
         description["steps_sha256"] = weights_digest(embedder.steps, repr(embedder.steps))
     if not embedder.include_prompt:
@@ -118,23 +119,6 @@ def origin_of(model: BertModel) -> tuple[str | None, str | None]:
     if checkpoint.folder is None:
         return report.source, commit_of(Path(report.files[0]))
     return str(Path(report.source).expanduser().resolve()), None
-
-
-def settings_of(model: BertModel) -> str:
-    """The settings that the shapes of the parameters do not show."""
-    config = model.config
-    return repr((config.hidden_act, config.layer_norm_eps, config.num_attention_heads))
-
-
-def weights_digest(module: nn.Module, settings: str) -> str:
-    """The SHA-256 of ``settings`` and of every parameter."""
-    digest = hashlib.sha256(settings.encode())
-    for name, tensor in module.state_dict().items():
-        flat = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {flat.dtype} {tuple(flat.shape)}\n".encode())
-        if flat.numel():
-            digest.update((ctypes.c_char * (flat.numel() * flat.element_size())).from_address(flat.data_ptr()))
-    return digest.hexdigest()
 
 
 def tokenizer_digest(embedder: Embedder) -> str:
@@ -192,7 +176,7 @@ def begin(folder: Path, plan: Manifest, measure: Callable[[], Manifest] = dict) 
             folder,
         )
         plan = {**plan, "version": UNSEALED}
-    old, new = dict(flat(stored)), dict(flat(plan))
+    old, new = {"model.backend": "torch", **dict(flat(stored))}, dict(flat(plan))  # earlier versions had no other
     changed = [name for name in new if old.get(name) != new[name] and name not in NAMES and name != "complete"]
     if changed:
         listed = "; ".join(f"{name} was {old.get(name)!r} and is now {new[name]!r}" for name in changed)
@@ -230,6 +214,14 @@ def plans_of_records(folder: Path) -> set[str | None]:
 def has_ranges(plan: Manifest) -> bool:
     """Whether numbers can lie beyond ranges, and are counted: int8 and uint8."""
     return "ranges" in plan.get(QUANTIZATION, {})
+
+
+def begun_with(folder: Path) -> str | None:
+    """The backend that the corpus in a folder was begun with; None where there is none, or its manifest is damaged."""
+    try:
+        return str(read_manifest(folder)["model"].get("backend", "torch"))
+    except CheckpointError:
+        return None
 
 
 def shard_count(plan: Manifest) -> int:

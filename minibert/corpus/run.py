@@ -31,6 +31,7 @@ from minibert.corpus.manifest import (
     InputCounts,
     Manifest,
     begin,
+    begun_with,
     check_is_corpus,
     finish,
     has_ranges,
@@ -170,6 +171,7 @@ def embed_corpus(
     with explained_write_errors(folder):
         check_is_corpus(folder)
     check_folder(folder)
+    follow_backend(embedder, folder, settings)
     width = int(embedder.encode([], **settings).shape[1])  # refuses wrong choices before the input is read
     before = state(source)
     sample = None if precision == "float32" else Sample()
@@ -213,6 +215,23 @@ def measure_sample(embedder: Embedder, sample: Sample, settings: dict[str, Any],
         except InputError as error:
             raise InputError(f"Of a sample of {len(texts):,} rows: {error}") from error
     return quantization_of(vectors, precision, is_all)
+
+
+def follow_backend(embedder: Embedder, folder: Path, settings: dict[str, Any]) -> None:
+    """Compute with the backend that the corpus was begun with, and with a graph that gives the layers it needs."""
+    name = begun_with(folder) or embedder.backend.name
+    numbers = embedder.choose(settings["pooling"], settings["layers"], settings["weights"])[1].numbers
+    if name != embedder.backend.name:
+        logger.log(
+            logging.INFO if embedder.asked_backend == "torch" else logging.WARNING,
+            "%s was begun with the backend %s, so it goes on with that and not with %s.",
+            folder,
+            name,
+            embedder.backend.name,
+        )
+        embedder.use_backend(name, numbers)
+    elif embedder.runtime is not None and not embedder.runtime.fits(numbers):
+        embedder.use_backend(name, numbers)
 
 
 def resolve(embedder: Embedder, encoding: dict[str, Any]) -> dict[str, Any]:

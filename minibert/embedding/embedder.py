@@ -5,7 +5,7 @@ of its batch.  A sentence-transformers folder brings its own pooling, prompts, f
 (sentence_transformers.py).  Start with :meth:`Embedder.encode`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, Self
 
@@ -26,6 +26,7 @@ from minibert.embedding.arguments import (
     read_texts,
     refuse_unsupported,
 )
+from minibert.embedding.backends import check_backend
 from minibert.embedding.layers import LayerChoice, Layers
 from minibert.embedding.pooling import Pooling, choose_pooling, pool_packed
 from minibert.embedding.precision import PRECISIONS, quantize_embeddings
@@ -96,17 +97,22 @@ class Embedder(Runner):
         self.pooled_width(*self.choose(pooling, "last", None))  # refuses steps of another width
 
     @classmethod
-    def from_pretrained(cls, source: Source, *, device: str | torch.device | None = None, **settings: Any) -> Self:
+    def from_pretrained(
+        cls, source: Source, *, device: str | torch.device | None = None, backend: str = "torch", **settings: Any
+    ) -> Self:
         """An embedder with the weights, the vocabulary and any sentence-transformers settings of ``source``.
 
         Args:
             source: a folder, a name on the hub, or a Checkpoint.
             device: such as ``"cuda"`` or ``"mps"``; ``"auto"`` takes an accelerator where there is one.  Default: CPU.
+            backend: what computes the hidden states: ``"torch"``, ``"onnxruntime"``, ``"openvino"``, or ``"auto"``, the
+                fastest here of those that are installed; see :meth:`use_backend`, whose errors it raises.
             settings: arguments of the constructor, which override the folder's (``prompts`` one by one); ``dtype=``,
                 such as ``torch.bfloat16``; and where on the hub (``revision=`` …).
 
         Raises CheckpointError, and InputError for a device that is not there.
         """
+        check_backend(backend)
         checkpoint = Checkpoint.open(source, **take_where(settings))
         model = BertModel.from_pretrained(checkpoint, dtype=settings.pop("dtype", None))
         tokenizer = BertTokenizer.from_pretrained(checkpoint)
@@ -117,7 +123,10 @@ class Embedder(Runner):
             tokenizer = BertTokenizer.from_pretrained(checkpoint, do_lower_case=True, strip_accents=accents)
         if "prompts" in stored and settings.get("prompts") is not None:
             settings["prompts"] = {**stored["prompts"], **check_prompts(settings["prompts"])}
-        return cls(model.to(find_device(device)), tokenizer, **{**stored, **settings})
+        embedder = cls(model.to(find_device(device)), tokenizer, **{**stored, **settings})
+        if backend != "torch":
+            embedder.use_backend(backend)
+        return embedder
 
     @torch.inference_mode()
     def encode(
@@ -301,6 +310,10 @@ class Embedder(Runner):
         depth, has_pooler = self.model.config.num_hidden_layers, self.model.pooler is not None
         return choose_pooling(pooling, layers, weights, depth=depth, has_pooler=has_pooler)
 
+    def graph_layers(self) -> tuple[int, ...]:
+        """The hidden states of the default pooling, which a backend's graph gives."""
+        return tuple(sorted(set(self.choose(self.pooling, "last", None)[1].numbers)))
+
     def pooled_width(self, poolings: tuple[str, ...], layers: Layers) -> int:
         """The size of a vector before ``truncate_dim``; InputError where ``steps`` take vectors of another size."""
         return output_width(self.steps, len(poolings) * layers.width * self.model.config.hidden_size)
@@ -325,12 +338,7 @@ class Embedder(Runner):
         """The pooled vectors, (rows, W) float32 on the CPU, in the order of ``rows``."""
         order: list[int] = []
         vectors = []
-        for numbers, packed, scratch in self.batches(rows, batch_size):
-            if poolings == ("pooler",):
-                pooled = self.pooler_output(packed, scratch)
-            else:
-                hidden_states = self.hidden_states(packed, layers, scratch)
-                pooled = pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped)
+        for numbers, pooled in self.pooled(rows, poolings, layers, include_special_tokens, skipped, batch_size):
             vectors.append((self.steps(pooled) if len(self.steps) else pooled).float())
             order += numbers
         together = (torch.cat(vectors) if len(vectors) > 1 else vectors[0]).cpu()
@@ -339,6 +347,23 @@ class Embedder(Runner):
         result = torch.empty_like(together)
         result[order] = together
         return result
+
+    def pooled(
+        self,
+        rows: list[TokenRow],
+        poolings: tuple[str, ...],
+        layers: Layers,
+        include_special_tokens: bool,
+        skipped: int,
+        batch_size: int | None,
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """The pooled vectors of each batch, and the numbers of its rows."""
+        if poolings == ("pooler",):
+            for numbers, packed, scratch in self.batches(rows, batch_size):
+                yield numbers, self.pooler_output(packed, scratch)
+            return
+        for numbers, packed, hidden_states in self.run(rows, layers, batch_size):
+            yield numbers, pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped)
 
 
 def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:

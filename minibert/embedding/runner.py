@@ -5,12 +5,16 @@ Rows are sorted by length, cut into batches (:meth:`Runner.batches`) and run pac
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from minibert.embedding.arguments import check_whole, described
+from minibert.embedding.backends import Backend, Report, set_up
+from minibert.embedding.backends.choosing import TORCH
+from minibert.embedding.backends.padding import cut_padded
+from minibert.embedding.backends.proof import TEXTS
 from minibert.embedding.layers import Layers
 from minibert.embedding.packed import (
     Packed,
@@ -38,6 +42,10 @@ NOT_FINITE = (
     "holds NaN or infinity. Either the weights do, or float16 is too narrow for this model: give dtype='bfloat16' or "
     "'float32'."
 )
+NOTHING_TO_OPTIMIZE = (
+    "The model has hooks or other modules than BERT's own, or is traced or edited, and there is nothing to optimize: "
+    "it is called as it is. Take them out first, or merge what was added into the weights."
+)
 
 
 class Runner:
@@ -58,6 +66,9 @@ class Runner:
         self.max_length = check_whole("max_length, by the tokenizer and the model,", min(asked, positions), 2)
         self.truncated = 0  # how many texts the last call cut
         self.transposed: Transposed | None = None  # see optimize
+        self.runtime: Backend | None = None  # see use_backend
+        self.asked_backend = "torch"  # what use_backend was called with
+        self.backend: Report = TORCH  # printed, it says which backend computes, and why
         self.on_batch: Callable[[Packed], None] | None = None  # called with each batch before it is run
 
     @property
@@ -104,6 +115,43 @@ class Runner:
                 self.on_batch(packed)
             yield numbers, packed, scratch
 
+    def run(
+        self, rows: Sequence[TokenRow], layers: Layers, batch_size: int | None = None
+    ) -> Iterator[tuple[list[int], Packed, Tensor]]:
+        """``rows`` in batches with their :meth:`hidden_states`; a runtime may compute several batches at once."""
+        runtime = self.runtime_for(layers)
+        if runtime is None:
+            for numbers, packed, scratch in self.batches(rows, batch_size):
+                yield numbers, packed, self.hidden_states(packed, layers, scratch)
+            return
+        for numbers, packed, hidden_states in runtime.stream(self.padded_batches(rows, runtime, batch_size)):
+            yield numbers, packed, layers.combine([hidden_states[number] for number in layers.numbers])
+
+    def padded_batches(
+        self, rows: Sequence[TokenRow], runtime: Backend, batch_size: int | None
+    ) -> Iterator[tuple[list[int], Packed]]:
+        """As :meth:`batches`, for a runtime: of nearly the same length, and the longest first, which end last."""
+        lengths = [len(row) for row in rows]
+        order = sorted(range(len(rows)), key=lengths.__getitem__)
+        for numbers in reversed(list(cut_padded(order, lengths, runtime.tokens_per_batch, batch_size))):
+            packed = Packed.of([rows[number] for number in numbers], self.device)
+            if self.on_batch is not None:
+                self.on_batch(packed)
+            yield numbers, packed
+
+    def runtime_for(self, layers: Layers) -> Backend | None:
+        """The runtime where it gives these hidden states of the model as it is now; None where torch computes them."""
+        if self.runtime is None or not self.runtime.fits(layers.numbers) or not is_plain(self.model):
+            return None
+        if self.runtime.snapshot.holds():
+            return self.runtime
+        logger.warning(
+            "The weights were changed after the graph for %s was built, so torch computes. optimize() builds it anew.",
+            self.backend.name,
+        )
+        self.runtime, self.backend = None, TORCH
+        return None
+
     def hidden_states(self, packed: Packed, layers: Layers, scratch: Scratch | None = None) -> Tensor:
         """The chosen hidden states, combined: (tokens, W).
 
@@ -111,7 +159,10 @@ class Runner:
         is called itself; see packed.py.
         """
         numbers = set(layers.numbers)
-        if not is_plain(self.model):
+        runtime = self.runtime_for(layers)
+        if runtime is not None:
+            hidden_states = runtime.hidden_states(packed)
+        elif not is_plain(self.model):
             hidden_states = called_hidden_states(self.model, packed, numbers)
         elif self.transposed is not None and self.transposed.fits(packed):
             hidden_states = self.transposed.hidden_states(packed, numbers)
@@ -130,7 +181,42 @@ class Runner:
         vectors: Tensor = self.model.pooler(pool_packed(hidden_states, packed, ("cls",), True)[:, None])
         return vectors
 
-    def optimize(self, *, compile: bool = True) -> Optimized:
+    def graph_layers(self) -> tuple[int, ...]:
+        """The hidden states that a backend's graph gives: those of the default pooling."""
+        return (self.model.config.num_hidden_layers,)
+
+    def use_backend(self, name: str, layers: Iterable[int] | None = None) -> Report:
+        """Let ``torch``, ``onnxruntime``, ``openvino``, or the fastest of them here (``auto``), compute hidden states.
+
+        The first time for a model, its graph is built, compared with the model and kept
+        (:mod:`minibert.embedding.backends.cache`); ``auto`` also measures.  Vectors agree within 1e-6 after
+        normalisation.  ``layers``: which hidden states the graph gives, from 0 to L; default those of the default
+        pooling.  Torch computes the others.  A model with hooks or other modules is called itself, and one whose
+        weights were changed is computed by torch, with a warning.
+        Returns the report, also in ``self.backend``.  Raises InputError for an unknown name, a model that is not plain,
+        not float32 or not on the CPU, and a graph that differs from the model; MissingExtraError; and CheckpointError
+        where the cache cannot be written.
+        """
+        if name != "torch" and not is_plain(self.model):
+            raise InputError(NOTHING_TO_OPTIMIZE)
+        rows = self.tokenizer.token_rows(list(TEXTS), self.max_length)[0]
+        numbers = self.graph_layers() if layers is None else tuple(sorted(set(layers)))
+        given = Layers(numbers, (1.0,) * len(numbers))
+
+        def run_with(backend: Backend | None, rows: list[TokenRow]) -> None:
+            own, self.runtime = self.runtime, backend
+            try:
+                with torch.inference_mode():
+                    for _ in self.run(rows, given):
+                        pass
+            finally:
+                self.runtime = own
+
+        self.asked_backend = name
+        self.runtime, self.backend = set_up(name, self.model, numbers, self.max_length, rows, run_with)
+        return self.backend
+
+    def optimize(self, *, compile: bool = True, backend: str | None = None) -> Optimized | Report:
         """Make single short texts faster, such as queries; batches run as before.
 
         With ``compile``, setting up takes some 30 s for 6 layers, less when the compiler has cached its work; the
@@ -138,12 +224,16 @@ class Runner:
         part that needs none is used.  Vectors agree within 1e-6 after normalisation.  After a change of weights, call
         ``optimize()`` again.  While the model has hooks or modules other than BERT's, it is called itself.  Raises
         InputError for a model that has them now.
+
+        ``backend``: as :meth:`use_backend`, which makes batches faster too; an embedder that has one keeps it, with a
+        graph of the weights as they are now.
         """
         if not is_plain(self.model):
-            raise InputError(
-                "The model has hooks or other modules than BERT's own, or is traced or edited, and there is nothing to "
-                "optimize: it is called as it is. Take them out first, or merge what was added into the weights."
-            )
+            raise InputError(NOTHING_TO_OPTIMIZE)
+        if backend is None and self.asked_backend != "torch":
+            backend = self.asked_backend
+        if backend is not None and backend != "torch":
+            return self.use_backend(backend)
         self.transposed = Transposed(self.model)
         return self.transposed.compile() if compile else Optimized(False, 0.0, "as asked")
 

@@ -246,8 +246,8 @@ def rows_of(embedder: Runner, ids: list[int], long: str, stride: int) -> tuple[l
 def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
     """For each row the vectors of its pieces, (pieces, W) float32 on the CPU; [CLS] and [SEP] are taken off."""
     vectors: dict[int, Tensor] = {}
-    for numbers, packed, scratch in embedder.batches(rows):
-        hidden_states = embedder.hidden_states(packed, layers, scratch).float().cpu()
+    for numbers, packed, computed in embedder.run(rows, layers):
+        hidden_states = computed.float().cpu()
         if not torch.isfinite(hidden_states).all():
             raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
         parts = torch.split(hidden_states, list(packed.lengths))
