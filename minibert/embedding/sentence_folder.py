@@ -5,11 +5,17 @@ They are in the form of that library's older releases, which all of its releases
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from minibert.activations import path_of
+from minibert.checkpoint.save import write_safetensors
 from minibert.embedding.sentence_transformers import OLD_POOLINGS
+from minibert.embedding.steps import Dense, LayerNorm, Normalize
+from minibert.errors import InputError
 from minibert.files import write_text
 
 CLASSES = "sentence_transformers.models"
@@ -27,17 +33,20 @@ def write_sentence_settings(
     include_prompt: bool = True,
     truncate_dim: int | None = None,
     similarity_fn_name: str = "cosine",
+    steps: Iterable[nn.Module] = (),
 ) -> None:
     """Write modules.json and the settings that it names, beside a model and its tokenizer.
 
     The arguments are those of :class:`~minibert.embedding.embedder.Embedder`; ``width``: the model's hidden size.
-    Raises CheckpointError where a file cannot be written.
+    Raises CheckpointError where a file cannot be written, InputError for a step that is none of steps.py.
     """
-    steps = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] if normalize else [])]
+    modules = [*steps, *([Normalize()] if normalize else [])]
+    kinds = ["Transformer", "Pooling", *(type(module).__name__ for module in modules)]
+    paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds) if number)]
     content: dict[str, Any] = {
         "modules.json": [
             {"idx": number, "name": str(number), "path": path, "type": f"{CLASSES}.{kind}"}
-            for number, (path, kind) in enumerate(steps)
+            for number, (path, kind) in enumerate(zip(paths, kinds, strict=True))
         ],
         "1_Pooling/config.json": {
             "word_embedding_dimension": width, **pooling_settings(pooling), "include_prompt": include_prompt,
@@ -50,11 +59,33 @@ def write_sentence_settings(
             **({} if truncate_dim is None else {"truncate_dim": truncate_dim}),
         },
     }  # fmt: skip
+    for path, module in zip(paths[2:], modules, strict=True):
+        if settings := step_settings(module):
+            content[f"{path}/config.json"] = settings
     for name, value in content.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_text(folder / name, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
-    if normalize:
-        (folder / "2_Normalize").mkdir(exist_ok=True)
+    for path, module in zip(paths[2:], modules, strict=True):
+        (folder / path).mkdir(exist_ok=True)  # that of Normalize stays empty
+        if state := module.state_dict():
+            write_safetensors(folder / path / "model.safetensors", state, {"format": "pt"})
+
+
+def step_settings(step: nn.Module) -> dict[str, Any]:
+    """The config.json of a step after the pooling; empty where it has no settings."""
+    if isinstance(step, Normalize):
+        return {}
+    if isinstance(step, LayerNorm):
+        return {"dimension": step.in_features}
+    if not isinstance(step, Dense):
+        raise InputError(f"A {type(step).__name__} is no step of a sentence-transformers folder that minibert writes.")
+    return {
+        "in_features": step.in_features,
+        "out_features": step.out_features,
+        "bias": step.linear.bias is not None,
+        "activation_function": path_of(type(step.activation).__name__),
+        **({"use_residual": True} if step.use_residual else {}),  # older releases do not know the key
+    }
 
 
 def pooling_settings(pooling: str | Sequence[str]) -> dict[str, Any]:

@@ -4,10 +4,16 @@ import shutil
 
 import pytest
 
-from minibert import Checkpoint
+import torch
+from torch import nn
+
+from minibert import Checkpoint, Embedder
 from minibert.embedding.sentence_folder import pooling_settings, write_sentence_settings
 from minibert.embedding.sentence_transformers import read_sentence_settings
-from tests.support.sentence_folders import FOLDER, HIDDEN
+from minibert.embedding.steps import Dense, LayerNorm, Normalize
+from minibert.errors import InputError
+from tests.parity.tolerances import EMBEDDING_NORMALIZED
+from tests.support.sentence_folders import FOLDER, HIDDEN, with_dense, write
 
 SETTINGS = [
     {"pooling": "mean"},
@@ -52,3 +58,45 @@ def test_flags_where_their_order_is_that_of_the_names() -> None:
     assert pooling_settings("mean")["pooling_mode_mean_tokens"] is True
     assert sum(pooling_settings(["cls", "max"]).values()) == 2
     assert pooling_settings(["max", "cls"]) == {"pooling_mode": ["max", "cls"]}
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_steps_after_the_pooling(tmp_path, residual) -> None:
+    """Dense with its weights, a Normalize in the middle, LayerNorm: read again, and the library's vectors are ours."""
+    library = pytest.importorskip("sentence_transformers")
+    torch.manual_seed(1)
+    steps = [Normalize(), Dense(HIDDEN, 12, not residual, nn.Tanh(), residual), LayerNorm(12)]
+    nn.init.normal_(steps[2].norm.weight)
+    folder = tmp_path / "folder"
+    shutil.copytree(FOLDER, folder)
+    write_sentence_settings(folder, width=HIDDEN, pooling="cls", max_length=24, normalize=True, steps=steps)
+    embedder = Embedder.from_pretrained(folder)
+    assert [type(step) for step in embedder.steps] == [Normalize, Dense, LayerNorm]
+    assert embedder.normalize is True
+    for ours, theirs in zip(nn.Sequential(*steps).state_dict().values(), embedder.steps.state_dict().values()):
+        assert torch.equal(ours, theirs)
+    texts = ["She sat by the bank.", "배를 타고", "HELLO"]
+    library_vectors = library.SentenceTransformer(str(folder), device="cpu").encode(texts, convert_to_tensor=True)
+    assert float((library_vectors - embedder.encode(texts)).abs().max()) <= EMBEDDING_NORMALIZED
+
+
+def test_a_folder_with_steps_is_written_as_it_was_read(tmp_path) -> None:
+    """LaBSE's steps: what the embedder of one folder says, written into another, makes the same vectors."""
+    source = write(tmp_path / "source", with_dense())
+    embedder = Embedder.from_pretrained(source)
+    shutil.copytree(FOLDER, tmp_path / "copy")
+    write_sentence_settings(
+        tmp_path / "copy",
+        width=HIDDEN,
+        pooling=embedder.pooling,
+        max_length=embedder.max_length,
+        normalize=embedder.normalize,
+        steps=embedder.steps,
+    )
+    again = Embedder.from_pretrained(tmp_path / "copy")
+    assert torch.equal(again.encode("the bank"), embedder.encode("the bank"))
+
+
+def test_another_module_is_no_step(tmp_path) -> None:
+    with pytest.raises(InputError, match="A Linear is no step"):
+        write_sentence_settings(tmp_path, width=HIDDEN, pooling="mean", max_length=8, steps=[nn.Linear(16, 4)])
