@@ -18,7 +18,8 @@ def add(verbs: Any) -> None:
         "--destination",
         required=True,
         metavar="FILE",
-        help="model.onnx, model.pt2 (torch.export) or model.xml (OpenVINO); FILE.md beside it is its card",
+        help="model.onnx, model.pt2 (torch.export) or model.xml (OpenVINO), with its card FILE.md beside it; or FOLDER/, "
+        "with all that sentence-transformers, transformers.js and fastembed need",
     )
     verb.add_argument(
         "--output",
@@ -27,15 +28,16 @@ def add(verbs: Any) -> None:
         help="what the file gives: last_hidden_state (default); sentence_embedding, with the pooling inside; a head's "
         "logits; or every named value",
     )
-    verb.add_argument("--format", choices=("onnx", "torch", "openvino"), help="default: by the end of FILE")
+    verb.add_argument("--format", choices=("onnx", "torch", "openvino"), help="default: by the end of FILE; of a folder onnx")
     verb.add_argument("--head", metavar="CLASS", help="of logits and all-points; default the checkpoint's class")
-    sentence = verb.add_argument_group("--output sentence", "Instead of what the checkpoint says:")
+    sentence = verb.add_argument_group("--output sentence, and folders", "Instead of what the checkpoint says:")
     sentence.add_argument("--pooling", type=poolings, metavar="NAME", help="mean, cls, pooler, …, or cls,mean")
     sentence.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale to unit length")
     sentence.add_argument("--truncate-dim", type=positive, metavar="N", help="keep the first N numbers")
     verb.epilog = (
         "exit code 1: the file would differ from the model, and was not written.  example: "
-        "minibert export -o model.onnx; or: minibert export path/to/checkpoint --output sentence -o sentence.onnx"
+        "minibert export -o model.onnx; or: minibert export path/to/checkpoint --output sentence -o sentence.onnx; "
+        "or: minibert export path/to/checkpoint -o exported/"
     )
 
 

@@ -40,8 +40,12 @@ FLOAT32 = {
 NO_INNER = "OpenVINO fuses operations and keeps no inner values, so outputs alone were compared."
 
 
-def card(report: ExportReport, ids: list[list[int]] | None = None) -> str:
-    """The card as Markdown.  ``ids``: a batch for the example, rows of one length; default two made-up rows."""
+def card(report: ExportReport, ids: list[list[int]] | None = None, name: str | None = None) -> str:
+    """The card as Markdown.
+
+    ``ids``: a batch for the example, rows of one length; default two made-up rows.  ``name``: of the file, as seen from
+    where the card is; default that of ``report.destination``.
+    """
     facts = [
         ("made from", f"{report.source} ({report.architecture})"),
         *((f"SHA-256 of {name}", f"`{digest}`") for name, digest in report.sha256.items()),
@@ -52,9 +56,9 @@ def card(report: ExportReport, ids: list[list[int]] | None = None) -> str:
     proof = report.proof
     table = [row(proof.heads), row("---" for _ in proof.heads), *map(row, proof.rows())]
     notes = [f"- {note}" for note in (*report.notes, *proof.notes)]
-    name = report.destination.name
+    name = report.destination.name if name is None else name
     parts = [
-        f"# {name}",
+        f"# {report.destination.name}",
         f"Written by minibert {__version__}, after it was compared with the model that it was made from.",
         "\n".join([row(("what", "which")), row(("---", "---")), *map(row, facts)]),
         "\n".join(notes),
@@ -77,12 +81,12 @@ def card(report: ExportReport, ids: list[list[int]] | None = None) -> str:
         NO_INNER if report.format == "openvino" else "",
         "## How to run it",
         FLOAT32[report.format],
-        snippet(report, ids or [[2, 7, 9, 3], [2, 8, 3, 0]]),
+        snippet(report, ids or [[2, 7, 9, 3], [2, 8, 3, 0]], name),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def snippet(report: ExportReport, ids: list[list[int]]) -> str:
+def snippet(report: ExportReport, ids: list[list[int]], name: str) -> str:
     """Python that runs the file on ``ids``, where 0 after the first token is padding."""
     array, dtype = ("torch.tensor", "torch.int64") if report.format == "torch" else ("np.array", "np.int64")
     mask = [[int(number != 0 or place == 0) for place, number in enumerate(line)] for line in ids]
@@ -102,7 +106,7 @@ def snippet(report: ExportReport, ids: list[list[int]]) -> str:
     outputs = "*values" if several else ", ".join(names)
     template = {"onnx": ONNX, "torch": TORCH, "openvino": OPENVINO}[report.format]
     shown = "None" if several else "[" + ", ".join(f'"{name}"' for name in names) + "]"
-    return template.format(name=report.destination.name, inputs=inputs, outputs=outputs, names=shown)
+    return template.format(name=name, inputs=inputs, outputs=outputs, names=shown)
 
 
 def row(cells: object) -> str:

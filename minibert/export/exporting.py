@@ -21,6 +21,7 @@ from minibert.destination import check_file
 from minibert.errors import CheckpointError, InputError, ProofError, reason_of
 from minibert.export import formats
 from minibert.export.card import card
+from minibert.export.folder import GRAPHS, check_new_folder, put_folder_in_place, write_settings
 from minibert.export.kinds import nine_kinds
 from minibert.export.proof import Measured, Proof, prove
 from minibert.export.refusal import Reason, why
@@ -57,13 +58,15 @@ def export_model(
 
     Args:
         source: of a checkpoint (a folder, a hub name …); or a model or an Embedder.
-        destination: the file: ``.onnx``, ``.pt2`` (torch.export) or ``.xml`` (OpenVINO, with a ``.bin`` beside it).
+        destination: the file: ``.onnx``, ``.pt2`` (torch.export) or ``.xml`` (OpenVINO, with a ``.bin`` beside it).  Or
+            a new folder, ``name/``: the layout that loaders expect (folder.py), of hidden states or logits.
         output: ``hidden_states`` (``last_hidden_state``), ``sentence`` (``sentence_embedding``, as the checkpoint or
             the Embedder pools), ``logits`` (a head's, by their names), ``all-points`` (every name of
             ``model.points()``).
         format: ``onnx``, ``torch`` or ``openvino``; default by the file's name.
         head: the class of the model, for ``logits`` and ``all-points``; default the checkpoint's.
-        pooling, normalize, truncate_dim: of a sentence's vector, instead of the checkpoint's; see Embedder.
+        pooling, normalize, truncate_dim: of a sentence's vector, instead of the checkpoint's; see Embedder.  In a folder
+            they are the loaders' settings.
         largest_file: bytes of weights in an ONNX file; more are written beside it, as ``FILE.onnx_data``.
 
     Raises:
@@ -71,6 +74,9 @@ def export_model(
         InputError, CheckpointError: for arguments, files and folders.
         MissingExtraError: for a package that is not installed.
     """
+    if names_folder(destination):
+        settings = {"head": head, "pooling": pooling, "normalize": normalize, "truncate_dim": truncate_dim}
+        return export_folder(source, destination, output, format or "onnx", largest_file, **settings)
     path, kind = check_destination(destination, format)
     formats.need(kind)
     logger.info("loading %s", source if isinstance(source, str | os.PathLike) else type(source).__name__)
@@ -89,6 +95,47 @@ def export_model(
     return report
 
 
+def export_folder(
+    source: Exported, destination: Source, output: str, format: str, largest_file: int, **settings: Any
+) -> ExportReport:
+    """Write the folder that loaders expect, whole or not at all; ``settings`` are arguments of :func:`open_subject`."""
+    if output not in ("hidden_states", "logits"):
+        raise InputError(
+            f"A folder is for loaders, which know hidden states and a head's logits; the output is {output}. Export a "
+            f"file: -o {output}.onnx."
+        )
+    if format not in GRAPHS:
+        raise InputError(f"There are no loaders for a folder of the format {format!r}; of {', '.join(GRAPHS)} there are.")
+    folder = check_new_folder(destination)
+    formats.need(format)
+    logger.info("loading %s", source if isinstance(source, str | os.PathLike) else type(source).__name__)
+    subject = open_subject(source, output, for_loaders=True, **settings)
+    assert subject.tokenizer is not None
+    with apart(folder) as place:
+        written = place / "folder"  # the one around it is closed to others, and stays so
+        graph = written / GRAPHS[format]
+        graph.parent.mkdir(parents=True)
+        embedder = subject.embedder if output == "hidden_states" else None
+        write_settings(written, subject.model, subject.tokenizer, embedder, GRAPHS[format])
+        report = write_and_prove(subject, graph, format, largest_file)
+        report.destination = folder
+        if not report.same:
+            assert report.reason is not None
+            raise ProofError(f"{folder} was not written. {report.reason.sentence}", report)
+        text = card(report, example_ids(subject), GRAPHS[format])
+        (written / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        report.files = put_folder_in_place(written, folder)
+        report.bytes = sum(path.stat().st_size for path in report.files)
+    return report
+
+
+def names_folder(destination: Source) -> bool:
+    """Whether this is a folder: it ends in a slash, is one, or has no ending."""
+    if not isinstance(destination, str | os.PathLike) or not str(destination):
+        return False  # check_destination says what is wrong
+    return str(destination)[-1] in "/\\" or is_folder(as_path(destination)) or not as_path(destination).suffix
+
+
 def check_destination(destination: Source, format: str | None) -> tuple[Path, str]:
     """The file to write and its format; InputError where the name and the format are not of one kind."""
     by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
@@ -96,10 +143,12 @@ def check_destination(destination: Source, format: str | None) -> tuple[Path, st
     if format is not None and format not in SUFFIXES:
         raise InputError(f"{format!r} is no format of an export; there are {', '.join(SUFFIXES)}.")
     named = by_suffix.get(path.suffix.lower())
-    if named is None or str(destination).endswith("/"):
+    if named is None:
         wanted = SUFFIXES[format or "onnx"]
-        where = f"{path} is a folder" if is_folder(path) else f"{path} does not end in {', '.join(by_suffix)}"
-        raise InputError(f"{where}; give the name of a file, such as model{wanted}.")
+        raise InputError(
+            f"{path} does not end in {', '.join(by_suffix)}; give the name of a file, such as model{wanted}, or of a "
+            "folder, such as exported/."
+        )
     if format not in (None, named):
         raise InputError(
             f"{path} is the name of a file for {named}, and the format is {format}: end it in {SUFFIXES[format]}."

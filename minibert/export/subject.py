@@ -34,7 +34,7 @@ class Subject:
     output: str  # one of OUTPUTS
     model: BertPreTrainedModel  # float32, eager attention, eval mode; never changed
     tokenizer: BertTokenizer | None
-    embedder: Embedder | None  # of a sentence's vector
+    embedder: Embedder | None  # how a sentence's vector is made, where that is known
     sha256: dict[str, str]  # file of weights → digest; "weights" of a model from memory
     notes: list[str]
 
@@ -58,13 +58,16 @@ class Subject:
         return right_values(self.model, self.output, self.embedder)
 
 
-def open_subject(source: Exported, output: str, *, head: str | None = None, **settings: Any) -> Subject:
+def open_subject(
+    source: Exported, output: str, *, head: str | None = None, for_loaders: bool = False, **settings: Any
+) -> Subject:
     """Load what ``source`` names, for one of OUTPUTS.
 
     Args:
         source: of a checkpoint; or a model or an Embedder, which is copied.
         output: one of OUTPUTS.
         head: the class of the model, for ``logits`` and ``all-points``; default the checkpoint's.
+        for_loaders: whether a folder is written, which holds the tokenizer, and of hidden states the embedder's settings.
         settings: of a sentence's vector, arguments of Embedder (``pooling=``, ``normalize=``, ``truncate_dim=``), which
             override the checkpoint's.
 
@@ -73,7 +76,8 @@ def open_subject(source: Exported, output: str, *, head: str | None = None, **se
     if output not in OUTPUTS:
         raise InputError(f"{output!r} is no output of an export; there are {', '.join(OUTPUTS)}.")
     settings = {name: value for name, value in settings.items() if value is not None}
-    if settings and output != "sentence":
+    makes_vectors = output == "sentence" or (for_loaders and output == "hidden_states")
+    if settings and not makes_vectors:
         raise InputError(f"{' and '.join(settings)} make the vector of a sentence: give output='sentence', too.")
     if head is not None and (
         output not in ("logits", "all-points") or isinstance(source, BertPreTrainedModel | Embedder)
@@ -84,18 +88,24 @@ def open_subject(source: Exported, output: str, *, head: str | None = None, **se
     if isinstance(source, BertPreTrainedModel):
         if output == "sentence":
             raise InputError("A sentence's vector is made by a model and its settings: give an Embedder, or a folder.")
+        if for_loaders:
+            raise InputError("A folder for loaders holds a tokenizer, too: give an Embedder, or a checkpoint.")
         model = as_reference(source)
         return Subject(type(source).__name__, output, model, None, None, {"weights": digest_of(model)}, [])
     checkpoint = Checkpoint.open(source)
-    if output == "sentence":
+    if makes_vectors:
         embedder = Embedder.from_pretrained(checkpoint, **settings)
-        return _of_embedder(embedder, output, {}, name=str(checkpoint), files=files_of(checkpoint))
+        subject = _of_embedder(embedder, output, {}, name=str(checkpoint), files=files_of(checkpoint))
+        subject.notes += head_remark(embedder.model) if for_loaders else []
+        return subject
     loaded: BertPreTrainedModel
     if output == "hidden_states":
         loaded = BertModel.from_pretrained(checkpoint)
     else:
         loaded = load_architecture(checkpoint, architecture=head)
     tokenizer = BertTokenizer.from_pretrained(checkpoint) if any(map(checkpoint.find, VOCABULARY)) else None
+    if for_loaders and tokenizer is None:
+        raise InputError(f"{checkpoint} brings no vocabulary, which a folder for loaders holds. Export a file instead.")
     notes = remarks(checkpoint, loaded, output)
     return Subject(str(checkpoint), output, as_reference(loaded), tokenizer, None, files_of(checkpoint), notes)
 
@@ -112,7 +122,6 @@ def _of_embedder(
     copied.model = as_reference(embedder.model)
     copied.steps = copy.deepcopy(embedder.steps).float().cpu().eval()
     digests = {"weights": digest_of(copied.model)} if files is None else files
-    sentence = copied if output == "sentence" else None
     notes = []
     if output == "sentence":
         if any(embedder.prompts.values()):
@@ -121,7 +130,7 @@ def _of_embedder(
             )
         if embedder.tokenizer.do_lower_case:
             notes.append("the tokenizer lower-cases, which stays outside of the graph")
-    return Subject(name or "Embedder", output, copied.model, embedder.tokenizer, sentence, digests, notes)
+    return Subject(name or "Embedder", output, copied.model, embedder.tokenizer, copied, digests, notes)
 
 
 def as_reference(model: BertPreTrainedModel) -> Any:
@@ -141,10 +150,15 @@ def remarks(checkpoint: Checkpoint, model: BertPreTrainedModel, output: str) -> 
             "the checkpoint makes sentence vectors, and this file gives hidden states: pool them outside, or export "
             "with --output sentence"
         )
+    return notes + head_remark(model)
+
+
+def head_remark(model: BertPreTrainedModel) -> list[str]:
+    """That the checkpoint has a head, where it has one that the model leaves out."""
     report = model.load_report
     if report is not None and any("classifier" in t.name or "qa_outputs" in t.name for t in report.unused):
-        notes.append("the checkpoint has a head, which is not in this file: --output logits exports it")
-    return notes
+        return ["the checkpoint has a head, which is not in this file: --output logits exports it"]
+    return []
 
 
 def files_of(checkpoint: Checkpoint) -> dict[str, str]:
