@@ -159,6 +159,7 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
     choices = {"question": "She", "choices": ["sings.", "looks."]}
     questions = [{"context": f"There are {n} cats.", **choices, "label": n % 2} for n in range(12)]
     (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, questions)), encoding="utf-8")
+    (tmp_path / "texts.json").write_text(json.dumps([text for text, _ in reviews]), encoding="utf-8")
     (tmp_path / "my_tokenizer.py").write_text(MY_TOKENIZER, encoding="utf-8")
     (tmp_path / "my_training.py").write_text(MY_TRAINING, encoding="utf-8")
     (tmp_path / "books").mkdir()

@@ -18,8 +18,8 @@ def add(verbs: Any) -> None:
         "--destination",
         required=True,
         metavar="FILE",
-        help="model.onnx, model.pt2 (torch.export) or model.xml (OpenVINO), with its card FILE.md beside it; or FOLDER/, "
-        "with all that sentence-transformers, transformers.js and fastembed need",
+        help="model.onnx, model.pt2 (torch.export) or model.xml (OpenVINO), with its card FILE.md beside it; or "
+        "FOLDER/, with all that sentence-transformers, transformers.js and fastembed need",
     )
     verb.add_argument(
         "--output",
@@ -28,7 +28,8 @@ def add(verbs: Any) -> None:
         help="what the file gives: last_hidden_state (default); sentence_embedding, with the pooling inside; a head's "
         "logits; or every named value",
     )
-    verb.add_argument("--format", choices=("onnx", "torch", "openvino"), help="default: by the end of FILE; of a folder onnx")
+    formats = ("onnx", "torch", "openvino")
+    verb.add_argument("--format", choices=formats, help="default: by the end of FILE; of a folder onnx")
     verb.add_argument("--head", metavar="CLASS", help="of logits and all-points; default the checkpoint's class")
     sentence = verb.add_argument_group("--output sentence, and folders", "Instead of what the checkpoint says:")
     sentence.add_argument("--pooling", type=poolings, metavar="NAME", help="mean, cls, pooler, …, or cls,mean")

@@ -2,7 +2,8 @@
 
 ``exporting.py`` is the order of work: ``subject.py`` loads, ``formats.py`` writes, ``runtimes.py`` runs,
 ``proof.py`` compares on the nine kinds of input of ``kinds.py`` with what ``right.py`` computes, ``refusal.py`` says
-why there is no file, ``card.py`` writes the card, ``folder.py`` the files that loaders look for beside a graph.  ``sentence.py`` is the graph of a text's vector; the others are in
+why there is no file, ``card.py`` writes the card, ``folder.py`` the files that loaders
+look for beside a graph.  ``sentence.py`` is the graph of a text's vector; the others are in
 minibert/graphs.  Start with :func:`export_model`.
 """
 

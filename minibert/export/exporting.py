@@ -65,8 +65,8 @@ def export_model(
             ``model.points()``).
         format: ``onnx``, ``torch`` or ``openvino``; default by the file's name.
         head: the class of the model, for ``logits`` and ``all-points``; default the checkpoint's.
-        pooling, normalize, truncate_dim: of a sentence's vector, instead of the checkpoint's; see Embedder.  In a folder
-            they are the loaders' settings.
+        pooling, normalize, truncate_dim: of a sentence's vector, instead of the checkpoint's; see Embedder.  In a
+            folder they are the loaders' settings.
         largest_file: bytes of weights in an ONNX file; more are written beside it, as ``FILE.onnx_data``.
 
     Raises:
@@ -105,7 +105,7 @@ def export_folder(
             f"file: -o {output}.onnx."
         )
     if format not in GRAPHS:
-        raise InputError(f"There are no loaders for a folder of the format {format!r}; of {', '.join(GRAPHS)} there are.")
+        raise InputError(f"No loader takes a folder of the format {format!r}; there are {', '.join(GRAPHS)}.")
     folder = check_new_folder(destination)
     formats.need(format)
     logger.info("loading %s", source if isinstance(source, str | os.PathLike) else type(source).__name__)

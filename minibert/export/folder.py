@@ -1,7 +1,7 @@
-"""The folder that loaders expect: a graph, and beside it all that turns a text into its inputs, and its outputs into a vector.
+"""The folder that loaders expect: a graph, and beside it how texts become its inputs and its outputs vectors.
 
-Nobody's configuration is asked for: sentence-transformers (``backend="onnx"``), transformers.js, fastembed, and programs
-that put the ``tokenizers`` library before onnxruntime find each setting under the name that they look for.
+sentence-transformers (``backend="onnx"``), transformers.js, fastembed, and programs that put the ``tokenizers`` library
+before onnxruntime find each setting under the name that they look for.
 
 ==========================================  =========================================================================
 ``onnx/model.onnx``                         the graph; ``openvino/openvino_model.xml`` and ``.bin`` are OpenVINO's

@@ -67,7 +67,7 @@ def open_subject(
         source: of a checkpoint; or a model or an Embedder, which is copied.
         output: one of OUTPUTS.
         head: the class of the model, for ``logits`` and ``all-points``; default the checkpoint's.
-        for_loaders: whether a folder is written, which holds the tokenizer, and of hidden states the embedder's settings.
+        for_loaders: whether a folder is written, with the tokenizer, and for hidden states the embedder's settings.
         settings: of a sentence's vector, arguments of Embedder (``pooling=``, ``normalize=``, ``truncate_dim=``), which
             override the checkpoint's.
 

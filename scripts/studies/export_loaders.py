@@ -62,8 +62,8 @@ class Loader:
     def interpreter(self, loaders: Path) -> Path | None:
         """What runs its program, or None where that is not installed."""
         if self.name == "transformers.js":
-            node = shutil.which("node")
-            return Path(node) if node and (loaders / "node_modules" / "@huggingface" / "transformers").is_dir() else None
+            node, package = shutil.which("node"), loaders / "node_modules" / "@huggingface" / "transformers"
+            return Path(node) if node and package.is_dir() else None
         if self.name == "onnxruntime":
             return Path(sys.executable)
         python = loaders / self.name / "bin" / "python"
@@ -74,7 +74,9 @@ def version_of(package: str) -> tuple[str, ...]:
     return ("-c", f"import importlib.metadata as m; print(m.version({package!r}))")
 
 
-JS_VERSION = "console.log(JSON.parse(require('fs').readFileSync('node_modules/@huggingface/transformers/package.json')).version)"
+JS_VERSION = (
+    "console.log(JSON.parse(require('fs').readFileSync('node_modules/@huggingface/transformers/package.json')).version)"
+)
 LOADERS = [
     Loader("onnxruntime", "python", "import onnxruntime", "pip install '.[test]'", version_of("onnxruntime")),
     Loader(

@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-
 import torch
 from torch import nn
 
@@ -73,8 +72,8 @@ def test_steps_after_the_pooling(tmp_path, residual) -> None:
     embedder = Embedder.from_pretrained(folder)
     assert [type(step) for step in embedder.steps] == [Normalize, Dense, LayerNorm]
     assert embedder.normalize is True
-    for ours, theirs in zip(nn.Sequential(*steps).state_dict().values(), embedder.steps.state_dict().values()):
-        assert torch.equal(ours, theirs)
+    read = embedder.steps.state_dict()
+    assert all(torch.equal(value, read[name]) for name, value in nn.Sequential(*steps).state_dict().items())
     texts = ["She sat by the bank.", "배를 타고", "HELLO"]
     library_vectors = library.SentenceTransformer(str(folder), device="cpu").encode(texts, convert_to_tensor=True)
     assert float((library_vectors - embedder.encode(texts)).abs().max()) <= EMBEDDING_NORMALIZED

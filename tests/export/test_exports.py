@@ -199,7 +199,7 @@ def test_the_command_line(tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("-o {0}/x.bin", "does not end in .onnx, .pt2, .xml; give the name of a file, such as model.onnx, or of a folder"),
+        ("-o {0}/x.bin", "does not end in .onnx, .pt2, .xml; give the name of a file, such as model.onnx, or"),
         ("-o {0}/x --output sentence", "A folder is for loaders, which know hidden states and a head's logits"),
         ("-o {0}/x.onnx --format torch", "is the name of a file for onnx, and the format is torch: end it in .pt2."),
         ("-o {0}/x.onnx --normalize", "normalize make the vector of a sentence: give output='sentence', too."),

@@ -99,7 +99,7 @@ def test_the_settings_of_a_sentence_folder(tmp_path) -> None:
 
 
 def test_lower_casing_before_the_tokenizer_is_in_the_tokenizer(tmp_path) -> None:
-    """sentence_bert_config.json may say do_lower_case where the tokenizer is cased: the written one lower-cases itself."""
+    """sentence_bert_config.json may say do_lower_case where the tokenizer is cased: the one written does it."""
     settings = {"sentence_bert_config.json": {"max_seq_length": 12, "do_lower_case": True}}
     source = write(tmp_path / "source", plain() | settings)
     tokenizer = BertTokenizer.from_pretrained(FOLDER, do_lower_case=False)
@@ -177,7 +177,7 @@ def test_a_full_disk(tmp_path, monkeypatch) -> None:
     ("destination", "settings", "sentence"),
     [
         ("full", {}, "is not empty, and loaders would mix its files with the export's. Give a new folder."),
-        ("new/", {"format": "torch"}, "There are no loaders for a folder of the format 'torch'"),
+        ("new/", {"format": "torch"}, "No loader takes a folder of the format 'torch'"),
         ("new/", {"output": "all-points"}, "A folder is for loaders, which know hidden states and a head's logits"),
         ("new/", {"pooling": "pooler"}, "pooling is 'pooler'; the loaders of a folder pool the last hidden state"),
         ("new/", {"output": "logits", "pooling": "cls"}, "pooling make the vector of a sentence"),
