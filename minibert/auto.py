@@ -10,8 +10,8 @@ from typing import Any
 
 from minibert import heads
 from minibert.checkpoint.load import CLASSIFIER, HEAD_SIZES, load_pretrained, with_labels_of_adapter
-from minibert.checkpoint.names import read_names
-from minibert.checkpoint.weights import Weights, as_weights, open_weights
+from minibert.checkpoint.tensors import Weights
+from minibert.checkpoint.weights import as_weights, open_weights
 from minibert.config import BertConfig, warn_once
 from minibert.errors import ConfigError
 from minibert.model import BertModel
@@ -98,4 +98,4 @@ def fitting_architectures(config: BertConfig, weights: Weights) -> list[str]:
 
 def our_names(weights: Weights) -> set[str]:
     """Our names of a checkpoint's tensors."""
-    return {reading.ours for reading in read_names(weights.names()).values()}
+    return {reading.ours for reading in weights.readings().values()}

@@ -18,6 +18,7 @@ from typing import Any, Self
 from minibert.errors import CheckpointError, ConfigError
 from minibert.files import LARGEST_SETTINGS, read_json, write_text
 from minibert.foreign import family_of_settings, is_class_of_another_family, what_lies_in
+from minibert.onnx_graph import find_bert, find_onnx, read_graph
 from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.switches import take_source, take_switches
@@ -118,9 +119,9 @@ class BertConfig:
         when there is no such source, ConfigError when the file describes another or an impossible model, or two models.
         """
         source = take_source(source, overrides)
-        path = find_config(Checkpoint.open(source, **take_where(overrides)))
+        checkpoint = Checkpoint.open(source, **take_where(overrides))
         take_switches(overrides)
-        settings = read_json(path, largest=LARGEST_SETTINGS)
+        path, settings = read_settings(checkpoint)
         check_file(settings, path)
         try:
             config = cls(**{**settings, **overrides})  # this dict is not shared, so no copy is needed
@@ -262,8 +263,38 @@ def warn_once(sentence: str) -> None:
     logger.warning("%s", sentence)
 
 
-def find_config(checkpoint: Checkpoint) -> Path:
-    """The config file of a checkpoint: a JSON file, a folder's, a known architecture's, or the hub's."""
+# What a graph must show, if it is to stand in for a config.json.
+NEEDED = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "max_position_embeddings", "type_vocab_size", "layer_norm_eps",
+)  # fmt: skip
+
+
+def read_settings(checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint's config file and its content; an ONNX file without one shows every setting of the arithmetic."""
+    path = config_file(checkpoint)
+    if path is not None:
+        return path, read_json(path, largest=LARGEST_SETTINGS)
+    graph = find_onnx(checkpoint)
+    if graph is None:
+        find_config(checkpoint)  # raises
+    assert graph is not None
+    bert = find_bert(read_graph(*graph))
+    unknown = [name for name in NEEDED if bert.settings.get(name) is None]
+    if unknown:
+        raise CheckpointError(
+            f"{os.fspath(checkpoint)} holds no config.json, and the graph in {graph[0].name} does not show "
+            f"{', '.join(unknown)}{f' ({bert.problem})' if bert.problem else ''}. Put the config.json that belongs to "
+            "the weights beside them."
+        )
+    warn_once(
+        f"{os.fspath(checkpoint)} holds no config.json: its settings are those that {graph[0].name} computes with."
+    )
+    return graph[0], {"model_type": "bert", **bert.settings}
+
+
+def config_file(checkpoint: Checkpoint) -> Path | None:
+    """The config file of a checkpoint: a JSON file, a folder's, a known architecture's, or the hub's; None for none."""
     if checkpoint.file is not None and checkpoint.file.suffix == ".json":
         return checkpoint.file
     known = known_architectures()
@@ -278,7 +309,16 @@ def find_config(checkpoint: Checkpoint) -> Path:
             raise CheckpointError(f"{error} Or did you mean {close[0]}, an architecture known by name?") from error
         raise
     if checkpoint.base is not None:
-        return checkpoint.own(ADAPTED_CONFIG) or find_config(checkpoint.base)
+        return checkpoint.own(ADAPTED_CONFIG) or config_file(checkpoint.base)
+    return None
+
+
+def find_config(checkpoint: Checkpoint) -> Path:
+    """The config file of a checkpoint, or a sentence that there is none."""
+    path = config_file(checkpoint)
+    if path is not None:
+        return path
+    known = known_architectures()
     raise CheckpointError(
         f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
         f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(checkpoint)}"

@@ -10,7 +10,8 @@ from pathlib import Path
 from minibert.auto import fitting_architectures, load_architecture, named_architecture
 from minibert.checkpoint.report import LoadReport
 from minibert.checkpoint.save import save_pretrained
-from minibert.checkpoint.weights import Weights, open_weights
+from minibert.checkpoint.tensors import Weights
+from minibert.checkpoint.weights import open_weights
 from minibert.config import BertConfig
 from minibert.errors import CheckpointError, InputError
 from minibert.files import read_json, write_text, written_whole

@@ -86,6 +86,14 @@ def family_of_tensors(names: Iterable[str], prefix: str) -> tuple[str, str] | No
     return None
 
 
+def not_this_family(where: str, family: str, tensor: str) -> str:
+    """The message about weights of another family."""
+    return (
+        f"{where} has the weights of {family} ({tensor}), not of BERT, whatever config.json says. minibert runs BERT "
+        "only; load them with the library that made them."
+    )
+
+
 def is_class_of_another_family(name: str) -> bool:
     """Whether a class of transformers belongs to another family than BERT, also with a prefix ``TF`` or ``Flax``."""
     return name.removeprefix("TF").removeprefix("Flax").startswith(CLASSES)
@@ -106,7 +114,7 @@ def family_of_settings(settings: Mapping[str, Any]) -> tuple[str, str] | None:
 
 # ── other formats ────────────────────────────────────────────────────────────────────────────────
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar")  # formats that minibert reads
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".tar", ".onnx")  # formats that minibert reads
 ORIGINAL = "It was exported for running; use the checkpoint that it was made from"
 BY_TRANSFORMERS = (
     "transformers before version 5 converts it: BertForPreTraining.from_pretrained(FOLDER, {}=True)"
@@ -116,7 +124,8 @@ BY_TRANSFORMERS = (
 FORMATS = (
     ((".h5", ".hdf5", ".keras"), "weights of Keras (TensorFlow 2)", BY_TRANSFORMERS.format("from_tf")),
     ((".msgpack",), "weights of Flax", BY_TRANSFORMERS.format("from_flax")),
-    ((".onnx", ".onnx_data", ".ort"), "a graph of ONNX", ORIGINAL),
+    ((".onnx_data", ".onnx.data"), "numbers of an ONNX graph", "Give the path of the .onnx file beside it"),
+    ((".ort",), "a graph of onnxruntime", ORIGINAL),
     ((".gguf", ".ggml"), "weights of llama.cpp (GGUF)", ORIGINAL),
     ((".ot",), "weights of rust-bert", "Use the pytorch_model.bin or model.safetensors that it was made from"),
     (("openvino_model.xml", "openvino_model.bin"), "a graph of OpenVINO", ORIGINAL),
@@ -143,6 +152,9 @@ def what_lies_in(checkpoint: Checkpoint) -> str:
     if folder is None:
         return what_lies_on_hub(checkpoint)
     files = files_of(folder)
+    graphs = [path for path in files if path.name.endswith(".onnx")]
+    if graphs and checkpoint.file not in graphs:
+        return f" It holds {graphs[0].relative_to(folder)}: to read that graph, give the path of the file."
     for path in files:
         if described := what_is_by_name(path):
             return f" It holds {path.relative_to(folder)}: {described}"
@@ -160,6 +172,8 @@ def what_lies_on_hub(checkpoint: Checkpoint) -> str:
 
     where = checkpoint.where
     names = hub_names(str(checkpoint), where.get("revision"), where.get("token"), where.get("local_files_only", False))
+    if graphs := [name for name in names if name.endswith(".onnx")]:
+        return f" It holds {graphs[0]}: to read that graph, download it and give the path of the file."
     for name in names:
         if described := what_is_by_name(Path(name)):
             return f" It holds {name}: {described}"

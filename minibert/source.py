@@ -22,6 +22,8 @@ Source = str | os.PathLike[str]
 DEMO = "minibert-demo"  # the name of the checkpoint that comes with minibert
 DEMO_FOLDER = Path(__file__).parent / "demo"
 ADAPTER = "adapter_config.json"  # PEFT's
+ONNX_FOLDER = "onnx"
+ONNX = ("model.onnx", f"{ONNX_FOLDER}/model.onnx")  # where exporters write the graph of a checkpoint
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -222,7 +224,17 @@ def local_folder(source: Source) -> Path | None:
     path = as_path(source)
     if is_folder(path):
         return path
-    return None if local_file(path) is None else path.parent
+    return None if local_file(path) is None else folder_of_file(path)
+
+
+def folder_of_file(path: Path) -> Path:
+    """The checkpoint's folder, of one file in it; a graph in ``onnx/`` has its config.json one folder above."""
+    folder = path.parent
+    above = folder.absolute().parent
+    is_export = path.suffix.lower() == ".onnx" and folder.absolute().name == ONNX_FOLDER
+    return (
+        above if is_export and not is_regular(folder / "config.json") and is_regular(above / "config.json") else folder
+    )
 
 
 def local_file(source: Source) -> Path | None:

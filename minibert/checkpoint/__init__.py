@@ -9,7 +9,8 @@ from typing import Any
 from minibert.checkpoint.load import load_pretrained
 from minibert.checkpoint.report import LoadReport, TensorRecord
 from minibert.checkpoint.save import save_pretrained, write_safetensors
-from minibert.checkpoint.weights import Weights, open_weights
+from minibert.checkpoint.tensors import Weights
+from minibert.checkpoint.weights import open_weights
 from minibert.renamed import moved_name
 
 __all__ = [

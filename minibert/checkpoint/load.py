@@ -5,6 +5,7 @@ tensor becomes which parameter, and is checked as a whole; only then are tensors
 :func:`load_pretrained`.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from minibert.checkpoint.names import Names, read_names, why_unused
+from minibert.checkpoint.names import Names, why_unused
 from minibert.checkpoint.protocol import PretrainedModel
 from minibert.checkpoint.report import LoadReport, TensorRecord
-from minibert.checkpoint.weights import GivenWeights, Weights, all_finite, as_weights, dtype_name, open_weights
+from minibert.checkpoint.tensors import Weights, all_finite, dtype_name
+from minibert.checkpoint.weights import GivenWeights, as_weights, open_weights
 from minibert.config import ADAPTED_CONFIG, BertConfig
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, ConfigError, InputError
-from minibert.foreign import family_of_tensors
+from minibert.foreign import family_of_tensors, not_this_family
 from minibert.source import Checkpoint, Source, take_where
 from minibert.switches import device_of, take_source, take_switches
 
@@ -37,6 +39,8 @@ ROW_PER_PIECE = (
 )  # fmt: skip
 UNMERGED = ("lora_A.", "lora_B.", ".base_layer.", ".modules_to_save.", "lora_embedding_A.", "ia3_l.")  # PEFT's names
 NAMES_SHOWN = 3
+SHOWN = ("layer_norm_eps", "hidden_act", "num_attention_heads")  # settings that no tensor's shape tells
+SAME_FORMULA = {"gelu_pytorch_tanh": "gelu_new", "swish": "silu"}  # by two names
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -108,10 +112,11 @@ def load_pretrained(
     else:
         assert source is not None
         weights = open_weights(source, use_safetensors=use_safetensors)
-    names = read_names(weights.names())
+    names = weights.readings()
     if is_own and isinstance(source, Checkpoint) and not HEAD_SIZES & set(settings):
         config = with_labels_of_adapter(config, source, weights)
     check_names(config, weights, names)
+    check_shown_settings(config, weights, settings)
     origin = weights.where if isinstance(weights, GivenWeights) else str(source)
     try:
         with torch.device("meta"), _NoInitialisation():
@@ -132,7 +137,7 @@ def with_labels_of_adapter(config: BertConfig, checkpoint: Checkpoint, weights: 
     """
     if checkpoint.file is not None or checkpoint.base is None or checkpoint.own(ADAPTED_CONFIG) is not None:
         return config
-    found = (name for name, reading in read_names(weights.names()).items() if reading.ours == CLASSIFIER)
+    found = (name for name, reading in weights.readings().items() if reading.ours == CLASSIFIER)
     rows = next((weights.describe(name)[0][0] for name in found), config.num_labels)
     return config if rows == config.num_labels else BertConfig.from_dict({**vars(config), "num_labels": rows})
 
@@ -144,10 +149,7 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
     """
     where = weights.where
     if family := family_of_tensors(names, names.prefix):
-        raise CheckpointError(
-            f"{where} has the weights of {family[0]} ({family[1]}), not of BERT, whatever config.json says. minibert "
-            "runs BERT only; load them with the library that made them."
-        )
+        raise CheckpointError(not_this_family(where, *family))
     if unmerged := [name for name in names if any(part in name for part in UNMERGED)]:
         raise CheckpointError(
             f"{where} has an adapter of PEFT beside the weights ({unmerged[0]}). Merge it before the model is saved: "
@@ -173,6 +175,21 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
         raise CheckpointError(
             f"{where} has {len(in_layers)} tensors in {len(layers)} layers, but every layer of a BERT has 16."
         )
+
+
+def check_shown_settings(config: BertConfig, weights: Weights, given: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where the file itself shows another setting than the config has, as an ONNX graph does.
+
+    given: settings that the caller chose, which stand.
+    """
+    for name in (name for name in SHOWN if name in weights.settings and name not in given):
+        shown, value = weights.settings[name], getattr(config, name)
+        same = math.isclose(shown, value, rel_tol=1e-3) if isinstance(shown, float) else shown == value
+        if not same and shown != SAME_FORMULA.get(value):
+            raise CheckpointError(
+                f"{weights.where} computes with {name} {shown}, but config.json says {value}. They do not belong "
+                f"together; if the graph is right, write {shown} into config.json."
+            )
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -231,7 +248,7 @@ class _Plan:
         parameter = reading.ours if self.is_head else reading.ours.removeprefix("bert.")
         shape, dtype = self.weights.describe(name)
         own_shape = shape[::-1] if reading.transposed else shape
-        reason = why_unused(reading.ours)
+        reason = self.weights.why_unused(name) or why_unused(reading.ours)
         if reason is None and parameter not in self.shapes:
             reason = self.why_not_in_model(reading.ours)
         elif reason is None and self.belongs_to_head(parameter):
@@ -294,7 +311,8 @@ class _Plan:
             )
             raise CheckpointError(
                 f"{self.where} lacks {len(missing)} of the {len(self.shapes)} tensors that "
-                f"{type(self.model).__name__} needs, first {missing[0]} {self.shapes[missing[0]]}. {advice}"
+                f"{type(self.model).__name__} needs, first {missing[0]} {self.shapes[missing[0]]}."
+                f"{self.weights.hint} {advice}"
             )
 
     def tied_partner(self, name: str) -> str | None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from minibert.checkpoint.protocol import PretrainedModel
-from minibert.checkpoint.weights import DTYPES, dtype_name
+from minibert.checkpoint.tensors import dtype_name
+from minibert.checkpoint.weights import DTYPES
 from minibert.checksum import KEY, OPEN, seal
 from minibert.config import BertConfig
 from minibert.files import written_whole

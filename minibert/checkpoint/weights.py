@@ -1,13 +1,13 @@
 """Weight files, opened but not read: names, shapes and dtypes at once, each tensor when it is needed.
 
 No code of a checkpoint is executed: safetensors is plain data, a .bin (a pickle) is read by pickle_scan.py, which
-cannot call anything, and Google's bundles are read by tensorflow/.  Start with :func:`open_weights`.
+cannot call anything, Google's bundles are read by tensorflow/, and ONNX files by onnx_weights.py.  Start with
+:func:`open_weights`.
 """
 
 import json
 import mmap
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,19 +18,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minibert.checkpoint.adapter import AdapterSettings, LowRank, adapter_parts
-from minibert.checkpoint.names import read_names
+from minibert.checkpoint.names import Names, Reading
+from minibert.checkpoint.onnx_weights import OnnxWeights
 from minibert.checkpoint.pickle_scan import BadPickle, describe_pickle
 from minibert.checkpoint.tensorflow import find_bundle_prefix, read_tensor_bundle
+from minibert.checkpoint.tensors import Weights, all_finite, dtype_name
 from minibert.errors import CheckpointError, InputError, reason_of
 from minibert.files import LARGEST_SETTINGS, is_file, read_json, without_repetition
 from minibert.foreign import what_is, what_lies_in
+from minibert.onnx_graph import find_onnx
 from minibert.schema import shown
-from minibert.source import ADAPTER, Checkpoint, Source, Where
+from minibert.source import ADAPTER, ONNX, Checkpoint, Source, Where
 
 ALIGNMENT = 64  # bytes, torch's own: some matrix products round unaligned numbers differently
 LARGE = 32 << 20  # bytes of a tensor; only word embeddings have more
 BLOCK = 4 << 20
-SERIAL = 1 << 15  # numbers that torch sums on one thread: on a busy machine, several threads wait for each other
 LARGEST_HEADER = 4 << 20  # bytes; bert-large's has 50 thousand
 LONGEST_NAME = 1_000  # letters of a tensor's name; BERT's have sixty
 MOST_TENSORS = 20_000  # bert-large with its optimizer's state has 1,200
@@ -38,49 +40,6 @@ DTYPES = {  # as safetensors calls them
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-
-
-class Weights(ABC):
-    """The tensors of one checkpoint, by the names its files give them."""
-
-    files: tuple[Path, ...]
-    note = ""  # what is unusual about how they were made, for the report
-    holder = ""  # the keys that lead to the state dict in a training checkpoint, such as "model"; "" for plain weights
-
-    @property
-    def where(self) -> str:
-        """The files, for messages."""
-        return ", ".join(map(str, self.files))
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """Names of all tensors, in the file's order."""
-
-    @abstractmethod
-    def describe(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Shape and dtype (``"float32"``) of a tensor, without reading it."""
-
-    @abstractmethod
-    def tensor(self, name: str) -> Tensor:
-        """The tensor, memory-mapped where the format allows."""
-
-    def is_finite(self, name: str) -> bool:
-        """Whether a floating-point tensor has neither NaN nor infinity."""
-        return all_finite(self.tensor(name))
-
-
-def all_finite(tensor: Tensor) -> bool:
-    """Whether a tensor has neither NaN nor infinity.  Either survives in a sum, which is enough for most tensors."""
-    dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    total = torch.zeros((), dtype=dtype, device=tensor.device)
-    for block in torch.split(tensor.flatten(), SERIAL):
-        total += block.sum(dtype=dtype)
-    return bool(total.isfinite()) or bool(tensor.isfinite().all())
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """The name of a dtype without ``torch.``"""
-    return str(dtype).removeprefix("torch.")
 
 
 class SafetensorsWeights(Weights):
@@ -293,8 +252,9 @@ class AdapterWeights(Weights):
         """Raises CheckpointError for an adapter that does not fit the base."""
         self.files = (*base.files, settings.path, *adapter.files)
         self._base, self._adapter, self._settings, self.holder = base, adapter, settings, base.holder
+        self.settings, self.hint = base.settings, base.hint
         self._changed, self._replaced = adapter_parts(adapter.names(), adapter.where)
-        self._readings = read_names(base.names())
+        self._readings = base.readings()
         known = {reading.ours: name for name, reading in self._readings.items()}
         for ours, matrices in self._changed.items():
             if ours not in known:
@@ -338,6 +298,17 @@ class AdapterWeights(Weights):
         shape, dtype = self._base.describe(name)
         return shape, dtype if ours not in self._changed or dtype == "float64" else "float32"
 
+    def readings(self) -> Names:
+        """The base's, and the adapter's own tensors under our names."""
+        readings = Names(
+            {name: self._readings.get(name) or Reading(ours, (), False) for name, ours in self._ours.items()}
+        )
+        readings.prefixes = self._readings.prefixes
+        return readings
+
+    def why_unused(self, name: str) -> str | None:
+        return self._base.why_unused(name) if name in self._readings else None
+
     def _is_transposed(self, name: str) -> bool:
         return name in self._readings and self._readings[name].transposed
 
@@ -367,7 +338,7 @@ NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin
 
 
 def open_weights(source: Source, where: Where | None = None, *, use_safetensors: bool | None = None) -> Weights:
-    """The weights of a source: safetensors first, then .bin, whole or in shards, then Google's own format.
+    """The weights of a source: safetensors first, then .bin, whole or in shards, Google's own format, then ONNX.
 
     ``use_safetensors``: True takes no other format, False all others.  Raises CheckpointError when there are none, or
     when a file is broken.
@@ -420,7 +391,10 @@ def find_weights(checkpoint: Checkpoint, use_safetensors: bool | None) -> Weight
         return BundleWeights(prefix)
     if checkpoint.base is not None:
         return open_adapter(checkpoint, checkpoint.base, use_safetensors)
-    google = "" if use_safetensors else " and TensorFlow's *.ckpt.index"
+    graph = None if use_safetensors else find_onnx(checkpoint)
+    if graph is not None:
+        return OnnxWeights(*graph)
+    google = "" if use_safetensors else f", {', '.join(ONNX)} and TensorFlow's *.ckpt.index"
     raise CheckpointError(
         f"{os.fspath(checkpoint)} holds no weights; looked for {', '.join(names)}{google}."
         f"{what_lies_in(checkpoint)}{checkpoint.offline_note()}"
@@ -432,6 +406,8 @@ def open_file(path: Path) -> Weights:
     exists = is_file(path)  # a bundle is named by the prefix that its files share, which may be no file
     if path.name.endswith(".safetensors"):
         return SafetensorsWeights(path)
+    if path.suffix.lower() == ".onnx":
+        return OnnxWeights(path)
     prefix = find_bundle_prefix(path)
     if prefix is not None:
         return BundleWeights(prefix)
@@ -440,8 +416,8 @@ def open_file(path: Path) -> Weights:
     if known := what_is(path):
         raise CheckpointError(f"{path} is {known}")
     raise CheckpointError(
-        f"{path} is of no format that holds weights: .safetensors, {', '.join(PICKLES)} or .ckpt of torch, or a "
-        "TensorFlow *.ckpt."
+        f"{path} is of no format that holds weights: .safetensors, {', '.join(PICKLES)} or .ckpt of torch, .onnx, "
+        "or a TensorFlow *.ckpt."
     )
 
 

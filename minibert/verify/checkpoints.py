@@ -9,7 +9,8 @@ from torch import nn
 
 from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.weights import NAMES, BundleWeights, Weights
+from minibert.checkpoint.tensors import Weights
+from minibert.checkpoint.weights import NAMES, BundleWeights
 from minibert.config import BertConfig, find_config
 from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, MissingExtraError

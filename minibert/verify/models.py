@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minibert.checkpoint.weights import dtype_name
+from minibert.checkpoint.tensors import dtype_name
 from minibert.errors import ConfigError, InputError
 from minibert.renamed import older_arguments
 from minibert.verify.batches import Batch

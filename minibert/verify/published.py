@@ -19,8 +19,7 @@ from torch import Tensor
 
 from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
-from minibert.checkpoint.names import read_names
-from minibert.checkpoint.weights import Weights
+from minibert.checkpoint.tensors import Weights
 from minibert.display.shown import Printed
 from minibert.display.tables import html_table, paragraph, tabled
 from minibert.embedding import embed_texts
@@ -132,7 +131,7 @@ def recognise(source: Source, known: Iterable[str], fingerprints: dict[str, int]
 
 def fingerprint(weights: Weights) -> int | None:
     """The CRC-32 of the embeddings' LayerNorm weight: a few hundred trained numbers tell checkpoints apart."""
-    for name, reading in read_names(weights.names()).items():
+    for name, reading in weights.readings().items():
         if reading.ours == "bert.embeddings.LayerNorm.weight":
             tensor = weights.tensor(name).float().contiguous()
             return zlib.crc32(ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size()))

@@ -13,7 +13,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from minibert.checkpoint.weights import check_header, dtype_name, open_safetensors
+from minibert.checkpoint.tensors import dtype_name
+from minibert.checkpoint.weights import check_header, open_safetensors
 from minibert.errors import InputError, MissingExtraError
 from minibert.verify.batches import Batch
 from minibert.verify.compare import BOUND, VerifyReport

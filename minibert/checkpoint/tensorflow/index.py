@@ -1,24 +1,24 @@
 """The index of a TensorFlow checkpoint: the tensors, and the positions of their bytes.
 
 A sorted string table (sstable.py) that maps names to small protocol-buffer messages: the empty name to a
-BundleHeaderProto, every other to a BundleEntryProto.  Protocol buffers are decoded here: three messages with a dozen
-numbers need no library.  Start with ``read_index``, then ``TensorEntry``.
+BundleHeaderProto, every other to a BundleEntryProto (minibert/protobuf.py decodes them).  Start with ``read_index``,
+then ``TensorEntry``.
 
-Written from tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/framework/{types,tensor_shape,versions}.proto
-and protobuf.dev/programming-guides/encoding.
+Written from tensorflow/core/protobuf/tensor_bundle.proto and
+tensorflow/core/framework/{types,tensor_shape,versions}.proto.
 """
 
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 
-from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table, read_varint
+from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table
 from minibert.errors import CheckpointError
+from minibert.protobuf import DamagedMessage, read_fields
 
 MAX_SHARDS = 99_999  # the names of data files have five digits for the number
 MAX_RANK = 254  # TensorFlow's own limit
@@ -86,7 +86,7 @@ def read_index(data: bytes, path: Path) -> tuple[int, dict[str, TensorEntry]]:
             f"{path}: {error}, and minibert reads indexes as TensorFlow writes them since 1.2, uncompressed. Load the "
             "checkpoint with TensorFlow and save it again."
         ) from error
-    except DamagedTable as error:
+    except DamagedMessage as error:
         raise CheckpointError(
             f"{path} cannot be read as the index of a TensorFlow checkpoint: {error}. The file is damaged, incomplete "
             "or something else; fetch it again."
@@ -100,7 +100,7 @@ def _parse_header(key: bytes, value: bytes, path: Path) -> int:
         raise DamagedTable(f"its first key is {key[:80]!r}, expected the empty key of a bundle's header")
     numbers = _numbers(value)
     num_shards, endianness, min_consumer = numbers.get(1, 0), numbers.get(2, LITTLE_ENDIAN), 0
-    for field in _fields(value):
+    for field in read_fields(value):
         match field:
             case (3, bytes(version)):
                 min_consumer = _numbers(version).get(2, 0)
@@ -130,7 +130,7 @@ def _parse_entry(key: bytes, value: bytes, num_shards: int) -> TensorEntry:
     """The BundleEntryProto ``value``, with every check that needs no shard."""
     shape: tuple[int, ...] = ()
     is_partitioned = False
-    for field in _fields(value):
+    for field in read_fields(value):
         match field:
             case (2, bytes(message)):
                 shape = _parse_shape(key, message)
@@ -167,7 +167,7 @@ def _check_place(key: bytes, entry: TensorEntry, num_shards: int) -> None:
 def _parse_shape(key: bytes, message: bytes) -> tuple[int, ...]:
     """The dimensions in a TensorShapeProto: field 2, repeated, each a message with the size in its field 1."""
     shape: list[int] = []
-    for field in _fields(message):
+    for field in read_fields(message):
         match field:
             case (2, bytes(dim)):
                 shape.append(_numbers(dim).get(1, 0))  # protocol buffers leave a zero out
@@ -192,31 +192,4 @@ def _refuse_overlaps(entries: dict[str, TensorEntry]) -> None:
 
 def _numbers(message: bytes) -> dict[int, int]:
     """The numeric fields of a message by field number; the last value of a repeated field, as the encoding says."""
-    return {number: value for number, value in _fields(message) if isinstance(value, int)}
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The (field number, value) pairs of a protocol-buffer message, in its order.
-
-    A varint is a signed 64-bit number, as in every field that is read here; a fixed-size number is unsigned.  The
-    caller skips fields that it does not know or that have an unexpected type.
-    """
-    position = 0
-    while position < len(message):
-        tag, position = read_varint(message, position)
-        number, wire_type = tag >> 3, tag & 7
-        if wire_type == 0:
-            value, position = read_varint(message, position)
-            yield number, value - (value >> 63 << 64)
-            continue
-        if wire_type == 2:
-            size, position = read_varint(message, position)
-        elif wire_type in (1, 5):
-            size = 8 if wire_type == 1 else 4
-        else:
-            raise DamagedTable(f"a record has a field of wire type {wire_type}, which bundles do not use")
-        content = message[position : position + size]
-        if len(content) != size:
-            raise DamagedTable(f"a record ends within its field {number}")
-        position += size
-        yield number, content if wire_type == 2 else int.from_bytes(content, "little")
+    return {number: value for number, value in read_fields(message) if isinstance(value, int)}

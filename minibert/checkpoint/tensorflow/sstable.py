@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from minibert.checkpoint.tensorflow.crc32c import crc32c, unmask
 from minibert.errors import CheckpointError
+from minibert.protobuf import DamagedMessage, read_varint
 
 MAGIC = 0xDB4775248B80FB57  # the last eight bytes of every table, little-endian
 FOOTER_BYTES = 48
@@ -26,8 +27,8 @@ MAX_KEY_BYTES = 1024  # without a limit, prefix compression turns four bytes of 
 UNCOMPRESSED = 0
 
 
-class DamagedTable(CheckpointError):
-    """Bytes that no writer produces.  The message has the detail; the caller adds the name of the file."""
+class DamagedTable(DamagedMessage):
+    """A table that no writer produces.  The message has the detail; the caller adds the name of the file."""
 
 
 class CompressedTable(CheckpointError):
@@ -69,21 +70,6 @@ def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, entry
         if count == count_before:
             raise DamagedTable(f"the data block at byte {offset} is empty")
-
-
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """An unsigned integer below 2⁶⁴, stored with seven bits per byte, lowest first, and the position after it.
-
-    Raises DamagedTable when it is cut off or too long.
-    """
-    value = 0
-    for index, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            if value >> 64:
-                break
-            return value, position + index + 1
-    raise DamagedTable(f"the variable-length integer at byte {position} of a record is cut off or over 64 bits")
 
 
 def _read_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:

@@ -15,6 +15,7 @@ from minibert.checkpoint.tensorflow.bundle import TensorBundle, read_tensor_bund
 from minibert.checkpoint.tensorflow.crc32c import crc32c, mask
 from minibert.checkpoint.tensorflow.sstable import CompressedTable, DamagedTable, read_table
 from minibert.errors import CheckpointError
+from minibert.protobuf import DamagedMessage
 
 GOOGLE = Path(__file__).parents[1] / "google" / "bert_model.ckpt"
 MAGIC = 0xDB4775248B80FB57
@@ -286,7 +287,7 @@ def test_odd_entries_that_are_read_or_refused_one_by_one(tmp_path: Path) -> None
     ],
 )
 def test_blocks_that_cannot_be(block: bytes, message: str) -> None:
-    with pytest.raises(DamagedTable, match=message):
+    with pytest.raises(DamagedMessage, match=message):
         list(read_table(table_of_blocks([block])))
 
 
