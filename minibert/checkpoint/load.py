@@ -170,6 +170,7 @@ def check_names(config: BertConfig, weights: Weights, names: Names) -> None:
         raise CheckpointError(
             f"{where} has {len(layers)} layers, but config.json says num_hidden_layers {config.num_hidden_layers}. "
             + (f"Its names are not BERT's: {listed}." if unknown else "They do not belong together.")
+            + weights.hint
         )
     if len(in_layers) < 8 * len(layers):  # where only a few are missing, a later message names them
         raise CheckpointError(

@@ -172,13 +172,12 @@ class OnnxWeights(Weights):
         if len(embeddings) == EMBEDDINGS and per_layer and {*per_layer.values()} == {PER_LAYER}:
             return
         raise CheckpointError(
-            f"{self.where}: {len(found)} of BERT's tensors were found in its graph, and no more"
-            f"{f': {self._bert.problem}' if self._bert.problem else ''}.{self._hint(found)} Export it again from the "
-            "checkpoint it was made from, without optimising the graph, or use that checkpoint."
+            f"{self.where}: {len(found)} of BERT's tensors were found in its graph, and no more.{self._hint(found)} Export "
+            "it again from the checkpoint it was made from, without optimising the graph, or use that checkpoint."
         )
 
     def _drop_rounded_decoder(self, found: dict[str, tuple[Expression, tuple[str, ...]]]) -> None:
-        """Drop a decoder that is the word embeddings again: in int8, each use of one table is rounded in its own way."""
+        """Drop a decoder that is the word embeddings again: in int8, each use of a table is rounded in its own way."""
         pair = [found[name][0] for name in (DECODER, WORDS) if name in found]
         if len(pair) < 2 or pair[0].shape != pair[1].shape or not any(each.scale for each in pair):
             return
@@ -188,16 +187,15 @@ class OnnxWeights(Weights):
             self._rounded = found.pop(DECODER)[0].root.name
 
     def _hint(self, found: dict[str, Any] | None = None) -> str:
-        """The matrices that could not be placed, for messages that say what is missing."""
-        if found is not None:
-            matrices = [name for name, reason in self._leftovers(found) if "could not be placed" in reason]
-        else:
-            matrices = [name for name, reason in self._unused.items() if "could not be placed" in reason]
+        """Where the graph could not be followed and which matrices were not placed, for messages about what is missing."""
+        leftovers = self._unused.items() if found is None else self._leftovers(found)
+        matrices = [name for name, reason in leftovers if "could not be placed" in reason]
+        ended = f" The graph was followed until this: {self._bert.problem}." if self._bert.problem else ""
         if not matrices:
-            return ""
+            return ended
         listed = [f"{name} {self._graph.tensors[name].shape}, used by {self._user(name)}" for name in matrices[:SHOWN]]
         more = f" and {len(matrices) - SHOWN} more" if len(matrices) > SHOWN else ""
-        return f" Not placed: {'; '.join(listed)}{more}."
+        return f"{ended} Not placed: {'; '.join(listed)}{more}."
 
     def _user(self, name: str) -> str:
         """The node that takes a value, for messages."""

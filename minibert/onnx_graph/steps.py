@@ -584,6 +584,6 @@ class Steps:
         number, size = sizes[-2:]
         if number is not None and number > 0 and size in (-1, width // number):
             return number if width % number == 0 else heads
-        if size is not None and size > 0 and number in (-1, None) and width % size == 0:
+        if size is not None and 0 < size < width and number in (-1, None) and width % size == 0:
             return width // size
         return heads
