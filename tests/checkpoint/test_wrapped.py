@@ -236,8 +236,9 @@ SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"
     [
         ("tf_model.h5", "from_tf=True"),
         ("flax_model.msgpack", "from_flax=True"),
-        ("model.onnx", "graph of ONNX"),
-        ("onnx/model.onnx", "graph of ONNX"),
+        ("model.onnx_data", "numbers of an ONNX graph"),
+        ("onnx/model.ort", "graph of onnxruntime"),
+        ("onnx/model_int8.onnx", "to read that graph, give the path of the file"),
         ("bert-q4.gguf", "GGUF"),
         ("rust_model.ot", "rust-bert"),
         ("openvino_model.xml", "OpenVINO"),
@@ -310,7 +311,7 @@ def test_git_lfs_pointers_given_by_their_path(tmp_path: Path) -> None:
     ("names", "words"),
     [
         (["config.json", "tf_model.h5"], "It holds tf_model.h5: weights of Keras"),
-        (["config.json", "onnx/model.onnx"], "It holds onnx/model.onnx: a graph of ONNX"),
+        (["config.json", "onnx/model_int8.onnx"], "It holds onnx/model_int8.onnx: to read that graph, download it"),
         (["config.json"], ""),
     ],
 )
