@@ -18,7 +18,7 @@ from typing import Any, Self
 from minibert.errors import CheckpointError, ConfigError
 from minibert.files import LARGEST_SETTINGS, read_json, write_text
 from minibert.foreign import family_of_settings, is_class_of_another_family, what_lies_in
-from minibert.onnx_graph import find_bert, find_onnx, read_graph
+from minibert.onnx_graph import settings_of_graph
 from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.switches import take_source, take_switches
@@ -263,34 +263,15 @@ def warn_once(sentence: str) -> None:
     logger.warning("%s", sentence)
 
 
-# What a graph must show, if it is to stand in for a config.json.
-NEEDED = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-    "max_position_embeddings", "type_vocab_size", "layer_norm_eps",
-)  # fmt: skip
-
-
 def read_settings(checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:
     """A checkpoint's config file and its content; an ONNX file without one shows every setting of the arithmetic."""
     path = config_file(checkpoint)
-    if path is not None:
+    shown = settings_of_graph(checkpoint) if path is None else None
+    if shown is None:
+        path = find_config(checkpoint)
         return path, read_json(path, largest=LARGEST_SETTINGS)
-    graph = find_onnx(checkpoint)
-    if graph is None:
-        find_config(checkpoint)  # raises
-    assert graph is not None
-    bert = find_bert(read_graph(*graph))
-    unknown = [name for name in NEEDED if bert.settings.get(name) is None]
-    if unknown:
-        raise CheckpointError(
-            f"{os.fspath(checkpoint)} holds no config.json, and the graph in {graph[0].name} does not show "
-            f"{', '.join(unknown)}{f' ({bert.problem})' if bert.problem else ''}. Put the config.json that belongs to "
-            "the weights beside them."
-        )
-    warn_once(
-        f"{os.fspath(checkpoint)} holds no config.json: its settings are those that {graph[0].name} computes with."
-    )
-    return graph[0], {"model_type": "bert", **bert.settings}
+    warn_once(f"{os.fspath(checkpoint)} holds no config.json: its settings are those that {shown[0]} computes with.")
+    return shown
 
 
 def config_file(checkpoint: Checkpoint) -> Path | None:

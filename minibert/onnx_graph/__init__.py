@@ -7,6 +7,7 @@ writing, and ``bert.py`` walks from step to step.  Start with :func:`find_bert`.
 
 from minibert.onnx_graph.bert import Bert, find_bert
 from minibert.onnx_graph.file import Graph, Node, find_onnx, read_graph
+from minibert.onnx_graph.settings import settings_of_graph
 from minibert.onnx_graph.stored import Stored
 
-__all__ = ["Bert", "Graph", "Node", "Stored", "find_bert", "find_onnx", "read_graph"]
+__all__ = ["Bert", "Graph", "Node", "Stored", "find_bert", "find_onnx", "read_graph", "settings_of_graph"]

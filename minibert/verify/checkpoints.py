@@ -11,7 +11,7 @@ from minibert.auto import load_architecture
 from minibert.checkpoint import open_weights
 from minibert.checkpoint.tensors import Weights
 from minibert.checkpoint.weights import NAMES, BundleWeights
-from minibert.config import BertConfig, find_config
+from minibert.config import BertConfig
 from minibert.convert import VOCABULARY
 from minibert.errors import CheckpointError, MissingExtraError
 from minibert.pretrained import BertPreTrainedModel
@@ -103,7 +103,7 @@ def verify_against_folder(
 ) -> VerifyReport:
     """Compare two checkpoints, both run by minibert."""
     own, against = (_Side(each, dtype, attention, texts) for each in (source, other))
-    find_config(against.checkpoint)  # says that there is none before the first is loaded
+    BertConfig.from_pretrained(against.checkpoint)  # says that there is none before the first is loaded
     return verify_models(against.model, own.model, own.batches(), names=(against.name, own.name), bound=bound)
 
 
