@@ -144,12 +144,15 @@ def data_file(graph: Path, location: str, fetch: Fetch) -> Path:
             "follow."
         )
     path = fetch(location)
-    if path is None or not is_file(path):
-        raise CheckpointError(f"{graph} keeps numbers in {location}, which is not there. Copy or download it, too.")
+    absent = f"{graph} keeps numbers in {location}, which is not there. Copy or download it, too."
+    if path is None:
+        raise CheckpointError(absent)
     # The hub's cache keeps every file as a link from snapshots/REVISION/ into blobs/ of the same repository.
     cache = next((folder.parent / "blobs" for folder in graph.parents if folder.name == "snapshots"), None)
     if not is_inside(path, graph.parent) and not (cache is not None and is_inside(path, cache)):
         raise CheckpointError(f"{path} is a link to {path.resolve()}, outside the folder. It is not safe to follow.")
+    if not is_file(path):
+        raise CheckpointError(absent)
     return path
 
 

@@ -1,8 +1,8 @@
 """Broken and hostile checkpoints, made one by one from good ones; test_hostile.py opens them all.
 
 A *case* is a function that spoils a good checkpoint in a folder, and the words that the sentence about it must have.
-The good ones are tiny and come in six formats; the cases stand in hostile_settings.py, hostile_tensors.py and
-hostile_pickles.py, and the small writers that make what no library would write, here.
+The good ones are tiny and come in seven formats; the cases stand in hostile_settings.py, hostile_tensors.py,
+hostile_pickles.py and hostile_onnx.py, and the small writers that make what no library would write, here.
 """
 
 import json
@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 from minibert import BertConfig, BertModel
+from tests.support.onnx_models import GraphOfBert
 
 GOOGLE = Path(__file__).parent / "google"
-FORMATS = ("safetensors", "bin", "legacy", "shards", "bin_shards", "google")
+FORMATS = ("safetensors", "bin", "legacy", "shards", "bin_shards", "google", "onnx")
 Spoil = Callable[[Path], None]
 
 
@@ -59,6 +60,11 @@ def make_good(folder: Path, form: str) -> None:
         shutil.copytree(GOOGLE, folder)
         return
     torch.manual_seed(0)
+    if form == "onnx":
+        folder.mkdir(parents=True)
+        write_config(folder, {})
+        (folder / "model.onnx").write_bytes(GraphOfBert(BertModel(BertConfig(**TINY))).build().SerializeToString())
+        return
     state = BertModel(BertConfig(**TINY)).state_dict()
     folder.mkdir(parents=True)
     write_config(folder, {})

@@ -16,7 +16,12 @@ import torch
 import minibert
 from minibert import BertModel, CheckpointError, ConfigError, MinibertError
 from minibert.cli import main
-from tests.checkpoint import hostile_pickles, hostile_settings, hostile_tensors  # noqa: F401 – they enter their cases
+from tests.checkpoint import (  # noqa: F401 – they enter their cases
+    hostile_onnx,
+    hostile_pickles,
+    hostile_settings,
+    hostile_tensors,
+)
 from tests.checkpoint.hostile import CASES, FORMATS, Case, make_good, take_apart
 
 SECONDS = 60.0  # for one case, so that one that never ends does; most take a hundredth of a second
@@ -195,6 +200,8 @@ WORST = (
     "program-list-bomb", "program-value-bomb", "program-deep-tuple", "program-3-MB", "program-endless-text",
     "program-shared-a-thousand-times", "saved-zip-expanded-a-million-times", "tensor-storage-larger-than-said",
     "archive-compressed-1-GB", "archive-overlapping", "archive-listing-of-100-MB", "archive-size-lies",
+    "onnx-a-million-fields", "onnx-60k-nodes", "onnx-30k-tensors", "onnx-1-GB", "onnx-tensor-a-terabyte-in-no-bytes",
+    "onnx-tensor-a-terabyte-of-varints", "onnx-doubling-constants", "onnx-a-long-chain",
     "legacy-storage-of-a-terabyte", "legacy-storage-count-2e64", "legacy-keys-a-tuple-bomb",
 )  # fmt: skip
 LOADER = """
