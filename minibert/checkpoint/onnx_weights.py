@@ -138,17 +138,15 @@ class OnnxWeights(Weights):
         """Matrices without a name, by that of the bias that is added to their product."""
         bias_of = {expression.key: ours for ours, (expression, _) in named.items() if ours.endswith("bias")}
         weights = {expression.key for expression, _ in named.values()}
-        times = Counter(dense.bias.key for dense in layers if dense.bias is not None)
+        beside: dict[Any, set[Any]] = {}  # the matrices whose products a bias is added to
+        for dense in layers:
+            if dense.bias is not None:
+                beside.setdefault(dense.bias.key, set()).add(dense.weight.key)
         found: dict[str, tuple[Expression, tuple[str, ...]]] = {}
         for dense in layers:
             ours = bias_of.get(dense.bias.key) if dense.bias is not None else None
             # Exporters store equal biases once: one that several layers add tells nothing.
-            if ours is None or dense.bias is None or dense.weight.key in weights:
-                continue
-            if (
-                times[dense.bias.key] > 1
-                and len({d.weight.key for d in layers if d.bias and d.bias.key == dense.bias.key}) > 1
-            ):
+            if ours is None or dense.bias is None or dense.weight.key in weights or len(beside[dense.bias.key]) > 1:
                 continue
             stem = ours.removesuffix(".bias")
             found[f"{'cls.predictions.decoder' if stem == 'cls.predictions' else stem}.weight"] = (

@@ -16,6 +16,7 @@ from minibert.onnx_graph.file import MICROSOFT, Graph, Node
 from minibert.onnx_graph.steps import ACTIVATIONS, Dense, Norm, Steps
 
 MOST_TYPES = 16  # segments; a table with more rows is of positions or words
+MOST_TRIED = 8  # layer norms of one sum; BERT has one
 TRANSFORM = "cls.predictions.transform"
 
 
@@ -267,7 +268,7 @@ class _Walk:
     def attention_block(self, name: str) -> str:
         """Self-attention, its output layer and the norm of the sum.  Returns the norm's value."""
         hidden = self.bert.hidden
-        for value in self.by_addend[hidden]:
+        for value in self.by_addend[hidden][:MOST_TRIED]:
             output = self.residual(value, hidden)
             found = None if output is None else self.steps.attention(output.x)
             if output is None or found is None or found.x != hidden:
@@ -299,7 +300,7 @@ class _Walk:
 
     def feed_forward(self, name: str, value: str) -> str:
         """The two dense layers with the activation between them, and the norm of the sum."""
-        for after in self.by_addend[value]:
+        for after in self.by_addend[value][:MOST_TRIED]:
             output = self.residual(after, value)
             found = None if output is None else self.steps.activation(output.x)
             if output is None or found is None or found[1].x != value:

@@ -24,9 +24,9 @@ from minibert.protobuf import DamagedMessage, read_fields, unpack_varints
 from minibert.source import ONNX, Checkpoint
 
 # The graph of bert-large has 5,000 nodes and 400 weights.
-MOST_NODES = 50_000
-MOST_FIELDS = 3_000_000  # of all messages that are decoded: a second or two
-MOST_NAMES = 400_000  # inputs and outputs of nodes
+MOST_NODES = 20_000
+MOST_FIELDS = 500_000  # of all messages that are decoded: about a second
+MOST_NAMES = 100_000  # inputs and outputs of nodes
 LONGEST_NAME = 1_000
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's fused operators
 

@@ -20,6 +20,7 @@ SAME = {"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear", "Dy
 SAME |= {f"{MICROSOFT}.{op}" for op in ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")}
 MOVED = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"}
 LONGEST = 64  # operations in one step
+MOST_BEHIND = 2_000  # values that a mask or the ids of positions depend on
 POINTS = torch.linspace(-6, 6, 97, dtype=torch.float64)  # where activations are compared
 CLOSE = 2e-4  # float16 constants change an activation by less; the two forms of GELU differ by 4.7e-4
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -508,7 +509,7 @@ class Steps:
     def behind(self, value: str) -> Iterator[Node]:
         """All nodes that a value depends on, without those that only its sizes depend on."""
         waiting, seen = [value], {value}
-        while waiting:
+        while waiting and len(seen) < MOST_BEHIND:
             maker = self.graph.maker.get(waiting.pop())
             if maker is not None:
                 yield maker[0]
