@@ -266,10 +266,14 @@ def warn_once(sentence: str) -> None:
 def read_settings(checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:
     """A checkpoint's config file and its content; an ONNX file without one shows every setting of the arithmetic."""
     path = config_file(checkpoint)
-    shown = settings_of_graph(checkpoint) if path is None else None
-    if shown is None:
-        path = find_config(checkpoint)
+    if path is not None:
         return path, read_json(path, largest=LARGEST_SETTINGS)
+    shown = settings_of_graph(checkpoint)
+    if shown is None:
+        raise CheckpointError(
+            f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
+            f"Architectures known by name are {', '.join(sorted(known_architectures()))}.{what_lies_in(checkpoint)}"
+        )
     warn_once(f"{os.fspath(checkpoint)} holds no config.json: its settings are those that {shown[0]} computes with.")
     return shown
 
@@ -292,18 +296,6 @@ def config_file(checkpoint: Checkpoint) -> Path | None:
     if checkpoint.base is not None:
         return checkpoint.own(ADAPTED_CONFIG) or config_file(checkpoint.base)
     return None
-
-
-def find_config(checkpoint: Checkpoint) -> Path:
-    """The config file of a checkpoint, or a sentence that there is none."""
-    path = config_file(checkpoint)
-    if path is not None:
-        return path
-    known = known_architectures()
-    raise CheckpointError(
-        f"{os.fspath(checkpoint)} holds no config.json. Put the one that belongs to the weights beside them. "
-        f"Architectures known by name are {', '.join(sorted(known))}.{what_lies_in(checkpoint)}"
-    )
 
 
 def known_architectures() -> dict[str, Path]:
