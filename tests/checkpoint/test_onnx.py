@@ -212,6 +212,32 @@ def test_external_data(tmp_path: Path) -> None:
     assert [Path(file).name for file in found.load_report.files] == ["model.onnx", "model.onnx_data"]
 
 
+def test_external_data_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache keeps each file as a link into blobs/; the file with the numbers is fetched when the graph names it."""
+    model = model_of()
+    snapshot, blobs = tmp_path / "snapshots" / ("0" * 40), tmp_path / "blobs"
+    for folder in (snapshot / "onnx", blobs):
+        folder.mkdir(parents=True)
+    onnx.save(GraphOfBert(model).build(), tmp_path / "model.onnx", save_as_external_data=True,
+              location="model.onnx_data", size_threshold=0)  # fmt: skip
+    model.config.save_pretrained(tmp_path)
+    asked = []
+
+    def hub_file(_: str, name: str, **__: object) -> Path | None:
+        asked.append(name)
+        own = tmp_path / Path(name).name
+        if name not in ("config.json", "onnx/model.onnx", "onnx/model.onnx_data"):
+            return None
+        if own.exists():
+            own.rename(blobs / own.name)
+            (snapshot / name).symlink_to(blobs / own.name)
+        return snapshot / name
+
+    monkeypatch.setattr("minibert.hub.hub_file", hub_file)
+    assert_same(BertModel.from_pretrained("owner/name"), model.state_dict())
+    assert asked[-1] == "onnx/model.onnx_data"
+
+
 def test_numbers_that_are_not_raw(tmp_path: Path) -> None:
     """float_data, int32_data (which holds float16 and int8, too), int64_data, bfloat16."""
     model = model_of()

@@ -13,12 +13,17 @@ from torch import Tensor, nn
 
 import minibert
 from minibert import BertConfig, BertModel
+from minibert.graphs import AllPoints, HiddenStates, Logits, onnx_model
 from tests.support.onnx_models import INPUTS
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
     "max_position_embeddings": 20, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
+
+
+# The newer exporter takes seconds.
+EXPORTERS = ["torchscript", pytest.param("dynamo", marks=pytest.mark.slow)]
 
 
 class Positional(nn.Module):
@@ -82,7 +87,7 @@ def test_exporters(library: Any, attention: str, exporter: str, tmp_path: Path) 
     assert_same(BertModel.from_pretrained(tmp_path), model.state_dict())
 
 
-@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize(
     "name",
     ["BertForMaskedLM", "BertForPreTraining", "BertForSequenceClassification", "BertForTokenClassification",
@@ -93,6 +98,19 @@ def test_heads(name: str, exporter: str, tmp_path: Path) -> None:
     model = model_of(minibert, name, "eager", **labels)
     export(model, tmp_path, exporter)
     assert_same(getattr(minibert, name).from_pretrained(tmp_path, **labels), model.state_dict())
+
+
+@pytest.mark.parametrize("kind", [HiddenStates, Logits, AllPoints])
+def test_our_own_export(kind: Any, tmp_path: Path) -> None:
+    """What ``minibert export`` writes."""
+    model = model_of(minibert, "BertForMaskedLM", "eager")
+    onnx.save(onnx_model(kind(model)), tmp_path / "model.onnx")
+    model.config.save_pretrained(tmp_path)
+    if kind is HiddenStates:
+        expected = {name.removeprefix("bert."): tensor for name, tensor in model.state_dict().items()}
+        assert_same(BertModel.from_pretrained(tmp_path), expected)
+    else:
+        assert_same(minibert.BertForMaskedLM.from_pretrained(tmp_path), model.state_dict())
 
 
 def test_equal_tensors(tmp_path: Path) -> None:
@@ -119,7 +137,7 @@ def test_onnxruntime_optimizer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
 def test_onnxruntime_dynamic_quantisation(exporter: str, per_channel: bool, tmp_path: Path) -> None:
     """Every weight within half a step of its scale."""
     quantization = pytest.importorskip("onnxruntime.quantization")
