@@ -53,6 +53,7 @@ OTHER_CLASSES = {
     "RoFormerTokenizer": "jieba cuts its words",
     "CanineTokenizer": "it has no vocabulary",
 }
+ADVICE = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
 MARKS = (("▁", "SentencePiece"), ("Ġ", "byte-level byte-pair encoding, as GPT-2's"))
 
 
@@ -61,14 +62,7 @@ def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], orig
 
     Raises TokenizerError for a class that splits words by other rules, and warns of an unknown one.
     """
-    advice = "if you know that its words are cut as BERT's, pass tokenizer_class='BertTokenizer'."
-    words, pieces = config.get("word_tokenizer_type"), config.get("subword_tokenizer_type")
-    if words not in (None, "basic") or pieces not in (None, "wordpiece"):
-        raise TokenizerError(
-            f"{origin}: tokenizer_config.json cuts words with {words or 'basic'!r} and spells them with "
-            f"{pieces or 'wordpiece'!r}; minibert has BERT's own rules ('basic', 'wordpiece') only. Tokenize with the "
-            f"library that made it and give the model its ids, or, {advice}"
-        )
+    words = check_means(config, origin)
     class_name = config.get("tokenizer_class") or model_config.get("tokenizer_class")
     if class_name is None or (class_name == "BertJapaneseTokenizer" and words == "basic"):
         return
@@ -77,15 +71,28 @@ def check_class(config: Mapping[str, Any], model_config: Mapping[str, Any], orig
         raise TokenizerError(
             f"{origin}: the tokenizer's class is {class_name}; {OTHER_CLASSES[name]}, so plain BERT rules would give "
             "other ids than it was trained with. Tokenize with the library that made it and give the model its ids, "
-            f"or, {advice}"
+            f"or, {ADVICE}"
         )
     if name not in SAME_CLASSES:
         logger.warning(
             "%s: the tokenizer's class is %s, which minibert does not know and reads as BERT's; %s",
             origin,
             class_name,
-            advice,
+            ADVICE,
         )
+
+
+def check_means(config: Mapping[str, Any], origin: str) -> str | None:
+    """The program that cuts words, where the config names one; TokenizerError for other ones than BERT's."""
+    words: str | None = config.get("word_tokenizer_type")
+    pieces = config.get("subword_tokenizer_type")
+    if words not in (None, "basic") or pieces not in (None, "wordpiece"):
+        raise TokenizerError(
+            f"{origin}: tokenizer_config.json cuts words with {words or 'basic'!r} and spells them with "
+            f"{pieces or 'wordpiece'!r}; minibert has BERT's own rules ('basic', 'wordpiece') only. Tokenize with the "
+            f"library that made it and give the model its ids, or, {ADVICE}"
+        )
+    return words
 
 
 def check_older_settings(config: Mapping[str, Any], explicit: Set[str], origin: str) -> None:

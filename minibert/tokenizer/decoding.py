@@ -4,15 +4,15 @@ Pieces that begin with "##" are joined to the one before; other tokens are separ
 English punctuation and contractions is removed.  The rules are those of the ``tokenizers`` library's WordPiece decoder,
 which applies them per token, and of transformers' older clean-up, which applies them to the whole text.
 
-The tokenizer's methods from ids to tokens to text are here as well; start with :func:`decode`.
+The tokenizer's methods between ids, tokens and text are here as well; start with :func:`decode`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from minibert.tokenizer.older_arguments import refuse
-from minibert.tokenizer.request import as_id, as_lists, check_switch
-from minibert.tokenizer.vocabulary import Vocabulary
+from minibert.tokenizer.request import as_id, as_lists, as_texts, check_switch
+from minibert.tokenizer.vocabulary import SpecialTokens, Vocabulary
 from minibert.tokenizer.wordpiece import CONTINUATION
 
 DECODING = ("skip_special_tokens", "clean_up_tokenization_spaces")
@@ -62,12 +62,27 @@ class Decodes(Protocol):
 
     clean_up_tokenization_spaces: bool
     _vocabulary: Vocabulary
+    _special: SpecialTokens
 
     @property
     def all_special_ids(self) -> list[int]: ...
 
     @property
     def decode(self) -> Callable[..., Any]: ...
+
+    def _join(self, tokens: list[str]) -> str: ...
+
+
+def convert_tokens_to_ids(self: Decodes, tokens: str | Iterable[str]) -> Any:
+    """The id of a token, or of each of several; the id of [UNK] for tokens outside the vocabulary."""
+    if isinstance(tokens, str):
+        return self._special.id_or_unknown(tokens)
+    return [self._special.id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
+
+
+def convert_tokens_to_string(self: Decodes, tokens: Sequence[str]) -> str:
+    """The text of tokens; pieces with "##" are joined without a space."""
+    return self._join(as_texts("convert_tokens_to_string", tokens))
 
 
 def convert_ids_to_tokens(self: Decodes, ids: Any, skip_special_tokens: bool = False) -> Any:
@@ -98,7 +113,7 @@ def decode(
     tokens = [token for i in ids if (token := self._vocabulary.id_to_token(as_id(i))) is not None]
     if skips:
         tokens = [token for token in tokens if token not in self._vocabulary.special]
-    text = join_tokens(tokens)
+    text = self._join(tokens)
     cleans = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else cleans
     return clean_up(text) if cleans else text
 

@@ -6,7 +6,7 @@ fast.py.  The caches of both are bounded, and both may be called from many threa
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from minibert.errors import TokenizerError
@@ -15,7 +15,7 @@ from minibert.tokenizer.added_tokens import AddedToken, Finder
 from minibert.tokenizer.basic import AlignedText, BasicTokenizer, Span, split_words
 from minibert.tokenizer.characters import character_class
 from minibert.tokenizer.fast import MAX_CACHED_LENGTH, FastEncoder
-from minibert.tokenizer.request import TextOrWords
+from minibert.tokenizer.request import Example, TextOrWords
 from minibert.tokenizer.vocabulary import Vocabulary
 from minibert.tokenizer.wordpiece import WordPiece
 
@@ -88,6 +88,11 @@ class TextEncoder:
         for token, start, end in self._as_written.split(text, split_special_tokens):
             ids += self._fast.encode(text[start:end]) if token is None else [self._id(token)]
         return ids
+
+    def ids_of_examples(self, examples: Iterable[Example], split: bool) -> Iterator[tuple[list[int], list[int] | None]]:
+        """Of each example the ids of its first text, and of its second, if there is one."""
+        ids = self.ids
+        return ((ids(first, split), None if second is None else ids(second, split)) for first, second in examples)
 
     def with_offsets(self, text: TextOrWords, split_special_tokens: bool = False) -> TokenizedText:
         """The tokens of a text, or of words, with their offsets and the index of the word that each belongs to."""

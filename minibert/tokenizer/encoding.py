@@ -16,7 +16,18 @@ from minibert.errors import TokenizerError
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import TextEncoder, TokenizedText
 from minibert.tokenizer.request import Example, Request, TextOrWords
-from minibert.tokenizer.windows import FILLS, Frame, TokenRow, Window, fill_up, lay_out, limits, special_count, windows
+from minibert.tokenizer.windows import (
+    FILLS,
+    Frame,
+    Gaps,
+    Special,
+    TokenRow,
+    Window,
+    fill_up,
+    lay_out,
+    limits,
+    windows,
+)
 
 T = TypeVar("T")
 
@@ -83,23 +94,25 @@ class Encoding:
             else:
                 row._left += missing
 
-    def _lay_out(self, cls: T, seps: Sequence[T], pad: T, texts: Sequence[list[T]]) -> list[T]:
+    @property
+    def _gaps(self) -> Gaps:
+        return self._frame.gaps(len(self._windows) == 2, self._add_special)
+
+    def _lay_out(self, special: Callable[[Special], T], pad: T, texts: Sequence[list[T]]) -> list[T]:
         """One value per token: padding, [CLS], each text with its [SEP], padding."""
-        first, second = texts[0], texts[1] if len(texts) > 1 else None
-        row = lay_out(cls, first, seps[0], second, seps[-1]) if self._add_special else first + (second or [])
+        row = lay_out([map(special, gap) for gap in self._gaps], texts)
         return [pad] * self._left + row + [pad] * self._right if self._left or self._right else row
 
     def _visible(self, values: Callable[[TokenSequence], list[T]]) -> list[list[T]]:
         """For each text, the values inside its window."""
         return [values(s)[a:b] for s, (a, b) in zip(self._sequences, self._windows, strict=True)]
 
-    def _filled(self, cls: T, first: T, second: T, seps: Sequence[T], pad: T) -> list[T]:
+    def _filled(self, special: Callable[[Special], T], first: T, second: T, pad: T) -> list[T]:
         texts = [[fill] * (b - a) for fill, (a, b) in zip((first, second), self._windows, strict=False)]
-        return self._lay_out(cls, seps, pad, texts)
+        return self._lay_out(special, pad, texts)
 
     def __len__(self) -> int:
-        special = special_count(len(self._windows) == 2) if self._add_special else 0
-        return self._left + special + sum(b - a for a, b in self._windows) + self._right
+        return self._left + sum(map(len, self._gaps)) + sum(b - a for a, b in self._windows) + self._right
 
     def __repr__(self) -> str:
         return f"Encoding({len(self)} tokens, {self.n_sequences} sequence(s), {len(self.overflowing)} overflowing)"
@@ -107,45 +120,44 @@ class Encoding:
     @property
     def ids(self) -> list[int]:
         """Token ids, ``input_ids``."""
-        cls, sep, pad = self._frame.cls[0], self._frame.sep[0], self._frame.pad[0]
-        return self._lay_out(cls, (sep, sep), pad, self._visible(lambda s: s.ids))
+        return self._lay_out(lambda special: special.id, self._frame.pad[0], self._visible(lambda s: s.ids))
 
     @property
     def tokens(self) -> list[str]:
         """Token texts."""
-        cls, sep, pad = self._frame.cls[1], self._frame.sep[1], self._frame.pad[1]
-        return self._lay_out(cls, (sep, sep), pad, self._visible(lambda s: s.tokenized.tokens))
+        visible = self._visible(lambda s: s.tokenized.tokens)
+        return self._lay_out(lambda special: special.token, self._frame.pad[1], visible)
 
     @property
     def type_ids(self) -> list[int]:
         """Segment ids: 0 for [CLS], the first text and its [SEP], 1 for the second and its [SEP]; padding 0."""
-        return self._filled(0, 0, 1, (0, 1), 0)
+        return self._filled(lambda special: special.segment, 0, self._frame.second_segment, 0)
 
     @property
     def attention_mask(self) -> list[int]:
         """1 for tokens, 0 for padding."""
-        return self._filled(1, 1, 1, (1, 1), 0)
+        return self._filled(lambda _: 1, 1, 1, 0)
 
     @property
     def special_tokens_mask(self) -> list[int]:
         """1 for the [CLS], [SEP] and padding of the layout; 0 for all tokens of the texts, special ones included."""
-        return self._filled(1, 0, 0, (1, 1), 1)
+        return self._filled(lambda _: 1, 0, 0, 1)
 
     @property
     def sequence_ids(self) -> list[int | None]:
         """0 or 1 for tokens of the first or second text, None for special tokens and padding."""
-        return self._filled(None, 0, 1, (None, None), None)
+        return self._filled(lambda _: None, 0, 1, None)
 
     @property
     def offsets(self) -> list[Span]:
         """(start, end) in characters of the text as given; (0, 0) for special tokens and padding."""
-        return self._lay_out((0, 0), ((0, 0), (0, 0)), (0, 0), self._visible(lambda s: s.tokenized.offsets))
+        return self._lay_out(lambda _: (0, 0), (0, 0), self._visible(lambda s: s.tokenized.offsets))
 
     @property
     def word_ids(self) -> list[int | None]:
         """Index of the word in its text, None for special tokens and padding."""
         texts: list[list[int | None]] = [list(words) for words in self._visible(lambda s: s.tokenized.word_ids)]
-        return self._lay_out(None, (None, None), None, texts)
+        return self._lay_out(lambda _: None, None, texts)
 
     words = word_ids
 
@@ -158,10 +170,11 @@ class Encoding:
         """The positions of the text ``sequence_index`` in the row."""
         if sequence_index >= self.n_sequences:
             return range(len(self))
-        start = self._left + self._add_special
+        gaps = self._gaps
+        start = self._left + len(gaps[0])
         if sequence_index:
             a, b = self._windows[0]
-            start += b - a + self._add_special
+            start += b - a + len(gaps[1])
         a, b = self._windows[sequence_index]
         return range(start, start + b - a)
 
@@ -218,7 +231,7 @@ class RowBuilder:
 
     def check(self) -> None:
         """TokenizerError for a stride that is too large for any text."""
-        room = (self.request.max_length or 0) - special_count(is_pair=False)
+        room = (self.request.max_length or 0) - self.frame.count(is_pair=False)
         if self.request.truncation != "do_not_truncate" and 0 <= room < self.stride:
             raise TokenizerError(
                 f"stride={self.stride} leaves no way forward: max_length={self.request.max_length} has room for {room} "
@@ -248,7 +261,7 @@ class RowBuilder:
         """How many tokens of text fit; None if nothing is truncated, also where not even the special tokens fit."""
         if self.request.truncation == "do_not_truncate" or self.request.max_length is None:
             return None
-        room = self.request.max_length - (special_count(is_pair) if self.add_special else 0)
+        room = self.request.max_length - (self.frame.count(is_pair) if self.add_special else 0)
         return room if room >= 0 else None
 
     def _windows(self, sizes: Sequence[int]) -> list[list[Window]]:
@@ -267,26 +280,24 @@ class RowBuilder:
         """For each example its row without padding; and None, or for a truncated example a list of its overflow.
 
         The list is empty without ``overflows``.  This is the hottest loop of the tokenizer: for rows that are not
-        truncated, ``Frame.row`` is written out.
+        truncated, ``Frame.row`` of a single text is written out.
         """
-        ids_of, split, add_special = self.encoder.ids, self.split_special_tokens, self.add_special
-        cls, sep = self.frame.cls[0], self.frame.sep[0]
+        before, after = ([special.id for special in gap] for gap in self.frame.gaps(False, self.add_special))
         rooms = self._room(False), self._room(True)
-        for first, second in examples:
-            a = ids_of(first, split)
-            b = None if second is None else ids_of(second, split)
+        for a, b in self.encoder.ids_of_examples(examples, self.split_special_tokens):
             room = rooms[b is not None]
             if room is None or len(a) + len(b or ()) <= room:
-                if add_special:
-                    yield TokenRow(lay_out(cls, a, sep, b, sep), len(a) + 2), None
+                if b is None:
+                    ids = [*before, *a, *after]
+                    yield TokenRow(ids, len(ids)), None
                 else:
-                    yield TokenRow(a if b is None else a + b, len(a)), None
+                    yield self.frame.row(a, b, self.add_special), None
                 continue
             views = combinations(self._windows([len(a)] if b is None else [len(a), len(b)]))
             rows = []
             for (start, end), *others in islice(views, None if overflows else 1):
                 part = None if b is None else b[slice(*others[0])]
-                rows.append(self.frame.row(a[start:end], part, add_special))
+                rows.append(self.frame.row(a[start:end], part, self.add_special))
             yield rows[0], rows[1:]
 
     def columns(self, examples: Sequence[Example], fields: set[str]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
+# Pieces without the rules around them, which a tokenizer.json holds; looked for where there is none.
+PARTS = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "sentencepiece.model", "vocab.json")
 # The library reads vocab.txt with Rust's line.trim_end().
 _WHITE_SPACE = "".join(filter(is_white_space, map(chr, range(0x3001))))
 _TRAILING_SPACE = re.compile(f"[{_WHITE_SPACE.replace(chr(10), '')}]$", re.MULTILINE)
@@ -80,7 +82,6 @@ SIDE = one_of("left", "right")
 SETTINGS: dict[str, Kind] = {
     **dict.fromkeys(SPECIAL_TOKEN_NAMES, optional(TOKEN)),
     **dict.fromkeys(EXTRA, TOKENS),
-    "unk_token": TOKEN,
     "do_lower_case": FLAG,
     "strip_accents": optional(FLAG),
     "tokenize_chinese_chars": FLAG,
@@ -94,6 +95,10 @@ SETTINGS: dict[str, Kind] = {
     "do_basic_tokenize": FLAG,
     "never_split": optional(list_of(TEXT)),
 }
+WRITTEN = (  # attributes that tokenizer_config.json holds, for every kind of tokenizer
+    *("clean_up_tokenization_spaces", "model_input_names", "model_max_length", "padding_side"),
+    *("split_special_tokens", "truncation_side"),
+)
 CLASSES = {"tokenizer_class": optional(NAME), "word_tokenizer_type": optional(NAME)}
 CLASSES |= {"subword_tokenizer_type": optional(NAME)}
 CONFIG_SCHEMA = {**SETTINGS, **CLASSES, "max_len": optional(LIMIT)}
@@ -117,6 +122,10 @@ MODEL_SCHEMA = {"unk_token": optional(TEXT)}
 PART_SCHEMA = {"direction": one_of("Left", "Right")}  # of truncation and padding
 
 
+class OtherPipelineError(TokenizerError):
+    """A tokenizer.json whose pipeline is not BERT's: the rules of this room would give other ids."""
+
+
 @dataclass
 class TokenizerFiles:
     """The vocabulary and the content of each settings file, empty where there is no such file."""
@@ -128,6 +137,7 @@ class TokenizerFiles:
     added_tokens: dict[str, int] = field(default_factory=dict)
     model_config: dict[str, Any] = field(default_factory=dict)
     tokenizer_json: dict[str, Any] = field(default_factory=dict)
+    other_pipeline: str | None = None  # why the tokenizer.json is not BERT's own pipeline; then ``vocab`` is empty
 
 
 def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
@@ -137,10 +147,13 @@ def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
     """
     path = checkpoint.file
     if path is not None and path.name.endswith(TOKENIZER_FILE):
-        content = _read(path, PIPELINE_SCHEMA, LARGEST_JSON)
-        return TokenizerFiles(str(path), _vocab_of(content, path), tokenizer_json=content)
+        files = TokenizerFiles(str(path), vocab={})
+        _read_pipeline(files, path)
+        return files
     if path is not None and path.suffix == ".txt":
         return TokenizerFiles(str(path), read_vocab(path))
+    if path is not None and path.suffix == ".model":
+        refuse_part(path)
     tokenizer_file, vocab_file = checkpoint.find(TOKENIZER_FILE), checkpoint.find(VOCAB_FILE)
 
     def content_of(name: str, schema: Mapping[str, Kind]) -> dict[str, Any]:
@@ -162,16 +175,47 @@ def open_tokenizer_files(checkpoint: Checkpoint) -> TokenizerFiles:
                 f"{COUNT.expected}."
             )
     if tokenizer_file:
-        files.tokenizer_json = _read(tokenizer_file, PIPELINE_SCHEMA, LARGEST_JSON)
-        files.vocab = _vocab_of(files.tokenizer_json, tokenizer_file)
+        _read_pipeline(files, tokenizer_file)
     elif vocab_file:
         files.vocab = read_vocab(vocab_file)
     else:
+        refuse_parts(checkpoint)
         raise TokenizerError(
             f"{os.fspath(checkpoint)!r} holds neither {VOCAB_FILE} nor {TOKENIZER_FILE}, so there is no vocabulary to "
             "tokenize with. Put the model's vocab.txt beside its weights, or give its path: BertTokenizer('vocab.txt')."
         )
     return files
+
+
+def refuse_parts(checkpoint: Checkpoint) -> None:
+    """TokenizerError if a checkpoint brings its pieces in a form that first has to become a tokenizer.json."""
+    for name in PARTS:
+        if (path := checkpoint.find(name)) is not None:
+            refuse_part(path)
+
+
+def refuse_part(path: Path) -> None:
+    """TokenizerError that says how ``path`` becomes a tokenizer.json."""
+    kind = "the pieces of a byte-pair encoding" if path.suffix == ".json" else "a model of SentencePiece"
+    raise TokenizerError(
+        f"{path} is {kind}, without a tokenizer.json that says how text becomes such pieces. transformers writes one: "
+        'pip install transformers sentencepiece protobuf, then python -c "from transformers import AutoTokenizer; '
+        "AutoTokenizer.from_pretrained('FOLDER').save_pretrained('FOLDER')\", with the folder of the checkpoint. "
+        "minibert then reads FOLDER/tokenizer.json."
+    )
+
+
+def _read_pipeline(files: TokenizerFiles, path: Path) -> None:
+    """Read a tokenizer.json into ``files``: its vocabulary if the pipeline is BERT's, else why it is not."""
+    files.tokenizer_json = _read(path, PIPELINE_SCHEMA, LARGEST_JSON)
+    if "model" not in files.tokenizer_json:
+        raise TokenizerError(f"{path} is not a tokenizer: it has no model, which holds the vocabulary.")
+    for part in ("truncation", "padding"):
+        check_settings(files.tokenizer_json.get(part) or {}, PART_SCHEMA, f"{path}: {part}", TokenizerError)
+    try:
+        files.vocab = _vocab_of(files.tokenizer_json, path)
+    except OtherPipelineError as error:
+        files.other_pipeline = str(error)
 
 
 def _read(path: Path, schema: Mapping[str, Kind], largest: int = LARGEST_SETTINGS) -> dict[str, Any]:
@@ -225,40 +269,35 @@ def read_vocab(path: Source) -> dict[str, int]:
 
 
 def _vocab_of(content: Mapping[str, Any], path: Path) -> dict[str, int]:
-    """The vocabulary of a tokenizer.json; TokenizerError if it does not describe BERT's pipeline."""
+    """The vocabulary of a tokenizer.json; OtherPipelineError if it does not describe BERT's pipeline."""
     model = content.get("model") or {}
     check_settings(model, MODEL_SCHEMA, f"{path}: model", TokenizerError)
-    for part in ("truncation", "padding"):
-        check_settings(content.get(part) or {}, PART_SCHEMA, f"{path}: {part}", TokenizerError)
     vocab = model.get("vocab")
     model_type = model.get("type", "WordPiece" if isinstance(vocab, dict) and "merges" not in model else None)
     is_wordpiece = model_type == "WordPiece" and isinstance(vocab, dict)
-    _expect(is_wordpiece, path, "model", model_type, "WordPiece with a vocabulary")
+    _expect(is_wordpiece, "model", model_type, "WordPiece with a vocabulary")
     prefix = model.get("continuing_subword_prefix", CONTINUATION)
-    _expect(prefix == CONTINUATION, path, "continuing_subword_prefix", prefix, CONTINUATION)
+    _expect(prefix == CONTINUATION, "continuing_subword_prefix", prefix, CONTINUATION)
     longest = model.get("max_input_chars_per_word", MAX_CHARACTERS_PER_WORD)
-    _expect(longest == MAX_CHARACTERS_PER_WORD, path, "max_input_chars_per_word", longest, MAX_CHARACTERS_PER_WORD)
+    _expect(longest == MAX_CHARACTERS_PER_WORD, "max_input_chars_per_word", longest, MAX_CHARACTERS_PER_WORD)
     check_settings(content.get("normalizer") or {}, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
     normalizer = _normalizer(content)
     check_settings(normalizer, NORMALIZER_SCHEMA, f"{path}: normalizer", TokenizerError)
     normalizer_type = normalizer.get("type")
-    _expect(normalizer_type == "BertNormalizer", path, "normalizer", normalizer_type, "BertNormalizer")
-    _expect(normalizer.get("clean_text", True) is True, path, "normalizer's clean_text", False, "true")
+    _expect(normalizer_type == "BertNormalizer", "normalizer", normalizer_type, "BertNormalizer")
+    _expect(normalizer.get("clean_text", True) is True, "normalizer's clean_text", False, "true")
     splitter = (content.get("pre_tokenizer") or {}).get("type")
-    _expect(splitter == "BertPreTokenizer", path, "pre_tokenizer", splitter, "BertPreTokenizer")
+    _expect(splitter == "BertPreTokenizer", "pre_tokenizer", splitter, "BertPreTokenizer")
     post_processor = content.get("post_processor") or {"type": "BertProcessing"}
     layout = "[CLS] A [SEP] B [SEP], segments 0 and 1"
-    _expect(_is_bert_layout(post_processor), path, "post_processor", post_processor.get("type"), layout)
+    _expect(_is_bert_layout(post_processor), "post_processor", post_processor.get("type"), layout)
     assert isinstance(vocab, dict)
     return vocab
 
 
-def _expect(holds: bool, path: Path, part: str, value: object, expected: object) -> None:
+def _expect(holds: bool, part: str, value: object, expected: object) -> None:
     if not holds:
-        raise TokenizerError(
-            f"{path} is not a BERT tokenizer: its {part} is {value!r}, expected {expected}. "
-            "minibert reads BERT's own pipeline only; load this one with the library that made it."
-        )
+        raise OtherPipelineError(f"its {part} is {value!r}, where BERT's own is {expected}")
 
 
 def _normalizer(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -374,6 +413,16 @@ def vocab_text(vocab: Mapping[str, int]) -> str:
     return "".join(f"{tokens.get(i, tokens[last])}\n" for i in range(last + 1))
 
 
+def config_of(tokenizer: Any, class_name: str, *rules: str) -> dict[str, Any]:
+    """The content of a tokenizer's tokenizer_config.json; ``rules`` are further attributes that belong there."""
+    config = {name: getattr(tokenizer, name) for name in (*rules, *WRITTEN)}
+    added = {str(i): token.to_json() for i, token in tokenizer.added_tokens_decoder.items()}
+    more = {"added_tokens_decoder": added, "tokenizer_class": class_name, **tokenizer.special_tokens_map}
+    if tokenizer.extra_special_tokens:  # under the name that transformers 4 and 5 both take as a list
+        more["additional_special_tokens"] = tokenizer.extra_special_tokens
+    return dict(sorted({**config, **more}.items()))
+
+
 def tokenizer_files(
     config: Mapping[str, Any], vocabulary: Vocabulary, basic: BasicTokenizer, special: SpecialTokens
 ) -> dict[str, str]:
@@ -396,7 +445,7 @@ def _pipeline(vocabulary: Vocabulary, basic: BasicTokenizer, special: SpecialTok
         return {"Sequence": {"id": name, "type_id": type_id}}
 
     frame = special.frame()
-    (cls_id, cls), (sep_id, sep) = frame.cls, frame.sep
+    (cls_id, cls, _), (sep_id, sep, _) = frame.cls, frame.sep
     single = [piece(cls, 0), sequence("A", 0), piece(sep, 0)]
     return {
         "version": "1.0",

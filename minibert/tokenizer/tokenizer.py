@@ -7,7 +7,7 @@ encoding.py; vocabulary.py holds the ids and the special tokens.  Start with ``_
 import copy
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minibert.errors import TokenizerError
@@ -25,6 +25,8 @@ from minibert.tokenizer.files import (
     SETTINGS,
     TOKEN,
     VOCAB_FILE,
+    TokenizerFiles,
+    config_of,
     load_settings,
     open_tokenizer_files,
     read_vocab,
@@ -38,13 +40,12 @@ from minibert.tokenizer.request import (
     Request,
     as_examples,
     as_ids,
-    as_texts,
     check_call,
     check_side,
     check_switch,
 )
 from minibert.tokenizer.vocabulary import SPECIAL_TOKEN_NAMES, SpecialTokens, Vocabulary
-from minibert.tokenizer.windows import Frame, TokenRow, lay_out, special_count
+from minibert.tokenizer.windows import Frame, TokenRow, lay_out
 from minibert.tokenizer.wordpiece import WordPiece
 
 CLASS_NAMES = ("BertTokenizer", "BertTokenizerFast")
@@ -87,14 +88,18 @@ class BertTokenizer:
     eos_token, eos_token_id = _named("eos_token")
 
     is_fast = True  # general code asks for it before it asks for offsets and word_ids
+    for_other_pipelines: "type[BertTokenizer] | None" = None  # the class that runs it; library.py sets this
     pad_token_type_id = 0
 
     encode_plus = older_arguments.encode_plus
     batch_encode_plus = older_arguments.batch_encode_plus
 
     convert_ids_to_tokens = decoding.convert_ids_to_tokens
+    convert_tokens_to_ids = decoding.convert_tokens_to_ids
+    convert_tokens_to_string = decoding.convert_tokens_to_string
     decode = decoding.decode
     batch_decode = decoding.batch_decode
+    _join = staticmethod(decoding.join_tokens)
 
     def __init__(
         self,
@@ -130,7 +135,8 @@ class BertTokenizer:
         settings = {name: value for name, value in locals().items() if name in SETTINGS}
         if do_lower_case is None:  # not given: True, as in transformers; checked against the vocabulary below
             settings["do_lower_case"] = True
-        check_settings({**settings, "max_len": max_len}, CONFIG_SCHEMA, type(self).__name__, TokenizerError)
+        schema = {**CONFIG_SCHEMA, "unk_token": TOKEN}
+        check_settings({**settings, "max_len": max_len}, schema, type(self).__name__, TokenizerError)
         if not do_basic_tokenize:
             raise TokenizerError(
                 "do_basic_tokenize=False is not known here: text is always cleaned and cut into words. Cut it yourself "
@@ -148,27 +154,33 @@ class BertTokenizer:
         self.do_lower_case = do_lower_case is not False
         self.strip_accents = strip_accents
         self.tokenize_chinese_chars = tokenize_chinese_chars
-        limit = max_len if model_max_length is None else model_max_length
-        self.model_max_length = NO_LIMIT if limit is None else int(limit)
-        self.padding_side = padding_side
-        self.truncation_side = truncation_side
-        self.model_input_names = list(model_input_names)
-        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
-        self.split_special_tokens = split_special_tokens
-        self.name_or_path = name_or_path
-        self._warned_about_length = self._warned_about_rows = False
-        named = {name: _as_token(settings[name]) for name in SPECIAL_TOKEN_NAMES}
-        extra = extra_special_tokens or additional_special_tokens or ()
-        extra = [AddedToken.of(t, special=True) for t in (extra.values() if isinstance(extra, dict) else extra)]
-        self._vocabulary = Vocabulary(vocab, str(named["unk_token"]), origin)
-        self._special = SpecialTokens(self._vocabulary, named, extra)
+        vocabulary = Vocabulary(vocab, str(_as_token(unk_token)), origin)
         agreement.check_pieces(vocab, origin)
-        stored = {int(token_id): AddedToken.of(token) for token_id, token in (added_tokens_decoder or {}).items()}
-        self._vocabulary.add_stored(stored, self._special, origin)
-        self._build()
+        limit = max_len if model_max_length is None else model_max_length
+        self._set_up(vocabulary, origin, **{**settings, "model_max_length": limit, "name_or_path": name_or_path})
         self._keep_whole(never_split or ())
         if do_lower_case is None:
             agreement.check_rules(vocab, self._basic, frozenset(), origin)
+
+    def _set_up(self, vocabulary: Vocabulary, origin: str, **settings: Any) -> None:
+        """Take the settings and tokens that do not depend on how text becomes pieces; then ``_build``."""
+        limit = settings["model_max_length"]
+        self.model_max_length = NO_LIMIT if limit is None else int(limit)
+        self.padding_side = settings["padding_side"]
+        self.truncation_side = settings["truncation_side"]
+        self.model_input_names = list(settings["model_input_names"])
+        self.clean_up_tokenization_spaces = settings["clean_up_tokenization_spaces"]
+        self.split_special_tokens = settings["split_special_tokens"]
+        self.name_or_path = settings["name_or_path"]
+        self._warned_about_length = self._warned_about_rows = False
+        named = {name: _as_token(settings[name]) for name in SPECIAL_TOKEN_NAMES}
+        extra = settings["extra_special_tokens"] or settings["additional_special_tokens"] or ()
+        extra = [AddedToken.of(t, special=True) for t in (extra.values() if isinstance(extra, dict) else extra)]
+        self._vocabulary = vocabulary
+        self._special = SpecialTokens(vocabulary, named, extra)
+        stored = {int(i): AddedToken.of(token) for i, token in (settings["added_tokens_decoder"] or {}).items()}
+        vocabulary.add_stored(stored, self._special, origin)
+        self._build()
 
     def _keep_whole(self, never_split: Sequence[str]) -> None:
         """``never_split`` of the slow tokenizers: words that are neither lower-cased nor split at punctuation."""
@@ -192,6 +204,7 @@ class BertTokenizer:
     def from_pretrained(cls, source: Source, **settings: Any) -> "BertTokenizer":
         """Load from ``source``: a folder with vocab.txt or tokenizer.json, such a file, or a name on the hub.
 
+        A tokenizer.json with another pipeline than BERT's is run by the ``tokenizers`` library, see library.py.
         ``settings`` are arguments of the class, which take precedence over the files, and those of
         ``minibert.source.Where`` (``revision`` …).  Raises TokenizerError for a vocabulary that cannot be used,
         CheckpointError for a source that does not exist.
@@ -201,16 +214,30 @@ class BertTokenizer:
         if class_name is not None and not (isinstance(class_name, str) and class_name in CLASS_NAMES):
             raise TokenizerError(f"tokenizer_class={class_name!r:.80} is not known; this is 'BertTokenizer'.")
         files = open_tokenizer_files(checkpoint)
+        if files.other_pipeline is not None:
+            assert cls.for_other_pipelines is not None
+            return cls.for_other_pipelines.of_files(files, settings, str(source))
         if class_name is None:
             agreement.check_class(files.config, files.model_config, files.origin)
-        agreement.check_older_settings(files.config, settings.keys(), files.origin)
-        arguments = load_settings(files, settings)
-        arguments.setdefault("name_or_path", str(source))
+        return cls.of_files(files, settings, str(source))
+
+    @classmethod
+    def of_files(cls, files: TokenizerFiles, explicit: Mapping[str, Any], name: str) -> "BertTokenizer":
+        """The tokenizer of ``files``; ``explicit`` are settings that precede theirs, ``name`` the source."""
+        check_settings(files.config, {"unk_token": TOKEN}, f"{files.origin}: tokenizer_config.json", TokenizerError)
+        agreement.check_older_settings(files.config, explicit.keys(), files.origin)
+        arguments = load_settings(files, explicit)
+        arguments.setdefault("name_or_path", name)
         arguments.setdefault("do_lower_case", True)
         tokenizer = cls(files.vocab, origin=files.origin, **arguments)
-        agreement.check_rules(files.vocab, tokenizer._basic, settings.keys(), files.origin)
+        agreement.check_rules(files.vocab, tokenizer._basic, explicit.keys(), files.origin)
         agreement.check_size(len(tokenizer), files.model_config, files.origin)
         return tokenizer
+
+    @property
+    def pipeline(self) -> str | None:
+        """The tokenizer.json that the ``tokenizers`` library runs; None where BERT's rules in this room apply."""
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -525,16 +552,6 @@ class BertTokenizer:
         tokens = self._special.update(special_tokens_dict, replaces)
         return self.add_tokens(tokens, special_tokens=True)
 
-    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
-        """The id of a token, or of each of several; the id of [UNK] for tokens outside the vocabulary."""
-        if isinstance(tokens, str):
-            return self._special.id_or_unknown(tokens)
-        return [self._special.id_or_unknown(token) for token in as_texts("convert_tokens_to_ids", tokens)]
-
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens; pieces with "##" are joined without a space."""
-        return decoding.join_tokens(as_texts("convert_tokens_to_string", tokens))
-
     @property
     def frame(self) -> Frame:
         """The special tokens of a row's layout; ``frame.row(ids)`` lays out a row."""
@@ -542,7 +559,7 @@ class BertTokenizer:
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """2 for [CLS] text [SEP], 3 with a second text and its [SEP]."""
-        return special_count(check_switch("pair", pair))
+        return self.frame.count(check_switch("pair", pair))
 
     def get_special_tokens_mask(
         self,
@@ -552,8 +569,9 @@ class BertTokenizer:
     ) -> list[int]:
         """1 for special tokens, else 0: by id in a finished row, or by position in the row that texts would make."""
         if not check_switch("already_has_special_tokens", already_has_special_tokens):
-            second = None if token_ids_1 is None else [0] * len(as_ids(token_ids_1))
-            return lay_out(1, [0] * len(as_ids(token_ids_0)), 1, second, 1)
+            ids = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
+            texts = [[0] * len(as_ids(row)) for row in ids]
+            return lay_out([[1] * len(gap) for gap in self.frame.gaps(len(texts) == 2)], texts)
         if token_ids_1 is not None:
             raise TokenizerError(
                 "A finished row (already_has_special_tokens=True) has no second list of ids beside it."
@@ -575,22 +593,7 @@ class BertTokenizer:
         The ``tokenizers`` library, transformers and ``from_pretrained`` load the identical tokenizer from them.
         """
         older_arguments.refuse("save_pretrained", older, ["save_directory"])
-        config = {
-            "added_tokens_decoder": {str(i): token.to_json() for i, token in self.added_tokens_decoder.items()},
-            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
-            "do_lower_case": self.do_lower_case,
-            "model_input_names": self.model_input_names,
-            "model_max_length": self.model_max_length,
-            "padding_side": self.padding_side,
-            "split_special_tokens": self.split_special_tokens,
-            "strip_accents": self.strip_accents,
-            "tokenize_chinese_chars": self.tokenize_chinese_chars,
-            "tokenizer_class": "BertTokenizer",
-            "truncation_side": self.truncation_side,
-            **self.special_tokens_map,
-        }
-        if self.extra_special_tokens:  # under the name that transformers 4 and 5 both take as a list
-            config["additional_special_tokens"] = self.extra_special_tokens
+        config = config_of(self, "BertTokenizer", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
         contents = tokenizer_files(config, self._vocabulary, self._basic, self._special)
         return write_files(save_directory, contents)
 

@@ -179,10 +179,10 @@ class SpecialTokens:
     def frame(self) -> Frame:
         """The special tokens of a row's layout."""
         cls_id, sep_id, pad_id = self.id("cls_token"), self.id("sep_token"), self.id("pad_token")
-        return Frame(  # 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP]
-            cls=(2 if cls_id is None else cls_id, str(self["cls_token"])),
-            sep=(3 if sep_id is None else sep_id, str(self["sep_token"])),
-            pad=(pad_id or 0, str(self["pad_token"])),
+        return Frame.bert(  # 2 and 3 are the ecosystem's stand-ins where a vocabulary names no [CLS] or [SEP]
+            (2 if cls_id is None else cls_id, str(self["cls_token"])),
+            (3 if sep_id is None else sep_id, str(self["sep_token"])),
+            (pad_id or 0, str(self["pad_token"])),
         )
 
     def tokens(self) -> list[AddedToken]:

@@ -1,16 +1,17 @@
 """Rows and windows: [CLS] A [SEP], or [CLS] A [SEP] B [SEP], and what of a long text fits into it.
 
 Devlin et al. 2018, figure 2.  Everything that becomes a model's input is laid out here: the rows of the tokenizer, the
-embedder, fine-tuning and pre-training.  ``lay_out`` is the layout itself, for values of any type; a ``TokenRow`` is a
-finished row of ids.  ``limits`` decides how much of each text stays (Google's run_classifier.py,
-``_truncate_seq_pair``), ``windows`` slides over the rest (run_squad.py's ``doc_stride``), both with the arithmetic of
-the ``tokenizers`` library.  Rows become tensors in batch_encoding.py.
+embedder, fine-tuning and pre-training.  A ``Frame`` holds the special tokens, ``lay_out`` puts texts between them, for
+values of any type; a ``TokenRow`` is a finished row of ids.  ``limits`` decides how much of each text stays (Google's
+run_classifier.py, ``_truncate_seq_pair``), ``windows`` slides over the rest (run_squad.py's ``doc_stride``), both with
+the arithmetic of the ``tokenizers`` library.  Rows become tensors in batch_encoding.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from minibert.errors import TokenizerError
 
@@ -26,16 +27,19 @@ FILLS = {
 
 
 def special_count(is_pair: bool) -> int:
-    """The number of special tokens in a row: 2, or 3 with a second text."""
+    """The number of special tokens in BERT's rows: 2, or 3 with a second text.  Other frames have their own."""
     return 3 if is_pair else 2
 
 
-def lay_out(cls: T, first: Sequence[T], sep: T, second: Sequence[T] | None, last: T) -> list[T]:
-    """The row of one text, or of two: any values, one per token; ``sep`` and ``last`` are the values of the [SEP]s."""
-    row = [cls, *first, sep]
-    if second is not None:
-        row += second
-        row.append(last)
+def lay_out(gaps: Sequence[Iterable[T]], texts: Sequence[Iterable[T]]) -> list[T]:
+    """A row of one or two texts: any values, one per token.
+
+    ``gaps`` holds those of the special tokens: [CLS] before the first text, [SEP] after it, and after the second.
+    """
+    row = [*gaps[0]]
+    for text, gap in zip(texts, gaps[1:], strict=True):
+        row += text
+        row += gap
     return row
 
 
@@ -56,20 +60,69 @@ class TokenRow:
         return row if self.second == len(self.ids) else row + [1] * (len(self.ids) - self.second)
 
 
+class Special(NamedTuple):
+    """A special token of a row: its id, its text, and its segment."""
+
+    id: int
+    token: str
+    segment: int
+
+
+Gaps = tuple[tuple[Special, ...], ...]  # the special tokens before the first text, after it, and after the second
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The special tokens of a row's layout: id and text of [CLS], [SEP] and [PAD]."""
+    """The special tokens of a row, around one text or two, and those that fill it up."""
 
-    cls: tuple[int, str]
-    sep: tuple[int, str]
+    single: Gaps  # two gaps, which may be empty
+    pair: Gaps  # three
     pad: tuple[int, str]
+    second_segment: int = 1  # of the second text; 0 in frames that know no segments
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def bert(begin: tuple[int, str], end: tuple[int, str], pad: tuple[int, str]) -> "Frame":
+        """[CLS] A [SEP] and [CLS] A [SEP] B [SEP], from the id and the text of [CLS], [SEP] and [PAD]."""
+        cls, sep, last = (Special(*begin, 0),), (Special(*end, 0),), (Special(*end, 1),)
+        return Frame((cls, sep), (cls, sep, last), pad)
+
+    @property
+    def cls(self) -> Special:
+        """[CLS] in a frame of BERT."""
+        return self.single[0][0]
+
+    @property
+    def sep(self) -> Special:
+        """[SEP] in a frame of BERT."""
+        return self.single[1][0]
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """How many special tokens a row of one text begins and ends with."""
+        return len(self.single[0]), len(self.single[1])
+
+    def gaps(self, is_pair: bool, add_special: bool = True) -> Gaps:
+        """The special tokens around one text, or two; none if not ``add_special``."""
+        gaps = self.pair if is_pair else self.single
+        return gaps if add_special else ((),) * len(gaps)
+
+    def count(self, is_pair: bool) -> int:
+        """The number of special tokens in a row."""
+        return sum(map(len, self.pair if is_pair else self.single))
+
+    def start(self, before: int | None = None) -> int:
+        """Where a text begins in its row; if it is the second text, ``before`` is the length of the first."""
+        return len(self.single[0]) if before is None else len(self.pair[0]) + before + len(self.pair[1])
 
     def row(self, first: Sequence[int], second: Sequence[int] | None = None, add_special: bool = True) -> TokenRow:
-        """The row of one or two texts, given as ids; without [CLS] and [SEP] if not ``add_special``."""
-        if not add_special:
-            return TokenRow([*first, *(second or ())], len(first))
-        sep = self.sep[0]
-        return TokenRow(lay_out(self.cls[0], first, sep, second, sep), len(first) + 2)
+        """The row of one or two texts, given as ids; without special tokens if not ``add_special``."""
+        gaps = self.gaps(second is not None, add_special)
+        texts = [first] if second is None else [first, second]
+        ids = lay_out([[special.id for special in gap] for gap in gaps], texts)
+        if second is None or not self.second_segment:
+            return TokenRow(ids, len(ids))
+        return TokenRow(ids, len(gaps[0]) + len(first) + sum(special.segment == 0 for special in gaps[1]))
 
 
 def fill_up(rows: list[list[T]], fill: T, missing: Sequence[int], side: str) -> None:
@@ -137,7 +190,7 @@ def window_rows(
     Two windows share ``stride`` tokens, which must be fewer than fit into a window.  ``before``: ids that are the first
     text of every row, such as a question; the windows are then the second text.
     """
-    room = max_length - special_count(before is not None) - len(before or ())
+    room = max_length - frame.count(before is not None) - len(before or ())
     view = windows(len(ids), room, stride, "right")
     texts = [ids[start:end] for start, end in view]
     return [frame.row(text) if before is None else frame.row(before, text) for text in texts], view

@@ -253,9 +253,11 @@ def test_nothing_there(tmp_path):
         ({"post_processor": {"type": "RobertaProcessing"}}, "its post_processor is 'RobertaProcessing'"),
     ],
 )
-def test_other_pipelines_are_refused(tmp_path, parts, sentence):
+def test_other_pipelines_need_the_library(tmp_path, parts, sentence, monkeypatch):
+    """With it they are read, see test_library_tokenizer.py."""
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
     source = folder(tmp_path, TOKENS, tokenizer=pipeline(**parts))
-    with pytest.raises(TokenizerError, match=sentence):
+    with pytest.raises(MissingExtraError, match=sentence + r".*where BERT's own is.*pip install '\.\[tokenizers\]'"):
         BertTokenizer.from_pretrained(source)
 
 
