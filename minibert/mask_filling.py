@@ -20,7 +20,9 @@ class Guess:
 
 
 def no_gap(tokenizer: BertTokenizer) -> InputError:
-    """The error for a text without [MASK]."""
+    """The error for a text without [MASK], or for a tokenizer without one."""
+    if tokenizer.mask_token is None:
+        return InputError("The tokenizer has no mask token, so there is no way to write a gap into a text.")
     return InputError(f"The text has no {tokenizer.mask_token}: write {tokenizer.mask_token} where a word is missing.")
 
 
@@ -60,6 +62,8 @@ def guesses(
 ) -> list[list[Guess]]:
     """The same for one text that is tokenized: ``inputs`` are (1, T) tensors."""
     inputs = inputs.to(model.device)
+    if tokenizer.mask_token_id is None:
+        raise no_gap(tokenizer)
     gaps = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
     if not len(gaps):
         raise no_gap(tokenizer)

@@ -27,7 +27,7 @@ def fill_mask(options: argparse.Namespace) -> int:
 
     checkpoint = Checkpoint.open(options.model)
     tokenizer = load_tokenizer(checkpoint)
-    if not all(str(tokenizer.mask_token) in text for text in options.texts):
+    if tokenizer.mask_token is None or not all(tokenizer.mask_token in text for text in options.texts):
         raise no_gap(tokenizer)  # before the model is loaded
     model = BertForMaskedLM.from_pretrained(checkpoint)
     results = []

@@ -128,6 +128,8 @@ def tokenizer_digest(embedder: Embedder) -> str:
     switches = (tokenizer.do_lower_case, tokenizer.strip_accents, tokenizer.tokenize_chinese_chars)
     sides = (tokenizer.split_special_tokens, tokenizer.truncation_side)
     content = [sorted(tokenizer.get_vocab().items()), added, switches, sides, tokenizer.special_tokens_map]
+    if tokenizer.pipeline is not None:  # of another kind, with rules and scores of its own
+        content.append(tokenizer.pipeline)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

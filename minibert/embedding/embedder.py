@@ -257,7 +257,7 @@ class Embedder(Runner):
     def prompt_length(self, prompt: str) -> int:
         """How many tokens ``prompt`` has, with [CLS] and without [SEP]."""
         (row,), _ = self.rows_of([prompt], "truncate", 0)
-        return len(row) - 1
+        return len(row) - self.tokenizer.frame.ends[1]
 
     def check_device(self, device: str | torch.device | None) -> None:
         """Raise InputError for another device than the model's."""
@@ -363,7 +363,8 @@ class Embedder(Runner):
                 yield numbers, self.pooler_output(packed, scratch)
             return
         for numbers, packed, hidden_states in self.run(rows, layers, batch_size):
-            yield numbers, pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped)
+            ends = self.tokenizer.frame.ends
+            yield numbers, pool_packed(hidden_states, packed, poolings, include_special_tokens, skipped, ends)
 
 
 def average_by_owner(vectors: Tensor, owners: list[int]) -> Tensor:

@@ -105,7 +105,12 @@ def pool_counted(hidden_states: Tensor, counted: Tensor, pooling: str, first: Te
 
 
 def pool_packed(
-    hidden_states: Tensor, packed: Packed, poolings: tuple[str, ...], include_special_tokens: bool, skipped: int = 0
+    hidden_states: Tensor,
+    packed: Packed,
+    poolings: tuple[str, ...],
+    include_special_tokens: bool,
+    skipped: int = 0,
+    ends: tuple[int, int] = (1, 1),
 ) -> Tensor:
     """One vector per text, by each of ``poolings``, concatenated: (tokens, W) to (texts, poolings · W).
 
@@ -113,17 +118,18 @@ def pool_packed(
         hidden_states: (tokens, W).
         packed: which tokens belong to which text.
         poolings: names of TOKEN_POOLINGS.
-        include_special_tokens: whether the first and the last token of each text, [CLS] and [SEP], count.  For ``cls``
-            the first always does.
+        include_special_tokens: whether the special tokens around each text, [CLS] and [SEP], count.  For ``cls`` the
+            first token always does.
         skipped: how many tokens at the beginning do not count, those of a prompt; ``cls`` is then the next token.
+        ends: how many special tokens each text begins and ends with.
 
     Where no token counts, the vector is 0, and ``max`` raises InputError.
     """
     pooled = []
     for start, count, length in packed.groups():
         tokens = hidden_states[start : start + count * length].view(count, length, -1)  # (texts, T, W)
-        first = skipped if include_special_tokens else max(skipped, 1)
-        last = length if include_special_tokens else length - 1
+        first = skipped if include_special_tokens else max(skipped, ends[0])
+        last = length if include_special_tokens else length - ends[1]
         vectors = [pool(tokens, name, first, last, skipped) for name in poolings]
         pooled.append(torch.cat(vectors, dim=-1) if len(vectors) > 1 else vectors[0])
     return torch.cat(pooled) if len(pooled) > 1 else pooled[0]

@@ -139,6 +139,7 @@ def word_similarity(
 @torch.inference_mode()
 def matched_vectors(embedder: Embedder, per_text: Sequence[WordVectors], pooling: str) -> Tensor:
     """(occurrences, L + 1, H): each place, its text shifted so that the word has its rightmost position."""
+    kept = embedder.tokenizer.frame.ends[0]  # [CLS], which stays where it is
     target = max(word.positions.start for words in per_text for word in words)
     limit = embedder.model.config.max_position_embeddings
     rows = []
@@ -153,7 +154,7 @@ def matched_vectors(embedder: Embedder, per_text: Sequence[WordVectors], pooling
                     f"right; this model has {limit} positions. Match them in shorter texts, or in texts where the word "
                     "stands nearer to the same place."
                 )
-            position_ids = torch.cat([torch.zeros(1, dtype=torch.long), torch.arange(1, T) + shift])[None]  # (1, T)
+            position_ids = torch.cat([torch.arange(kept), torch.arange(kept, T) + shift])[None]  # (1, T)
             output = embedder.model(
                 input_ids.to(embedder.model.device),
                 position_ids=position_ids.to(embedder.model.device),

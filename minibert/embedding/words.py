@@ -28,7 +28,7 @@ from minibert.embedding.runner import NOT_FINITE, Runner
 from minibert.errors import InputError
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import TokenizedText
-from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, word_ranges
+from minibert.tokenizer.windows import TokenRow, Window, best_windows, window_rows, without_spaces, word_ranges
 
 FIRST = 3  # numbers of a vector in a table
 PIECE_POOLINGS = ("mean", "first", "last")
@@ -96,6 +96,7 @@ class Pieces:
     offsets: list[Span]
     word_ids: list[int]
     position_ids: list[int]  # of each piece in its row: in a window, counted from the beginning of the window
+    begin: int  # the place of the first piece in the row of the whole text, 1 after [CLS]
     vectors: Tensor  # (pieces, W) float32, on the CPU
 
     def span(self, pieces: range) -> Span:
@@ -145,7 +146,7 @@ def word_vectors(
     result = []
     for pieces in read_pieces(embedder, texts, layers, weights, long, stride):
         ranges = word_ranges(pieces.word_ids)
-        spans = [pieces.span(word) for word in ranges]
+        spans = [without_spaces(pieces.text, pieces.span(word)) for word in ranges]
         if find is not None:
             seen = spans[-1][1] if spans else 0
             spans = [span for span in find_places(pieces.text[:seen], find, spans, ignore_case) if pieces.over(*span)]
@@ -226,7 +227,7 @@ def read_pieces(
         laid_out = [rows_of(embedder, tokens.ids, long, stride) for tokens in tokenized]
         vectors = iter(vectors_of_rows(embedder, [row for rows, _ in laid_out for row in rows], chosen))
         for text, tokens, (_, view) in zip(block, tokenized, laid_out, strict=True):
-            yield merge(text, tokens, view, [next(vectors) for _ in view])
+            yield merge(text, tokens, view, [next(vectors) for _ in view], embedder.tokenizer.frame.start())
     embedder.warn_if_truncated(len(texts))
 
 
@@ -246,29 +247,34 @@ def rows_of(embedder: Runner, ids: list[int], long: str, stride: int) -> tuple[l
 def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
     """For each row the vectors of its pieces, (pieces, W) float32 on the CPU; [CLS] and [SEP] are taken off."""
     vectors: dict[int, Tensor] = {}
+    begin, end = embedder.tokenizer.frame.ends
     for numbers, packed, computed in embedder.run(rows, layers):
         hidden_states = computed.float().cpu()
         if not torch.isfinite(hidden_states).all():
             raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
         parts = torch.split(hidden_states, list(packed.lengths))
-        vectors |= {number: part[1:-1] for number, part in zip(numbers, parts, strict=True)}
+        vectors |= {number: part[begin : len(part) - end] for number, part in zip(numbers, parts, strict=True)}
     return [vectors[number] for number in range(len(rows))]
 
 
-def merge(text: str, tokenized: TokenizedText, view: list[Window], parts: list[Tensor]) -> Pieces:
-    """The pieces of a text from its windows, whose vectors are ``parts``, each (pieces, W)."""
+def merge(text: str, tokenized: TokenizedText, view: list[Window], parts: list[Tensor], begin: int) -> Pieces:
+    """The pieces of a text from its windows, whose vectors are ``parts``, each (pieces, W).
+
+    ``begin``: the place of the first piece in its row, 1 after [CLS].
+    """
     word_ids = tokenized.word_ids
     seen = max(end for _, end in view)
     while 0 < seen < len(word_ids) and word_ids[seen - 1] == word_ids[seen]:
         seen -= 1  # the cut goes through this word
     if len(view) == 1:
         vectors = parts[0][:seen]
-        position_ids = list(range(1, seen + 1))
+        position_ids = list(range(begin, seen + begin))
     else:
         chosen = best_windows(word_ids, view)
-        position_ids = [number - view[k][0] + 1 for number, k in enumerate(chosen)]
+        position_ids = [number - view[k][0] + begin for number, k in enumerate(chosen)]
         vectors = torch.stack([parts[k][number - view[k][0]] for number, k in enumerate(chosen)])
-    return Pieces(text, tokenized.tokens[:seen], tokenized.offsets[:seen], word_ids[:seen], position_ids, vectors)
+    tokens, offsets = tokenized.tokens[:seen], tokenized.offsets[:seen]
+    return Pieces(text, tokens, offsets, word_ids[:seen], position_ids, begin, vectors)
 
 
 def gather(
@@ -284,7 +290,7 @@ def gather(
             start=start,
             end=end,
             pieces=tuple(pieces.tokens[word.start : word.stop]),
-            positions=range(word.start + 1, word.stop + 1),
+            positions=range(word.start + pieces.begin, word.stop + pieces.begin),
             position_ids=tuple(pieces.position_ids[word.start : word.stop]),
             covers=pieces.span(word),
             vector=vector,

@@ -131,6 +131,7 @@ WRITTEN_IN = {"en": "[a-z]{3,}", "ko": "[가-힣]+", "zh": "[\u4e00-\u9fff]+", "
 
 def languages_of(tokenizer: BertTokenizer) -> list[str]:
     """The languages that the vocabulary covers, of those that the page has examples for or readers of."""
-    tokens = [unicodedata.normalize("NFC", token.removeprefix("##").lower()) for token in tokenizer.get_vocab()]
+    pieces = [token.removeprefix("##").removeprefix("▁").lower() for token in tokenizer.get_vocab()]
+    tokens = [unicodedata.normalize("NFC", piece) for piece in pieces]
     counts = {tag: sum(bool(re.fullmatch(letters, token)) for token in tokens) for tag, letters in WRITTEN_IN.items()}
     return [tag for tag, count in counts.items() if count >= COVERED]

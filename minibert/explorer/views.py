@@ -189,7 +189,7 @@ def words(text: TokenizedText, shown: int) -> list[Word]:
             positions.setdefault(word, []).append(position)
     named: list[Word] = []
     for pieces in positions.values():
-        names = [text.tokens[position].removeprefix("##") for position in pieces]
+        names = [text.tokens[position].removeprefix("##").removeprefix("▁") for position in pieces]
         if any(letter.isalnum() for name in names for letter in name):
             named.append(("".join(names), tuple(pieces)))
             if len(pieces) > 1:

@@ -31,7 +31,7 @@ from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
 from minibert.tokenizer.encoder import TokenizedText
-from minibert.tokenizer.windows import TokenRow, special_count, window_rows
+from minibert.tokenizer.windows import TokenRow, window_rows, without_spaces
 from minibert.training.examples import Batch
 from minibert.training.objective import Objective
 
@@ -190,7 +190,7 @@ class Answers(Task[Question, AnswerExamples]):
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length, self.usual_length)
         windows, cut = [], 0
         last: dict[str, TokenizedText] = {}  # SQuAD asks several questions in a row about one context
-        most = (longest - special_count(is_pair=True)) // 2
+        most = (longest - tokenizer.frame.count(is_pair=True)) // 2
         for text, context in progress(pairs, "tokenizing", " questions"):
             question = tokenizer.tokens_with_offsets(text).ids
             cut += len(question) > most
@@ -203,11 +203,11 @@ class Answers(Task[Question, AnswerExamples]):
         self, tokenizer: BertTokenizer, question: list[int], context: TokenizedText, longest: int
     ) -> list[Window]:
         """The windows of one question and context."""
-        room = longest - special_count(is_pair=True) - len(question)
-        rows, view = window_rows(tokenizer.frame, context.ids, longest, min(self.stride, room // 2), before=question)
-        return [
-            Window(row, row.second, context.offsets[start:end]) for row, (start, end) in zip(rows, view, strict=True)
-        ]
+        frame = tokenizer.frame
+        room = longest - frame.count(is_pair=True) - len(question)
+        rows, view = window_rows(frame, context.ids, longest, min(self.stride, room // 2), before=question)
+        first = frame.start(len(question))
+        return [Window(row, first, context.offsets[start:end]) for row, (start, end) in zip(rows, view, strict=True)]
 
     def objective(self, model: BertPreTrainedModel) -> Objective:
         return AnswerObjective(model, self.masks_padding)
@@ -326,4 +326,5 @@ def best_answer(
     if not candidates or (may_be_none and no_answer > candidates[0].score):
         return AnswerPrediction("", 0, 0, chances[-1])
     best = candidates[0]
-    return AnswerPrediction(context[best.start : best.end], best.start, best.end, chances[0])
+    start, end = without_spaces(context, (best.start, best.end))
+    return AnswerPrediction(context[start:end], start, end, chances[0])

@@ -31,7 +31,7 @@ from minibert.heads import BertForMultipleChoice
 from minibert.pretrained import BertPreTrainedModel
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.batch_encoding import collate
-from minibert.tokenizer.windows import TokenRow, special_count
+from minibert.tokenizer.windows import TokenRow
 from minibert.training.examples import Batch, by_length
 from minibert.training.objective import Objective
 
@@ -179,7 +179,7 @@ class MultipleChoice(Task[Question, ChoiceExamples]):
     ) -> tuple[list[list[TokenRow]], int]:
         """The rows of each question, one for each choice, and how many questions were cut."""
         longest = longest_row(tokenizer, config.max_position_embeddings, self.max_length)
-        room = longest - special_count(is_pair=True)
+        room = longest - tokenizer.frame.count(is_pair=True)
         found, cut = [], 0
         for question in progress(questions, "tokenizing", " questions"):
             first, *between = question.parts

@@ -340,7 +340,7 @@ class QuietEmbedder(Embedder):
 def prompt_length(tokenizer: BertTokenizer, prompt: str, longest: int) -> int:
     """How many tokens ``prompt`` has, with [CLS] and without [SEP]."""
     (row,), _, _ = tokenizer.token_rows([prompt], longest)
-    return len(row) - 1
+    return len(row) - tokenizer.frame.ends[1]
 
 
 def check_folder_settings(checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 
 from minibert.tokenizer import BertTokenizer
 from minibert.tokenizer.basic import Span
-from minibert.tokenizer.windows import TokenRow, best_windows, special_count, window_rows, word_ranges
+from minibert.tokenizer.windows import TokenRow, best_windows, window_rows, without_spaces, word_ranges
 
 Place = tuple[int, int]  # row, position in it
 
@@ -58,7 +58,8 @@ class Placer:
             return self.characters(text, spans), spans
         tokens = self.tokenizer.tokens_with_offsets(text)
         words = word_ranges(tokens.word_ids)
-        spans = [(tokens.offsets[word.start][0], tokens.offsets[word.stop - 1][1]) for word in words]
+        covered = [(tokens.offsets[word.start][0], tokens.offsets[word.stop - 1][1]) for word in words]
+        spans = [without_spaces(text, span) for span in covered]
         return self.place(tokens.ids, tokens.word_ids, [word.start for word in words]), spans
 
     def characters(self, text: str, spans: Sequence[Span]) -> Placed:
@@ -75,8 +76,9 @@ class Placer:
 
     def place(self, ids: Sequence[int], word_ids: list[int], pieces: Sequence[int | None]) -> Placed:
         """The rows of the tokens ``ids`` of the words ``word_ids``; ``pieces``: the first token of each unit."""
-        room = self.longest - special_count(is_pair=False)
-        rows, view = window_rows(self.tokenizer.frame, ids, self.longest, min(self.stride, room // 2))
+        frame = self.tokenizer.frame
+        room = self.longest - frame.count(is_pair=False)
+        rows, view = window_rows(frame, ids, self.longest, min(self.stride, room // 2))
         chosen = best_windows(word_ids, view) if len(view) > 1 else [0] * len(ids)
         places: list[Place | None] = []
         first = []
@@ -84,7 +86,7 @@ class Placer:
         for piece in pieces:
             first.append(piece is not None and piece != before)
             before = before if piece is None else piece
-            places.append(None if piece is None else (chosen[piece], 1 + piece - view[chosen[piece]][0]))
+            places.append(None if piece is None else (chosen[piece], frame.start() + piece - view[chosen[piece]][0]))
         return Placed(rows, places, first)
 
 

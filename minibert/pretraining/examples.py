@@ -199,7 +199,16 @@ class PretrainingExamples:
 
 
 def check_special_tokens(tokenizer: BertTokenizer) -> int:
-    """The id of [MASK].  Raises InputError when a special token that pre-training needs is missing."""
+    """The id of [MASK].
+
+    Raises InputError when a special token that pre-training needs is missing, and for a tokenizer that is not BERT's:
+    passages are measured with three special tokens, and whole words masked by their "##".
+    """
+    if tokenizer.pipeline is not None:
+        raise InputError(
+            "Pre-training reads BERT's own tokenizer: its rows [CLS] A [SEP] B [SEP], its pieces with '##'. This one "
+            "is run by the tokenizers library, and has others. Fine-tuning (minibert finetune) takes it."
+        )
     vocabulary = tokenizer.get_vocab()
     for name in ("pad_token", "cls_token", "sep_token", "mask_token"):
         if getattr(tokenizer, name) not in vocabulary:

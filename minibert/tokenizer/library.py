@@ -26,7 +26,7 @@ from minibert.tokenizer.files import (
     load_settings,
     write_files,
 )
-from minibert.tokenizer.library_encoder import LibraryEncoder, LibraryVocabulary, parse
+from minibert.tokenizer.library_encoder import LibraryEncoder, LibraryVocabulary, load_library, parse
 from minibert.tokenizer.post_processor import frame_of
 from minibert.tokenizer.tokenizer import BertTokenizer
 from minibert.tokenizer.vocabulary import SPECIAL_TOKEN_NAMES
@@ -92,15 +92,15 @@ class LibraryTokenizer(BertTokenizer):
         content, origin = files.tokenizer_json, files.origin
         if not content:
             raise TokenizerError(f"{origin}: there is no tokenizer.json, which says how text becomes pieces.")
+        reason = files.other_pipeline or "LibraryTokenizer was asked for"
+        load_library(origin, reason)
         agreement.check_means(files.config, origin)
         settings = load_settings(files, explicit)
         rules = {rule: settings.pop(rule) for rule in RULES if rule in settings}
         settings.setdefault("name_or_path", name)
         for token, usual in _usual_tokens(content, origin).items():
             settings.setdefault(token, usual)
-        tokenizer = cls(
-            json.dumps(content, ensure_ascii=False), origin=origin, reason=files.other_pipeline or "so", **settings
-        )
+        tokenizer = cls(json.dumps(content, ensure_ascii=False), origin=origin, reason=reason, **settings)
         stated = {rule: explicit[rule] for rule in RULES if rule in explicit}
         if files.config.get("do_lower_case") is not None:
             stated.setdefault("do_lower_case", rules["do_lower_case"])

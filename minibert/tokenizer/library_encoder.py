@@ -20,19 +20,24 @@ from minibert.tokenizer.vocabulary import Vocabulary
 EXAMPLES_PER_BLOCK = 1024  # the library encodes them on all cores
 
 
+def load_library(origin: str, reason: str) -> Any:
+    """The module ``tokenizers``; MissingExtraError, whose message gives the ``reason`` why ``origin`` needs it."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        missing = f"{origin} is run by the tokenizers library, because {reason}"
+        raise MissingExtraError.of(missing, "tokenizers", "Vocabularies of WordPiece, vocab.txt, need none.") from error
+    return tokenizers
+
+
 def parse(content: str, origin: str, reason: str) -> Any:
     """The library's Tokenizer of a tokenizer.json, without its stored truncation and padding.
 
-    Raises MissingExtraError without the library, whose message gives the ``reason`` why it is needed, and
-    TokenizerError for a file that it cannot read.
+    Raises TokenizerError for a file that the library cannot read, and what :func:`load_library` does.
     """
+    library = load_library(origin, reason)
     try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        missing = f"{origin} needs the tokenizers library, because {reason}"
-        raise MissingExtraError.of(missing, "tokenizers", "Vocabularies of WordPiece, vocab.txt, need none.") from error
-    try:
-        library = Tokenizer.from_str(content)
+        library = library.Tokenizer.from_str(content)
     except Exception as error:  # the library raises nothing more precise
         raise TokenizerError(f"{origin} cannot be read by the tokenizers library: {str(error)[:200]}.") from error
     library.no_truncation()

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
+from minibert.errors import TokenizerError
 from minibert.tokenizer import characters
 from minibert.tokenizer import unicode_tables as tables
 from minibert.tokenizer.request import NO_LIMIT
@@ -38,7 +39,15 @@ def settings_of(tokenizer: BertTokenizer) -> dict[str, Any]:
 
     ``added`` holds the tokens that stay whole, in the order in which they were added.  ``cls``, ``sep`` and ``mask``
     are ``{"id", "token"}``; ``mask`` is None if there is no such token.  ``max_length`` is None if there is no limit.
+
+    Raises TokenizerError for a tokenizer whose pieces the ``tokenizers`` library makes.
     """
+    if tokenizer.pipeline is not None:
+        raise TokenizerError(
+            "A page that computes has BERT's own tokenizer in it, and this checkpoint's is run by the tokenizers "
+            "library. Write a page of finished values (minibert explore, without --live), or run the model beside the "
+            "page: --serve."
+        )
     vocabulary, basic, frame = tokenizer._vocabulary, tokenizer._basic, tokenizer.frame
     limit, mask = tokenizer.model_max_length, tokenizer.mask_token
     return {

@@ -88,7 +88,7 @@ class BertTokenizer:
     eos_token, eos_token_id = _named("eos_token")
 
     is_fast = True  # general code asks for it before it asks for offsets and word_ids
-    for_other_pipelines: "type[BertTokenizer] | None" = None  # the class that runs it; library.py sets this
+    for_other_pipelines: "type[BertTokenizer] | None" = None  # library.py sets it
     pad_token_type_id = 0
 
     encode_plus = older_arguments.encode_plus
@@ -214,8 +214,7 @@ class BertTokenizer:
         if class_name is not None and not (isinstance(class_name, str) and class_name in CLASS_NAMES):
             raise TokenizerError(f"tokenizer_class={class_name!r:.80} is not known; this is 'BertTokenizer'.")
         files = open_tokenizer_files(checkpoint)
-        if files.other_pipeline is not None:
-            assert cls.for_other_pipelines is not None
+        if files.other_pipeline is not None and cls.for_other_pipelines is not None:
             return cls.for_other_pipelines.of_files(files, settings, str(source))
         if class_name is None:
             agreement.check_class(files.config, files.model_config, files.origin)

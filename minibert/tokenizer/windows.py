@@ -217,6 +217,19 @@ def best_windows(word_ids: list[int], view: list[Window]) -> list[int]:
     return chosen
 
 
+def without_spaces(text: str, span: Window) -> Window:
+    """The span without white space at its ends, unless there is nothing else in it.
+
+    Words of BERT have none; a piece of SentencePiece covers the space before it.
+    """
+    start, end = span
+    written = text[start:end]
+    if not (kept := written.strip()):
+        return span
+    start += len(written) - len(written.lstrip())
+    return start, start + len(kept)
+
+
 def word_ranges(word_ids: list[int]) -> list[range]:
     """The pieces of each word, as ranges of piece indices."""
     ranges = []

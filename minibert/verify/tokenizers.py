@@ -47,6 +47,11 @@ def verify_tokenizer(
             raise InputError("'transformers' loads what ours is loaded from: give ours as a path, or theirs as one.")
         theirs = folder_for_transformers(ours)
     tokenizer = ours if isinstance(ours, BertTokenizer) else BertTokenizer.from_pretrained(ours)
+    if tokenizer.pipeline is not None:
+        raise InputError(
+            "Our side is a tokenizer.json that the tokenizers library runs, so there are no rules of ours to compare: "
+            "verify_tokenizer names mistakes in BERT's own pipeline, with a vocabulary of WordPiece."
+        )
     return _Search(tokenizer, Theirs.of(theirs), list(texts), seed).report()
 
 

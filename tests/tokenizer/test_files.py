@@ -1,12 +1,13 @@
 """Loading and saving: which file wins, what is refused and in which words, and round trips to the other libraries."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minibert.errors import CheckpointError, MinibertError, TokenizerError
+from minibert.errors import CheckpointError, MinibertError, MissingExtraError, TokenizerError
 from minibert.tokenizer import AddedToken, BertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
