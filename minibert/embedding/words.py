@@ -103,6 +103,11 @@ class Pieces:
         """The characters of consecutive ``pieces``."""
         return self.offsets[pieces[0]][0], self.offsets[pieces[-1]][1]
 
+    def is_space(self, pieces: range) -> bool:
+        """Whether consecutive ``pieces`` cover nothing but white space, as some of SentencePiece do."""
+        start, end = self.span(pieces)
+        return self.text[start:end].isspace()
+
     def over(self, start: int, end: int) -> range:
         """The pieces that share a character with ``text[start:end]``; may be empty."""
         numbers = [number for number, (a, b) in enumerate(self.offsets) if max(a, start) < min(b, end)]
@@ -145,7 +150,7 @@ def word_vectors(
     ignore_case = embedder.tokenizer.do_lower_case  # a model that does not see case does not search by it
     result = []
     for pieces in read_pieces(embedder, texts, layers, weights, long, stride):
-        ranges = word_ranges(pieces.word_ids)
+        ranges = [word for word in word_ranges(pieces.word_ids) if not pieces.is_space(word)]
         spans = [without_spaces(pieces.text, pieces.span(word)) for word in ranges]
         if find is not None:
             seen = spans[-1][1] if spans else 0

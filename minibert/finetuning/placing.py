@@ -57,10 +57,13 @@ class Placer:
             spans = [(number, number + 1) for number in range(len(text))]
             return self.characters(text, spans), spans
         tokens = self.tokenizer.tokens_with_offsets(text)
-        words = word_ranges(tokens.word_ids)
-        covered = [(tokens.offsets[word.start][0], tokens.offsets[word.stop - 1][1]) for word in words]
-        spans = [without_spaces(text, span) for span in covered]
-        return self.place(tokens.ids, tokens.word_ids, [word.start for word in words]), spans
+        words, spans = [], []
+        for word in word_ranges(tokens.word_ids):
+            start, end = tokens.offsets[word.start][0], tokens.offsets[word.stop - 1][1]
+            if not text[start:end].isspace():  # as some pieces of SentencePiece are
+                words.append(word.start)
+                spans.append(without_spaces(text, (start, end)))
+        return self.place(tokens.ids, tokens.word_ids, words), spans
 
     def characters(self, text: str, spans: Sequence[Span]) -> Placed:
         """The places of the units of a text at ``spans``, one after the other."""
