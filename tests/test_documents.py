@@ -23,6 +23,7 @@ import pytest
 from minibert._version import __version__
 from minibert.cli import build_parser, main
 from minibert.errors import MissingExtraError
+from tests.support.library_tokenizers import write_checkpoint
 
 ROOT = Path(__file__).parents[1]
 TEXT_FILES = {".py", ".md", ".toml", ".txt", ".yml", ".yaml", ".cff", ".js", ".html", ".json", ""}
@@ -174,6 +175,7 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
         "uncased_L-12_H-768_A-12": ROOT / "tests" / "checkpoint" / "google",
     }
     (tmp_path / "path" / "to").mkdir()
+    write_checkpoint(tmp_path / "path" / "to" / "multilingual-e5-small")
     for name, folder in stand_ins.items():
         (tmp_path / "path" / "to" / name).symlink_to(folder)
     monkeypatch.chdir(tmp_path)

@@ -593,8 +593,7 @@ class BertTokenizer:
         """
         older_arguments.refuse("save_pretrained", older, ["save_directory"])
         config = config_of(self, "BertTokenizer", "do_lower_case", "strip_accents", "tokenize_chinese_chars")
-        contents = tokenizer_files(config, self._vocabulary, self._basic, self._special)
-        return write_files(save_directory, contents)
+        return write_files(save_directory, tokenizer_files(config, self._vocabulary, self._basic, self._special))
 
 
 def _as_token(value: Any) -> str | AddedToken | None:

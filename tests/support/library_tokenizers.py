@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+import minibert
 
 TEXTS = [
     "안녕하세요 세계! 나는 배를 타고 여행을 간다.",
@@ -85,3 +88,15 @@ def write_tokenizer(folder: Path, kind: str = "unigram", frame: str = "XLM-R", *
     content = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64, **usual, **config}
     (folder / "tokenizer_config.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
+
+
+def write_checkpoint(folder: Path, kind: str = "unigram", frame: str = "XLM-R") -> str:
+    """A small BERT with its tokenizer and three rows too many, as multilingual-e5-small has 35."""
+    tokenizer = minibert.AutoTokenizer.from_pretrained(write_tokenizer(folder, kind, frame))
+    torch.manual_seed(0)
+    config = minibert.BertConfig(
+        vocab_size=len(tokenizer) + 3, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, pad_token_id=2, initializer_range=0.2,
+    )  # fmt: skip
+    minibert.BertForMaskedLM(config).save_pretrained(folder)
+    return str(folder)

@@ -15,28 +15,16 @@ from minibert.finetuning.placing import Placer
 from minibert.tokenizer import LibraryTokenizer
 from minibert.tokenizer.windows import without_spaces
 from tests.support.command import mistake
-from tests.support.library_tokenizers import TEXTS, write_tokenizer
+from tests.support.library_tokenizers import TEXTS, write_checkpoint
 
 TEXT = "나는 배를 타고 여행을 간다."
 ROOMS = [("unigram", "XLM-R"), ("byte-level bpe", "RoBERTa"), ("unigram", "none")]
 
 
-def checkpoint(folder, kind: str, frame: str) -> str:
-    """A small BERT with its tokenizer and three rows too many, as multilingual-e5-small has 35."""
-    tokenizer = minibert.AutoTokenizer.from_pretrained(write_tokenizer(folder, kind, frame))
-    torch.manual_seed(0)
-    config = minibert.BertConfig(
-        vocab_size=len(tokenizer) + 3, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64, pad_token_id=2, initializer_range=0.2,
-    )  # fmt: skip
-    minibert.BertForMaskedLM(config).save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[tuple[str, str], str]:
     root = tmp_path_factory.mktemp("rooms")
-    return {(kind, frame): checkpoint(root / kind / frame, kind, frame) for kind, frame in ROOMS}
+    return {(kind, frame): write_checkpoint(root / kind / frame, kind, frame) for kind, frame in ROOMS}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=str)
@@ -66,7 +54,7 @@ def test_vectors_are_the_model_s(folders, room):
 
 
 def test_a_checkpoint_without_a_pooler_is_embedded(tmp_path):
-    folder = checkpoint(tmp_path, "unigram", "XLM-R")
+    folder = write_checkpoint(tmp_path, "unigram", "XLM-R")
     embedder = Embedder.from_pretrained(folder)
     assert embedder.model.pooler is None
     vectors = embedder.encode(TEXTS[:3], normalize=True)
