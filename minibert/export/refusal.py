@@ -5,9 +5,10 @@ Start with :func:`why`.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +21,11 @@ from minibert.export.right import pooled_text
 from minibert.export.runtimes import Opened
 from minibert.export.subject import Subject
 from minibert.verify.batches import Batch
-from minibert.verify.explanation import Explanation, explain
+from minibert.verify.explanation import Explanation, Told, explain
 from minibert.verify.onnx_runs import explain_onnx
 from minibert.verify.ports import batches_for_ports, explain_port, reference_of
 
+ROUNDED = "values.rounded"  # the mistake of a short dtype
 NEAR = 1e-4  # of the largest value: that a mistake's value is theirs
 LARGEST_EXPLAINED = 4096  # ids in a batch whose every value is looked at
 BATCHES, LENGTHS = (1, 2, 3, 4, 5, 8), (1, 2, 3, 4, 5, 6, 7, 8, 16, 32, 64, 128)
@@ -36,6 +38,10 @@ class Reason:
     sentence: str
     point: str = ""  # the first value of BERT that is wrong, where it was found
     explanation: Explanation | None = None
+
+    def explained(self) -> dict[str, Any] | None:
+        """The explanation as plain values, for JSON."""
+        return None if self.explanation is None else self.explanation.to_dict()
 
 
 def why(
@@ -61,26 +67,32 @@ def why(
     if first.failure.startswith("it does not run"):
         axes = ("batch", "choices", "length") if len(opened.sizes) == 3 else ("batch", "length")
         sizes = fixed_sizes(opened, axes, kinds)
-        return Reason(
-            f"{sizes}; on “{first.kind}” {first.failure}." if sizes else f"On “{first.kind}” {first.failure}."
-        )
+        failure = f"on “{first.kind}” {first.failure.rstrip('.')}."
+        return Reason(f"The {sizes}: {failure}" if sizes else f"{failure[:1].upper()}{failure[1:]}")
     what = difference_in_words(first, proof.bound)
-    batches = dict(explained_batches(subject, kinds, first.kind))
-    explanation = _explained(subject, batches, path if format == "onnx" else program)
+    explanation = _explained(subject, dict(explained_batches(subject, kinds, first.kind)), path, format, program)
     if explanation is not None and not explanation.same:
-        told = explain(explanation)[0]
-        where = ", ".join(told.where) or explanation.first_difference or ""
-        source = "" if format != "openvino" else " (in the graph that the file was made from)"
-        sentence = f"{what} The first value that is wrong is {where}{source}: {told.title}. {told.sentence}"
-        return Reason(sentence, explanation.first_difference or where, explanation)
+        told, point = first_finding(explanation)
+        source = "" if format != "openvino" else " (in the program that the file was made from)"
+        sentence = f"{what} The first value that is wrong is {point}{source}. {told.title}: {told.sentence}"
+        return Reason(sentence, point, explanation)
     after = after_the_encoder(subject, first, opened, kinds[first.kind])
+    if format == "openvino":
+        kept = "The program that the file was made from is right; OpenVINO keeps no inner values, so no other is named."
+        return Reason(f"{what} {f'It looks as if {after}.' if after else kept}", first.output, explanation)
     if after:
         return Reason(f"{what} The hidden states are right; {after}.", first.output, explanation)
-    if explanation is not None:
-        inner = "Every value inside is right where it was looked for; what differs is the output itself."
-        return Reason(f"{what} {inner}", first.output, explanation)
-    kept = "OpenVINO keeps no inner values, so no other is named." if format == "openvino" else ""
-    return Reason(f"{what} {kept}".rstrip(), first.output)
+    inner = "Every value inside is right where it was looked for; what differs is the output itself."
+    return Reason(f"{what} {inner}" if explanation is not None else what, first.output, explanation)
+
+
+def first_finding(explanation: Explanation) -> tuple[Told, str]:
+    """The finding to show, and the first value that is wrong; of several there, that it was rounded explains most."""
+    findings = list(zip(explanation.findings, explain(explanation), strict=True))
+    point = explanation.first_difference or ""
+    there = [each for each in findings if point in each[0].points] or findings
+    rounded = [each for each in there if any(mistake.key == ROUNDED for mistake in each[0].mistakes)]
+    return (rounded or there)[0][1], point
 
 
 def difference_in_words(first: Measured, bound: float) -> str:
@@ -103,6 +115,7 @@ def fixed_sizes(opened: Opened, axes: tuple[str, ...], kinds: Mapping[str, Batch
     runs = [(B, T) for B, T in product(BATCHES, LENGTHS) if _runs(opened, B, T)]
     for number, axis in enumerate(axes):
         sizes = {each[number] for each in runs}
+        sizes = sizes - {1} or sizes  # a size of 1 is broadcast to the one that is wanted
         if len(sizes) == 1:
             said.append(f"{axis} is fixed at {sizes.pop()}")
     return " and ".join(said)
@@ -126,20 +139,22 @@ def explained_batches(subject: Subject, kinds: Mapping[str, Batch], kind: str) -
         yield kind, batch
 
 
-def _explained(subject: Subject, batches: Mapping[str, Batch], theirs: Path | nn.Module) -> Explanation | None:
-    """The explanation of a file or a program; None where it cannot be had."""
+def _explained(
+    subject: Subject, batches: Mapping[str, Batch], path: Path, format: str, program: nn.Module
+) -> Explanation | None:
+    """The explanation of an ONNX file; else of the program that was written.  None where it cannot be had."""
     of_choices = subject.architecture == "BertForMultipleChoice"
-    if isinstance(theirs, Path) and of_choices:
-        return None
-    program = AsOneChoice(theirs) if of_choices and isinstance(theirs, nn.Module) else theirs
+    reference = reference_of(subject.model)
+    if subject.output == "sentence":  # a vector per text is not the pooler's, whatever it is
+        weights = {name: value for name, value in reference.weights.items() if not name.startswith("pooler.")}
+        reference = replace(reference, weights=weights)
+    found = None
     for tried in (dict(list(batches.items())[:2]), dict(batches)):
         try:
-            reference = reference_of(subject.model)
-            found = (
-                explain_onnx(reference, program, tried)
-                if isinstance(program, Path)
-                else explain_port(reference, Positional(program), tried)
-            )
+            if format == "onnx" and not of_choices:  # the axis of choices is none that an ONNX file is fitted to
+                found = explain_onnx(reference, path, tried)
+            else:
+                found = explain_port(reference, Positional(program, of_choices), tried)
         except InputError:  # it cannot be run as it is
             return None
         if not found.same:
@@ -148,28 +163,16 @@ def _explained(subject: Subject, batches: Mapping[str, Batch], theirs: Path | nn
 
 
 class Positional(nn.Module):
-    """A program that is called by position, with the names that BERT's inputs have."""
+    """A program that is called by position, under the names of BERT's inputs; of choices, each text is one alone."""
 
-    def __init__(self, program: nn.Module) -> None:
+    def __init__(self, program: nn.Module, of_choices: bool) -> None:
         super().__init__()
-        self.program = program
+        self.program, self.of_choices = program, of_choices
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
         """Each argument (B, T) int64."""
-        found: tuple[Tensor, ...] = self.program(input_ids, attention_mask, token_type_ids)
-        return found
-
-
-class AsOneChoice(nn.Module):
-    """A program of multiple choice, run on texts that are each a choice of their own."""
-
-    def __init__(self, program: nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Each argument (B, T) int64."""
-        found: tuple[Tensor, ...] = self.program(*(value[:, None] for value in inputs))
+        inputs = (input_ids, attention_mask, token_type_ids)
+        found: tuple[Tensor, ...] = self.program(*(value[:, None] if self.of_choices else value for value in inputs))
         return found
 
 

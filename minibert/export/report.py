@@ -45,6 +45,7 @@ class ExportReport(Printed):
             "same": self.same,
             "reason": None if self.reason is None else self.reason.sentence,
             "point": None if self.reason is None else self.reason.point,
+            "explanation": None if self.reason is None else self.reason.explained(),
             "files": [str(path) for path in self.files],
             "bytes": self.bytes,
             "inputs": self.inputs,
@@ -59,6 +60,8 @@ class ExportReport(Printed):
     def __str__(self) -> str:
         parts = [str(self.proof), *self.notes]
         if self.reason is not None:
+            if self.reason.explanation is not None and not self.reason.explanation.same:
+                parts.append(self.reason.explanation.to_text())
             parts.append(f"{self.destination} was not written. {self.reason.sentence}")
             return "\n\n".join(parts)
         figure, bound = f"{self.proof.figure:.2g}", f"{self.proof.bound:g}"

@@ -5,6 +5,7 @@ has it, so it is told not to.  Nothing here runs code that a file brings: no cus
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,7 +137,7 @@ def open_openvino(path: Path) -> Opened:
 
 def line_of(error: BaseException) -> str:
     """What an error says, in one line of at most 300 characters."""
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split())) or type(error).__name__
     return words if len(words) <= 300 else f"{words[:300]} …"
 
 
