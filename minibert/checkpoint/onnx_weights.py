@@ -121,7 +121,7 @@ class OnnxWeights(Weights):
         used = {dense.weight.root.name: dense.weight for dense in layers}
         named: dict[str, tuple[Expression, tuple[str, ...]]] = {}
         for name, reading in kept.items():
-            expression = self._constants.find(name)
+            expression = self._constants.find(self._dequantised(name))
             if expression is None:
                 continue
             if len(expression.shape) == 2:
@@ -131,6 +131,11 @@ class OnnxWeights(Weights):
             prefix = tuple(f"{each} prefix" for each in self._prefixes[:1] if name.startswith(each))
             named[reading.ours] = (expression, (*prefix, *(each for each in reading.dialects if each not in prefix)))
         return named
+
+    def _dequantised(self, name: str) -> str:
+        """Of an int8 tensor: the value that it is with its scale, where that is computed before all else."""
+        users = [node for node in self._graph.users.get(name, ()) if node.op == "DequantizeLinear"]
+        return users[0].outputs[0] if users and users[0].input(0) == name else name
 
     def _by_bias(
         self, named: dict[str, tuple[Expression, tuple[str, ...]]], layers: list[Dense]

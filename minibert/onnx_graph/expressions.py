@@ -195,7 +195,7 @@ class Expressions:
     def values(self, name: str) -> list[float] | None:
         """All numbers of a small constant; None for a big one, or none."""
         found = self.find(name)
-        if found is None or found.root.dtype is None or found.root.count > SMALL or found.scale is not None:
+        if found is None or found.root.dtype is None or found.root.count > SMALL:
             return None
         try:
             numbers: list[float] = self.read(found).flatten().tolist()
@@ -217,6 +217,8 @@ class Expressions:
         if maker is None or depth > LONGEST_CHAIN:
             return None
         node = maker[0]
+        if node.op in ("QuantizeLinear", "DequantizeLinear"):  # a constant between activations that are int8
+            return self.number(node.input(0), depth + 1)
         if node.op in ("Cast", "Identity", "Squeeze", "Unsqueeze", "Sqrt", "Reciprocal"):
             first = self.number(node.input(0), depth + 1)
             if first is None or (first < 0 and node.op == "Sqrt") or (first == 0 and node.op == "Reciprocal"):

@@ -212,6 +212,26 @@ def test_external_data(tmp_path: Path) -> None:
     assert [Path(file).name for file in found.load_report.files] == ["model.onnx", "model.onnx_data"]
 
 
+def test_external_data_beyond_4_gigabytes(tmp_path: Path) -> None:
+    """The numbers lie at the end of a file that is empty before them, and takes no room on the disk."""
+    model = model_of()
+    graph = GraphOfBert(model).build()
+    position = 5 << 30
+    with (tmp_path / "model.onnx.data").open("wb") as file:
+        for tensor in graph.graph.initializer:
+            file.seek(position)
+            file.write(tensor.raw_data)
+            entries = {"location": "model.onnx.data", "offset": position, "length": len(tensor.raw_data)}
+            position += len(tensor.raw_data)
+            tensor.ClearField("raw_data")
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=str(value))
+    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+    model.config.save_pretrained(tmp_path)
+    assert_same(BertModel.from_pretrained(tmp_path), model.state_dict())
+
+
 def test_external_data_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cache keeps each file as a link into blobs/; the file with the numbers is fetched when the graph names it."""
     model = model_of()

@@ -160,6 +160,40 @@ def test_onnxruntime_dynamic_quantisation(exporter: str, per_channel: bool, tmp_
         assert changed >= 15
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_onnxruntime_static_quantisation(per_channel: bool, tmp_path: Path) -> None:
+    """Activations, biases and small constants go through int8, too (QDQ)."""
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    model = model_of(transformers, "BertModel", "eager")
+    path = export(model, tmp_path, "torchscript")
+    ids = torch.randint(1, 40, (2, 7)).numpy()
+    feeds = iter([dict.fromkeys(INPUTS, ids % 2) | {"input_ids": ids}] * 2)
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
+        def get_next(self) -> Any:
+            return next(feeds, None)
+
+    small = tmp_path / "small.onnx"
+    quantization.quantize_static(str(path), str(small), Reader(), per_channel=per_channel)
+    found = BertModel.from_pretrained(small).state_dict()
+    for name, tensor in model.state_dict().items():
+        assert float((found[name] - tensor).abs().max()) <= 1.02 * float(tensor.abs().max()) / 127, name
+
+
+@pytest.mark.parametrize("level", ["BASIC", "EXTENDED", "ALL"])
+def test_onnxruntime_session(level: str, tmp_path: Path) -> None:
+    """What a session keeps as its optimised model."""
+    runtime = pytest.importorskip("onnxruntime")
+    model = model_of(transformers, "BertModel", "sdpa")
+    path = export(model, tmp_path, "torchscript")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    assert_same(BertModel.from_pretrained(tmp_path / "optimised.onnx"), model.state_dict())
+
+
 @pytest.mark.slow
 def test_a_sweep(tmp_path: Path) -> None:
     """Fourteen random configurations, both exporters, either library."""
