@@ -12,7 +12,8 @@ from typing import Any
 
 from minibert.errors import CheckpointError
 from minibert.onnx_graph.expressions import Expression
-from minibert.onnx_graph.file import MICROSOFT, Graph, Node
+from minibert.onnx_graph.file import MICROSOFT, Graph
+from minibert.onnx_graph.node import Node
 from minibert.onnx_graph.steps import ACTIVATIONS, Dense, Norm, Steps
 
 MOST_TYPES = 16  # segments; a table with more rows is of positions or words

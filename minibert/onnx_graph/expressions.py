@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from minibert.onnx_graph.file import Graph, Node
+from minibert.onnx_graph.file import Graph
+from minibert.onnx_graph.node import Node
 from minibert.onnx_graph.stored import Stored
 from minibert.protobuf import DamagedMessage
 

@@ -9,7 +9,7 @@ Written from onnx/onnx.proto.  Start with :func:`read_graph`.
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
@@ -19,12 +19,12 @@ import torch
 
 from minibert.errors import CheckpointError
 from minibert.files import is_file, is_inside
+from minibert.onnx_graph.functions import Function, Reference, inlined
+from minibert.onnx_graph.node import MOST_NODES, Node
 from minibert.onnx_graph.stored import DTYPES, DataFile, Stored, refuse_overlaps
 from minibert.protobuf import DamagedMessage, read_fields, unpack_varints
 from minibert.source import ONNX, Checkpoint
 
-# The graph of bert-large has 5,000 nodes and 400 weights.
-MOST_NODES = 20_000
 MOST_FIELDS = 500_000  # of all messages that are decoded: about a second
 MOST_NAMES = 100_000  # inputs and outputs of nodes
 LONGEST_NAME = 1_000
@@ -32,26 +32,6 @@ MICROSOFT = "com.microsoft"  # the domain of onnxruntime's fused operators
 
 Value = int | memoryview
 Fetch = Callable[[str], Path | None]  # the file at a path beside the graph; None when there is none
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One operation."""
-
-    op: str  # "MatMul"; with the domain for those outside ONNX: "com.microsoft.Attention"
-    name: str
-    inputs: tuple[str, ...]  # "" for an optional one that is left out
-    outputs: tuple[str, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)  # int, float, bytes, list of these, or a Stored
-
-    def input(self, number: int) -> str:
-        """The name of an input, "" when it is left out."""
-        return self.inputs[number] if number < len(self.inputs) else ""
-
-    @property
-    def label(self) -> str:
-        """For messages."""
-        return f"{self.op} {self.name or (self.outputs[0] if self.outputs else '')}".rstrip()
 
 
 @dataclass(eq=False)
@@ -193,15 +173,28 @@ class _Reader:
                     functions.append(value)
         if graph is None:
             raise DamagedMessage("it holds no graph")
-        if functions:
-            raise CheckpointError(
-                f"{self.path} keeps operations in {len(functions)} local functions, which are not read here. Inline "
-                "them: onnx.save(onnx.inliner.inline_local_functions(onnx.load(FILE)), NEW_FILE)."
-            )
-        return self.graph(graph, f"{producer} {version}".strip())
+        return self.graph(graph, f"{producer} {version}".strip(), [self.function(each) for each in functions])
 
-    def graph(self, message: memoryview, producer: str) -> Graph:
-        """GraphProto."""
+    def function(self, message: memoryview) -> Function:
+        """FunctionProto."""
+        name = domain = ""
+        inputs: list[str] = []
+        outputs: list[str] = []
+        nodes: list[Node] = []
+        for number, value in self.fields(message):
+            match number, value:
+                case 1, memoryview():
+                    name = self.text(value)
+                case 4 | 5, memoryview():
+                    (inputs if number == 4 else outputs).append(self.text(value))
+                case 7, memoryview():
+                    nodes.append(self.node(value))
+                case 10, memoryview():
+                    domain = self.text(value)
+        return Function(f"{domain}.{name}", tuple(inputs), tuple(outputs), tuple(nodes))
+
+    def graph(self, message: memoryview, producer: str, functions: list[Function]) -> Graph:
+        """GraphProto, with its functions in place."""
         nodes: list[Node] = []
         tensors: dict[str, Stored] = {}
         inputs, outputs = [], []
@@ -223,6 +216,7 @@ class _Reader:
                 case 15, memoryview():
                     raise DamagedMessage("it has sparse tensors, which no BERT has")
         initializers = tuple(tensors)
+        nodes = inlined(nodes, {function.op: function for function in functions})
         for node in nodes:
             if node.op == "Constant" and len(node.outputs) == 1:
                 constant = constant_of(node)
@@ -281,6 +275,8 @@ class _Reader:
                     content = bytes(value[:LONGEST_NAME])
                 case 5, memoryview():
                     content = self.tensor(value)
+                case 21, memoryview():
+                    content = Reference(self.text(value))
                 case 7, int():
                     several.append(as_float(value))
                 case 8, int():

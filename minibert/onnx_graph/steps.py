@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.onnx_graph.expressions import FLOATS, Expression, Expressions
-from minibert.onnx_graph.file import MICROSOFT, Graph, Node
+from minibert.onnx_graph.file import MICROSOFT, Graph
+from minibert.onnx_graph.node import Node
 
 # Operations that hand a value on: unchanged, rounded, or with its numbers in another order of dimensions.
 SAME = {"Identity", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from minibert.protobuf import read_fields
 from tests.checkpoint.hostile import Spoil, add, cut, directory, in_turn, link, pipe, remove, sparse, write
 
 FILE = "model.onnx"
@@ -47,6 +48,12 @@ def node(op: str, inputs: tuple[str, ...], outputs: tuple[str, ...], *fields: by
     taken = b"".join(field(1, name.encode()) for name in inputs)
     given = b"".join(field(2, name.encode()) for name in outputs)
     return field(1, taken + given + field(4, op.encode()) + b"".join(fields))
+
+
+def function(name: str, *nodes: bytes) -> bytes:
+    """A local function of the domain d: y of x."""
+    inner = b"".join(field(7, bytes(value)) for each in nodes for _, value in read_fields(each) if value)
+    return field(25, field(1, name.encode()) + field(4, b"x") + field(5, b"y") + field(10, b"d") + inner)
 
 
 def external(**entries: str) -> bytes:
@@ -103,7 +110,15 @@ for name, content, words in (
     ("a-field-of-2e64", varint(7 << 3 | 2) + b"\xff" * 9 + b"\x01", "ends within its field"),
     ("an-endless-number", b"\x80" * 1000, "cut off or over 64 bits"),
     ("a-group", b"\x0b" * 100, "wire type 3"),
-    ("functions", field(25, b"") + graph_of(), "local functions"),
+    ("an-empty-function", field(25, b"") + graph_of(), "0 of BERT's"),
+    ("a-function-that-calls-itself", function("f", node("f", ("x",), ("y",), field(7, b"d")))
+     + graph_of(node("f", ("a",), ("b",), field(7, b"d"))), "more than 32 deep"),
+    ("functions-that-double", b"".join(function(f"f{n}", *[node(f"f{n + 1}", ("x",), (f"y{m}",), field(7, b"d"))
+                                                            for m in range(4)]) for n in range(30))
+     + graph_of(node("f0", ("a",), ("b",), field(7, b"d"))), "more than 20,000 operations"),
+    ("empty-functions-that-double", b"".join(function(f"f{n}", *[node(f"f{n + 1}", ("x",), (f"y{m}",), field(7, b"d"))
+                                                                  for m in range(4)]) for n in range(30))
+     + function("f30") + graph_of(node("f0", ("a",), ("b",), field(7, b"d"))), "more than 20,000 operations"),
     ("a-graph-in-a-graph", graph_of(field(1, field(5, field(1, b"g") + field(6, field(1, b"")))) * 3), "0 of BERT's"),
     ("a-name-that-is-not-utf-8", graph_of(field(1, field(4, b"\xff\xfe"))), "not UTF-8"),
     ("a-long-name", graph_of(field(1, field(4, b"x" * 100_000))), "a name of 100,000 bytes"),

@@ -170,6 +170,41 @@ def test_the_account_of_a_real_file(paraphrase_onnx: Path, capsys: pytest.Captur
     assert sum("found by the bias beside it; transposed" in tensor["note"] for tensor in report["tensors"]) == 18
 
 
+@pytest.mark.parametrize("names", ["kept", "biases", "none"])
+def test_local_functions(names: str, tmp_path: Path) -> None:
+    """The whole BERT in one function, which is called by another."""
+    model = model_of()
+    written(tmp_path, model, names=names)
+
+    def wrap(proto: onnx.ModelProto) -> None:
+        graph, helper = proto.graph, onnx.helper
+        inputs = [each.name for each in (*graph.input, *graph.initializer)]
+        outputs = [each.name for each in graph.output]
+        formal = {name: f"x{number}" for number, name in enumerate(inputs)}
+        inner = []
+        for each in graph.node:
+            each.input[:] = [formal.get(name, name) for name in each.input]
+            if each.op_type == "LayerNormalization":  # the epsilon comes from the call
+                next(a for a in each.attribute if a.name == "epsilon").ref_attr_name = "small"
+            inner.append(each)
+        opsets = list(proto.opset_import)
+        own = helper.make_function("local", "Bert", [*formal.values()], outputs, inner, opsets, ["small"])
+        call = helper.make_node("Bert", [*formal.values()], outputs, domain="local", small=1e-12)
+        outer = helper.make_function(
+            "local", "Outer", [*formal.values()], outputs, [call], [*opsets, helper.make_opsetid("local", 1)]
+        )
+        proto.functions.extend([own, outer])
+        del graph.node[:]
+        graph.node.append(helper.make_node("Outer", inputs, outputs, domain="local"))
+        proto.opset_import.append(helper.make_opsetid("local", 1))
+
+    change(tmp_path / "model.onnx", wrap)
+    found = BertModel.from_pretrained(tmp_path)
+    assert_same(found, model.state_dict())
+    assert found.load_report is not None
+    assert "not followed" not in str(found.load_report)
+
+
 # ── where it lies ────────────────────────────────────────────────────────────────────────────────
 
 
