@@ -11,6 +11,8 @@ length per text, in fp32; the vectors are compared before anything is timed.  mi
 openvino-throughput, ctranslate2) get transformers' fast tokenizer on the whole list, then token-sorted batches of 32.
 Our tokenizer's cache of words is emptied before each run; theirs have none.  Models are loaded beforehand.
 
+With --backend auto, or names, ours runs with these too; each peer is then compared with every one of ours.
+
 They take turns; a ratio is theirs / ours within a round: above 1, minibert is faster.  Needs
 pip install '.[test,bench]'; a peer that is missing is left out.
 """
@@ -40,22 +42,21 @@ def turn(peer: "Peer", texts: list[str]) -> Callable[[], float]:
     return run
 
 
-def compare(peers: "list[Peer]", texts: list[str], count: int, agreement: dict[str, str]) -> None:
-    """Time them and print a line each; the first is ours."""
+def compare(ours: "list[Peer]", peers: "list[Peer]", texts: list[str], count: int, agreement: dict[str, str]) -> None:
+    """Time them and print a line each, with a table of ratios for each of ours."""
     from minibert.terminal import table
 
-    times = rounds.take_turns({peer.name: turn(peer, texts) for peer in peers}, count)
-    ours = times[peers[0].name]
-    rows = []
-    for peer in peers:
-        taken = times[peer.name]
-        speed = f"{len(texts) / statistics.median(taken):.1f}"
-        row = [peer.name, rounds.spread(taken), speed]
-        if peer is not peers[0]:
-            ratio = rounds.Ratio.of(taken, ours)
-            row += [agreement[peer.name], str(ratio), ratio.interval]
-        rows.append((*row, "", "", "")[:6])
-    print(table(("", "seconds", "texts/s", "max |Δ|", "ratio", "interval of the median"), rows, right=("texts/s",)))
+    times = rounds.take_turns({peer.name: turn(peer, texts) for peer in (*ours, *peers)}, count)
+    rows = [
+        (name, rounds.spread(taken), f"{len(texts) / statistics.median(taken):.1f}", agreement[name])
+        for name, taken in times.items()
+    ]
+    print(table(("", "seconds", "texts/s", "max |Δ|"), rows, right=("texts/s",)))
+    for own in ours:
+        others = [name for name in times if name != own.name]
+        ratios = [(name, rounds.Ratio.of(times[name], times[own.name])) for name in others]
+        print(f"\nseconds of each, divided by those of {own.name}")
+        print(table(("", "ratio", "interval of the median"), [(name, str(r), r.interval) for name, r in ratios]))
 
 
 def measure(model: str, options: argparse.Namespace, work: Path) -> None:
@@ -66,7 +67,8 @@ def measure(model: str, options: argparse.Namespace, work: Path) -> None:
     wanted = known.installed(known.named(options.peers))
     folder = material.checkpoint(model, work)
     texts = material.read_texts(options.texts, options.text)
-    loaded = known.load([known.Minibert, *wanted], folder, work / f"forms of {folder.name}", threads)
+    own = [known.Minibert, *known.with_backends(options.backend)]
+    loaded = known.load([*own, *wanted], folder, work / f"forms of {folder.name}", threads)
     found = {peer.name: peer.embed(texts) for peer in loaded}  # once each, not timed: also the warm-up
     agreement = {name: known.check_agreement(found["minibert"], vectors, name) for name, vectors in found.items()}
     lengths = [len(row) for row in known.token_rows(loaded[0], texts)]
@@ -75,8 +77,8 @@ def measure(model: str, options: argparse.Namespace, work: Path) -> None:
     )
     print(f"{known.versions_of(wanted)}; {threads} threads; {rounds.machine()}")
     for peer in loaded:
-        print(f"  {peer.name}: {peer.way}")
-    compare(loaded, texts, options.rounds, agreement)
+        print(f"  {peer.name}: {getattr(peer, 'said', peer.way)}")
+    compare(loaded[: len(own)], loaded[len(own) :], texts, options.rounds, agreement)
 
 
 def main() -> int:
@@ -91,6 +93,7 @@ def main() -> int:
         metavar="NAMES",
         help="with commas between, or all; default sentence-transformers",
     )
+    material.add_backend(parser)
     options = parser.parse_args()
     if options.quick:
         options.texts, options.rounds = min(options.texts, 48), 2

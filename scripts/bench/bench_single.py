@@ -5,14 +5,15 @@
     python scripts/bench/bench_single.py --from-text    tokenization included
 
 Timed on every side: from a (1, T) tensor of ids to the (1, H) mean-pooled vector, fp32; with --from-text from the text
-to the vector of unit length.  "minibert" is what Embedder.encode runs, "minibert, optimised" the same after
-``embedder.optimize()``, with and without a compiler; its set-up is not in the times.  That all vectors agree is checked
-before anything is timed.
+to the vector of unit length, where every peer has transformers' fast tokenizer.  "minibert" is what Embedder.encode
+runs, "minibert, optimised" the same after ``embedder.optimize()``, with and without a compiler; its set-up is not in
+the times.  That all vectors agree is checked before anything is timed.
 
 In a round each library has one turn of --calls calls, after a few that do not count: while one runs, the idle threads
 of the others go to sleep and its weights are in the caches, as in a program that uses one library.  The median call
 of a turn is that round's figure.  A ratio is transformers' / the library's, so above 1 is faster than transformers with
-SDPA.  Needs pip install '.[test,bench]'; a peer that is missing is left out.
+SDPA.  With --backend auto, or names, ours runs with these too; a second table then divides every other's time by
+theirs.  Needs pip install '.[test,bench]'; a peer that is missing is left out.
 """
 
 import argparse
@@ -103,6 +104,10 @@ def compare(peers: "Sequence[Peer]", text: str, options: argparse.Namespace) -> 
             row += [str(ratio), ratio.interval]
         rows.append((*row, "", "")[:5])
     print(table(("", "milliseconds", "max |Δ|", f"against {AGAINST}", "interval of the median"), rows))
+    for own in (peer.name for peer in peers if isinstance(peer, known.MinibertBackend)):
+        ratios = [(name, rounds.Ratio.of(taken, times[own])) for name, taken in times.items() if name != own]
+        print(f"\nmilliseconds of each, divided by those of {own}")
+        print(table(("", "ratio", "interval of the median"), [(name, str(r), r.interval) for name, r in ratios]))
 
 
 def measure(model: str, options: argparse.Namespace, work: Path) -> None:
@@ -110,7 +115,9 @@ def measure(model: str, options: argparse.Namespace, work: Path) -> None:
     import peers as known
 
     threads = material.use_threads(options.threads)
-    wanted = known.installed([known.MinibertOptimized, known.MinibertPrepacked, *known.named(options.peers)])
+    own = [] if options.backend_alone else [known.MinibertOptimized, known.MinibertPrepacked]
+    backends = known.with_backends(options.backend)
+    wanted = known.installed([*own, *backends, *known.named(options.peers)])
     folder = material.checkpoint(model, work)
     loaded = known.load([known.Minibert, *wanted], folder, work / f"forms of {folder.name}", threads)
     print(f"\n{material.TITLES.get(model, model)}; {options.rounds} rounds of {options.calls} calls")
@@ -118,7 +125,7 @@ def measure(model: str, options: argparse.Namespace, work: Path) -> None:
     for peer in loaded:
         if not (peer.has_forward or options.from_text):
             print(f"  {peer.name} begins with texts; it takes part with --from-text")
-        if isinstance(peer, known.MinibertOptimized):
+        if isinstance(peer, known.MinibertOptimized | known.MinibertBackend):
             print(f"  {peer.name}: {peer.said}")
     for tokens in options.tokens:
         text = text_of(tokens, lambda text: len(known.token_rows(loaded[0], [text])[0]))
@@ -134,6 +141,8 @@ def main() -> int:
     parser.add_argument("--calls", type=material.positive, default=40, metavar="N", help="a turn (default 40)")
     parser.add_argument("--from-text", action="store_true", help="time tokenization too")
     parser.add_argument("--peers", default=PEERS, metavar="NAMES", help=f"with commas between; default {PEERS}")
+    material.add_backend(parser)
+    parser.add_argument("--backend-alone", action="store_true", help="of ours, not the paths of optimize()")
     material.add_rounds(parser, 10)
     options = parser.parse_args()
     if options.quick:

@@ -53,6 +53,19 @@ def add_rounds(parser: argparse.ArgumentParser, rounds: int) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes and 2 rounds: does it run at all?")
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """``--backend``."""
+    names = ("auto", "onnxruntime", "openvino")
+    parser.add_argument(
+        "--backend",
+        nargs="+",
+        default=[],
+        choices=names,
+        metavar="NAME",
+        help=f"ours with these too: {', '.join(names)}",
+    )
+
+
 def use_threads(threads: int | None) -> int:
     """Let everyone use that many; what torch would use by itself when it is None.  Returns the number."""
     import torch

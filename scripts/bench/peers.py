@@ -58,7 +58,7 @@ class Minibert(Peer):
         from minibert.tokenizer.windows import TokenRow
 
         rows = [TokenRow(row[:count], count) for row, count in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
-        pooling, layers = self.embedder.resolve("mean", "last", None)
+        pooling, layers = self.embedder.choose("mean", "last", None)
         vectors: Tensor = self.embedder.vectors_of(rows, pooling, layers, True, 0, None)
         return vectors
 
@@ -79,6 +79,27 @@ class MinibertPrepacked(MinibertOptimized):
 
     name = "minibert, optimised without compiler"
     settings: ClassVar[dict[str, bool]] = {"compile": False}
+
+
+class MinibertBackend(Minibert):
+    """Ours with another library computing; the graph is built beforehand, in a cache of the benchmark's own."""
+
+    backend: ClassVar[str]
+
+    def __init__(self, folder: Path, work: Path, threads: int) -> None:
+        from minibert import Embedder
+
+        self.folder = folder
+        os.environ.setdefault("MINIBERT_CACHE", str(work / "backends"))
+        self.embedder = Embedder.from_pretrained(folder, backend=self.backend)
+        self.said = str(self.embedder.backend)
+
+
+def with_backends(names: Sequence[str]) -> "list[type[MinibertBackend]]":
+    """Ours with each of these backends."""
+    return [
+        type(f"Minibert_{name}", (MinibertBackend,), {"name": f"minibert, {name}", "backend": name}) for name in names
+    ]
 
 
 class SentenceTransformers(Peer):

@@ -48,7 +48,9 @@ class OpenVino(Runtime):
         self.threads = threads
         self.core: Any = openvino.Core()
         self.graph: Any = self.core.read_model(str(folder / GRAPH))
+        self.tensor: Any = openvino.Tensor
         self.single = self.compiled("LATENCY")
+        self.output_count = len(self.single.outputs)
         self.free_single: list[Any] = []  # requests; a thread takes one and puts it back
         self.free_streams: list[Any] = []
 
@@ -72,9 +74,21 @@ class OpenVino(Runtime):
     def infer(self, batch: Padded) -> list[Tensor]:
         """One request on all threads."""
         request = self.free_single.pop() if self.free_single else self.single.create_infer_request()
-        found = request.infer(arrays(batch), share_inputs=True, share_outputs=True)
-        outputs = [torch.from_numpy(found[number].copy()) for number in range(len(found))]
-        self.free_single.append(request)
+        self.give(request, batch)
+        request.infer(share_outputs=True)
+        return self.taken(request, self.free_single)
+
+    def give(self, request: Any, batch: Padded) -> None:
+        """Set the inputs, without a copy; a third quicker than arguments to ``infer``, which looks at their types."""
+        for number, values in enumerate(arrays(batch)):
+            request.set_input_tensor(number, self.tensor(values, shared_memory=True))
+
+    def taken(self, request: Any, free: list[Any]) -> list[Tensor]:
+        """A copy of the outputs; the request is then free, and writes over them."""
+        outputs = [
+            torch.from_numpy(request.get_output_tensor(number).data.copy()) for number in range(self.output_count)
+        ]
+        free.append(request)
         return outputs
 
     def stream(self, batches: Iterable[tuple[Key, Padded]]) -> Iterator[tuple[Key, list[Tensor]]]:
@@ -85,15 +99,15 @@ class OpenVino(Runtime):
             for key, batch in chain(first, batches):
                 yield key, self.infer(batch)
             return
-        waiting: deque[tuple[Any, Key, list[Any]]] = deque()
+        waiting: deque[tuple[Any, Key, Padded]] = deque()  # each batch is kept until it is computed
         try:
             for key, batch in chain(first, batches):
                 if len(waiting) == AHEAD * self.threads:
                     yield self.finished(waiting)
                 request = self.free_streams.pop() if self.free_streams else self.streams.create_infer_request()
-                given = arrays(batch)  # kept until it is computed
-                request.start_async(given, share_inputs=True)
-                waiting.append((request, key, given))
+                self.give(request, batch)
+                request.start_async()
+                waiting.append((request, key, batch))
             while waiting:
                 yield self.finished(waiting)
         finally:  # also where the caller stopped in between
@@ -101,11 +115,8 @@ class OpenVino(Runtime):
                 request.wait()
                 self.free_streams.append(request)
 
-    def finished(self, waiting: "deque[tuple[Any, Key, list[Any]]]") -> tuple[Key, list[Tensor]]:
-        """The outputs of the oldest request, which is then free."""
+    def finished(self, waiting: "deque[tuple[Any, Key, Padded]]") -> tuple[Key, list[Tensor]]:
+        """The outputs of the oldest request."""
         request, key, _ = waiting.popleft()
         request.wait()
-        count = len(self.streams.outputs)
-        outputs = [torch.from_numpy(request.get_output_tensor(number).data.copy()) for number in range(count)]
-        self.free_streams.append(request)
-        return key, outputs
+        return key, self.taken(request, self.free_streams)
