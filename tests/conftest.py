@@ -1,7 +1,10 @@
 """What every test may ask for: where real data is, if it is here at all."""
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -16,6 +19,10 @@ from tests.support.browser import Browser, programs
 # is busy.  Where the number of threads matters, a test sets it.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # in the processes that tests start, too: pytest-xdist's workers share the cores
+
+# Graphs that a test builds are not kept among the user's.
+os.environ["MINIBERT_CACHE"] = tempfile.mkdtemp(prefix="minibert-cache-")
+atexit.register(shutil.rmtree, os.environ["MINIBERT_CACHE"], ignore_errors=True)
 
 # Tables are as wide as a test says.  readline, which pytest loads, writes these where processes inherit them.
 for name in ("COLUMNS", "LINES"):
