@@ -7,6 +7,7 @@ every version that matters (:mod:`.cache`).  A model whose weights were changed 
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from minibert._version import __version__
-from minibert.embedding.backends.cache import build_entry, entry_path, read_entry
+from minibert.embedding.backends.cache import build_entry, cache_folder, entry_path, read_entry, unusable
 from minibert.embedding.backends.padding import pad, unpad
 from minibert.embedding.backends.proof import Proof, prove
 from minibert.embedding.backends.runtime import Padded, Runtime
@@ -113,20 +114,20 @@ def open_backend(
     return Backend(runtime, model, layers, Proof(**kept["proof"]), built)
 
 
-class named_failures:
+@contextmanager
+def named_failures(kind: type[Runtime]) -> Iterator[None]:
     """A runtime's or an exporter's own exception as an InputError that says whose it is."""
-
-    def __init__(self, kind: type[Runtime]) -> None:
-        self.kind = kind
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, MinibertError):
-            reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
-            raise InputError(
-                f"{self.kind.name} cannot run this model ({type(error).__name__}: {reason}). backend='torch' can."
-            ) from error
+    try:
+        yield
+    except MinibertError:
+        raise
+    except OSError as error:
+        raise unusable(cache_folder(), error) from error
+    except Exception as error:
+        reason = " ".join(str(error).split("\n")[0].split())[:200] or type(error).__name__
+        raise InputError(
+            f"{kind.name} cannot run this model ({type(error).__name__}: {reason}). backend='torch' can."
+        ) from error
 
 
 def check_model(kind: type[Runtime], model: BertModel) -> None:

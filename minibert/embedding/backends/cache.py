@@ -60,7 +60,7 @@ def build_entry(path: Path, facts: dict[str, Any], build: Callable[[Path], dict[
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unusable(path.parent, error) from error
     try:
         shown = build(temporary)
         files = {file.name: file_digest(file) for file in sorted(temporary.iterdir())}
@@ -70,7 +70,7 @@ def build_entry(path: Path, facts: dict[str, Any], build: Callable[[Path], dict[
     except OSError as error:
         if isinstance(error, CheckpointError):
             raise
-        raise unwritable(path, error) from error
+        raise unusable(path.parent, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return proof
@@ -89,8 +89,8 @@ def move(temporary: Path, path: Path, facts: dict[str, Any]) -> None:
         temporary.rename(path)
 
 
-def unwritable(path: Path, error: OSError) -> CheckpointError:
-    """The sentence for a cache that cannot be written."""
+def unusable(folder: Path, error: OSError) -> CheckpointError:
+    """The sentence for a cache that cannot be written or read."""
     return CheckpointError(
-        f"The cache {path.parent} cannot be written ({reason_of(error)}). Set MINIBERT_CACHE to a folder that can."
+        f"The cache {folder} cannot be used ({reason_of(error)}). Set MINIBERT_CACHE to another folder."
     )

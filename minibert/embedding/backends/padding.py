@@ -11,8 +11,8 @@ from torch import Tensor
 from minibert.embedding.backends.runtime import Padded
 from minibert.embedding.packed import Packed
 
-MOST_PADDING = 0.05  # of a batch that is not small
-SMALL = 256  # tokens; a smaller batch takes further texts however much padding they bring
+MOST_PADDING = 0.03  # of a batch that is not small
+SMALL = 128  # tokens; a smaller batch takes further texts however much padding they bring
 
 
 def pad(packed: Packed) -> Padded:
