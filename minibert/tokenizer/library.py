@@ -72,8 +72,8 @@ class LibraryTokenizer(BertTokenizer):
                 raise TokenizerError(f"{name} takes no {setting}=; the tokenizer.json decides how text becomes pieces.")
         check_settings(settings, CONFIG_SCHEMA, name, TokenizerError)
         library = parse(content, origin, reason)
-        frame = frame_of(json.loads(library.to_str())["post_processor"], origin)
-        self._frame = frame
+        described = json.loads(library.to_str())  # as the library understood it: complete, and of the right types
+        self._frame = frame = frame_of(described["post_processor"], origin)
         for special in {special for gap in (*frame.single, *frame.pair) for special in gap}:
             if library.token_to_id(special.token) != special.id:
                 raise TokenizerError(
@@ -84,7 +84,8 @@ class LibraryTokenizer(BertTokenizer):
         self.do_lower_case = "abc" in normalize("ABC")
         self.strip_accents = "é" not in normalize("é").casefold() and "e" in normalize("é").casefold()
         self.tokenize_chinese_chars = False
-        self._set_up(LibraryVocabulary(library, origin), origin, **{**DEFAULTS, **settings})
+        settings = {**DEFAULTS, **_usual_tokens(described, frame), **settings}
+        self._set_up(LibraryVocabulary(library, origin), origin, **settings)
 
     @classmethod
     def of_files(cls, files: TokenizerFiles, explicit: Mapping[str, Any], name: str) -> "LibraryTokenizer":
@@ -98,8 +99,8 @@ class LibraryTokenizer(BertTokenizer):
         settings = load_settings(files, explicit)
         rules = {rule: settings.pop(rule) for rule in RULES if rule in settings}
         settings.setdefault("name_or_path", name)
-        for token, usual in _usual_tokens(content, origin).items():
-            settings.setdefault(token, usual)
+        if isinstance(pad_token := (content.get("padding") or {}).get("pad_token"), str):
+            settings.setdefault("pad_token", pad_token)
         tokenizer = cls(json.dumps(content, ensure_ascii=False), origin=origin, reason=reason, **settings)
         stated = {rule: explicit[rule] for rule in RULES if rule in explicit}
         if files.config.get("do_lower_case") is not None:
@@ -180,24 +181,23 @@ class LibraryTokenizer(BertTokenizer):
         return write_files(save_directory, contents)
 
 
-def _usual_tokens(content: Mapping[str, Any], origin: str) -> dict[str, str]:
+def _usual_tokens(described: Mapping[str, Any], frame: Frame) -> dict[str, str]:
     """The named special tokens that a tokenizer.json shows without a tokenizer_config.json."""
     tokens = {}
-    begin, end = frame_of(content.get("post_processor"), origin).single
+    begin, end = frame.single
     if begin:
         tokens["cls_token"] = begin[0].token
     if end:
         tokens["sep_token"] = end[-1].token
-    model, added = content["model"], [token["content"] for token in content.get("added_tokens") or ()]
+    added = [token["content"] for token in described["added_tokens"]]
     for name, usual in USUAL.items():
         if found := [token for token in usual if token in added]:
             tokens[name] = found[0]
-    if isinstance(stored := (content.get("padding") or {}).get("pad_token"), str):
-        tokens["pad_token"] = stored
-    vocab, unk_id = model.get("vocab"), model.get("unk_id")
-    if isinstance(vocab, list) and isinstance(unk_id, int) and 0 <= unk_id < len(vocab):
-        tokens["unk_token"] = str(vocab[unk_id][0])
-    return tokens
+    model = described["model"]
+    unk_token, unk_id = model.get("unk_token"), model.get("unk_id")
+    if unk_token is None and unk_id is not None:  # Unigram's
+        unk_token = model["vocab"][unk_id][0]
+    return tokens if unk_token is None else {**tokens, "unk_token": unk_token}
 
 
 BertTokenizer.for_other_pipelines = LibraryTokenizer

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibert.errors import InputError, MissingExtraError, TokenizerError
+from minibert.errors import InputError, MinibertError, MissingExtraError, TokenizerError
 from minibert.tokenizer import AddedToken, BertTokenizer, LibraryTokenizer
 from minibert.tokenizer.portable import settings_of
 from minibert.verify import verify_tokenizer
@@ -213,6 +213,10 @@ def template(**parts: Any) -> Any:
     return lambda content: content["post_processor"].update(parts)
 
 
+def twice(content: dict[str, Any]) -> None:
+    content["post_processor"] = {"type": "Sequence", "processors": [content["post_processor"]] * 2}
+
+
 A, B = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
 S = {"SpecialToken": {"id": "<s>", "type_id": 0}}
 
@@ -225,7 +229,7 @@ S = {"SpecialToken": {"id": "<s>", "type_id": 0}}
         (template(single=[{"Sequence": {"id": "A", "type_id": 1}}]), {}, "puts a single text into segment 1"),
         (template(pair=[A, {"Sequence": {"id": "B", "type_id": 2}}]), {}, "gives a pair other segments"),
         (template(single=[{"SpecialToken": {"id": "<q>", "type_id": 0}}, A]), {}, "template 'single' .* is broken"),
-        (template(type="Other"), {}, "is .Other., which minibert does not know"),
+        (twice, {}, "has several steps that add special tokens"),
         (
             template(special_tokens={"<s>": {"id": "<s>", "ids": [7], "tokens": ["<s>"]},
                                      "</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}}),
@@ -297,3 +301,37 @@ def test_an_unknown_word_without_an_unknown_token(tmp_path):
     for texts in ("語語語", ["a", "語語語"]):
         with pytest.raises(TokenizerError, match="cannot encode '語語語'"):
             tokenizer(texts)
+
+
+def test_mutated_files_are_read_or_refused(folders, tmp_path):
+    """Every part of a tokenizer.json but its pieces, replaced by something else: a MinibertError, or a tokenizer."""
+    content = json.loads((folders["metaspace bpe", "sequence"] / "tokenizer.json").read_text(encoding="utf-8"))
+    places = [(part,) for part in content] + [
+        (p, k) for p in content if isinstance(content[p], dict) for k in content[p]
+    ]
+    places += [("post_processor", "processors", 1), ("post_processor", "processors", 1, "pair"), ("added_tokens", 0)]
+    loaded = 0
+    for place in places:
+        for value in (None, -1, "x", [], {}, [1], {"a": 1}):
+            whole = inner = json.loads(json.dumps(content))
+            for key in place[:-1]:
+                inner = inner[key]
+            inner[place[-1]] = value
+            (tmp_path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+            try:
+                BertTokenizer.from_pretrained(tmp_path)(["배를 타고", ""])
+            except MinibertError as error:
+                assert len(str(error)) > 40
+            else:
+                loaded += 1
+    assert loaded > 10
+
+
+def test_the_padding_token_of_a_stored_padding(folders, tmp_path):
+    content = json.loads((folders["unigram", "XLM-R"] / "tokenizer.json").read_text(encoding="utf-8"))
+    stored = {"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": None, "pad_id": 3}
+    content["padding"] = {**stored, "pad_type_id": 0, "pad_token": "<unk>"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    tokenizer = BertTokenizer.from_pretrained(tmp_path)
+    assert (tokenizer.pad_token, tokenizer.padding_side) == ("<unk>", "left")
+    assert tokenizer(["배", "배를 타고"], padding=True)["input_ids"][0][0] == 3
