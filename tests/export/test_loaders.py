@@ -5,6 +5,7 @@ which folder.  Nothing is fetched here: a loader that is not there is skipped.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,16 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed (make test
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("loaders") / "exported"
-    export_model(FOLDER, folder)
-    return folder
+def exported(tmp_path_factory) -> Callable[[str], Path]:
+    """The folder of a format, written when it is first asked for."""
+    place = tmp_path_factory.mktemp("loaders")
+
+    def folder_of(format: str) -> Path:
+        if not (place / format).exists():
+            export_model(FOLDER, place / format, format=format)
+        return place / format
+
+    return folder_of
 
 
 @pytest.mark.parametrize("loader", export_loaders.LOADERS, ids=lambda loader: loader.name)
@@ -44,7 +51,7 @@ def test_vectors_are_ours(loader, exported) -> None:
         pytest.skip(f"{loader.name} is not in {loaders.name} (or $MINIBERT_LOADERS): {loader.needs}")
     embedder = Embedder.from_pretrained(FOLDER)
     for texts in (export_loaders.TEXTS, export_loaders.LONG):
-        _, vectors = export_loaders.run(loader, exported, texts, loaders)
+        _, vectors = export_loaders.run(loader, exported(loader.format), texts, loaders)
         expected = embedder.encode(texts, normalize=True)
         assert tuple(expected.shape) == (len(vectors), len(vectors[0]))
         assert export_loaders.largest_difference(vectors, expected.tolist()) < export_loaders.BOUND
