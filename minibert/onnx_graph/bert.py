@@ -289,6 +289,8 @@ class _Walk:
     def check_scale(self, name: str, heads: int | None, scale: float | None) -> None:
         """Scores are divided by the root of the head size; a graph with another number computes another model."""
         size = self.bert.settings["hidden_size"]
+        if scale is not None and not 0 < scale < 1e6:
+            raise NotBert(f"{name}.attention multiplies its scores by {scale:.6g}")
         if heads is None and scale:  # the scale tells the head size
             heads = round(size * scale**2)
             if heads and size % heads == 0:

@@ -172,6 +172,8 @@ class Expressions:
         if not -rank <= axis < rank:
             axis = 0
         sizes = {each.count for each in (by, zero) if each is not None}
+        if zero is not None and zero.dtype is None:
+            return None
         if not sizes <= {1, found.root.shape[axis] if rank else 1} or by.dtype not in FLOATS:
             return None
         return replace(found, scale=Scale(by, zero, axis % max(rank, 1)))

@@ -30,6 +30,13 @@ MOST_NAMES = 100_000  # inputs and outputs of nodes
 LONGEST_NAME = 1_000
 MICROSOFT = "com.microsoft"  # the domain of onnxruntime's fused operators
 
+# Of the attributes that are read: what they are in every operation that has them.
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("epsilon", "alpha", "beta", "scale"), float),
+    **dict.fromkeys(("axis", "to", "transA", "transB", "num_heads", "q_num_heads", "unidirectional"), int),
+    **dict.fromkeys(("perm", "split", "qkv_hidden_sizes"), list),
+}
+
 Value = int | memoryview
 Fetch = Callable[[str], Path | None]  # the file at a path beside the graph; None when there is none
 
@@ -254,7 +261,10 @@ class _Reader:
                 domain = self.text(value)
             elif number == 5:
                 key, content = self.attribute(value)
-                attributes[key] = content
+                if not isinstance(content, KINDS.get(key, object) | Reference | None):
+                    raise DamagedMessage(f"the attribute {key} of {op or 'an operation'} is of another kind")
+                if content is not None:
+                    attributes[key] = content
         full = op if domain in ("", "ai.onnx") else f"{domain}.{op}"
         return Node(full, name, tuple(inputs), tuple(outputs), attributes)
 

@@ -5,6 +5,7 @@ Early versions of torch's newer exporter wrote one for each module.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minibert.onnx_graph.node import MOST_NODES, Node
 from minibert.protobuf import DamagedMessage
@@ -51,6 +52,11 @@ def _inlined(nodes: list[Node], functions: Mapping[str, Function], depth: int, l
             yield from _inlined(called(function, node), functions, depth + 1, left)
 
 
+def resolved(value: Any, call: Node) -> Any:
+    """The value of an attribute; None where the call does not give it."""
+    return call.attributes.get(value.name) if isinstance(value, Reference) else value
+
+
 def called(function: Function, call: Node) -> list[Node]:
     """A function's nodes with the names and attributes that a call gives."""
     prefix = f"{next((name for name in call.outputs if name), call.name)}/"
@@ -68,8 +74,9 @@ def called(function: Function, call: Node) -> list[Node]:
             node,
             inputs=tuple(map(renamed, node.inputs)),
             outputs=tuple(map(renamed, node.outputs)),
-            attributes={key: call.attributes.get(value.name) if isinstance(value, Reference) else value
-                        for key, value in node.attributes.items()},
+            attributes={
+                key: own for key, value in node.attributes.items() if (own := resolved(value, call)) is not None
+            },
         )
         for node in function.nodes
     ]  # fmt: skip

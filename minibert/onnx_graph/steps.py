@@ -347,7 +347,7 @@ class Steps:
         found_at: dict[str, Dense] = {}
         try:
             curve = self.computed(value, found_at, {}, [LONGEST])
-        except RuntimeError:  # sizes that do not fit: no formula of one variable
+        except (RuntimeError, TypeError):  # sizes or inputs that do not fit: no formula of one variable
             return None
         if curve is None or len(set(map(id, found_at.values()))) != 1:
             return None
@@ -396,6 +396,7 @@ class Steps:
         if node is None:
             return None
         heads = node.attributes.get("num_heads", node.attributes.get("q_num_heads"))
+        heads = heads if heads is not None and heads > 0 else None
         scale = node.attributes.get("scale") or None
         match node.op:
             case "com.microsoft.Attention" | "com.microsoft.QAttention":

@@ -1,6 +1,5 @@
 """Hostile ONNX files: what no library writes is written here, field by field."""
 
-import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -86,14 +85,6 @@ def more(*fields: bytes) -> Spoil:
         (folder / FILE).write_bytes(field(1, 10) + field(7, whole + b"".join(fields)))
 
     return spoil
-
-
-def flip(content: bytes, seed: int) -> bytes:
-    """One bit of the first 200 bytes flipped, where nodes are described."""
-    position = random.Random(seed).randrange(200 * 8)
-    changed = bytearray(content)
-    changed[position // 8] ^= 1 << position % 8
-    return bytes(changed)
 
 
 for seed in range(20):

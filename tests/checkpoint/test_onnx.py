@@ -205,6 +205,29 @@ def test_local_functions(names: str, tmp_path: Path) -> None:
     assert "not followed" not in str(found.load_report)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("how", [{"norm": "written", "names": "none"}, {"weights": "dynamic", "attention": "fused"}])
+def test_damaged_at_random(how: dict[str, Any], tmp_path: Path) -> None:
+    """A few bytes changed or lost: the file loads, since most bytes are numbers, or there is a sentence."""
+    content = GraphOfBert(model_of(), **how).build().SerializeToString()
+    drawn = random.Random(7)
+    refused = 0
+    for number in range(80):
+        damaged = bytearray(content)
+        for _ in range(drawn.choice([1, 2, 5])):
+            damaged[drawn.randrange(len(damaged))] ^= 1 << drawn.randrange(8)
+        if number % 8 == 0:
+            start = drawn.randrange(len(damaged))
+            del damaged[start : start + drawn.randrange(1, 40)]
+        (tmp_path / "model.onnx").write_bytes(damaged)
+        try:
+            BertModel.from_pretrained(tmp_path)
+        except minibert.MinibertError as error:
+            refused += 1
+            assert str(error).isprintable()
+    assert refused > 20
+
+
 # ── where it lies ────────────────────────────────────────────────────────────────────────────────
 
 
