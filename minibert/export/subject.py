@@ -123,13 +123,8 @@ def _of_embedder(
     copied.steps = copy.deepcopy(embedder.steps).float().cpu().eval()
     digests = {"weights": digest_of(copied.model)} if files is None else files
     notes = []
-    if output == "sentence":
-        if any(embedder.prompts.values()):
-            notes.append(
-                "the prompts of the checkpoint are text and stay outside of the graph: put them before each text"
-            )
-        if embedder.tokenizer.do_lower_case:
-            notes.append("the tokenizer lower-cases, which stays outside of the graph")
+    if output == "sentence" and any(embedder.prompts.values()):
+        notes.append("the prompts of the checkpoint are text and stay outside of the graph: put them before each text")
     return Subject(name or "Embedder", output, copied.model, embedder.tokenizer, copied, digests, notes)
 
 

@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from minibert._version import __version__
 from minibert.errors import InputError, MissingExtraError
 from minibert.graphs.modules import INPUTS, GraphModule
-from minibert.graphs.program import exported_program, quietly
+from minibert.graphs.program import exported_program, first_line, quietly
 
 OPSET = 20  # the first with Gelu as an operation; onnxruntime 1.17 and OpenVINO 2024 read it
 
@@ -24,17 +24,14 @@ def onnx_model(module: GraphModule, program: ExportedProgram | None = None) -> A
     """
     need_onnx()
     program = exported_program(module) if program is None else program
-    with torch.no_grad(), quietly():
-        written = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=list(INPUTS),
-            output_names=list(module.outputs),
-            opset_version=OPSET,
-            verbose=False,
-        )
+    names: dict[str, Any] = {"input_names": list(INPUTS), "output_names": list(module.outputs)}
+    try:
+        with torch.no_grad(), quietly():
+            written = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    except Exception as error:  # it has a class for every stage
+        raise InputError(f"torch's exporter to ONNX failed: {first_line(error)}") from error
     if written is None:
-        raise InputError("torch's exporter returned nothing.")
+        raise InputError("torch's exporter to ONNX returned nothing.")
     model = written.model_proto
     model.producer_name, model.producer_version = "minibert", __version__
     name_axes(model, module.input_axes)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch.export import Dim, ExportedProgram
 
+from minibert.errors import InputError
 from minibert.graphs.modules import INPUTS, GraphModule, example
 
 
@@ -20,9 +21,18 @@ def dynamic_shapes(module: GraphModule) -> dict[str, dict[int, Dim]]:
 
 
 def exported_program(module: GraphModule) -> ExportedProgram:
-    """``torch.export`` of the module, with dynamic sizes."""
-    with torch.no_grad(), quietly():
-        return torch.export.export(module.eval(), example(module), dynamic_shapes=dynamic_shapes(module), strict=False)
+    """``torch.export`` of the module, with dynamic sizes; InputError where torch cannot trace it."""
+    shapes = dynamic_shapes(module)
+    try:
+        with torch.no_grad(), quietly():
+            return torch.export.export(module.eval(), example(module), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch has a class for every stage
+        raise InputError(f"torch.export cannot trace {type(module).__name__}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from minibert.cli import main
 from minibert.embedding import Embedder
 from minibert.errors import InputError
 from minibert.export import export_model
+from minibert.graphs import HiddenStates
 from tests.support.command import mistake
 from tests.support.small_models import inputs_for, small
 
@@ -217,3 +219,38 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(words, said, tmp_path, capsy
 def test_a_model_from_memory_has_no_pooling() -> None:
     with pytest.raises(InputError, match="give an Embedder"):
         export_model(small(), "x.onnx", output="sentence")
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "said"),
+    [
+        (
+            "onnx",
+            "x.onnx",
+            "onnx is not installed; to write ONNX files: in a checkout of minibert, pip install '.[onnx]'.",
+        ),
+        ("onnxruntime", "x.onnx", "onnxruntime is not installed; to prove an ONNX file: in a checkout of minibert, "),
+        (
+            "openvino",
+            "x.xml",
+            "openvino is not installed; to write and prove OpenVINO files: in a checkout of minibert, ",
+        ),
+        ("onnxscript", "x.xml", "OpenVINO's files are made from an ONNX graph: in a checkout of minibert, "),
+    ],
+)
+def test_a_package_that_is_missing_is_named(missing, name, said, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert said in mistake(capsys, ["export", "-o", str(tmp_path / name)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_cannot_be_traced_gets_a_sentence(tmp_path, monkeypatch) -> None:
+    def wrong(
+        self: object, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> object:
+        return (self.base(input_ids, attention_mask).last_hidden_state,) if int(input_ids.sum()) > 3 else ()
+
+    monkeypatch.setattr(HiddenStates, "forward", wrong)
+    with pytest.raises(InputError, match="torch.export cannot trace HiddenStates: "):
+        export_model(small(), tmp_path / "x.pt2")
+    assert not list(tmp_path.iterdir())
