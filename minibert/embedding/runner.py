@@ -141,10 +141,12 @@ class Runner:
 
     def runtime_for(self, layers: Layers) -> Backend | None:
         """The runtime where it gives these hidden states of the model as it is now; None where torch computes them."""
-        if self.runtime is None or not self.runtime.fits(layers.numbers) or not is_plain(self.model):
+        if self.runtime is None or not self.runtime.fits(layers.numbers):
             return None
         if self.runtime.snapshot.holds():
             return self.runtime
+        if not is_plain(self.model):  # for as long as it has hooks or other modules
+            return None
         logger.warning(
             "The weights were changed after the graph for %s was built, so torch computes. optimize() builds it anew.",
             self.backend.name,

@@ -2,8 +2,9 @@
 
 Texts, tokenizer, sorting, batches and pooling stay those of ``Embedder``; the runtime computes what stands between a
 batch of ids and its hidden states.  ``backend.py`` joins the two, ``onnxruntime_backend.py`` and
-``openvino_backend.py`` are the libraries.  A graph is built once and proven once (``proof.py``), then kept
-(``cache.py``); ``choosing.py`` measures which is the fastest here.  Start with ``backend.py``.
+``openvino_backend.py`` are the libraries; ``openvino_graph.py`` is BERT in OpenVINO's operations.  A graph is built
+once and proven once (``proof.py``), then kept (``cache.py``); ``choosing.py`` measures which is the fastest here.
+Start with ``backend.py``.
 """
 
 from minibert.embedding.backends.backend import Backend, Report

@@ -28,7 +28,7 @@ from minibert.model import BertModel
 from minibert.tokenizer.windows import TokenRow
 
 Key = TypeVar("Key")
-FORMAT = 1  # of what is kept; another number makes every graph anew
+FORMAT = 2  # of what is kept; another number makes every graph anew
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Backend:
 
     def fits(self, numbers: Iterable[int]) -> bool:
         """Whether these hidden states are among the graph's outputs."""
-        return set(numbers) <= set(self.layers)
+        return all(number in self.layers for number in numbers)
 
     def hidden_states(self, packed: Packed) -> dict[int, Tensor]:
         """Those of ``layers``, each (tokens, H): as :func:`minibert.embedding.packed.packed_hidden_states`."""

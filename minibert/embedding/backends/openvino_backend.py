@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from minibert.embedding.backends.openvino_graph import is_writable, openvino_graph
 from minibert.embedding.backends.runtime import Key, Padded, Runtime, arrays
-from minibert.graphs import GraphModule, exported_program
+from minibert.graphs import GraphModule, HiddenStates, exported_program
 from minibert.graphs.program import quietly
 
 GRAPH = "model.xml"  # its weights are in model.bin
@@ -37,9 +38,12 @@ class OpenVino(Runtime):
         os.environ.setdefault("OPENVINO_TELEMETRY_DISABLE", "1")
         import openvino
 
-        program = exported_program(module)
-        with quietly():
-            graph = openvino.convert_model(program)
+        if isinstance(module, HiddenStates) and is_writable(module.base):
+            graph = openvino_graph(module)
+        else:
+            program = exported_program(module)
+            with quietly():
+                graph = openvino.convert_model(program)
         openvino.save_model(graph, str(folder / GRAPH), compress_to_fp16=False)
 
     def __init__(self, folder: Path, threads: int) -> None:

@@ -13,6 +13,7 @@ from minibert.embedding.packed import Packed
 
 MOST_PADDING = 0.03  # of a batch that is not small
 SMALL = 128  # tokens; a smaller batch takes further texts however much padding they bring
+ONES = torch.ones(1, 512, dtype=torch.long)  # the mask of a single text; making one takes longer than it seems
 
 
 def pad(packed: Packed) -> Padded:
@@ -20,7 +21,8 @@ def pad(packed: Packed) -> Padded:
     longest, count = packed.lengths[-1], len(packed.lengths)
     if packed.lengths[0] == longest:
         input_ids, token_type_ids = (x.view(count, longest) for x in (packed.input_ids, packed.token_type_ids))
-        return Padded(input_ids, torch.ones_like(input_ids), token_type_ids)
+        ones = ONES[:, :longest] if count == 1 and longest <= ONES.shape[1] else torch.ones_like(input_ids)
+        return Padded(input_ids, ones, token_type_ids)
     mask = torch.arange(longest) < torch.tensor(packed.lengths)[:, None]
     input_ids, token_type_ids = torch.zeros(2, count, longest, dtype=torch.long)
     input_ids[mask], token_type_ids[mask] = packed.input_ids, packed.token_type_ids

@@ -56,6 +56,15 @@ def test_vectors_are_those_of_torch(embedder, arguments, monkeypatch):
     assert embedder.encode([], **arguments).shape == (0, expected.shape[1])
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu_new", "silu"])
+def test_other_activations_in_openvino(activation):
+    pytest.importorskip("openvino")
+    embedder = Embedder(small(hidden_act=activation, vocab_size=100), reference().tokenizer)
+    expected = embedder.encode(["the bank", "a"], layers=3)
+    assert embedder.use_backend("openvino").name == "openvino"
+    close(embedder.encode(["the bank", "a"], layers=3), expected)
+
+
 def test_words_are_those_of_torch(embedder, monkeypatch):
     expected = reference().words(TEXTS[:4])
     monkeypatch.setattr("minibert.embedding.runner.packed_hidden_states", None)
