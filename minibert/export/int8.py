@@ -30,6 +30,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the range of an input that its spread
 ROWS = 2048  # tokens to choose the share by
 LOWEST_GELU = -0.17  # a little below its least value, -0.16997
 SMALLEST = 1e-6  # of m: a token of nothing but zeros
+OUTLIERS = 48  # one input in this many, those of the widest range, is multiplied in float32
 TABLE = 64  # rows from which on a table of embeddings is written in 8 bits
 
 
@@ -54,6 +55,7 @@ class Group:
     highest: Tensor = field(default_factory=lambda: torch.zeros(0))
     middle: Tensor = field(default_factory=lambda: torch.zeros(0))
     spread: Tensor = field(default_factory=lambda: torch.zeros(0))
+    kept: Tensor = field(default_factory=lambda: torch.ones(0))  # (K,): 0 of an input that stays in float32
     moment: Tensor = field(default_factory=lambda: torch.zeros(0))  # (K, K): sum of products of quantised inputs
     sums: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.zeros(0), torch.zeros(0)))  # exact, quantised
     count: int = 0
@@ -64,13 +66,23 @@ class Group:
         return self.producer is not None and self.producer.op_type == "Gelu"
 
     @property
+    def is_normalised(self) -> bool:
+        """Whether a LayerNorm computes the input, whose weights can take the middle and the spread."""
+        return self.producer is not None and self.producer.op_type == "LayerNormalization"
+
+    @property
+    def outliers(self) -> Tensor:
+        """The numbers of the inputs that stay in float32."""
+        return (self.kept == 0).nonzero()[:, 0]
+
+    @property
     def weight(self) -> Tensor:
         """All weights side by side, (K, N of all)."""
         return torch.cat([product.weight for product in self.products], dim=1)
 
     def quantised(self, x: Tensor) -> Tensor:
         """(n, K) as the graph will see it: ``c``, rounded."""
-        c = (x - self.middle) / self.spread
+        c = (x - self.middle) / self.spread * self.kept
         if self.is_gelu:
             m = c.amax(dim=-1, keepdim=True).clamp(min=SMALLEST)
             return (c * (255 / m)).round().clamp(0, 255) * (m / 255)
@@ -189,23 +201,26 @@ def choose_spread(group: Group) -> None:
     x = x[:: max(1, len(x) // ROWS)]
     group.rows = []
     weight = group.weight
-    exact = (x - x.mean(dim=0)) @ weight
     if group.is_gelu:
         group.middle = torch.full_like(group.lowest, LOWEST_GELU)
         reach = group.highest - LOWEST_GELU
-    elif group.producer is not None and group.producer.op_type == "LayerNormalization":
+    elif group.is_normalised:
         group.middle = (group.highest + group.lowest) / 2
         reach = (group.highest - group.lowest) / 2
     else:
         group.middle = torch.zeros_like(group.lowest)  # no node is there to take it
         reach = torch.maximum(group.highest.abs(), group.lowest.abs())
-    reach = reach.clamp(min=1e-3 * float(reach.max()) + 1e-12)
+    group.kept = torch.ones_like(reach)
+    if group.is_normalised:
+        group.kept[reach.argsort(descending=True, stable=True)[: len(reach) // OUTLIERS]] = 0
+    reach = (reach * group.kept).clamp(min=1e-3 * float(reach.max()) + 1e-12)
+    exact = (x - x.mean(dim=0)) @ (weight * group.kept[:, None])
     best = float("inf")
     for share in SHARES[:1] if group.is_gelu else SHARES:
         spread, kept = (reach / reach.max()) ** share, group.spread
         group.spread = spread
         q = group.quantised(x)
-        scaled = weight * spread[:, None]
+        scaled = weight * (spread * group.kept)[:, None]
         scales = weight_scales(scaled, q.var(dim=0))
         rounded = (scaled / scales).round().clamp(-127, 127) * scales
         found = (q - q.mean(dim=0)) @ rounded
@@ -255,7 +270,7 @@ def quantised_input(graph: Any, group: Group) -> list[Any]:
     name = group.input
     centred = f"{name}_centred"
     nodes = []
-    if group.producer is not None and group.producer.op_type == "LayerNormalization":
+    if group.is_normalised:
         constants = {tensor.name: tensor for tensor in graph.initializer}
         gain, *shift = (to_torch(constants[each]) for each in group.producer.input[1:])
         shifted = (shift[0] if shift else 0) - group.middle
@@ -263,8 +278,8 @@ def quantised_input(graph: Any, group: Group) -> list[Any]:
         del normed.input[1:], normed.output[:]
         normed.input.extend(
             [
-                constant(graph, f"{centred}_weight", gain / group.spread),
-                constant(graph, f"{centred}_bias", shifted / group.spread),
+                constant(graph, f"{centred}_weight", gain / group.spread * group.kept),
+                constant(graph, f"{centred}_bias", shifted / group.spread * group.kept),
             ]
         )
         normed.output.append(centred)
@@ -283,6 +298,9 @@ def quantised_input(graph: Any, group: Group) -> list[Any]:
     if not group.is_gelu:
         magnitude = f"{name}_magnitude"
         nodes.append(make_node("Abs", [centred], [magnitude]))
+    if len(group.outliers):
+        numbers = constant(graph, f"{name}_outlier_numbers", group.outliers)
+        nodes.append(make_node("Gather", [name, numbers], [f"{name}_outliers"], axis=-1))
     return [
         *nodes,
         make_node("ReduceMax", [magnitude, axes], [f"{name}_reach"], keepdims=1),
@@ -298,22 +316,30 @@ def quantised_product(graph: Any, group: Group, product: Product) -> list[Any]:
     from onnx.helper import make_node
 
     name = product.names[-1]
-    scaled = product.weight * group.spread[:, None]
+    scaled = product.weight * (group.spread * group.kept)[:, None]
     mean, quantised_mean = group.sums[0] / group.count, group.sums[1] / group.count
     moment = group.moment / group.count - quantised_mean[:, None] * quantised_mean
     scales = weight_scales(scaled, moment.diagonal().float())
     rounded = round_weights(scaled, scales, moment)
     # The mean of the product stays what it was: what rounding changes in it is made good here, once.
-    change = mean @ product.weight.double() - quantised_mean @ (rounded.double() * scales.double())
+    change = mean @ (product.weight * group.kept[:, None]).double() - quantised_mean @ (rounded.double() * scales.double())
     weight = constant(graph, f"{name}_weight_int8", rounded)
     scale = constant(graph, f"{name}_scale", scales)
     bias = constant(graph, f"{name}_bias", (product.bias.double() + change).float())
-    return [
+    nodes = [
         make_node("DequantizeLinear", [weight, scale], [f"{name}_weight"], axis=1),
         make_node("MatMul", [f"{group.input}_steps", f"{name}_weight"], [f"{name}_product"]),
         make_node("Mul", [f"{name}_product", f"{group.input}_largest"], [f"{name}_scaled"]),
-        make_node("Add", [f"{name}_scaled", bias], [name]),
     ]
+    scaled_name = f"{name}_scaled"
+    if len(group.outliers):
+        rows = constant(graph, f"{name}_outlier_weight", product.weight[group.outliers])
+        nodes += [
+            make_node("MatMul", [f"{group.input}_outliers", rows], [f"{name}_outliers"]),
+            make_node("Add", [scaled_name, f"{name}_outliers"], [f"{name}_whole"]),
+        ]
+        scaled_name = f"{name}_whole"
+    return [*nodes, make_node("Add", [scaled_name, bias], [name])]
 
 
 def tables(graph: Any) -> None:
