@@ -35,10 +35,27 @@ def add(verbs: Any) -> None:
     sentence.add_argument("--pooling", type=poolings, metavar="NAME", help="mean, cls, pooler, …, or cls,mean")
     sentence.add_argument("--normalize", action=argparse.BooleanOptionalAction, help="scale to unit length")
     sentence.add_argument("--truncate-dim", type=positive, metavar="N", help="keep the first N numbers")
+    eight = verb.add_argument_group("--int8", "Weights and activations in 8 bits, as ONNX:")
+    eight.add_argument("--int8", action="store_true", help="a quarter of the bytes; what is lost is measured")
+    eight.add_argument(
+        "--calibration", metavar="FILE", help="texts like yours, in a format of embed; one in five measures the loss"
+    )
+    eight.add_argument("--pairs", metavar="FILE", help="scored pairs: their Spearman correlation, before and after")
+    eight.add_argument("--column", metavar="NAME", help="of the pairs' first texts")
+    eight.add_argument("--pair-column", metavar="NAME", help="of their second texts")
+    eight.add_argument("--label-column", metavar="NAME", help="of their scores")
+    eight.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.002,
+        metavar="X",
+        help="1 - cosine that one text in a hundred may lose (default 0.002); beyond it there is no file",
+    )
     verb.epilog = (
         "exit code 1: the file would differ from the model, and was not written.  example: "
         "minibert export -o model.onnx; or: minibert export path/to/checkpoint --output sentence -o sentence.onnx; "
-        "or: minibert export path/to/checkpoint -o exported/"
+        "or: minibert export path/to/checkpoint -o exported/; or: minibert export path/to/checkpoint --int8 --calibration "
+        "texts.txt --pairs sts-test.tsv -o small.onnx"
     )
 
 
@@ -52,6 +69,7 @@ def export(options: argparse.Namespace) -> int:
     """``minibert export``."""
     from minibert.export import export_model
 
+    named = {"text": options.column, "pair": options.pair_column, "score": options.label_column}
     try:
         with log_to_stderr("minibert.export"):
             report = export_model(
@@ -63,6 +81,11 @@ def export(options: argparse.Namespace) -> int:
                 pooling=options.pooling,
                 normalize=options.normalize,
                 truncate_dim=options.truncate_dim,
+                int8=options.int8,
+                calibration=options.calibration,
+                pairs=options.pairs,
+                pair_columns={role: name for role, name in named.items() if name is not None},
+                max_loss=options.max_loss,
             )
     except ProofError as refused:
         report = refused.report

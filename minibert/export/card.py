@@ -37,6 +37,11 @@ FLOAT32 = {
     '`INFERENCE_PRECISION_HINT="f32"`, as below. The file says so too, in `rt_info/runtime_options`, which not every '
     "release obeys.",
 }
+INT8 = (
+    "## What int8 loses\n\nThe proof above is of the graph in float32, from which this file was made. Weights, "
+    "activations and tables of embeddings have 8 bits; attention, LayerNorm and the widest inputs of each layer stay in "
+    "float32. No product can saturate in 16 bits, so processors without VNNI give these vectors too."
+)
 NO_INNER = "OpenVINO fuses operations and keeps no inner values, so outputs alone were compared."
 
 
@@ -80,6 +85,8 @@ def card(report: ExportReport, ids: list[list[int]] | None = None, name: str | N
         "one that is furthest from its own is shown.",
         "\n".join(table),
         NO_INNER if report.format == "openvino" else "",
+        "" if report.loss is None else INT8,
+        "" if report.loss is None else "\n".join(f"- {line}" for line in report.loss.lines()),
         "## How to run it",
         FLOAT32[report.format],
         snippet(report, ids or [[2, 7, 9, 3], [2, 8, 3, 0]], name),

@@ -17,17 +17,20 @@ import torch
 
 from minibert._version import __version__
 from minibert.checksum import json_digest
+from minibert.data.memory import Data
 from minibert.destination import check_file
 from minibert.errors import CheckpointError, InputError, ProofError, reason_of
 from minibert.export import formats
 from minibert.export.card import card
-from minibert.export.folder import GRAPHS, check_new_folder, put_folder_in_place, write_settings
+from minibert.export.folder import GRAPHS, QUANTIZED, check_new_folder, put_folder_in_place, write_settings
 from minibert.export.kinds import nine_kinds
+from minibert.export.loss import MAX_LOSS
 from minibert.export.proof import Measured, Proof, prove
 from minibert.export.refusal import Reason, why
 from minibert.export.report import ExportReport
 from minibert.export.runtimes import SUFFIXES, Opened, RuntimeFailure, open_file
 from minibert.export.subject import Exported, Subject, open_subject
+from minibert.export.writing_int8 import Int8, check_int8, write_int8
 from minibert.files import is_folder
 from minibert.graphs import GraphModule, exported_program
 from minibert.graphs.modules import INPUTS
@@ -49,6 +52,11 @@ def export_model(
     normalize: bool | None = None,
     truncate_dim: int | None = None,
     largest_file: int = formats.LARGEST_FILE,
+    int8: bool = False,
+    calibration: Data | None = None,
+    pairs: Data | None = None,
+    pair_columns: Mapping[str, str] | None = None,
+    max_loss: float = MAX_LOSS,
 ) -> ExportReport:
     """Write a model as a file for another runtime, after that runtime gave the same values.
 
@@ -68,21 +76,29 @@ def export_model(
         pooling, normalize, truncate_dim: of a sentence's vector, instead of the checkpoint's; see Embedder.  In a
             folder they are the loaders' settings.
         largest_file: bytes of weights in an ONNX file; more are written beside it, as ``FILE.onnx_data``.
+        int8: write ONNX in 8 bits, weights and activations, after the float32 graph was proven (int8.py).
+        calibration: texts for int8, a file or rows in memory; one in five measures the loss.  Default: the project's.
+        pairs: scored pairs of texts, whose Spearman's correlation is measured before and after.
+        pair_columns: the names of their columns: ``text``, ``pair``, ``score``; default the usual ones.
+        max_loss: the most that one text in a hundred may lose, as 1 - cosine; see loss.py.
 
     Raises:
-        ProofError: the file differs from the model, so there is none; ``report`` has the proof and the reason.
+        ProofError: the file differs from the model, or int8 loses more than ``max_loss``, so there is none; ``report`` has the proof and the reason.
         InputError, CheckpointError: for arguments, files and folders.
         MissingExtraError: for a package that is not installed.
     """
+    eight_bits = check_int8(int8, output, calibration, pairs, pair_columns, max_loss)
     if names_folder(destination):
         settings = {"head": head, "pooling": pooling, "normalize": normalize, "truncate_dim": truncate_dim}
-        return export_folder(source, destination, output, format or "onnx", largest_file, **settings)
+        return export_folder(source, destination, output, format or "onnx", largest_file, eight_bits, **settings)
     path, kind = check_destination(destination, format)
+    if eight_bits is not None and kind != "onnx":
+        raise InputError(f"int8 is written as ONNX, and {path} is a file for {kind}; end its name in .onnx.")
     formats.need(kind)
     logger.info("loading %s", source if isinstance(source, str | os.PathLike) else type(source).__name__)
     subject = open_subject(source, output, head=head, pooling=pooling, normalize=normalize, truncate_dim=truncate_dim)
     with apart(path) as folder:
-        report = write_and_prove(subject, folder / path.name, kind, largest_file)
+        report = write_and_prove(subject, folder / path.name, kind, largest_file, eight_bits)
         report.destination = path
         if not report.same:
             assert report.reason is not None
@@ -96,7 +112,13 @@ def export_model(
 
 
 def export_folder(
-    source: Exported, destination: Source, output: str, format: str, largest_file: int, **settings: Any
+    source: Exported,
+    destination: Source,
+    output: str,
+    format: str,
+    largest_file: int,
+    eight_bits: Int8 | None = None,
+    **settings: Any,
 ) -> ExportReport:
     """Write the folder that loaders expect, whole or not at all; ``settings`` are arguments of :func:`open_subject`."""
     if output not in ("hidden_states", "logits"):
@@ -106,6 +128,9 @@ def export_folder(
         )
     if format not in GRAPHS:
         raise InputError(f"No loader takes a folder of the format {format!r}; there are {', '.join(GRAPHS)}.")
+    if eight_bits is not None and format != "onnx":
+        raise InputError(f"int8 is written as ONNX, and the format is {format}.")
+    graph_name = GRAPHS[format] if eight_bits is None else QUANTIZED
     folder = check_new_folder(destination)
     formats.need(format)
     logger.info("loading %s", source if isinstance(source, str | os.PathLike) else type(source).__name__)
@@ -113,16 +138,16 @@ def export_folder(
     assert subject.tokenizer is not None
     with apart(folder) as place:
         written = place / "folder"  # the one around it is closed to others, and stays so
-        graph = written / GRAPHS[format]
+        graph = written / graph_name
         graph.parent.mkdir(parents=True)
         embedder = subject.embedder if output == "hidden_states" else None
-        write_settings(written, subject.model, subject.tokenizer, embedder, GRAPHS[format])
-        report = write_and_prove(subject, graph, format, largest_file)
+        write_settings(written, subject.model, subject.tokenizer, embedder, graph_name)
+        report = write_and_prove(subject, graph, format, largest_file, eight_bits)
         report.destination = folder
         if not report.same:
             assert report.reason is not None
             raise ProofError(f"{folder} was not written. {report.reason.sentence}", report)
-        text = card(report, example_ids(subject), GRAPHS[format])
+        text = card(report, example_ids(subject), graph_name)
         (written / "README.md").write_text(text, encoding="utf-8", newline="\n")
         report.files = put_folder_in_place(written, folder)
         report.bytes = sum(path.stat().st_size for path in report.files)
@@ -177,9 +202,16 @@ def apart(path: Path) -> Iterator[Path]:
 
 
 def write_and_prove(
-    subject: Subject, path: Path, format: str, largest_file: int = formats.LARGEST_FILE
+    subject: Subject,
+    path: Path,
+    format: str,
+    largest_file: int = formats.LARGEST_FILE,
+    eight_bits: Int8 | None = None,
 ) -> ExportReport:
-    """Write the graph of ``subject`` to ``path``, run it, and compare; ``reason`` is set where it differs."""
+    """Write the graph of ``subject`` to ``path``, run it, and compare; ``reason`` is set where it differs.
+
+    With ``eight_bits`` the file that was proven is then written anew in int8, and its loss measured.
+    """
     logger.info("tracing the graph of %s, %s", subject.architecture, subject.output)
     module = subject.module()
     program = exported_program(module)
@@ -207,6 +239,10 @@ def write_and_prove(
         if not proof.same:
             logger.info("it differs; looking for the first value that is wrong")
             reason = why(subject, proof, opened, kinds, path=path, format=format, program=program.module())
+    loss = None
+    if eight_bits is not None and reason is None:
+        loss = write_int8(eight_bits, subject, path, metadata, largest_file)
+        reason = None if loss.within else Reason(loss.sentence)
     return ExportReport(
         subject.name,
         subject.architecture,
@@ -221,6 +257,7 @@ def write_and_prove(
         proof,
         notes=subject.notes,
         reason=reason,
+        loss=loss,
     )
 
 

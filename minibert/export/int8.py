@@ -179,9 +179,9 @@ def activations(model: Any, groups: list[Group]) -> Any:
 
     def run(batch: Batch) -> list[tuple[Group, Tensor]]:
         found = session.run(None, {name: batch[name].numpy() for name in taken})
-        mask = batch["attention_mask"].bool()
+        mask = batch["attention_mask"].bool().flatten(0, -2)
         pairs = zip(groups, map(torch.from_numpy, found), strict=True)
-        return [(group, x[mask] if x.shape[:-1] == mask.shape else x.flatten(0, -2)) for group, x in pairs]
+        return [(group, x[mask] if x.shape[:-1] == mask.shape else x.reshape(-1, x.shape[-1])) for group, x in pairs]
 
     return run
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minibert.display.shown import Printed
+from minibert.export.loss import Loss
 from minibert.export.proof import Proof
 from minibert.export.refusal import Reason
 
@@ -28,11 +29,12 @@ class ExportReport(Printed):
     bytes: int = 0  # of all of them
     notes: list[str] = field(default_factory=list)
     reason: Reason | None = None  # why it was refused
+    loss: Loss | None = None  # of a file in 8 bits, whose float32 graph the proof is of
 
     @property
     def same(self) -> bool:
         """Whether the file was proven, and therefore written."""
-        return self.proof.same
+        return self.proof.same and (self.loss is None or self.loss.within)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -55,10 +57,13 @@ class ExportReport(Printed):
             "opset": self.opset,
             "notes": self.notes,
             "proof": self.proof.to_dict(),
+            "loss": None if self.loss is None else self.loss.to_dict(),
         }
 
     def __str__(self) -> str:
         parts = [str(self.proof), *self.notes]
+        if self.loss is not None:
+            parts.append("\n".join(("The proof is of the graph in float32, from which int8 was made.", *self.loss.lines())))
         if self.reason is not None:
             if self.reason.explanation is not None and not self.reason.explanation.same:
                 parts.append(self.reason.explanation.to_text())
