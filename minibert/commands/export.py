@@ -54,8 +54,8 @@ def add(verbs: Any) -> None:
     verb.epilog = (
         "exit code 1: the file would differ from the model, and was not written.  example: "
         "minibert export -o model.onnx; or: minibert export path/to/checkpoint --output sentence -o sentence.onnx; "
-        "or: minibert export path/to/checkpoint -o exported/; or: minibert export path/to/checkpoint --int8 --calibration "
-        "texts.txt --pairs sts-test.tsv -o small.onnx"
+        "or: minibert export path/to/checkpoint -o exported/; or: minibert export path/to/checkpoint --int8 "
+        "--calibration texts.txt --pairs sts-test.tsv -o small.onnx"
     )
 
 

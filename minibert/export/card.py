@@ -39,8 +39,8 @@ FLOAT32 = {
 }
 INT8 = (
     "## What int8 loses\n\nThe proof above is of the graph in float32, from which this file was made. Weights, "
-    "activations and tables of embeddings have 8 bits; attention, LayerNorm and the widest inputs of each layer stay in "
-    "float32. No product can saturate in 16 bits, so processors without VNNI give these vectors too."
+    "activations and tables of embeddings have 8 bits; attention, LayerNorm and the widest inputs of each layer stay "
+    "in float32. No product can saturate in 16 bits, so processors without VNNI give these vectors too."
 )
 NO_INNER = "OpenVINO fuses operations and keeps no inner values, so outputs alone were compared."
 

@@ -83,7 +83,8 @@ def export_model(
         max_loss: the most that one text in a hundred may lose, as 1 - cosine; see loss.py.
 
     Raises:
-        ProofError: the file differs from the model, or int8 loses more than ``max_loss``, so there is none; ``report`` has the proof and the reason.
+        ProofError: the file differs from the model, or int8 loses more than ``max_loss``, so there is none; ``report``
+            has the proof and the reason.
         InputError, CheckpointError: for arguments, files and folders.
         MissingExtraError: for a package that is not installed.
     """
@@ -241,7 +242,7 @@ def write_and_prove(
             reason = why(subject, proof, opened, kinds, path=path, format=format, program=program.module())
     loss = None
     if eight_bits is not None and reason is None:
-        loss = write_int8(eight_bits, subject, path, metadata, largest_file)
+        loss = write_int8(eight_bits, subject, path, metadata, largest_file, kinds)
         reason = None if loss.within else Reason(loss.sentence)
     return ExportReport(
         subject.name,

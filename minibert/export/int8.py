@@ -172,9 +172,7 @@ def activations(model: Any, groups: list[Group]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     taken = [each.name for each in session.get_inputs()]
 
     def run(batch: Batch) -> list[tuple[Group, Tensor]]:
@@ -270,7 +268,7 @@ def quantised_input(graph: Any, group: Group) -> list[Any]:
     name = group.input
     centred = f"{name}_centred"
     nodes = []
-    if group.is_normalised:
+    if group.is_normalised and group.producer is not None:
         constants = {tensor.name: tensor for tensor in graph.initializer}
         gain, *shift = (to_torch(constants[each]) for each in group.producer.input[1:])
         shifted = (shift[0] if shift else 0) - group.middle
@@ -286,7 +284,9 @@ def quantised_input(graph: Any, group: Group) -> list[Any]:
         normed.name = f"{centred}_LayerNormalization"
         nodes.append(normed)
     elif group.is_gelu:
-        nodes.append(make_node("Sub", [name, constant(graph, "int8_lowest_gelu", torch.tensor(LOWEST_GELU))], [centred]))
+        nodes.append(
+            make_node("Sub", [name, constant(graph, "int8_lowest_gelu", torch.tensor(LOWEST_GELU))], [centred])
+        )
     else:
         nodes.append(make_node("Div", [name, constant(graph, f"{name}_spread", group.spread)], [centred]))
     smallest = constant(graph, "int8_smallest", torch.tensor(SMALLEST))
@@ -322,7 +322,9 @@ def quantised_product(graph: Any, group: Group, product: Product) -> list[Any]:
     scales = weight_scales(scaled, moment.diagonal().float())
     rounded = round_weights(scaled, scales, moment)
     # The mean of the product stays what it was: what rounding changes in it is made good here, once.
-    change = mean @ (product.weight * group.kept[:, None]).double() - quantised_mean @ (rounded.double() * scales.double())
+    change = mean @ (product.weight * group.kept[:, None]).double() - quantised_mean @ (
+        rounded.double() * scales.double()
+    )
     weight = constant(graph, f"{name}_weight_int8", rounded)
     scale = constant(graph, f"{name}_scale", scales)
     bias = constant(graph, f"{name}_bias", (product.bias.double() + change).float())

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from minibert.export.proof import Proof
 from minibert.finetuning.outcomes import correlation, ranks_of
 from minibert.verify.batches import Batch
 
@@ -39,15 +40,20 @@ class Loss:
     agreement: float | None = None  # share of texts with the same highest score
     spearman: tuple[float, float] | None = None  # float32, int8
     pairs: int = 0
+    kinds: Proof | None = None  # on the nine kinds of input, within bounds that only a wrong graph leaves
 
     @property
     def within(self) -> bool:
         """Whether the file may be written."""
-        return self.percentile <= self.bound and self.company <= self.bound  # False for NaN
+        sound = self.kinds is None or self.kinds.same
+        return sound and self.percentile <= self.bound and self.company <= self.bound  # False for NaN
 
     @property
     def sentence(self) -> str:
         """Why it may not."""
+        if self.kinds is not None and (first := self.kinds.first_difference) is not None:
+            how = first.failure or f"1 - cosine of {first.output} is {first.figure:.2g}"
+            return f"In 8 bits, on “{first.kind}”: {how}. That is a graph that is wrong, not only less precise."
         if not self.company <= self.bound:
             return (
                 f"In 8 bits a text changes by {self.company:.2g} (1 - cosine) with the padding and the texts beside "
@@ -72,18 +78,21 @@ class Loss:
         if self.spearman is not None:
             before, after = self.spearman
             found.append(
-                f"Spearman on {self.pairs:,} pairs: {before:.4f} in float32, {after:.4f} in int8 ({after - before:+.4f})"
+                f"Spearman on {self.pairs:,} pairs: {before:.4f} in float32, {after:.4f} in int8 "
+                f"({after - before:+.4f})"
             )
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**vars(self), "spearman": None if self.spearman is None else list(self.spearman)}
+        return {
+            **vars(self),
+            "spearman": None if self.spearman is None else list(self.spearman),
+            "kinds": None if self.kinds is None else self.kinds.to_dict(),
+        }
 
 
-def measure(
-    run: Run, right: Run, batches: Sequence[Batch], output: str, bound: float = MAX_LOSS
-) -> Loss:
+def measure(run: Run, right: Run, batches: Sequence[Batch], output: str, bound: float = MAX_LOSS) -> Loss:
     """The loss of ``run``, the file in 8 bits, to ``right``, our model in float32.
 
     Args:

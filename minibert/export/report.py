@@ -63,7 +63,9 @@ class ExportReport(Printed):
     def __str__(self) -> str:
         parts = [str(self.proof), *self.notes]
         if self.loss is not None:
-            parts.append("\n".join(("The proof is of the graph in float32, from which int8 was made.", *self.loss.lines())))
+            parts.append(
+                "\n".join(("The proof is of the graph in float32, from which int8 was made.", *self.loss.lines()))
+            )
         if self.reason is not None:
             if self.reason.explanation is not None and not self.reason.explanation.same:
                 parts.append(self.reason.explanation.to_text())

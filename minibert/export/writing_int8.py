@@ -14,6 +14,7 @@ from minibert.export.calibration import batch_of, calibration_texts
 from minibert.export.int8 import quantize
 from minibert.export.kinds import with_choices
 from minibert.export.loss import Loss, measure, spearman
+from minibert.export.proof import CosineLoss, prove
 from minibert.export.runtimes import open_onnx
 from minibert.export.subject import Subject
 from minibert.finetuning.embedding_rows import read_groups
@@ -23,6 +24,9 @@ from minibert.verify.batches import Batch
 logger = logging.getLogger("minibert.export")
 COLUMNS = ("text", "pair", "score")
 CHOICES = 2  # of multiple choice, where calibration has texts without choices
+# 1 - cosine of a token or vector on the nine kinds of input: more is a graph that is wrong.  Of logits, which may be one
+# number each, only the shape and that they are finite.
+GROSS = {"hidden_states": 0.05, "sentence": 0.05, "logits": 2.0}
 ROWS = 32  # pairs in a batch
 
 
@@ -51,7 +55,9 @@ def check_int8(
             raise InputError("calibration and pairs are for an export in 8 bits: give int8, too.")
         return None
     if output == "all-points":
-        raise InputError("all-points is for looking inside, in float32; int8 is for hidden states, sentences and logits.")
+        raise InputError(
+            "all-points is for looking inside, in float32; int8 is for hidden states, sentences and logits."
+        )
     if pairs is not None and output == "logits":
         raise InputError("pairs are compared by the vectors of their texts; a head's logits are none. Leave pairs out.")
     if pairs is None and columns:
@@ -63,12 +69,10 @@ def check_int8(
     return Int8(calibration, pairs, columns, float(max_loss))
 
 
-def write_int8(
-    settings: Int8, subject: Subject, path: Path, metadata: Mapping[str, str], largest_file: int
-) -> Loss:
+def write_int8(settings: Int8, subject: Subject, path: Path, metadata: Mapping[str, str], largest_file: int) -> Loss:
     """Write the ONNX file at ``path`` anew in 8 bits, and measure its loss on texts that were held out.
 
-    Raises InputError where there is no tokenizer, and for texts and pairs that cannot be read or are too few.
+    ``kinds``: the nine kinds of input.  Raises InputError where there is no tokenizer, and for texts and pairs that cannot be read or are too few.
     """
     import onnx
 
@@ -84,9 +88,11 @@ def write_int8(
     model = onnx.load(path)
     path.with_name(f"{path.name}_data").unlink(missing_ok=True)
     formats.write_onnx(quantize(model, texts.calibration), path, {**metadata, "quantization": "int8"}, largest_file)
-    run, right = open_onnx(path).run, subject.right_values()
+    opened = open_onnx(path)
+    run, right = opened.run, subject.right_values()
     logger.info("measuring its loss")
     loss = measure(run, right, texts.held_out, subject.output, settings.max_loss)
+    loss.kinds = prove(run, right, kinds, runtime=opened.runtime, criterion=CosineLoss(GROSS[subject.output]))
     if pairs is not None:
         first, second, scores = pairs
         loss.spearman = (
