@@ -31,7 +31,7 @@ ROWS = 2048  # tokens to choose the share by
 LOWEST_GELU = -0.17  # a little below its least value, -0.16997
 SMALLEST = 1e-6  # of m: a token of nothing but zeros
 OUTLIERS = 48  # one input in this many, those of the widest range, is multiplied in float32
-TABLE = 64  # rows from which on a table of embeddings is written in 8 bits
+TABLE = 16  # rows from which on a table of embeddings is written in 8 bits
 
 
 @dataclass

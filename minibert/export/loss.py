@@ -23,6 +23,7 @@ from minibert.verify.batches import Batch
 
 Run = Callable[[Batch], dict[str, Tensor]]
 MAX_LOSS = 0.002  # 1 - cosine at the 1st percentile
+PER_TOKEN = ("start_logits", "end_logits")  # a number per token
 COMPANY = 16  # texts that are run alone
 
 
@@ -100,7 +101,7 @@ def measure(run: Run, right: Run, batches: Sequence[Batch], output: str, bound: 
         output: ``hidden_states``, ``sentence`` or ``logits``.
         bound: on the 1st percentile.
     """
-    expected, found = vectors(right, batches, output), vectors(run, batches, output)
+    expected, found = vectors(right, batches), vectors(run, batches)
     if output == "logits":
         middle = expected.mean(dim=0)
         size = (expected - middle).square().sum(dim=1).mean().clamp(min=1e-12)
@@ -118,34 +119,33 @@ def measure(run: Run, right: Run, batches: Sequence[Batch], output: str, bound: 
         float(losses.mean()),
         float(losses.quantile(0.99)),
         float(losses.max()),
-        companions(run, batches, output),
+        companions(run, batches),
         bound,
         agreement,
     )
 
 
-def vectors(run: Run, batches: Sequence[Batch], output: str) -> Tensor:
+def vectors(run: Run, batches: Sequence[Batch]) -> Tensor:
     """One float64 vector per text, in the order of the batches."""
     rows: list[Tensor] = []
     with torch.inference_mode():
         for batch in batches:
-            values = list(run(batch).values())
-            rows.append(torch.cat([vector_of(value.double(), batch, output) for value in values], dim=1))
+            parts = [vector_of(name, value.double(), batch) for name, value in run(batch).items()]
+            rows.append(torch.cat(parts, dim=1))
     return torch.cat(rows)
 
 
-def vector_of(value: Tensor, batch: Batch, output: str) -> Tensor:
+def vector_of(name: str, value: Tensor, batch: Batch) -> Tensor:
     """(B, W) of one output: of values per token their mean over those that are not padding."""
-    mask = batch["attention_mask"]
-    if value.dim() == 3 and value.shape[:2] == mask.shape:
-        seen = mask[..., None].double()
-        return (value * seen).sum(dim=1) / seen.sum(dim=1)
-    if output == "logits" and value.shape == mask.shape:  # a score per token; those of padding are the mask's
-        return value.masked_fill(mask == 0, 0.0).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
-    return value.flatten(1)
+    if name in PER_TOKEN:
+        value = value[..., None]
+    if value.dim() == 3:
+        seen = batch["attention_mask"][..., None].bool()
+        return value.masked_fill(~seen, 0.0).sum(dim=1) / seen.sum(dim=1)
+    return value
 
 
-def companions(run: Run, batches: Sequence[Batch], output: str) -> float:
+def companions(run: Run, batches: Sequence[Batch]) -> float:
     """The most that a text in a batch loses to the same text alone, without padding."""
     rows = [(batch, row) for batch in (batches[0], batches[-1]) for row in range(len(batch["input_ids"]))]
     chosen = rows[:: max(1, len(rows) // COMPANY)][:COMPANY]
@@ -158,16 +158,16 @@ def companions(run: Run, batches: Sequence[Batch], output: str) -> float:
     for batch, row in chosen:
         length = int(batch["attention_mask"][row].sum(dim=-1).max())
         alone.append({name: value[row : row + 1, ..., :length] for name, value in batch.items()})
-    first, second = vectors(run, [together], output), vectors(run, alone, output)
+    first, second = vectors(run, [together]), vectors(run, alone)
     if first.shape[1] < 3:  # a cosine of one or two numbers says nothing
         size = second.std(dim=0).square().sum().clamp(min=1e-12)
         return float(((first - second).square().sum(dim=1) / size / 2).max())
     return float((1 - F.cosine_similarity(first, second, dim=1)).max())
 
 
-def spearman(run: Run, first: Sequence[Batch], second: Sequence[Batch], scores: Sequence[float], output: str) -> float:
+def spearman(run: Run, first: Sequence[Batch], second: Sequence[Batch], scores: Sequence[float]) -> float:
     """Spearman's correlation of the pairs' cosines with their scores."""
-    cosines = F.cosine_similarity(vectors(run, first, output), vectors(run, second, output), dim=1)
+    cosines = F.cosine_similarity(vectors(run, first), vectors(run, second), dim=1)
     once = torch.ones(len(scores), 1, dtype=torch.float64)
     ranks = [ranks_of(values, once) for values in (cosines, torch.tensor(scores, dtype=torch.float64))]
     return float(correlation(ranks[0], ranks[1], once))

@@ -24,8 +24,8 @@ from minibert.verify.batches import Batch
 logger = logging.getLogger("minibert.export")
 COLUMNS = ("text", "pair", "score")
 CHOICES = 2  # of multiple choice, where calibration has texts without choices
-# 1 - cosine of a token or vector on the nine kinds of input: more is a graph that is wrong.  Of logits, which may be one
-# number each, only the shape and that they are finite.
+# 1 - cosine of a token or vector on the nine kinds of input: more is a graph that is wrong.  Of logits, which may be
+# one number each, only the shape and that they are finite.
 GROSS = {"hidden_states": 0.05, "sentence": 0.05, "logits": 2.0}
 ROWS = 32  # pairs in a batch
 
@@ -69,10 +69,18 @@ def check_int8(
     return Int8(calibration, pairs, columns, float(max_loss))
 
 
-def write_int8(settings: Int8, subject: Subject, path: Path, metadata: Mapping[str, str], largest_file: int) -> Loss:
+def write_int8(
+    settings: Int8,
+    subject: Subject,
+    path: Path,
+    metadata: Mapping[str, str],
+    largest_file: int,
+    kinds: Mapping[str, Batch],
+) -> Loss:
     """Write the ONNX file at ``path`` anew in 8 bits, and measure its loss on texts that were held out.
 
-    ``kinds``: the nine kinds of input.  Raises InputError where there is no tokenizer, and for texts and pairs that cannot be read or are too few.
+    ``kinds``: the nine kinds of input.  Raises InputError where there is no tokenizer, and for texts and pairs that
+    cannot be read or are too few.
     """
     import onnx
 
@@ -96,8 +104,8 @@ def write_int8(settings: Int8, subject: Subject, path: Path, metadata: Mapping[s
     if pairs is not None:
         first, second, scores = pairs
         loss.spearman = (
-            spearman(right, first, second, scores, subject.output),
-            spearman(run, first, second, scores, subject.output),
+            spearman(right, first, second, scores),
+            spearman(run, first, second, scores),
         )
         loss.pairs = len(scores)
     return loss

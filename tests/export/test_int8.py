@@ -165,7 +165,9 @@ def test_a_dropped_mask_is_not_taken_for_a_loss(encoder) -> None:
     assert "the graph is wrong, not only less precise" in alone.sentence
 
 
-@pytest.mark.parametrize("name", ["BertForSequenceClassification", "BertForMultipleChoice", "BertForMaskedLM"])
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "BertForMultipleChoice", "BertForMaskedLM", "BertForQuestionAnswering"]
+)
 def test_logits_of_heads(name) -> None:
     model = small(name, hidden_size=48, num_hidden_layers=1)
     model.set_attn_implementation("eager")

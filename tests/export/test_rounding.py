@@ -53,14 +53,14 @@ def test_plain_rounding_would_saturate_and_7_bits_would_not() -> None:
     assert not saturates(torch.tensor([[127], [-127]], dtype=torch.int8))
 
 
-def test_the_product_is_closer_than_with_plain_rounding_of_more_bits() -> None:
+def test_the_product_is_closer_than_with_plain_rounding_that_may_saturate() -> None:
     weight, inputs = layer(64, tails=0.0)
     found, scales = rounded(weight, inputs)
     exact = inputs @ weight
     ours = (inputs @ (found * scales) - exact).square().mean()
     widest = weight.abs().amax(dim=0) / 127
     plain = (inputs @ ((weight / widest).round() * widest) - exact).square().mean()
-    assert float(ours) < 0.5 * float(plain)
+    assert float(ours) < 0.6 * float(plain)
 
 
 def test_every_weight_is_near_its_own_value_where_inputs_are_independent() -> None:
