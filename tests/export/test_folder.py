@@ -205,3 +205,21 @@ def test_the_command(tmp_path, capsys) -> None:
     assert report["same"] is True
     assert len(report["files"]) == len(FILES) + len(POOLED)
     assert "is not empty" in mistake(capsys, ["export", str(FOLDER), "-o", f"{tmp_path}/exported/"])
+
+
+def test_a_tokenizer_that_is_not_wordpiece(tmp_path) -> None:
+    """Its tokenizer.json is the pipeline itself; there is no vocab.txt."""
+    source = tmp_path / "source"
+    pipeline = library.Tokenizer(library.models.Unigram([("<unk>", 0.0), ("<pad>", 0.0), ("▁", -1.0), ("b", -2.0)], 0))
+    pipeline.pre_tokenizer = library.pre_tokenizers.Metaspace()
+    pipeline.add_special_tokens(["<unk>", "<pad>"])
+    small(vocab_size=pipeline.get_vocab_size()).save_pretrained(source)
+    pipeline.save(str(source / "tokenizer.json"))
+    settings = {"pad_token": "<pad>", "unk_token": "<unk>", "model_max_length": 9}
+    (source / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    export_model(source, tmp_path / "exported")
+    assert "vocab.txt" not in names(tmp_path / "exported")
+    texts = ["b b", "bb", "b " * 20]
+    states, mask = hidden_states(tmp_path / "exported", texts)
+    vectors = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+    assert float((vectors - Embedder.from_pretrained(source).encode(texts)).abs().max()) < 1e-6
