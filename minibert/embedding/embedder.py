@@ -357,7 +357,16 @@ class Embedder(Runner):
         skipped: int,
         batch_size: int | None,
     ) -> Iterator[tuple[list[int], Tensor]]:
-        """The pooled vectors of each batch, and the numbers of its rows."""
+        """The pooled vectors of each batch, and the numbers of its rows; 0 for a text without any token."""
+        if not all(map(len, rows)):  # an empty text, from a tokenizer without special tokens
+            empty = [number for number, row in enumerate(rows) if not len(row)]
+            full = [number for number, row in enumerate(rows) if len(row)]
+            width = len(poolings) * layers.width * self.model.config.hidden_size
+            yield empty, torch.zeros(len(empty), width, dtype=self.model.dtype, device=self.device)
+            kept = [rows[number] for number in full]
+            for places, vectors in self.pooled(kept, poolings, layers, include_special_tokens, skipped, batch_size):
+                yield [full[place] for place in places], vectors
+            return
         if poolings == ("pooler",):
             for numbers, packed, scratch in self.batches(rows, batch_size):
                 yield numbers, self.pooler_output(packed, scratch)

@@ -201,7 +201,7 @@ class Runner:
         """
         if name != "torch" and not is_plain(self.model):
             raise InputError(NOTHING_TO_OPTIMIZE)
-        rows = self.tokenizer.token_rows(list(TEXTS), self.max_length)[0]
+        rows = [row for row in self.tokenizer.token_rows(list(TEXTS), self.max_length)[0] if len(row)]
         numbers = self.graph_layers() if layers is None else tuple(sorted(set(layers)))
         given = Layers(numbers, (1.0,) * len(numbers))
 

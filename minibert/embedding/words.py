@@ -251,14 +251,16 @@ def rows_of(embedder: Runner, ids: list[int], long: str, stride: int) -> tuple[l
 
 def vectors_of_rows(embedder: Runner, rows: list[TokenRow], layers: Layers) -> list[Tensor]:
     """For each row the vectors of its pieces, (pieces, W) float32 on the CPU; [CLS] and [SEP] are taken off."""
-    vectors: dict[int, Tensor] = {}
+    none = torch.empty(0, layers.width * embedder.model.config.hidden_size)
+    vectors = {number: none for number, row in enumerate(rows) if not len(row)}  # without special tokens
+    full = [number for number, row in enumerate(rows) if len(row)]
     begin, end = embedder.tokenizer.frame.ends
-    for numbers, packed, computed in embedder.run(rows, layers):
+    for places, packed, computed in embedder.run([rows[number] for number in full], layers):
         hidden_states = computed.float().cpu()
         if not torch.isfinite(hidden_states).all():
             raise InputError(f"The vector of a piece of a text {NOT_FINITE}")
         parts = torch.split(hidden_states, list(packed.lengths))
-        vectors |= {number: part[begin : len(part) - end] for number, part in zip(numbers, parts, strict=True)}
+        vectors |= {full[place]: part[begin : len(part) - end] for place, part in zip(places, parts, strict=True)}
     return [vectors[number] for number in range(len(rows))]
 
 

@@ -1,6 +1,7 @@
 """The rooms with a tokenizer that is not WordPiece: vectors, words, gaps, the command line, fine-tuning."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -157,3 +158,21 @@ def test_finetuning(folders, tmp_path, capsys):
     assert main(["predict", run, "배를 타고 간다"]) == 0
     assert capsys.readouterr().out
     assert isinstance(minibert.AutoTokenizer.from_pretrained(run), LibraryTokenizer)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime"])
+def test_a_text_without_any_token_has_the_vector_0(folders, backend, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIBERT_CACHE", str(tmp_path))
+    embedder = Embedder.from_pretrained(folders[("unigram", "none")], backend=backend)
+    vectors = embedder.encode([TEXT, "", TEXT[:5], ""], pooling=["mean", "cls"])
+    assert vectors[[1, 3]].abs().max() == 0.0 < vectors[[0, 2]].abs().min(dim=1).values.min()
+    torch.testing.assert_close(vectors[2], embedder.encode(TEXT[:5], pooling=["mean", "cls"]), rtol=0, atol=1e-5)
+    assert embedder.encode("").shape == (embedder.model.config.hidden_size,)
+    assert [len(words) for words in embedder.words(["", TEXT])] == [0, 5]
+
+
+@pytest.mark.parametrize("verb", ["trace", "attention", "logit-lens", "noise", "explore", "fill-mask"])
+def test_a_text_without_any_token_on_the_command_line(folders, verb, capsys):
+    where = ["-o", "page.html"] if verb == "explore" else []
+    sentence = mistake(capsys, [verb, "", *where, "--model", folders[("unigram", "none")]], after_others=True)
+    assert re.search(r"has no (token|<mask>)|is empty", sentence)
