@@ -32,21 +32,23 @@ if TYPE_CHECKING:
     from peer import Peer
 
 
-def turn(peer: "Peer", texts: list[str]) -> Callable[[], float]:
+def turn(peer: "Peer", texts: list[str], clock: Callable[[], float]) -> Callable[[], float]:
     """One timed run."""
 
     def run() -> float:
         peer.fresh()
-        return rounds.seconds(lambda: peer.embed(texts))
+        return rounds.seconds(lambda: peer.embed(texts), clock)
 
     return run
 
 
-def compare(ours: "list[Peer]", peers: "list[Peer]", texts: list[str], count: int, agreement: dict[str, str]) -> None:
+def compare(
+    ours: "list[Peer]", peers: "list[Peer]", texts: list[str], options: argparse.Namespace, agreement: dict[str, str]
+) -> None:
     """Time them and print a line each, with a table of ratios for each of ours."""
     from minibert.terminal import table
 
-    times = rounds.take_turns({peer.name: turn(peer, texts) for peer in (*ours, *peers)}, count)
+    times = rounds.take_turns({peer.name: turn(peer, texts, options.clock) for peer in (*ours, *peers)}, options.rounds)
     rows = [
         (name, rounds.spread(taken), f"{len(texts) / statistics.median(taken):.1f}", agreement[name])
         for name, taken in times.items()
@@ -78,7 +80,7 @@ def measure(model: str, options: argparse.Namespace, work: Path) -> None:
     print(f"{known.versions_of(wanted)}; {threads} threads; {rounds.machine()}")
     for peer in loaded:
         print(f"  {peer.name}: {getattr(peer, 'said', peer.way)}")
-    compare(loaded[: len(own)], loaded[len(own) :], texts, options.rounds, agreement)
+    compare(loaded[: len(own)], loaded[len(own) :], texts, options, agreement)
 
 
 def main() -> int:
@@ -94,6 +96,7 @@ def main() -> int:
         help="with commas between, or all; default sentence-transformers",
     )
     material.add_backend(parser)
+    material.add_processor_time(parser)
     options = parser.parse_args()
     if options.quick:
         options.texts, options.rounds = min(options.texts, 48), 2

@@ -20,7 +20,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -59,7 +58,7 @@ def text_of(tokens: int, count: Callable[[str], int]) -> str:
     return sys.exit(f"This model's vocabulary makes no text of exactly {tokens} tokens from the passage; try another.")
 
 
-def turn(work: Callable[[], Any], calls: int) -> Callable[[], float]:
+def turn(work: Callable[[], Any], calls: int, clock: Callable[[], float]) -> Callable[[], float]:
     """One turn: the median of ``calls`` calls, in milliseconds."""
 
     def run() -> float:
@@ -67,9 +66,9 @@ def turn(work: Callable[[], Any], calls: int) -> Callable[[], float]:
             work()
         taken = []
         for _ in range(calls):
-            started = time.perf_counter()
+            started = clock()
             work()
-            taken.append(time.perf_counter() - started)
+            taken.append(clock() - started)
         return statistics.median(taken) * 1e3
 
     return run
@@ -95,7 +94,9 @@ def compare(peers: "Sequence[Peer]", text: str, options: argparse.Namespace) -> 
     runs = works(peers, text, options.from_text)
     found = {name: run() for name, run in runs.items()}
     agreement = {name: known.check_agreement(found["minibert"], vector, name) for name, vector in found.items()}
-    times = rounds.take_turns({name: turn(run, options.calls) for name, run in runs.items()}, options.rounds)
+    times = rounds.take_turns(
+        {name: turn(run, options.calls, options.clock) for name, run in runs.items()}, options.rounds
+    )
     rows = []
     for name, taken in times.items():
         row = [name, rounds.spread(taken), agreement[name]]
@@ -142,6 +143,7 @@ def main() -> int:
     parser.add_argument("--from-text", action="store_true", help="time tokenization too")
     parser.add_argument("--peers", default=PEERS, metavar="NAMES", help=f"with commas between; default {PEERS}")
     material.add_backend(parser)
+    material.add_processor_time(parser)
     parser.add_argument("--backend-alone", action="store_true", help="of ours, not the paths of optimize()")
     material.add_rounds(parser, 10)
     options = parser.parse_args()

@@ -11,6 +11,7 @@ import os
 import random
 import re
 import sys
+import time
 from pathlib import Path
 
 from rounds import ROOT
@@ -63,6 +64,18 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
         choices=names,
         metavar="NAME",
         help=f"ours with these too: {', '.join(names)}",
+    )
+
+
+def add_processor_time(parser: argparse.ArgumentParser) -> None:
+    """``--processor-time``, as ``options.clock``."""
+    parser.add_argument(
+        "--processor-time",
+        dest="clock",
+        action="store_const",
+        const=time.process_time,
+        default=time.perf_counter,
+        help="count the processor's time, not the wall's: with --threads 1, on a machine that others keep busy",
     )
 
 
