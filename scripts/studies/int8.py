@@ -5,8 +5,8 @@
 Each recipe writes all-MiniLM-L6-v2 (or --model) from the same float32 graph, calibrated on minibert's own text.
 Printed are Spearman's correlation on the pairs, the cosines of 200 other texts to their float32 vectors (mean, 1st
 percentile, worst), whether its products may saturate on processors without VNNI, megabytes, and milliseconds of
-onnxruntime for 1 × 16, 1 × 128 and 32 × 64 ids: medians of runs in turns, on one thread.  OpenVINO runs our file, too; its own int8
-needs the package nncf, which is no extra of this project.
+onnxruntime for 1 × 16, 1 × 128 and 32 × 64 ids: medians of runs in turns, on one thread.  OpenVINO runs our file, too;
+its own int8 needs the package nncf, which is no extra of this project.
 """
 
 import argparse
