@@ -89,13 +89,15 @@ def card(report: ExportReport, ids: list[list[int]] | None = None, name: str | N
         "" if report.loss is None else "\n".join(f"- {line}" for line in report.loss.lines()),
         "## How to run it",
         FLOAT32[report.format],
-        snippet(report, ids or [[2, 7, 9, 3], [2, 8, 3, 0]], name),
+        snippet(report, ids, name),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def snippet(report: ExportReport, ids: list[list[int]], name: str) -> str:
-    """Python that runs the file on ``ids``, where 0 after the first token is padding."""
+def snippet(report: ExportReport, ids: list[list[int]] | None, name: str) -> str:
+    """Python that runs the file on ``ids``, default made-up ones, where 0 after the first token is padding."""
+    origin = "what a tokenizer of this vocabulary gives" if ids else "made-up numbers: take what the tokenizer gives"
+    ids = ids or [[2, 7, 9, 3], [2, 8, 3, 0]]
     array, dtype = ("torch.tensor", "torch.int64") if report.format == "torch" else ("np.array", "np.int64")
     mask = [[int(number != 0 or place == 0) for place, number in enumerate(line)] for line in ids]
     zeros = [[0] * len(line) for line in ids]
@@ -104,7 +106,7 @@ def snippet(report: ExportReport, ids: list[list[int]], name: str) -> str:
     values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": zeros}
     inputs = "\n".join(
         [
-            "inputs = {  # what a tokenizer of this vocabulary gives",
+            f"inputs = {{  # {origin}",
             *(f'    "{name}": {array}({value}, dtype={dtype}),' for name, value in values.items()),
             "}",
         ]
