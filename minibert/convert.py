@@ -1,9 +1,11 @@
 """Convert any checkpoint to a modern folder: config.json, model.safetensors, and the tokenizer's files if any.
 
+The settings of sentence-transformers come along, so that an Embedder of the new folder gives the same vectors.
 Only what the source says or its tensors show is written: a guess that stands in a file would be read as a fact.
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from minibert.checkpoint.save import save_pretrained
 from minibert.checkpoint.tensors import Weights
 from minibert.checkpoint.weights import open_weights
 from minibert.config import BertConfig
+from minibert.embedding.sentence_folder import copy_sentence_settings
+from minibert.embedding.sentence_transformers import read_sentence_settings
 from minibert.errors import CheckpointError, InputError
 from minibert.files import read_json, write_text, written_whole
 from minibert.lock import NAME, alone_in
 from minibert.source import Checkpoint, Source, as_path
+
+logger = logging.getLogger(__name__)
 
 VOCABULARY = ("vocab.txt", "tokenizer.json")
 SETTINGS = "tokenizer_config.json"
@@ -46,6 +52,7 @@ def convert(
     settings = lower_casing(checkpoint, files, lower_case)
     config, weights = BertConfig.from_pretrained(checkpoint), open_weights(checkpoint)
     head = head or surely_fitting(config, weights)
+    embeds = has_sentence_settings(checkpoint)
     model = load_architecture(checkpoint, architecture=head, state_dict=weights)
     save_pretrained(model, folder)
     for name, path in files.items():  # copied: reading and writing them would fill in defaults
@@ -53,8 +60,23 @@ def convert(
             shutil.copyfile(path, temporary)
     if settings is not None:
         write_text(folder / SETTINGS, json.dumps(settings, ensure_ascii=False, indent=2) + "\n")
+    copied = copy_sentence_settings(checkpoint, folder) if embeds else []
     assert model.load_report is not None
-    return model.load_report, sorted(path.name for path in folder.iterdir() if path.name != NAME)
+    return model.load_report, sorted({path.name for path in folder.iterdir() if path.is_file()} - {NAME} | {*copied})
+
+
+def has_sentence_settings(checkpoint: Checkpoint) -> bool:
+    """Whether the source has settings of sentence-transformers; a warning, and False, for such as are not supported."""
+    try:
+        return bool(read_sentence_settings(checkpoint))
+    except CheckpointError as error:
+        logger.warning(
+            "The settings of sentence-transformers in %s are not carried over, only the BERT is: an Embedder of the "
+            "new folder takes the mean of the tokens. %s",
+            checkpoint,
+            error,
+        )
+        return False
 
 
 def surely_fitting(config: BertConfig, weights: Weights) -> str:

@@ -1,10 +1,12 @@
 """Writing the files that make a checkpoint's folder one of sentence-transformers.
 
 They are in the form of that library's older releases, which all of its releases read, and minibert
-(sentence_transformers.py, which has the table of the files).  Start with :func:`write_sentence_settings`.
+(sentence_transformers.py, which has the table of the files).  Start with :func:`write_sentence_settings`;
+:func:`copy_sentence_settings` takes those of another folder as they are.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,12 @@ from torch import nn
 
 from minibert.activations import path_of
 from minibert.checkpoint.save import write_safetensors
-from minibert.embedding.sentence_transformers import OLD_POOLINGS
-from minibert.embedding.steps import Dense, LayerNorm, Normalize
+from minibert.checkpoint.weights import open_file
+from minibert.embedding.sentence_transformers import OLD_POOLINGS, TRANSFORMER_FILES, read_listing
+from minibert.embedding.steps import WEIGHT_FILES, Dense, LayerNorm, Normalize
 from minibert.errors import InputError
-from minibert.files import write_text
+from minibert.files import read_json, write_text, written_whole
+from minibert.source import Checkpoint
 
 CLASSES = "sentence_transformers.models"
 
@@ -94,3 +98,36 @@ def pooling_settings(pooling: str | Sequence[str]) -> dict[str, Any]:
     flags = {flag: name in names for flag, name in OLD_POOLINGS.items()}
     in_order = [name for flag, name in OLD_POOLINGS.items() if flags[flag]]
     return flags if in_order == names else {"pooling_mode": names}
+
+
+def copy_sentence_settings(checkpoint: Checkpoint, folder: Path) -> list[str]:
+    """Copy a checkpoint's modules.json and the files that it names beside a model; returns the paths in ``folder``.
+
+    Files of settings are copied byte for byte, but a BERT in an inner folder (``0_Transformer``) is named as lying in
+    ``folder`` itself.  Weights of a step become safetensors.  Call read_sentence_settings before, which checks all.
+    """
+    listing = checkpoint.at("modules.json")
+    if listing is None:
+        return []
+    files = {name: checkpoint.at(checkpoint.inner + name) for name in TRANSFORMER_FILES}
+    files["config_sentence_transformers.json"] = checkpoint.at("config_sentence_transformers.json")
+    for kind, path in read_listing(listing):
+        if kind != "Transformer":
+            (folder / path).mkdir(parents=True, exist_ok=True)  # that of Normalize may stay empty
+            files[f"{path}/config.json"] = checkpoint.at(f"{path}/config.json")
+            weights = [found for name in WEIGHT_FILES if (found := checkpoint.at(f"{path}/{name}"))]
+            files[f"{path}/{WEIGHT_FILES[0]}"] = weights[0] if weights else None
+    written = {name: path for name, path in files.items() if path is not None}
+    for name, source in written.items():
+        if source.name != Path(name).name:  # a pickle
+            stored = open_file(source)
+            state = {each: stored.tensor(each).contiguous() for each in stored.names()}
+            write_safetensors(folder / name, state, {"format": "pt"})
+            continue
+        with written_whole(folder / name) as temporary:
+            shutil.copyfile(source, temporary)
+    steps = [
+        step | {"path": ""} if checkpoint.inner == f"{step['path']}/" else step for step in read_json(listing, list)
+    ]
+    write_text(folder / "modules.json", json.dumps(steps, ensure_ascii=False, indent=2) + "\n")
+    return [*written, "modules.json"]

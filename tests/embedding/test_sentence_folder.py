@@ -1,5 +1,6 @@
 """The settings of a folder that is written are those that are read from it, by us and by sentence-transformers."""
 
+import json
 import shutil
 
 import pytest
@@ -7,12 +8,13 @@ import torch
 from torch import nn
 
 from minibert import Checkpoint, Embedder
+from minibert.convert import convert
 from minibert.embedding.sentence_folder import pooling_settings, write_sentence_settings
 from minibert.embedding.sentence_transformers import read_sentence_settings
 from minibert.embedding.steps import Dense, LayerNorm, Normalize
 from minibert.errors import InputError
 from tests.parity.tolerances import EMBEDDING_NORMALIZED
-from tests.support.sentence_folders import FOLDER, HIDDEN, with_dense, write
+from tests.support.sentence_folders import FOLDER, HIDDEN, TRANSFORMER, plain, with_dense, write
 
 SETTINGS = [
     {"pooling": "mean"},
@@ -99,3 +101,40 @@ def test_a_folder_with_steps_is_written_as_it_was_read(tmp_path) -> None:
 def test_another_module_is_no_step(tmp_path) -> None:
     with pytest.raises(InputError, match="A Linear is no step"):
         write_sentence_settings(tmp_path, width=HIDDEN, pooling="mean", max_length=8, steps=[nn.Linear(16, 4)])
+
+
+@pytest.mark.parametrize("inner", ["", "0_Transformer"])
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_converted_folder_gives_the_same_vectors(tmp_path, inner, pickled) -> None:
+    content = with_dense()
+    content["modules.json"] = [TRANSFORMER | {"path": inner}, *content["modules.json"][1:]]
+    content[f"{inner}/sentence_bert_config.json".lstrip("/")] = {"max_seq_length": 5, "do_lower_case": True}
+    content["config_sentence_transformers.json"] = {"prompts": {"query": "질문: "}, "default_prompt_name": "query"}
+    if inner:  # the settings beside modules.json are not the Transformer's
+        del content["sentence_bert_config.json"]
+    if pickled:
+        content["2_Dense/pytorch_model.bin"] = content.pop("2_Dense/model.safetensors")
+    source = write(tmp_path / "source", content, inner)
+    _, written = convert(source, tmp_path / "converted")
+    assert {"modules.json", "2_Dense/model.safetensors", "sentence_bert_config.json"} <= {*written}
+    assert all((tmp_path / "converted" / name).is_file() for name in written)
+    assert not list((tmp_path / "converted").rglob("*.bin"))
+    texts = ["She sat by the bank, and WAITED for a boat.", "배를 타고", "HELLO"]
+    before, after = (Embedder.from_pretrained(path) for path in (source, tmp_path / "converted"))
+    assert after.max_length == before.max_length == 5
+    assert after.prompts == before.prompts != {}
+    assert torch.equal(after.encode(texts), before.encode(texts))
+    library = pytest.importorskip("sentence_transformers")
+    theirs = library.SentenceTransformer(str(tmp_path / "converted"), device="cpu").encode(
+        texts, convert_to_tensor=True
+    )
+    assert float((theirs - before.encode(texts)).abs().max()) <= EMBEDDING_NORMALIZED
+
+
+def test_convert_says_which_settings_it_leaves_out(tmp_path, caplog) -> None:
+    source = write(tmp_path / "source", plain() | {"modules.json": [{"type": "my.Step", "path": "x"}]})
+    _, written = convert(source, tmp_path / "converted")
+    assert "modules.json" not in written
+    assert json.loads((tmp_path / "converted" / "config.json").read_text())["hidden_size"] == HIDDEN
+    assert "are not carried over" in caplog.text
+    assert 'asks for a step "my.Step"' in caplog.text
