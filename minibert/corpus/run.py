@@ -269,7 +269,7 @@ def check_arguments(file_format: str, shard_rows: int, worker: tuple[int, int]) 
         raise InputError(f"There is no worker {number} of {workers}: the first is 0/{workers}, counted from 0.")
 
 
-def examine(source: TextColumn, skip_bad: bool, sample: Sample | None) -> InputCounts:
+def examine(source: TextColumn, skip_bad: bool, sample: Sample | None = None) -> InputCounts:
     """Read the whole input once, which costs little beside the embedding, to find bad rows before the work starts.
 
     ``sample`` is offered every row that can be read.  Raises InputError for rows that cannot, unless ``skip_bad``.

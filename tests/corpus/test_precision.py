@@ -193,11 +193,12 @@ def test_rescoring_orders_as_sentence_transformers_does(corpora, embedder) -> No
 
 
 def test_the_top_hits_of_a_real_model(minilm, tmp_path) -> None:
-    """Recall of the ten nearest, of MiniLM on 400 sentences; measured: int8 and float16 1.0, bits 0.74."""
+    """Recall of the ten nearest, of MiniLM on 200 sentences; measured: int8 and float16 1.0, bits 0.74."""
     embedder = Embedder.from_pretrained(minilm)
     animals, places = ["cat", "dog", "horse", "owl", "boat"], ["river", "bank", "garden", "city"]
     actions, times = ["sleeps", "waits", "is lost", "sings"], ["today", "at night", "in May", "again", "alone"]
     texts = [f"The {a} {b} by the {c} {d}." for a in animals for b in actions for c in places for d in times]
+    texts = texts[::2]
     queries = ["A kitten naps near the water.", "music after dark", "spring in the park", "an empty ship", "a lost pet"]
     found = {}
     for precision in PRECISIONS:

@@ -161,6 +161,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("kind", REFUSALS)
 def test_refused_before_anything_is_made(kind: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # "no config" is looked for there
     more, why = REFUSALS[kind]
     book(tmp_path / "a.txt", 300)
     book(tmp_path / "k.txt", 3, 500)

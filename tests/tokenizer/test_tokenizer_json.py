@@ -42,7 +42,7 @@ def their_rows(theirs, texts, pairs=None) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(250, marks=pytest.mark.slow)])
 def test_adversarial_strings_over_all_rules_and_vocabularies(fuzzer, tmp_path, count):
     """The real vocabularies are among them where they are present."""
     for number, ((name, vocab), rules) in enumerate(product(fuzzer.find_vocabularies().items(), fuzzer.RULES)):
