@@ -10,7 +10,7 @@ allows; whatever agrees there is compared in full.  Padding does not count.  Sta
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import permutations
@@ -332,15 +332,18 @@ class _Family:
         everywhere = padding <= units * values[0].eps * max(scale, float(canonical.abs().max()))
         return Match(values, found[0][1], error, ulps, self._joined(result), everywhere)
 
-    def computed_after(self, order: int, known: Iterable[Tensor]) -> bool:
-        """Whether a tensor that is none of the known values, and could be read with these axes, came after a place."""
+    def computed_after(self, order: int, known: Iterable[Tensor], others: Container[Value] = ()) -> bool:
+        """Whether a tensor that is none of the known values, and could be read with these axes, came after a place.
+
+        ``others``: values that are known not to be meant.
+        """
         if not self.choices:
             return False
         at = self.probes[0]
         seen = [self._split(each)[tuple(at[atom] for atom in self.atoms)] for each in known]
         later: dict[Value, bool] = {}  # whether it is one of the known, in one of its layouts
         for (value, _), row in zip(self.read[0], self.table[0], strict=True):
-            if value.order > order:
+            if value.order > order and value not in others:
                 same = any(float((row - each).abs().max()) <= 1e-5 * float(each.abs().max()) for each in seen)
                 later[value] = later.get(value, False) or same
         return not all(later.values())

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from minibert.errors import InputError, MissingExtraError
 from minibert.verify.batches import Batch
 from minibert.verify.computation import Reference
-from minibert.verify.explanation import Explanation
+from minibert.verify.explanation import Explanation, Finding
+from minibert.verify.mistakes import Mistake
 from minibert.verify.observe import LARGEST, ROLES, Observation
 from minibert.verify.padding import batch_with_padding_text
 from minibert.verify.ports import Run, batches_for_ports, explain_program, reference_of, with_defaults
@@ -48,6 +49,10 @@ DRAWS = (
     "Bernoulli",
     "Multinomial",
 )
+INT8 = {  # operations on 8-bit numbers
+    "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulInteger",
+    "MatMulIntegerToFloat", "QAttention", "QGemm", "QLinearMatMul", "QuantizeLinear",
+}  # fmt: skip
 # The same numbers again, and of a weight nothing that the run computed.
 REPEATS = {"Identity", "Transpose", "Squeeze", "Unsqueeze"}
 OF_WEIGHTS = {*REPEATS, "Cast", "Constant", "DequantizeLinear", "Reshape"}
@@ -97,6 +102,15 @@ def explain_onnx(
         right, model.observe, fitted, without_dropout=model.without_dropout, hide=hide, units=units
     )
     explanation.notes[:0] = notes
+    if model.is_int8 and explanation.findings:
+        explanation.notes.append(
+            f"{model.path.name} computes in 8 bits, so its values differ from the checkpoint's, and a mistake is not "
+            "told from that rounding; what it loses is measured by minibert export --int8 and stands in the card that "
+            "this writes beside the file"
+        )
+        points = list(dict.fromkeys(point for finding in explanation.findings for point in finding.points))
+        rounded = Mistake("values.rounded", {}, "int8(…)", {"where": "", "dtype": "int8", "digits": "2"})
+        explanation.findings = [Finding("mistake", (rounded,), points, explanation.findings[0].theirs)]
     return explanation
 
 
@@ -167,6 +181,12 @@ class OnnxModel:
                 "token_type_ids (and position_ids): rename the graph's inputs to these."
             )
         return roles
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether the file says that it computes in 8 bits, or an operation does."""
+        stated = any(each.key == "quantization" and each.value == "int8" for each in self.model.metadata_props)
+        return stated or any(node.op_type in INT8 for node in _all_nodes(self.model.graph))
 
     def fit(self, batch: Batch) -> tuple[dict[str, Tensor], list[str]]:
         """The batch as the graph can take it, and a sentence for everything that was changed.

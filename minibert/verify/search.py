@@ -22,13 +22,15 @@ from torch import Tensor
 from minibert.verify.computation import Computation, Formula, Reference, split
 from minibert.verify.explanation import Explanation, Finding
 from minibert.verify.hypotheses import Hypotheses, Hypothesis
-from minibert.verify.layouts import Match
+from minibert.verify.layouts import Match, Value
 from minibert.verify.mistakes import Mistake
 from minibert.verify.no_evidence import NoEvidence
 from minibert.verify.observe import Observation
 from minibert.verify.own_rounding import TIMES, in_single, own_rounding
 from minibert.verify.padding import check_padding_text
 from minibert.verify.relations import Relation, describe
+from minibert.verify.sentence_vectors import NAME as SENTENCE
+from minibert.verify.sentence_vectors import steps_of_a_sentence
 
 UNITS = 16.0  # what is rounding, in units in the last place of a value's largest number; right ports measured: up to 4
 SURE = 4.0  # times the rounding: where the right value is nearer to theirs, one mistake alone may fit, and closely:
@@ -108,6 +110,9 @@ class _Search(Hypotheses, NoEvidence):
                 i += 1
             elif (evidence := self.explain(i)) is not None:
                 i = self.accept(evidence, i)
+            elif self.is_of_a_sentence(i):
+                self.rows[name].status = "absent"
+                i += 1
             elif (told := self.guess(i)) is not None:
                 i = told
             else:
@@ -274,9 +279,23 @@ class _Search(Hypotheses, NoEvidence):
             shape = self.runs[batch][name].shape
             known = [v for n, v in self.runs[batch].known.items() if v.shape == shape and n != name]
             after = self.last if self.observations[batch].in_order else -1
-            if index.family(axes, "").computed_after(after, known):
+            if index.family(axes, "").computed_after(after, known, self.steps_of_a_sentence(batch)):
                 return False
         return True
+
+    def steps_of_a_sentence(self, batch: str) -> set[Value]:
+        """Their values after the last hidden states that are those, pooled."""
+        last = self.runs[batch].known.get(f"encoder.layer.{self.reference.config.num_hidden_layers - 1}.output")
+        if last is None or not self.observations[batch].in_order:
+            return set()
+        if batch not in self.sentences:
+            index = self.indexes[batch]
+            self.sentences[batch] = steps_of_a_sentence(index.values, last, index.visible, self.last)
+        return self.sentences[batch]
+
+    def is_of_a_sentence(self, i: int) -> bool:
+        """Whether their program returns a sentence's vector, so that what has the pooler's shape may belong to that."""
+        return split(self.names[i])[1].startswith("pooler") and self.returned(SENTENCE) and not self.is_near(i)
 
     def is_near(self, i: int) -> bool:
         """Whether their program has a value that is almost this one: then it is there, and slightly wrong."""

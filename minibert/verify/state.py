@@ -43,6 +43,9 @@ class State:
         self.used: set[Value] = set()  # those that were found
         self.accepted: set[tuple[str, ...]] = set()  # mistakes with their points: none is found twice
         self.pairs: set[tuple[str, str]] = set()  # of mistakes that were found inside one fused kernel
+        self.sentences: dict[
+            str, set[Value]
+        ] = {}  # by batch: values after the last hidden states that are those, pooled
         self.changed: set[str] = set()  # points whose formula holds a mistake
 
     @cached_property

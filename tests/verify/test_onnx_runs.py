@@ -372,3 +372,62 @@ def test_hostile_graphs_are_told(tmp_path):
     laughs = INPUT.replace("out = Cast<to=1>(input_ids)", "x = Cast<to=1>(input_ids)\nout = own.f0(x)") + calls
     assert "operations with its functions inlined" in told(text=laughs)
     assert "must not be recursive" in told(text=laughs + f"{function}f12 (p) => (q) {{ q = own.f0(p) }}")
+
+
+class Sentence(Port):
+    """A sentence's vector of the last hidden states, for the exporters."""
+
+    def __init__(self, model: nn.Module, pooling: str, dense: nn.Module | None = None) -> None:
+        super().__init__(model)
+        self.pooling, self.dense = pooling, dense
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        hidden = super().forward(input_ids, attention_mask, token_type_ids)
+        weights = attention_mask.to(hidden.dtype)[:, :, None]
+        if self.pooling == "cls":
+            vectors = hidden[:, 0]
+        elif self.pooling == "max":
+            vectors = hidden.masked_fill(weights == 0, float("-inf")).amax(dim=1)
+        elif self.pooling == "no tanh":
+            return self.model.pooler.dense(hidden[:, 0])
+        else:
+            weights = weights * weights.cumsum(dim=1) if self.pooling == "weightedmean" else weights
+            vectors = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        vectors = vectors if self.dense is None else torch.tanh(self.dense(vectors))
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "weightedmean"])
+def test_a_sentences_vector_is_not_taken_for_the_pooler(model, pooling, tmp_path):
+    found = explain_onnx(
+        model, export(Sentence(model, pooling), tmp_path / "s.onnx", output_names=["vectors"]), pairs()
+    )
+    assert found.same, found
+    status = {point.point: point.status for point in found.points}
+    assert status["encoder.layer.1.output"] == "found"
+    assert {status["pooler.dense"], status["pooler"]} == {"absent"}
+
+
+def test_a_dense_step_is_the_poolers_only_where_no_sentence_is_returned(model, tmp_path):
+    port = Sentence(model, "mean", nn.Linear(24, 24))
+    path = export(port, tmp_path / "s.onnx", output_names=["sentence_embedding"])
+    assert explain_onnx(model, path, pairs()).same
+    path = export(port, tmp_path / "p.onnx", output_names=["pooler_output"])
+    assert explain_onnx(model, path, pairs()).first_difference == "pooler.dense"
+
+
+@pytest.mark.parametrize("name", ["sentence_embedding", "vectors"])
+def test_a_pooler_that_is_wrong_is_found_in_a_sentences_vector(model, name, tmp_path):
+    path = export(Sentence(model, "no tanh"), tmp_path / "s.onnx", output_names=[name])
+    assert named(explain_onnx(model, path, pairs())) == [{"pooler.activation"}]
+
+
+def test_a_file_in_8_bits_has_one_finding_and_a_note(model, tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    path = export(Port(model), tmp_path / "model.onnx")
+    quantization.quantize_dynamic(path, tmp_path / "int8.onnx")
+    found = explain_onnx(model, tmp_path / "int8.onnx", pairs())
+    assert named(found) == [{"values.rounded"}]
+    assert found.findings[0].mistakes[0].details["dtype"] == "int8"
+    assert "int8.onnx computes in 8 bits" in " ".join(found.notes)
+    assert not any("8 bits" in note for note in explain_onnx(model, path, pairs()).notes)
