@@ -40,6 +40,7 @@ def add(verbs: Any) -> None:
     eight.add_argument(
         "--calibration", metavar="FILE", help="texts like yours, in a format of embed; one in five measures the loss"
     )
+    eight.add_argument("--calibration-column", metavar="NAME", help="which column of it holds the texts")
     eight.add_argument("--pairs", metavar="FILE", help="scored pairs: their Spearman correlation, before and after")
     eight.add_argument("--column", metavar="NAME", help="of the pairs' first texts")
     eight.add_argument("--pair-column", metavar="NAME", help="of their second texts")
@@ -47,7 +48,6 @@ def add(verbs: Any) -> None:
     eight.add_argument(
         "--max-loss",
         type=float,
-        default=0.002,
         metavar="X",
         help="1 - cosine that one text in a hundred may lose (default 0.002); beyond it there is no file",
     )
@@ -83,6 +83,7 @@ def export(options: argparse.Namespace) -> int:
                 truncate_dim=options.truncate_dim,
                 int8=options.int8,
                 calibration=options.calibration,
+                calibration_column=options.calibration_column,
                 pairs=options.pairs,
                 pair_columns={role: name for role, name in named.items() if name is not None},
                 max_loss=options.max_loss,

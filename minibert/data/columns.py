@@ -100,8 +100,12 @@ class TextRow(NamedTuple):
 class TextColumn:
     """The texts of a file, with their ids; each iteration reads them from the beginning."""
 
-    def __init__(self, file: RowFile, column: str | None = None, id_column: str | None = None) -> None:
+    def __init__(
+        self, file: RowFile, column: str | None = None, id_column: str | None = None, kind: Column = TEXT
+    ) -> None:
         """``column``: default one with a usual name, which is logged; ``id_column``: default the number of the row.
+
+        ``kind``: what the texts are of, with the option that names their column.
 
         Raises InputError when there is no such column.
         """
@@ -110,13 +114,14 @@ class TextColumn:
         self.column, self.id_column = "text", id_column
         if file.is_lines:
             if column is not None or id_column is not None:
-                raise InputError(
-                    f"{file.path} has no columns: every row is a text. Leave --column and --id-column out."
-                )
+                options = f"{kind.option} and {ID.option}" if kind is TEXT else kind.option
+                raise InputError(f"{file.path} has no columns: every row is a text. Leave {options} out.")
             return
-        self.column = self.named_column = find_column(file, TEXT, column)
+        self.column = self.named_column = find_column(file, kind, column)
         if column is None and len(names_of(file)) > 1:
-            logger.info("%s: the texts are those of the column %r (--column NAME for another).", file.path, self.column)
+            logger.info(
+                "%s: the texts are those of the column %r (%s NAME for another).", file.path, self.column, kind.option
+            )
         if id_column is not None:
             self.id_column = find_column(file, ID, id_column)
         file.selected = list(dict.fromkeys(name for name in (self.column, self.id_column) if name is not None))

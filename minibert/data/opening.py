@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from minibert.data.columns import TextColumn
+from minibert.data.columns import TEXT, Column, TextColumn
 from minibert.data.formats import check_format
 from minibert.data.memory import Data, FieldNames, MemoryRows, Tuples, as_data
 from minibert.data.parquet import ParquetRows
@@ -41,13 +41,15 @@ def open_rows(
     return file
 
 
-def open_texts(source: Data, column: str | None = None, id_column: str | None = None) -> TextColumn:
+def open_texts(
+    source: Data, column: str | None = None, id_column: str | None = None, kind: Column = TEXT
+) -> TextColumn:
     """The texts of a file, or of rows in memory.
 
-    ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).
+    ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).  ``kind``: what the texts are of.
     Raises InputError when there is no such file or column.
     """
-    return TextColumn(open_rows(source, (column, id_column)), column, id_column)
+    return TextColumn(open_rows(source, (column, id_column)), column, id_column, kind)
 
 
 def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:

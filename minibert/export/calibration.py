@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from minibert.config import BertConfig
+from minibert.data.columns import TEXTS, Column
 from minibert.data.memory import Data
 from minibert.data.opening import open_texts, read_all
 from minibert.errors import InputError
@@ -18,6 +19,7 @@ from minibert.tokenizer import BertTokenizer
 from minibert.verify.batches import Batch
 
 DEFAULT = Path(__file__).resolve().parent / "calibration.txt"
+COLUMN = Column("the texts of the calibration", "--calibration-column", TEXTS)
 EVERY = 5  # one text in five is held out
 MOST = 1500  # texts
 FEWEST = 20
@@ -32,13 +34,16 @@ class Texts(NamedTuple):
     held_out: list[Batch]
 
 
-def calibration_texts(tokenizer: BertTokenizer, config: BertConfig, source: Data | None = None) -> Texts:
+def calibration_texts(
+    tokenizer: BertTokenizer, config: BertConfig, source: Data | None = None, column: str | None = None
+) -> Texts:
     """The texts of ``source`` (a file, or rows in memory), as batches of similar lengths.
 
+    ``column``: of a file with several; default one with a usual name.
     Raises InputError where it cannot be read, or has fewer than FEWEST different texts for this vocabulary.
     """
-    column = open_texts(DEFAULT if source is None else source)
-    found = (row.text for row in read_all(column.file, column.row, False))
+    opened = open_texts(DEFAULT if source is None else source, column, kind=COLUMN)
+    found = (row.text for row in read_all(opened.file, opened.row, False))
     texts = list(dict.fromkeys(text for text in found if text.strip()))
     rows = [ids_of(tokenizer, config, text) for text in texts]
     if source is None:  # a user's file is in the user's language

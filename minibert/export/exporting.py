@@ -24,7 +24,6 @@ from minibert.export import formats
 from minibert.export.card import card
 from minibert.export.folder import GRAPHS, QUANTIZED, check_new_folder, put_folder_in_place, write_settings
 from minibert.export.kinds import nine_kinds
-from minibert.export.loss import MAX_LOSS
 from minibert.export.proof import Measured, Proof, prove
 from minibert.export.refusal import Reason, why
 from minibert.export.report import ExportReport
@@ -54,9 +53,10 @@ def export_model(
     largest_file: int = formats.LARGEST_FILE,
     int8: bool = False,
     calibration: Data | None = None,
+    calibration_column: str | None = None,
     pairs: Data | None = None,
     pair_columns: Mapping[str, str] | None = None,
-    max_loss: float = MAX_LOSS,
+    max_loss: float | None = None,
 ) -> ExportReport:
     """Write a model as a file for another runtime, after that runtime gave the same values.
 
@@ -78,9 +78,10 @@ def export_model(
         largest_file: bytes of weights in an ONNX file; more are written beside it, as ``FILE.onnx_data``.
         int8: write ONNX in 8 bits, weights and activations, after the float32 graph was proven (int8.py).
         calibration: texts for int8, a file or rows in memory; one in five measures the loss.  Default: the project's.
+        calibration_column: which column of it holds the texts; default one with a usual name.
         pairs: scored pairs of texts, whose Spearman's correlation is measured before and after.
         pair_columns: the names of their columns: ``text``, ``pair``, ``score``; default the usual ones.
-        max_loss: the most that one text in a hundred may lose, as 1 - cosine; see loss.py.
+        max_loss: of int8, the most that one text in a hundred may lose, as 1 - cosine; default 0.002, see loss.py.
 
     Raises:
         ProofError: the file differs from the model, or int8 loses more than ``max_loss``, so there is none; ``report``
@@ -88,7 +89,8 @@ def export_model(
         InputError, CheckpointError: for arguments, files and folders.
         MissingExtraError: for a package that is not installed.
     """
-    eight_bits = check_int8(int8, output, calibration, pairs, pair_columns, max_loss)
+    eight_bits = check_int8(int8, output, calibration, calibration_column, pairs, pair_columns, max_loss)
+    check_named(destination)
     if names_folder(destination):
         settings = {"head": head, "pooling": pooling, "normalize": normalize, "truncate_dim": truncate_dim}
         return export_folder(source, destination, output, format or "onnx", largest_file, eight_bits, **settings)
@@ -153,6 +155,16 @@ def export_folder(
         report.files = put_folder_in_place(written, folder)
         report.bytes = sum(path.stat().st_size for path in report.files)
     return report
+
+
+def check_named(destination: Source) -> None:
+    """InputError where the destination is empty, or an ending without a name."""
+    if str(destination) == "":
+        raise InputError("destination (-o) is empty; give the name of a file, such as model.onnx, or of a folder.")
+    if not isinstance(destination, str | os.PathLike) or str(destination)[-1] in "/\\":
+        return
+    if (ending := as_path(destination).name).lower() in SUFFIXES.values():
+        raise InputError(f"{ending} is the ending of a file without its name; give one, such as model{ending}.")
 
 
 def names_folder(destination: Source) -> bool:

@@ -78,11 +78,17 @@ def open_subject(
     settings = {name: value for name, value in settings.items() if value is not None}
     makes_vectors = output == "sentence" or (for_loaders and output == "hidden_states")
     if settings and not makes_vectors:
-        raise InputError(f"{' and '.join(settings)} make the vector of a sentence: give output='sentence', too.")
+        names = [f"{name} (--{name.replace('_', '-')})" for name in settings]
+        verb = "makes" if len(names) == 1 else "make"
+        raise InputError(
+            f"{' and '.join(names)} {verb} the vector of a sentence: give output='sentence' (--output sentence), too."
+        )
     if head is not None and (
         output not in ("logits", "all-points") or isinstance(source, BertPreTrainedModel | Embedder)
     ):
-        raise InputError("head is the class of a checkpoint's model; it goes with output='logits' or 'all-points'.")
+        raise InputError(
+            "head (--head) is the class of a checkpoint's model; it goes with --output logits or all-points."
+        )
     if isinstance(source, Embedder):
         return _of_embedder(source, output, settings)
     if isinstance(source, BertPreTrainedModel):
@@ -95,6 +101,13 @@ def open_subject(
     checkpoint = Checkpoint.open(source)
     if makes_vectors:
         embedder = Embedder.from_pretrained(checkpoint, **settings)
+        poolings, chosen = embedder.choose(embedder.pooling, "last", None)
+        width, kept = embedder.pooled_width(poolings, chosen), settings.get("truncate_dim")
+        if kept is not None and kept > width:
+            raise InputError(
+                f"truncate_dim (--truncate-dim) is {kept}, and the vectors of {checkpoint} have {width} numbers; give "
+                f"at most {width}."
+            )
         subject = _of_embedder(embedder, output, {}, name=str(checkpoint), files=files_of(checkpoint))
         subject.notes += head_remark(embedder.model) if for_loaders else []
         return subject

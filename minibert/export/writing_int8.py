@@ -13,7 +13,7 @@ from minibert.export import formats
 from minibert.export.calibration import batch_of, calibration_texts
 from minibert.export.int8 import quantize
 from minibert.export.kinds import with_choices
-from minibert.export.loss import Loss, measure, spearman
+from minibert.export.loss import MAX_LOSS, Loss, measure, spearman
 from minibert.export.proof import CosineLoss, prove
 from minibert.export.runtimes import open_onnx
 from minibert.export.subject import Subject
@@ -35,6 +35,7 @@ class Int8:
     """The settings of an export in 8 bits."""
 
     calibration: Data | None
+    calibration_column: str | None
     pairs: Data | None
     pair_columns: Mapping[str, str]
     max_loss: float
@@ -44,16 +45,20 @@ def check_int8(
     int8: bool,
     output: str,
     calibration: Data | None,
+    calibration_column: str | None,
     pairs: Data | None,
     pair_columns: Mapping[str, str] | None,
-    max_loss: float,
+    max_loss: float | None,
 ) -> Int8 | None:
     """The settings, None for float32; InputError where they do not go together."""
     columns = dict(pair_columns or {})
     if not int8:
-        if calibration is not None or pairs is not None or columns:
-            raise InputError("calibration and pairs are for an export in 8 bits: give int8, too.")
+        given = {"calibration": calibration, "calibration_column": calibration_column, "pairs": pairs,
+                 "pair_columns": columns or None, "max_loss": max_loss}  # fmt: skip
+        if named := next((name for name, value in given.items() if value is not None), None):
+            raise InputError(f"{named} is for an export in 8 bits: give int8=True (--int8), too.")
         return None
+    max_loss = MAX_LOSS if max_loss is None else max_loss
     if output == "all-points":
         raise InputError(
             "all-points is for looking inside, in float32; int8 is for hidden states, sentences and logits."
@@ -61,12 +66,22 @@ def check_int8(
     if pairs is not None and output == "logits":
         raise InputError("pairs are compared by the vectors of their texts; a head's logits are none. Leave pairs out.")
     if pairs is None and columns:
-        raise InputError("pair_columns are of the file of pairs: give pairs, too.")
+        raise InputError(
+            "pair_columns (--column, --pair-column, --label-column) are of the file of pairs: give pairs (--pairs "
+            "FILE), too. The column of the calibration is calibration_column (--calibration-column)."
+        )
+    if calibration is None and calibration_column is not None:
+        raise InputError(
+            "calibration_column (--calibration-column) is of the file of calibration: give calibration (--calibration "
+            "FILE), too."
+        )
+    if not isinstance(calibration_column, str | None):
+        raise InputError(f"calibration_column is a {type(calibration_column).__name__}; expected the name of a column.")
     if unknown := [name for name in columns if name not in COLUMNS]:
         raise InputError(f"{unknown[0]!r} is no column of pairs; there are {', '.join(COLUMNS)}.")
     if not (isinstance(max_loss, float | int) and math.isfinite(max_loss) and 0 < max_loss < 1):
-        raise InputError(f"max_loss is {max_loss!r}; it is 1 - cosine, a number between 0 and 1.")
-    return Int8(calibration, pairs, columns, float(max_loss))
+        raise InputError(f"max_loss (--max-loss) is {max_loss!r}; it is 1 - cosine, a number between 0 and 1.")
+    return Int8(calibration, calibration_column, pairs, columns, float(max_loss))
 
 
 def write_int8(
@@ -88,7 +103,7 @@ def write_int8(
         raise InputError(f"{subject.name} has no tokenizer, and int8 is calibrated on text.")
     config = subject.model.config
     pairs = None if settings.pairs is None else read_pairs(settings, subject.tokenizer, config)
-    texts = calibration_texts(subject.tokenizer, config, settings.calibration)
+    texts = calibration_texts(subject.tokenizer, config, settings.calibration, settings.calibration_column)
     if "choices" in subject.module().input_axes:
         texts = type(texts)(*([with_choices(batch, CHOICES) for batch in batches] for batches in texts))
     tokens = sum(int(batch["attention_mask"].sum()) for batch in texts.calibration)
@@ -119,7 +134,8 @@ def read_pairs(
     names = {name: settings.pair_columns.get(name) for name in COLUMNS}
     groups = read_groups(settings.pairs, {**names, "negative": None}, scored=True)
     if len(groups) < 3:
-        raise InputError(f"{settings.pairs} has {len(groups)} pairs; a correlation needs at least 3.")
+        counted = f"{len(groups)} {'pair' if len(groups) == 1 else 'pairs'}"
+        raise InputError(f"{settings.pairs} has {counted}; a correlation needs at least 3.")
     sides = [
         [
             batch_of(tokenizer, config, [group.texts[side] for group in groups[start : start + ROWS]])

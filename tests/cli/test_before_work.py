@@ -38,7 +38,7 @@ SAID = {
     "export below a file": ("export {1} -o {0}/file/x.onnx", "file is no folder"),
     "export into another kind": ("export {1} -o {0}/x.gif", "does not end in .onnx, .pt2, .xml"),
     "export in two formats": ("export {1} -o {0}/x.pt2 --format onnx", "is the name of a file for torch"),
-    "export hidden states of unit length": ("export {1} -o {0}/x.onnx --normalize", "make the vector of a sentence"),
+    "export hidden states of unit length": ("export {1} -o {0}/x.onnx --normalize", "makes the vector of a sentence"),
     "golden into a folder": ("golden {1} -o {0}/folder", "which is a folder"),
     "golden below a file": ("golden {1} -o {0}/file/x.safetensors", "file is no folder"),
     "verify against nothing": ("verify {1} --against {0}/none", "none"),

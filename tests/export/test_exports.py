@@ -206,8 +206,16 @@ def test_the_command_line(tmp_path, capsys) -> None:
         ("-o {0}/x.bin", "does not end in .onnx, .pt2, .xml; give the name of a file, such as model.onnx, or"),
         ("-o {0}/x --output sentence", "A folder is for loaders, which know hidden states and a head's logits"),
         ("-o {0}/x.onnx --format torch", "is the name of a file for onnx, and the format is torch: end it in .pt2."),
-        ("-o {0}/x.onnx --normalize", "normalize make the vector of a sentence: give output='sentence', too."),
-        ("-o {0}/x.onnx --head BertModel", "head is the class of a checkpoint's model"),
+        (
+            "-o {0}/x.onnx --normalize",
+            "normalize (--normalize) makes the vector of a sentence: give output='sentence' (--output sentence), too.",
+        ),
+        ("-o {0}/x.onnx --output sentence --truncate-dim 300", "have 256 numbers; give at most 256."),
+        ("-o {0}/ --truncate-dim 300", "truncate_dim (--truncate-dim) is 300, and the vectors of "),
+        ("-o {0}/x.onnx --max-loss 0.1", "max_loss is for an export in 8 bits: give int8=True (--int8), too."),
+        ("-o {0}/.onnx", ".onnx is the ending of a file without its name; give one, such as model.onnx."),
+        ("-o .PT2", ".PT2 is the ending of a file without its name; give one, such as model.PT2."),
+        ("-o {0}/x.onnx --head BertModel", "head (--head) is the class of a checkpoint's model"),
         ("-o {0}/x.onnx --output sentence --pooling median", "'median' is no pooling"),
         ("-o {0}/x.onnx --output logits --head BertModel", "BertModel has no head, so it has no logits"),
     ],
@@ -215,6 +223,12 @@ def test_the_command_line(tmp_path, capsys) -> None:
 def test_a_mistake_is_a_sentence_and_leaves_nothing(words, said, tmp_path, capsys) -> None:
     sentence = mistake(capsys, ["export", *words.format(tmp_path).split()], after_others=True)
     assert said in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_destination_is_named_as_such(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "destination (-o) is empty; give the name of a file" in mistake(capsys, ["export", "-o", ""])
     assert not list(tmp_path.iterdir())
 
 

@@ -180,7 +180,7 @@ def test_a_full_disk(tmp_path, monkeypatch) -> None:
         ("new/", {"format": "torch"}, "No loader takes a folder of the format 'torch'"),
         ("new/", {"output": "all-points"}, "A folder is for loaders, which know hidden states and a head's logits"),
         ("new/", {"pooling": "pooler"}, "pooling is 'pooler'; the loaders of a folder pool the last hidden state"),
-        ("new/", {"output": "logits", "pooling": "cls"}, "pooling make the vector of a sentence"),
+        ("new/", {"output": "logits", "pooling": "cls"}, r"pooling \(--pooling\) makes the vector of a sentence"),
     ],
 )
 def test_refusals(tmp_path, destination, settings, sentence) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -251,19 +252,44 @@ def test_a_folder_holds_the_graph_under_the_name_of_transformers_js(tmp_path) ->
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"calibration": TEXTS}, "calibration and pairs are for an export in 8 bits: give int8, too."),
+        ({"calibration": TEXTS}, "calibration is for an export in 8 bits: give int8=True (--int8), too."),
+        ({"max_loss": 0.1}, "max_loss is for an export in 8 bits: give int8=True (--int8), too."),
+        ({"int8": True, "calibration_column": "a"}, "give calibration (--calibration FILE), too."),
+        ({"int8": True, "calibration": TEXTS, "calibration_column": 3}, "calibration_column is a int; expected"),
         ({"int8": True, "output": "all-points"}, "all-points is for looking inside, in float32"),
-        ({"int8": True, "max_loss": 0.0}, "max_loss is 0.0; it is 1 - cosine, a number between 0 and 1."),
-        ({"int8": True, "max_loss": float("nan")}, "max_loss is nan"),
-        ({"int8": True, "pair_columns": {"text": "a"}}, "pair_columns are of the file of pairs"),
+        ({"int8": True, "max_loss": 0.0}, "max_loss (--max-loss) is 0.0; it is 1 - cosine, a number between 0 and 1."),
+        ({"int8": True, "max_loss": float("nan")}, "max_loss (--max-loss) is nan"),
+        (
+            {"int8": True, "pair_columns": {"text": "a"}},
+            "The column of the calibration is calibration_column (--calibration-column).",
+        ),
         ({"int8": True, "pairs": [], "pair_columns": {"label": "a"}}, "'label' is no column of pairs"),
         ({"int8": True, "calibration": TEXTS[:3]}, "int8 is calibrated on at least 20 texts"),
     ],
 )
 def test_settings_that_do_not_go_together(settings, sentence, tmp_path) -> None:
-    with pytest.raises(InputError, match=sentence.replace("(", r"\(")):
+    with pytest.raises(InputError, match=re.escape(sentence)):
         export_model(FOLDER, tmp_path / "model.onnx", **settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_column_of_the_calibration_can_be_named(tmp_path, capsys) -> None:
+    rows = [f"{number},{text},{number}" for number, text in enumerate(TEXTS)]
+    (tmp_path / "texts.csv").write_text("\n".join(["a,b,c", *rows]), encoding="utf-8")
+    arguments = ["export", str(FOLDER), "--int8", "--calibration", str(tmp_path / "texts.csv")]
+    said = mistake(capsys, [*arguments, "-o", str(tmp_path / "x.onnx")], after_others=True)
+    assert "holds the texts of the calibration (--calibration-column NAME); it has a, b, c." in said
+    named = [*arguments, "--calibration-column", "b", "--max-loss", "0.05", "-o", str(tmp_path / "x.onnx")]
+    assert main(named) == 0
+    export_model(FOLDER, tmp_path / "y.onnx", int8=True, calibration=TEXTS, max_loss=0.05)
+    assert (tmp_path / "x.onnx").read_bytes() == (tmp_path / "y.onnx").read_bytes()
+    usual = (tmp_path / "texts.csv").read_text(encoding="utf-8").replace("a,b,c", "a,body,c")
+    (tmp_path / "texts.csv").write_text(usual, encoding="utf-8")
+    named[named.index("b")] = "body"  # found by itself, too
+    assert main(named) == 0
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    with pytest.raises(InputError, match=r"every row is a text\. Leave --calibration-column out\."):
+        export_model(FOLDER, tmp_path / "z.onnx", int8=True, calibration=tmp_path / "texts.txt", calibration_column="b")
 
 
 def test_other_formats_and_models_without_a_tokenizer(tmp_path, capsys) -> None:
