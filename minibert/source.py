@@ -24,6 +24,8 @@ DEMO_FOLDER = Path(__file__).parent / "demo"
 ADAPTER = "adapter_config.json"  # PEFT's
 ONNX_FOLDER = "onnx"
 ONNX = ("model.onnx", f"{ONNX_FOLDER}/model.onnx")  # where exporters write the graph of a checkpoint
+# Endings that no repository of the hub has: a name with one is a file, mistyped where it is not there.
+FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".pt2", ".ckpt", ".onnx", ".xml", ".h5", ".json")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -93,6 +95,11 @@ class Checkpoint(os.PathLike[str]):
             return source
         check_settings(where, WHERE, "from_pretrained", InputError)
         folder = local_folder(source)
+        if folder is None and names_a_file(source):
+            raise CheckpointError(
+                f"There is no file {os.fspath(source)}. Check the path; the hub was not asked, since its repositories "
+                "(owner/name) are not named like files."
+            )
         if folder is None and not is_hub_name(source):
             raise CheckpointError(
                 f"{os.fspath(source)!r} is neither a folder on this disk nor a name on the hub (owner/name). Give the "
@@ -284,6 +291,11 @@ def transformer_path(listing: Path) -> str:
 
 def is_hub_name(source: Source) -> bool:
     """Whether ``source`` can be a name on the hub: ``name`` or ``owner/name``, and no path on this disk."""
-    if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None:
+    if not isinstance(source, str) or is_demo(source) or HUB_NAME.fullmatch(source) is None or names_a_file(source):
         return False
     return not exists(Path(source))
+
+
+def names_a_file(source: Source) -> bool:
+    """Whether ``source`` ends as files of weights and settings do."""
+    return os.fspath(source).lower().endswith(FILE_ENDINGS)

@@ -213,3 +213,17 @@ def test_a_handle_on_this_disk(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no source"):
         Checkpoint.open(None)  # type: ignore[arg-type]
     assert open_weights(checkpoint).names() == open_weights(FOLDER).names()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["m.onnx", "i/m.onnx", "x.safetensors", "x.bin", "a/x.pt", "x.pth", "x.ckpt", "bert_config.json", "a/b/M.ONNX"],
+)
+def test_a_file_that_is_not_there_is_not_looked_for_on_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_arguments: object, **_settings: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("minibert.hub.hub_file", asked)
+    for source in (name, Path(name)):
+        with pytest.raises(CheckpointError, match=f"There is no file {re.escape(name)}"):
+            BertModel.from_pretrained(source)
