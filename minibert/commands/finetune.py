@@ -89,7 +89,10 @@ def add(verbs: Any) -> None:
         "--lora-targets", type=names, metavar="A,B,…", help="the layers that get one (default query,value)"
     )
     add_settings(verb, learning_rate=5e-5, epochs=3, note="; with --lora 5e-4")
-    verb.epilog = "example: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier"
+    verb.epilog = (
+        "examples: minibert finetune classify train.tsv --dev dev.tsv --output my-classifier; "
+        "minibert finetune embedding pairs.tsv --dev more-pairs.tsv --output my-embedder"
+    )
 
 
 def finetune(options: argparse.Namespace) -> int:

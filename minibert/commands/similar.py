@@ -71,6 +71,9 @@ def search(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"query": options.word, "hits": [hit.to_dict() for hit in hits]})
         return 0
+    if not hits:
+        print(f"{options.folder} holds no vectors, so nothing is near to the query.")
+        return 0
     has_texts = any(hit.text is not None for hit in hits)
     headers = ("", " cosine", "row", "id", *(("text",) if has_texts else ()))
     lines = [

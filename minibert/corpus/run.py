@@ -90,7 +90,8 @@ class CorpusReport:
     def __str__(self) -> str:
         shards = f"{self.shards:,} {'shard' if self.shards == 1 else 'shards'}"
         size = "" if self.precision == "float32" else f" ({self.precision}, {self.bytes_per_vector} bytes each)"
-        sentence = f"{self.folder}: {self.vectors:,} vectors of {self.width} numbers{size} in {shards}"
+        vectors = f"{self.vectors:,} {'vector' if self.vectors == 1 else 'vectors'}"
+        sentence = f"{self.folder}: {vectors} of {self.width} numbers{size} in {shards}"
         if not self.complete:
             return f"{sentence} so far; other workers are still at it, or were stopped"
         if self.skipped:
@@ -105,15 +106,14 @@ class CorpusReport:
         loss = self.loss or {}
         if loss.get("cosine_mean") is not None:
             lines.append(
-                f"{self.precision} on a sample of {self.sample:,} rows: cosine with float32 {loss['cosine_mean']:.6f} "
-                f"on average, {loss['cosine_p1']:.6f} at the 1st percentile, {loss['cosine_min']:.6f} at worst"
+                f"{self.precision} on a sample of {self.sample:,} {'row' if self.sample == 1 else 'rows'}: cosine with "
+                f"float32 {loss['cosine_mean']:.6f} on average, {loss['cosine_p1']:.6f} at the 1st percentile, "
+                f"{loss['cosine_min']:.6f} at worst"
             )
         if loss.get("same_nearest") is not None:
-            nearest = "nearest row" if self.sample == 2 else f"{min(NEAREST, self.sample - 1)} nearest rows"
-            lines.append(
-                f"the nearest row of each is the same for {loss['same_nearest']:.1%}; of the {nearest}, "
-                f"{loss['same_top10']:.1%} stay"
-            )
+            several = f"; of the {NEAREST} nearest rows, {loss['same_top10']:.1%} stay"  # fewer rows: all of them do
+            more = several if self.sample > NEAREST + 1 else ""
+            lines.append(f"the nearest row of each is the same for {loss['same_nearest']:.1%}{more}")
         if self.clipped:
             total = self.vectors * self.width
             lines.append(f"{self.clipped:,} of {total:,} numbers lie beyond the ranges and were clipped")

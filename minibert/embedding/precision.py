@@ -150,8 +150,8 @@ def own_ranges(vectors: Tensor, precision: str) -> Tensor:
     """The ranges of the vectors that are to be quantized themselves."""
     if vectors.dim() == 1 or len(vectors) == 1:
         raise InputError(
-            f"The {precision} ranges of a single vector would be the vector itself. Call quantize_embeddings with "
-            "ranges=, or with calibration_embeddings=, of many vectors."
+            f"The {precision} ranges of a single vector would be the vector itself. Encode many texts together or "
+            "embed a file of them; or leave precision out, and give quantize_embeddings the ranges= of many vectors."
         )
     if len(vectors) < FEW:
         logger.warning(

@@ -409,3 +409,12 @@ def test_hardly_any_rows(embedder, tmp_path, precision: str) -> None:
     report = embed_corpus(embedder, tmp_path / "bad.txt", tmp_path / "bad", precision=precision, skip_bad=True)
     assert (report.vectors, report.sample, report.skipped) == (0, 0, 2)
     assert nearest(tmp_path / "bad", "the river", 5, embedder) == []
+
+
+def test_what_one_vector_and_none_print(tmp_path, capsys, embedder) -> None:
+    one, none = tmp_path / "one", tmp_path / "none"
+    report = embed_corpus(embedder, ["the river"], one, precision="binary")
+    assert "1 vector of 16 numbers" in str(report) and "a sample of 1 row:" in str(report)
+    (tmp_path / "empty.txt").write_text("")
+    embed_corpus(embedder, tmp_path / "empty.txt", none)
+    assert nearest(none, "the river", 3, embedder) == []
