@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from minibert.errors import CheckpointError, ConfigError
 from minibert.files import LARGEST_SETTINGS, read_json, write_text
-from minibert.foreign import family_of_settings, is_class_of_another_family, what_lies_in
+from minibert.foreign import family_of_settings, is_class_of_another_family, what_is_by_name, what_lies_in
 from minibert.schema import FLAG, NAME, RATE, SIZE, Kind, check_settings, list_of, object_of, optional, shown
 from minibert.source import Checkpoint, Source, as_path, take_where
 from minibert.switches import take_source, take_switches
@@ -267,6 +267,8 @@ def read_settings(checkpoint: Checkpoint) -> tuple[Path, dict[str, Any]]:
     path = config_file(checkpoint)
     if path is not None:
         return path, read_json(path, largest=LARGEST_SETTINGS)
+    if checkpoint.file is not None and (known := what_is_by_name(checkpoint.file)):
+        raise CheckpointError(f"{checkpoint.file} is {known}")
     from minibert.onnx_graph import settings_of_graph  # here: it needs torch, which a config.json does not
 
     shown = settings_of_graph(checkpoint)

@@ -128,8 +128,9 @@ FORMATS = (
     ((".ort",), "a graph of onnxruntime", ORIGINAL),
     ((".gguf", ".ggml"), "weights of llama.cpp (GGUF)", ORIGINAL),
     ((".ot",), "weights of rust-bert", "Use the pytorch_model.bin or model.safetensors that it was made from"),
-    (("openvino_model.xml", "openvino_model.bin"), "a graph of OpenVINO", ORIGINAL),
-    ((".tflite", ".pb", ".mlmodel", ".mlpackage", ".engine", ".plan", ".xml", ".pt2"), "a graph", ORIGINAL),
+    (("openvino_model.bin", ".xml"), "a graph of OpenVINO", ORIGINAL),
+    ((".pt2",), "a program of torch.export", ORIGINAL),
+    ((".tflite", ".pb", ".mlmodel", ".mlpackage", ".engine", ".plan"), "a graph", ORIGINAL),
     ((".npz", ".npy"), "arrays of NumPy", "Save a state dict with torch.save or safetensors"),
     ((".distcp",), "a shard of a distributed torch checkpoint", "Join it: python -m torch.distributed.checkpoint."
      "format_utils dcp_to_torch FOLDER pytorch_model.bin"),

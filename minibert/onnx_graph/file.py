@@ -23,6 +23,7 @@ from minibert.onnx_graph.functions import Function, Reference, inlined
 from minibert.onnx_graph.node import MOST_NODES, Node
 from minibert.onnx_graph.stored import DTYPES, DataFile, Stored, refuse_overlaps
 from minibert.protobuf import DamagedMessage, read_fields, unpack_varints
+from minibert.schema import shown
 from minibert.source import ONNX, Checkpoint
 
 MOST_FIELDS = 500_000  # of all messages that are decoded: about a second
@@ -168,6 +169,7 @@ class _Reader:
     def model(self, message: memoryview) -> Graph:
         """ModelProto."""
         graph, producer, version, functions = None, "", "", []
+        facts: dict[str, str] = {}
         for number, value in self.fields(message):
             match number, value:
                 case 7, memoryview():
@@ -176,10 +178,19 @@ class _Reader:
                     producer = self.text(value)
                 case 3, memoryview():
                     version = self.text(value)
+                case 14, memoryview():  # a name and what it stands for
+                    entry = {key: self.text(word) for key, word in self.fields(value) if isinstance(word, memoryview)}
+                    facts[entry.get(1, "")] = entry.get(2, "")
                 case 25, memoryview():
                     functions.append(value)
         if graph is None:
             raise DamagedMessage("it holds no graph")
+        if "minibert_version" in facts and facts.get("quantization") == "int8":
+            raise CheckpointError(
+                f"{self.path} was written by minibert export --int8: its weights are rounded, and what was divided out "
+                f"of them stands in other operations. Use the checkpoint that it was made from, "
+                f"{shown(facts.get('source'))}."
+            )
         return self.graph(graph, f"{producer} {version}".strip(), [self.function(each) for each in functions])
 
     def function(self, message: memoryview) -> Function:

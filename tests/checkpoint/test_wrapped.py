@@ -243,6 +243,8 @@ SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"
         ("rust_model.ot", "rust-bert"),
         ("openvino_model.xml", "OpenVINO"),
         ("model.tflite", "a graph"),
+        ("model.pt2", "a program of torch.export"),
+        ("model.xml", "a graph of OpenVINO"),
     ],
 )
 @pytest.mark.parametrize("with_config", [True, False])
@@ -251,7 +253,8 @@ def test_formats_that_are_not_read(file: str, words: str, with_config: bool, tmp
     (tmp_path / file).write_bytes(b"\x00" * 100)
     if with_config:
         TINY.save_pretrained(tmp_path)
-    for source in (tmp_path, tmp_path / file) if with_config and "/" not in file else (tmp_path,):
+    is_named = file.endswith((".pt2", "model.xml")) or with_config
+    for source in (tmp_path, tmp_path / file) if is_named and "/" not in file else (tmp_path,):
         with pytest.raises(CheckpointError) as caught:
             BertModel.from_pretrained(source)
         assert words in str(caught.value), str(caught.value)

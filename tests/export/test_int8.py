@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 import minibert
 from minibert.cli import main
-from minibert.errors import InputError, ProofError
+from minibert.errors import CheckpointError, InputError, ProofError
 from minibert.export import export_model
 from tests.support.command import mistake
 from tests.support.sentence_folders import FOLDER
@@ -243,6 +243,8 @@ def test_beyond_max_loss_there_is_no_file(tmp_path) -> None:
 
 def test_a_folder_holds_the_graph_under_the_name_of_transformers_js(tmp_path) -> None:
     export_model(FOLDER, tmp_path / "exported", int8=True, calibration=TEXTS, max_loss=0.05)
+    with pytest.raises(CheckpointError, match=r"was written by minibert export --int8.*that it was made from, "):
+        minibert.BertModel.from_pretrained(tmp_path / "exported" / "onnx" / "model_quantized.onnx")
     assert (tmp_path / "exported" / "onnx" / "model_quantized.onnx").is_file()
     assert not (tmp_path / "exported" / "onnx" / "model.onnx").exists()
     config = json.loads((tmp_path / "exported" / "config.json").read_text(encoding="utf-8"))
