@@ -13,11 +13,11 @@ PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 demo: $(if $(wildcard minibert/demo/model.safetensors),$(VENV)/.base,$(VENV)/.demo)
 	$(BIN)/python scripts/tools/demo.py
 
-# A few minutes on two cores.  Left out are tests marked slow.
+# About thirteen minutes on two cores.  Left out are tests marked slow.
 test: $(VENV)/.test
 	$(PYTEST) -m "not slow"
 
-# Every test; at most 20 minutes on two cores.
+# Every test; about 25 minutes on two cores.
 test-all: $(VENV)/.test
 	$(PYTEST)
 
