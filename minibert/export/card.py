@@ -81,8 +81,7 @@ def card(report: ExportReport, ids: list[list[int]] | None = None, name: str | N
         "## Proof",
         f"Run by {proof.runtime} on {len(proof.kinds)} kinds of input and compared with minibert's model, run in "
         f"float32 with attention written out. {proof.criterion.capitalize()}: at most {proof.figure:.2e}; the bound is "
-        f"{proof.bound:g}. At padding, which nothing reads, a tenth of a difference counts. Of several outputs the "
-        "one that is furthest from its own is shown.",
+        f"{proof.bound:g}. Of several outputs the one that is furthest from its own is shown.",
         "\n".join(table),
         NO_INNER if report.format == "openvino" else "",
         "" if report.loss is None else INT8,

@@ -16,7 +16,6 @@ from minibert.verify.batches import Batch
 
 Run = Callable[[Batch], dict[str, Tensor]]
 BOUND = 1e-5  # of the largest value of an output
-AT_PADDING = 0.1  # see LargestDifference
 HIDDEN = 1e30  # larger numbers are a mask's: compared with themselves, and not the largest value of anything
 
 
@@ -44,11 +43,9 @@ class Criterion(Protocol):
 
 @dataclass(frozen=True)
 class LargestDifference:
-    """The largest |Δ|, as a share of the output's largest value on all kinds; at padding a tenth of it counts.
+    """The largest |Δ|, at padding too, as a share of the output's largest value on all kinds.
 
     On all kinds: a single score may be near 0 where others are not, and its rounding is that of what it is the sum of.
-    What stands at padding is read by nothing, and rounding grows there: on all-MiniLM-L6-v2 our own float32 is up to
-    6e-6 from float64 at padding, and 5e-7 at tokens; OpenVINO's 1.1e-5 and 9e-7 (scripts/studies/exports.py).
     """
 
     bound: float = BOUND
@@ -61,7 +58,7 @@ class LargestDifference:
         wide, right = found.double(), expected.double()
         hidden = right.abs() > HIDDEN
         largest = float(right.masked_fill(hidden, 0.0).abs().max())
-        difference = (wide - right).abs() * weight_of_padding(expected, batch)
+        difference = (wide - right).abs()
         share = difference.masked_fill(hidden, 0.0).max() / (largest or 1.0)
         of_hidden = (difference / right.abs()).masked_fill(~hidden, 0.0).max()
         return float(torch.maximum(share, of_hidden))
@@ -77,20 +74,6 @@ class LargestDifference:
             figure = each.figure if each.failure else each.figure * each.largest / (largest[each.output] or 1.0)
             scaled.append(replace(each, figure=figure, within=figure <= self.bound))
         return scaled
-
-
-def weight_of_padding(value: Tensor, batch: Batch) -> Tensor:
-    """What a difference counts at each place of ``value``, in a shape that fits it: 1.0, and AT_PADDING at padding.
-
-    ``value`` is (B, T, …), or (B, N, T, …) by head; of anything else every place counts.  For choices B is B · C.
-    """
-    mask = batch["attention_mask"].flatten(0, -2).bool()  # (B, T)
-    axis = 2 if value.dim() == 4 else 1
-    if value.dim() < 2 or (value.shape[0], value.shape[axis]) != tuple(mask.shape):
-        return torch.ones((), dtype=torch.float64)
-    weight = torch.where(mask, 1.0, AT_PADDING).double()
-    shape = [size if place in (0, axis) else 1 for place, size in enumerate(value.shape)]
-    return weight.view(shape)
 
 
 @dataclass(frozen=True)
