@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minibert.data.cells import Cells, id_in, text_in
-from minibert.data.rows import BadRow, RowFile, names_of
+from minibert.data.rows import BadRow, Place, RowFile, names_of
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")
@@ -100,6 +100,8 @@ class TextRow(NamedTuple):
 class TextColumn:
     """The texts of a file, with their ids; each iteration reads them from the beginning."""
 
+    before = 0  # rows of the files before this one, where several are one: the number of a TextRow counts them too
+
     def __init__(
         self, file: RowFile, column: str | None = None, id_column: str | None = None, kind: Column = TEXT
     ) -> None:
@@ -124,12 +126,31 @@ class TextColumn:
             )
         if id_column is not None:
             self.id_column = find_column(file, ID, id_column)
-        file.selected = list(dict.fromkeys(name for name in (self.column, self.id_column) if name is not None))
+        self.select()
+
+    @classmethod
+    def known(cls, file: RowFile, column: str, id_column: str | None) -> "TextColumn":
+        """The same for names that were found before; nothing of the file is read."""
+        texts = cls.__new__(cls)
+        texts.file, texts.path, texts.column, texts.id_column = file, file.path, column, id_column
+        texts.named_column = None if file.is_lines else column
+        if not file.is_lines:
+            texts.select()
+        return texts
+
+    def select(self) -> None:
+        """Have the file read no other columns."""
+        self.file.selected = list(dict.fromkeys(name for name in (self.column, self.id_column) if name is not None))
 
     def __iter__(self) -> Iterator[TextRow | BadRow]:
         return self.file.rows(self.row)
 
+    def at(self, place: Place, number: int) -> Iterator[tuple[int, int, TextRow | BadRow]]:
+        """The rows from a place on, the first with ``number``; each with the offset and the line after it."""
+        return self.file.rows_at(self.row, place, number)
+
     def row(self, number: int, line: int | None, cells: Cells) -> TextRow:
         """The row with these cells; raises Unreadable."""
         text = text_in(cells, self.column)
+        number += self.before
         return TextRow(number, number if self.id_column is None else id_in(cells, self.id_column), text)

@@ -10,7 +10,8 @@ from minibert.data.columns import TEXT, Column, TextColumn
 from minibert.data.formats import check_format
 from minibert.data.memory import Data, FieldNames, MemoryRows, Tuples, as_data
 from minibert.data.parquet import ParquetRows
-from minibert.data.rows import BadRow, JsonLines, Made, Make, RowFile, Table, TextLines
+from minibert.data.rows import BadRow, JsonLines, Made, Make, RowFile, TextLines
+from minibert.data.table import Table
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")

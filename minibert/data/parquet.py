@@ -4,9 +4,10 @@ The file is read in batches: memory grows with the size of its row groups, not o
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from minibert.data.rows import RowFile, Unreadable
+from minibert.data.rows import WHOLE, Located, Place, RowFile, Unreadable
 from minibert.errors import MissingExtraError
 
 ROWS_PER_BATCH = 1024
@@ -22,18 +23,57 @@ def need_pyarrow() -> Any:
 
 
 class ParquetRows(RowFile):
-    """.parquet, of which only the selected columns are read."""
+    """.parquet, of which only the selected columns are read.  Its units are row groups, (first, after the last)."""
+
+    metadata: Any = None  # of the file, once it was read
+
+    @contextmanager
+    def opened(self) -> Iterator[Any]:
+        """The pyarrow.parquet.ParquetFile; its metadata is read the first time."""
+        library = need_pyarrow().parquet
+        with self.path.open("rb") as content, library.ParquetFile(content, metadata=self.metadata) as file:
+            self.metadata = file.metadata
+            yield file
 
     def columns(self) -> list[str]:
-        names: list[str] = need_pyarrow().parquet.read_schema(self.path).names
+        with self.opened() as file:
+            names: list[str] = file.schema_arrow.names
         return names
 
+    def units(self, rows: int, size: int) -> Iterator[tuple[int, int]]:
+        with self.opened() as file:
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            counts = [(group.num_rows, self.size_of(group)) for group in groups]
+        first, together, bytes_together = 0, 0, 0
+        for number, (count, length) in enumerate(counts):
+            if number > first and (together + count > rows or bytes_together + length > size):
+                yield first, number
+                first, together, bytes_together = number, 0, 0
+            together, bytes_together = together + count, bytes_together + length
+        if counts:
+            yield first, len(counts)
+
+    def size_of(self, group: Any) -> int:
+        """The bytes of the selected columns in a row group, before compression."""
+        columns = [group.column(number) for number in range(group.num_columns)]
+        return sum(
+            column.total_uncompressed_size
+            for column in columns
+            if self.selected is None or column.path_in_schema.split(".")[0] in self.selected
+        )
+
     def records(self) -> Iterator[tuple[None, dict[str, Any]]]:
+        return ((None, cells) for _, _, _, cells in self.located())
+
+    def located(self, place: Place = WHOLE) -> Iterator[Located]:
         """The cells of each row, not yet converted: then one that is not UTF-8 makes only its own row a bad one."""
-        with need_pyarrow().parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS_PER_BATCH, columns=self.selected):
+        offset = 0
+        with self.opened() as file:
+            groups = None if place.unit is None else list(range(*place.unit))
+            for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=groups, columns=self.selected):
                 for cells in zip(*batch.columns, strict=True):
-                    yield None, dict(zip(batch.schema.names, cells, strict=True))
+                    offset += 1
+                    yield offset, 0, None, dict(zip(batch.schema.names, cells, strict=True))
 
     def parse(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The cells as Python values."""

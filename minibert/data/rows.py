@@ -1,31 +1,46 @@
-"""A file of data as a stream of rows: the base class of all readers, and those of .txt, .jsonl, .csv and .tsv.
+"""A file of data as a stream of rows: the base class of all readers, and those of .txt and .jsonl.
 
 Rows are numbered from 1.  A row that cannot be read comes as a :class:`BadRow`, in its place, so that the numbers of
 the others hold.  A line ends at a newline (or CR LF) and nowhere else: U+2028 and U+0085 are part of a text.  An empty
-line of a .txt is an empty text, so that row n is line n; blank lines of the other formats are no rows.  Published
-tables often have no line of names, or tabs in a .csv: a column may be called by its number (from 1), and
-:class:`Table` detects the tabs.  Start with :meth:`RowFile.rows`.
+line of a .txt is an empty text, so that row n is line n; blank lines of the other formats are no rows.  Tables are in
+table.py.
+
+A reader may also begin in the middle of a file: the :class:`Place` of each row says where.  Start with
+:meth:`RowFile.rows`.
 """
 
-import csv
-import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from minibert.checksum import file_digest
-from minibert.data.compressed import READING_ERRORS, opened
-from minibert.data.formats import ending_of
+from minibert.data.compressed import READING_ERRORS, compression_of
+from minibert.data.windows import opened_at
 from minibert.errors import InputError, MinibertError, reason_of
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Characters.  The csv module's own limit, 131,072, is less than a long page has; without any limit a quote that is
-# never closed would take the rest of the file into memory.
-LONGEST_FIELD = 1 << 26
 
+
+class Place(NamedTuple):
+    """Where reading begins, and what is read.
+
+    A reader that is ``seekable`` takes a byte and the number of its line, any other a ``unit``: what can only be read
+    as a whole.
+    """
+
+    offset: int = 0
+    line: int = 1
+    size: int | None = None  # bytes; None: to the end of the file
+    unit: Any = None  # see RowFile.units
+
+
+WHOLE = Place()
+# The offset after a row (bytes; without them the number of rows since the unit began) and the number of the line that
+# begins there; then the number of the row's own first line, and its record.
+Located = tuple[int, int, int | None, Any]
 Made = TypeVar("Made")
 Make = Callable[[int, int | None, Mapping[str, Any]], Made]  # number, first line, cells by column; raises Unreadable
 
@@ -56,6 +71,7 @@ class RowFile(ABC):
 
     selected: Sequence[str] | None = None  # the columns that will be read; None: all
     is_lines = False  # whether a row is a text, without columns
+    counts_bytes = False  # whether the offsets of located() are bytes
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,6 +87,31 @@ class RowFile(ABC):
     @abstractmethod
     def parse(self, record: Any) -> Mapping[str, Any]:
         """The cells of a record by the names of their columns; raises Unreadable."""
+
+    @property
+    def seekable(self) -> bool:
+        """Whether reading can begin at every row; else only at the beginning of a unit."""
+        return False
+
+    def units(self, rows: int, size: int) -> Iterable[Any]:
+        """What can be read by itself, in order; by default the whole is one, None.
+
+        Small ones that follow each other are one together, as long as it has at most ``rows`` rows and ``size`` bytes.
+        """
+        return (None,)
+
+    def located(self, place: Place = WHOLE) -> Iterator[Located]:
+        """:meth:`records` from a place on, each with the place after it."""
+        for number, (line, record) in enumerate(self.records(), start=1):
+            yield number, 0, line, record
+
+    def head(self) -> dict[str, Any]:
+        """What a reader that begins in the middle has to know of the beginning; it is given to :meth:`know`."""
+        return {}
+
+    def know(self, head: Mapping[str, Any]) -> None:
+        """Take what :meth:`head` returned for this file, so that its beginning is not read."""
+        assert not head
 
     def names(self) -> list[str] | None:
         """:meth:`columns`; raises InputError for a file that cannot be read."""
@@ -94,20 +135,43 @@ class RowFile(ABC):
 
         Raises InputError when the file cannot be read to its end.
         """
+        return (made for _, _, made in self.rows_at(make))
+
+    def rows_at(
+        self, make: Make[Made], place: Place = WHOLE, number: int = 1
+    ) -> Iterator[tuple[int, int, Made | BadRow]]:
+        """:meth:`rows` from a place on, the first with ``number``; each with the offset and the line after it."""
+        parse = self.parse
         try:
-            for number, (line, record) in enumerate(self.records(), start=1):
+            for count, (offset, following, line, record) in enumerate(self.located(place), start=number):
                 try:
-                    made: Made | BadRow = make(number, line, self.parse(record))
+                    made: Made | BadRow = make(count, line, parse(record))
                 except Unreadable as error:
-                    made = BadRow(number, error.line or line, str(error))
-                yield made
+                    made = BadRow(count, error.line or line, str(error))
+                yield offset, following, made
         except MinibertError:
             raise
         except READING_ERRORS as error:  # ValueError: what pyarrow says of a damaged file
             raise InputError(f"{self.path} cannot be read to its end ({reason_of(error)}).") from error
 
 
-class TextLines(RowFile):
+class ByteRows(RowFile):
+    """Rows that follow each other as bytes."""
+
+    counts_bytes = True
+
+    @property
+    def seekable(self) -> bool:
+        return compression_of(self.path) is None
+
+    @abstractmethod
+    def located(self, place: Place = WHOLE) -> Iterator[Located]: ...
+
+    def records(self) -> Iterator[tuple[int | None, Any]]:
+        return ((line, record) for _, _, line, record in self.located())
+
+
+class TextLines(ByteRows):
     """.txt: one text per line, empty ones included."""
 
     is_lines = True
@@ -115,19 +179,24 @@ class TextLines(RowFile):
     def columns(self) -> list[str]:
         return ["text"]
 
-    def records(self) -> Iterator[tuple[int, bytes]]:
-        yield from lines(self.path)
+    def located(self, place: Place = WHOLE) -> Iterator[Located]:
+        return located_lines(self.path, place)
 
     def parse(self, record: bytes) -> dict[str, Any]:
         return {"text": decoded(record)}
 
 
-class LineStream(TextLines):
+class LineStream(RowFile):
     """A stream of lines, such as standard input, which can be read once: each a text, or two separated by a tab."""
+
+    is_lines = True
 
     def __init__(self, stream: Iterable[bytes], pairs: bool) -> None:
         super().__init__(Path("standard input"))
         self.stream, self.pairs = stream, pairs
+
+    def columns(self) -> list[str]:
+        return ["text"]
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(self.stream, start=1):
@@ -143,14 +212,14 @@ class LineStream(TextLines):
         return {"text": (parts[0], parts[1])}
 
 
-class JsonLines(RowFile):
+class JsonLines(ByteRows):
     """.jsonl: one JSON object per line; blank lines are no rows."""
 
     def columns(self) -> None:
         return None
 
-    def records(self) -> Iterator[tuple[int, bytes]]:
-        return ((number, line) for number, line in lines(self.path) if line.strip())
+    def located(self, place: Place = WHOLE) -> Iterator[Located]:
+        return (row for row in located_lines(self.path, place) if row[3].strip())
 
     def parse(self, record: bytes) -> dict[str, Any]:
         try:
@@ -160,100 +229,6 @@ class JsonLines(RowFile):
         if not isinstance(content, dict):
             raise Unreadable(f"is a JSON {type(content).__name__}, expected an object")
         return content
-
-
-class Table(RowFile):
-    """.csv, with the quotes of RFC 4180; .tsv, where a quote is an ordinary character (IANA's definition).
-
-    A .csv may hold tabs, and either may lack the line of names.
-    """
-
-    has_names = True
-
-    def has_tabs(self) -> bool:
-        """Whether tabs separate the fields.  In a .csv they do when its first line has more tabs than commas."""
-        if ending_of(self.path) == ".tsv":
-            return True
-        with opened(self.path) as file:
-            first = file.readline(1 << 20)
-        return first.count(b"\t") > first.count(b",")
-
-    def columns(self) -> list[str]:
-        """The fields of the first line, or numbers from 1 where it holds no names."""
-        for _, fields in self.fields():
-            if isinstance(fields, csv.Error):
-                raise InputError(f"The first line of {self.path} names no columns ({fields}).")
-            self.header = fields
-            return fields if self.has_names else [str(number) for number in range(1, len(fields) + 1)]
-        raise InputError(f"{self.path} is empty; its first line must name the columns.")
-
-    def fields(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        """The fields of every record that is not blank, the first line's included, or what is wrong with them."""
-        csv.field_size_limit(LONGEST_FIELD)
-        # Bytes that are not UTF-8 become lone surrogates: then only their own record is bad.
-        with (
-            opened(self.path) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
-        ):
-            if self.has_tabs():
-                reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-            else:
-                reader = csv.reader(file, strict=True)
-            while True:
-                line = reader.line_num + 1
-                try:
-                    fields = next(reader)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    last = f", up to line {reader.line_num}" if reader.line_num > line else ""
-                    yield line, csv.Error(f"{error}{last}")
-                else:
-                    if fields:
-                        yield line, fields
-
-    def records(self) -> Iterator[tuple[int, list[str] | csv.Error]]:
-        records = self.fields()
-        if self.has_names:
-            next(records, None)
-        return records
-
-    def checked(self, record: list[str] | csv.Error) -> list[str]:
-        """The fields, if they can be read."""
-        if isinstance(record, csv.Error):
-            raise Unreadable(f"has quotes that do not fit together ({record})")
-        for field in record:
-            try:
-                field.encode()
-            except UnicodeEncodeError as error:
-                raise Unreadable(f"is not UTF-8 (a byte is 0x{ord(field[error.start]) - 0xDC00:02x})") from error
-        return record
-
-    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
-        """The fields by the names of their columns; where columns are numbers, a row may lack those not selected."""
-        fields = self.checked(record)
-        if not self.has_names:
-            needed = max(map(int, self.selected or ["1"]))
-            if len(fields) < needed:
-                raise Unreadable(f"has {len(fields)} fields, expected at least {needed}")
-            return {str(number): field for number, field in enumerate(fields, start=1)}
-        if len(fields) != len(self.header):
-            raise Unreadable(f"has {len(fields)} fields, expected the {len(self.header)} of the first line")
-        return dict(zip(told_apart(self.header), fields, strict=True))
-
-
-def told_apart(names: Sequence[str]) -> list[str]:
-    """Names of columns of which some are alike, such as the empty ones of a spreadsheet: "note", "note_2"."""
-    if len(set(names)) == len(names):
-        return list(names)
-    result: list[str] = []
-    for name in names:
-        free, number = name, 1
-        while free in result or (number > 1 and free in names):
-            number += 1
-            free = f"{name}_{number}"
-        result.append(free)
-    return result
 
 
 def names_of(file: RowFile) -> list[str]:
@@ -273,13 +248,20 @@ def names_of(file: RowFile) -> list[str]:
 
 def lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines of a file without their ends, numbered from 1."""
-    with opened(path) as file:
-        for number, line in enumerate(file, start=1):
+    return ((number, line) for _, _, number, line in located_lines(path))
+
+
+def located_lines(path: Path, place: Place = WHOLE) -> Iterator[tuple[int, int, int, bytes]]:
+    """The lines from a place on, each with the offset and the number of the line after it, and its own number."""
+    offset = place.offset
+    with opened_at(path, offset, place.size) as file:
+        for number, line in enumerate(file, start=place.line):
+            offset += len(line)
             if number == 1:
                 line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
                 if not line:
                     return
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+            yield offset, number + 1, number, line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def decoded(line: bytes) -> str:

@@ -28,7 +28,8 @@ from minibert.data.formats import ending_of
 from minibert.data.memory import Data, MemoryRows, is_table
 from minibert.data.opening import GoodRows
 from minibert.data.questions import Squad
-from minibert.data.rows import BadRow, LineStream, Make, RowFile, Table
+from minibert.data.rows import BadRow, LineStream, Make, RowFile
+from minibert.data.table import Table
 from minibert.devices import find_device
 from minibert.errors import CheckpointError, InputError
 from minibert.files import written_whole

@@ -61,7 +61,7 @@ def test_csv(tmp_path, end: str, mark: str) -> None:
 
 
 def test_a_quote_never_closed_does_not_take_the_file_into_memory(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("minibert.data.rows.LONGEST_FIELD", 1000)
+    monkeypatch.setattr("minibert.data.table.LONGEST_FIELD", 1000)
     content = b'n,t\n1,a\n2,"b\n' + b"3,c\n" * 1000
     found = read(tmp_path, "x.csv", content, column="t")
     assert [row.number for row in found if isinstance(row, BadRow)] == [2]

@@ -1,0 +1,158 @@
+"""Tables: .csv, with the quotes of RFC 4180; .tsv, where a quote is an ordinary character (IANA's definition).
+
+Published tables often have no line of names, or tabs in a .csv: a column may be called by its number (from 1), and
+:class:`Table` detects the tabs.  A line ends at a newline, at CR LF, or at a lone CR; between quotes these are part of
+the text.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from minibert.data.compressed import opened
+from minibert.data.formats import ending_of
+from minibert.data.rows import BYTE_ORDER_MARK, WHOLE, ByteRows, Located, Place, Unreadable
+from minibert.data.windows import opened_at
+from minibert.errors import InputError
+
+# Characters.  The csv module's own limit, 131,072, is less than a long page has; without any limit a quote that is
+# never closed would take the rest of the file into memory.
+LONGEST_FIELD = 1 << 26
+BLOCK = 1 << 16
+
+
+class Lines:
+    """The lines of a table as csv.reader takes them, and the place after the last that was taken."""
+
+    def __init__(self, file: BinaryIO, place: Place) -> None:
+        self.offset, self.line = place.offset, place.line
+        self.texts = self.read(file)
+
+    def read(self, file: BinaryIO) -> Iterator[str]:
+        for line in split_lines(file):
+            first = self.offset == 0
+            self.offset += len(line)
+            if first:
+                line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
+                if not line:
+                    return
+            self.line += 1
+            # Bytes that are not UTF-8 become lone surrogates: then only their own record is bad.
+            yield line.decode("utf-8", "surrogateescape")
+
+
+def split_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file with their ends, which are LF, CR LF and CR."""
+    rest = b""
+    while block := file.read(max(BLOCK, len(rest))):  # a line of many blocks is not put together again for each
+        lines = (rest + block).splitlines(keepends=True)
+        rest = b"" if lines[-1].endswith(b"\n") else lines.pop()  # CR may be half of a CR LF
+        yield from lines
+    if rest:
+        yield rest
+
+
+class Table(ByteRows):
+    """.csv or .tsv; a .csv may hold tabs, and either may lack the line of names."""
+
+    has_names = True
+    tabs: bool | None = None  # once it is known
+    header: list[str] | None = None
+
+    def head(self) -> dict[str, Any]:
+        self.columns()
+        return {"columns": self.header, "has_names": self.has_names, "tabs": self.has_tabs()}
+
+    def know(self, head: Mapping[str, Any]) -> None:
+        self.header, self.has_names, self.tabs = head["columns"], head["has_names"], head["tabs"]
+
+    def has_tabs(self) -> bool:
+        """Whether tabs separate the fields.  In a .csv they do when its first line has more tabs than commas."""
+        if self.tabs is None:
+            if ending_of(self.path) == ".tsv":
+                self.tabs = True
+            else:
+                with opened(self.path) as file:
+                    first = file.readline(1 << 20)
+                self.tabs = first.count(b"\t") > first.count(b",")
+        return self.tabs
+
+    def columns(self) -> list[str]:
+        """The fields of the first line, or numbers from 1 where it holds no names."""
+        if self.header is None:
+            self.header = self.first_line()
+        return self.header if self.has_names else [str(number) for number in range(1, len(self.header) + 1)]
+
+    def first_line(self) -> list[str]:
+        """The fields of the first line."""
+        for _, _, _, fields in self.fields():
+            if isinstance(fields, csv.Error):
+                raise InputError(f"The first line of {self.path} names no columns ({fields}).")
+            return fields
+        raise InputError(f"{self.path} is empty; its first line must name the columns.")
+
+    def fields(self, place: Place = WHOLE) -> Iterator[tuple[int, int, int, list[str] | csv.Error]]:
+        """The fields of every record that is not blank, the first line's included, or what is wrong with them."""
+        csv.field_size_limit(LONGEST_FIELD)
+        with opened_at(self.path, place.offset, place.size) as file:
+            lines = Lines(file, place)
+            if self.has_tabs():
+                reader = csv.reader(lines.texts, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+            else:
+                reader = csv.reader(lines.texts, strict=True)
+            while True:
+                line = lines.line
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    last = f", up to line {lines.line - 1}" if lines.line > line + 1 else ""
+                    yield lines.offset, lines.line, line, csv.Error(f"{error}{last}")
+                else:
+                    if fields:
+                        yield lines.offset, lines.line, line, fields
+
+    def located(self, place: Place = WHOLE) -> Iterator[Located]:
+        records = self.fields(place)
+        if self.has_names and place.offset == 0:
+            next(records, None)
+        return records
+
+    def checked(self, record: list[str] | csv.Error) -> list[str]:
+        """The fields, if they can be read."""
+        if isinstance(record, csv.Error):
+            raise Unreadable(f"has quotes that do not fit together ({record})")
+        for field in record:
+            try:
+                field.encode()
+            except UnicodeEncodeError as error:
+                raise Unreadable(f"is not UTF-8 (a byte is 0x{ord(field[error.start]) - 0xDC00:02x})") from error
+        return record
+
+    def parse(self, record: list[str] | csv.Error) -> dict[str, str]:
+        """The fields by the names of their columns; where columns are numbers, a row may lack those not selected."""
+        fields = self.checked(record)
+        if not self.has_names:
+            needed = max(map(int, self.selected or ["1"]))
+            if len(fields) < needed:
+                raise Unreadable(f"has {len(fields)} fields, expected at least {needed}")
+            return {str(number): field for number, field in enumerate(fields, start=1)}
+        header = self.columns()
+        if len(fields) != len(header):
+            raise Unreadable(f"has {len(fields)} fields, expected the {len(header)} of the first line")
+        return dict(zip(told_apart(header), fields, strict=True))
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of columns of which some are alike, such as the empty ones of a spreadsheet: "note", "note_2"."""
+    if len(set(names)) == len(names):
+        return list(names)
+    result: list[str] = []
+    for name in names:
+        free, number = name, 1
+        while free in result or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        result.append(free)
+    return result
