@@ -6,6 +6,7 @@ A token with ``normalized=True`` is searched for later, in the normalized text. 
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
@@ -79,6 +80,7 @@ class Finder:
         # Python takes the first alternative that matches, so the longest come first.
         forms = sorted(self._by_form, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, forms))) if forms else None
+        self.longest = len(forms[0]) if forms else 0  # characters of the longest form
         firsts = sorted({form[0] for form in forms})
         self._only = firsts[0] if len(firsts) == 1 else None  # usually "[": ``in`` is faster than a regular expression
         self._first = re.compile(f"[{''.join(map(re.escape, firsts))}]") if firsts else None
@@ -88,6 +90,10 @@ class Finder:
         if self._only is not None:
             return self._only in text
         return self._first is not None and self._first.search(text) is not None
+
+    def is_in(self, text: str, start: int = 0, end: int = sys.maxsize) -> bool:
+        """Whether ``text[start:end]`` holds what a token is searched by."""
+        return self._pattern is not None and self._pattern.search(text, start, end) is not None
 
     def split(self, text: str, ignore_special: bool = False) -> Iterator[Part]:
         """``text`` as added tokens and the stretches between them, in order, none of them empty.

@@ -14,11 +14,14 @@ from minibert.tokenizer import unicode_tables
 from minibert.tokenizer.added_tokens import AddedToken, Finder
 from minibert.tokenizer.basic import AlignedText, BasicTokenizer, Span, split_words
 from minibert.tokenizer.characters import character_class
+from minibert.tokenizer.cuts import Cuts
 from minibert.tokenizer.fast import MAX_CACHED_LENGTH, FastEncoder
 from minibert.tokenizer.request import Example, TextOrWords
 from minibert.tokenizer.vocabulary import Vocabulary
 from minibert.tokenizer.wordpiece import WordPiece
 
+CHARACTERS_PER_TOKEN = 8  # more than most texts have: one part of so many per token usually holds enough of them
+SHORT = 2 * CHARACTERS_PER_TOKEN  # shorter texts are read at once
 MAX_CACHED_STRETCHES = 1 << 14  # with their offsets these need more memory than the ids in fast.py
 
 _STRETCH = re.compile(f"[^{character_class(unicode_tables.WHITESPACE)[1:]}+")
@@ -70,6 +73,7 @@ class TextEncoder:
         self._normalized = Finder(normalized, special, self._normalize)
         vocabulary.write_added(self._normalize)
         self._has_normalized = bool(normalized)
+        self._cuts = Cuts(self._basic, self._as_written, self._normalized)
 
     def _normalize(self, text: str) -> str:
         return self._basic.normalize(AlignedText.of(text)).text
@@ -89,10 +93,39 @@ class TextEncoder:
             ids += self._fast.encode(text[start:end]) if token is None else [self._id(token)]
         return ids
 
-    def ids_of_examples(self, examples: Iterable[Example], split: bool) -> Iterator[tuple[list[int], list[int] | None]]:
-        """Of each example the ids of its first text, and of its second, if there is one."""
+    def first_ids(self, text: TextOrWords, split_special_tokens: bool, count: int) -> list[int]:
+        """``ids`` of a text, of which those after the first ``count`` may be missing: it is read in parts (cuts.py).
+
+        The text is checked for surrogates to its end, as by ``ids``.
+        """
+        if not isinstance(text, str):
+            return self.ids(text, split_special_tokens)
+        if not text.isascii():
+            refuse_surrogates(text)
+        ids: list[int] = []
+        for part in self._cuts.parts(text, CHARACTERS_PER_TOKEN * count):
+            ids += self.ids(part, split_special_tokens)
+            if len(ids) >= count:
+                break
+        return ids
+
+    def ids_of_examples(
+        self, examples: Iterable[Example], split: bool, count: int | None = None
+    ) -> Iterator[tuple[list[int], list[int] | None]]:
+        """Of each example the ids of its first text, and of its second, if there is one.
+
+        With ``count``, those of a long single text are its ``first_ids``.
+        """
         ids = self.ids
-        return ((ids(first, split), None if second is None else ids(second, split)) for first, second in examples)
+        if count is None:
+            return ((ids(a, split), None if b is None else ids(b, split)) for a, b in examples)
+        first_ids, most = self.first_ids, SHORT * count
+        return (
+            (ids(a, split) if len(a) <= most else first_ids(a, split, count), None)
+            if b is None
+            else (ids(a, split), ids(b, split))
+            for a, b in examples
+        )
 
     def with_offsets(self, text: TextOrWords, split_special_tokens: bool = False) -> TokenizedText:
         """The tokens of a text, or of words, with their offsets and the index of the word that each belongs to."""

@@ -279,12 +279,13 @@ class RowBuilder:
     ) -> Iterator[tuple[TokenRow, list[TokenRow] | None]]:
         """For each example its row without padding; and None, or for a truncated example a list of its overflow.
 
-        The list is empty without ``overflows``.  This is the hottest loop of the tokenizer: for rows that are not
-        truncated, ``Frame.row`` of a single text is written out.
+        The list is empty without ``overflows``, and then only the beginning of a long text is tokenized.  This is the
+        hottest loop of the tokenizer: for rows that are not truncated, ``Frame.row`` of a single text is written out.
         """
         before, after = ([special.id for special in gap] for gap in self.frame.gaps(False, self.add_special))
         rooms = self._room(False), self._room(True)
-        for a, b in self.encoder.ids_of_examples(examples, self.split_special_tokens):
+        enough = None if overflows or self.truncation_side == "left" or rooms[0] is None else rooms[0] + 1
+        for a, b in self.encoder.ids_of_examples(examples, self.split_special_tokens, enough):
             room = rooms[b is not None]
             if room is None or len(a) + len(b or ()) <= room:
                 if b is None:

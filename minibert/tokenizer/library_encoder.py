@@ -5,6 +5,7 @@ An optional package (the extra ``tokenizers``), for vocabularies that are not Wo
 stay with this room.  ``LibraryVocabulary`` has the ids, :class:`LibraryEncoder` what encoder.py's TextEncoder has.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
@@ -13,7 +14,8 @@ from typing import Any
 
 from minibert.errors import MissingExtraError, TokenizerError
 from minibert.tokenizer.added_tokens import AddedToken
-from minibert.tokenizer.encoder import TextEncoder, TokenizedText, refuse_surrogates
+from minibert.tokenizer.encoder import CHARACTERS_PER_TOKEN, SHORT, TextEncoder, TokenizedText, refuse_surrogates
+from minibert.tokenizer.library_cuts import PLACE, cuts_at_spaces
 from minibert.tokenizer.request import Example, TextOrWords
 from minibert.tokenizer.vocabulary import Vocabulary
 
@@ -87,6 +89,7 @@ class LibraryEncoder(TextEncoder):
     def __init__(self, vocabulary: LibraryVocabulary) -> None:
         self._library = vocabulary.library
         self._origin = vocabulary.origin
+        self._added = list(vocabulary.added.values())
 
     def after_adding(self, vocabulary: Vocabulary) -> "LibraryEncoder":
         """An encoder that finds the present added tokens of ``vocabulary``; rows made before keep this one."""
@@ -115,13 +118,41 @@ class LibraryEncoder(TextEncoder):
         ids: list[int] = self._encoding(text, split_special_tokens).ids
         return ids
 
-    def ids_of_examples(self, examples: Iterable[Example], split: bool) -> Iterator[tuple[list[int], list[int] | None]]:
-        """Of each example the ids of its first text, and of its second, if there is one."""
+    @cached_property
+    def _can_cut(self) -> bool:
+        return cuts_at_spaces(self._library, self._added)
+
+    def first_ids(self, text: TextOrWords, split_special_tokens: bool, count: int) -> list[int]:
+        """``ids`` of a text, of which those after the first ``count`` may be missing: of a beginning long enough."""
+        if not isinstance(text, str) or not self._can_cut:
+            return self.ids(text, split_special_tokens)
+        refuse_surrogates(text)
+        size = CHARACTERS_PER_TOKEN * count
+        while place := PLACE.search(text, size):
+            ids = self.ids(text[: place.start()], split_special_tokens)
+            if len(ids) >= count:
+                return ids
+            size = 2 * place.start()
+        return self.ids(text, split_special_tokens)
+
+    def ids_of_examples(
+        self, examples: Iterable[Example], split: bool, count: int | None = None
+    ) -> Iterator[tuple[list[int], list[int] | None]]:
+        """Of each example the ids of its first text, and of its second, if there is one.
+
+        With ``count``, those of a long single text are its ``first_ids``.
+        """
         remaining = iter(examples)
+        most = sys.maxsize if count is None else SHORT * count
         while block := list(islice(remaining, EXAMPLES_PER_BLOCK)):
-            ids = iter(self._all_ids([text for example in block for text in example if text is not None], split))
-            for _, second in block:
-                yield next(ids), None if second is None else next(ids)
+            long = {i: a for i, (a, b) in enumerate(block) if b is None and len(a) > most}
+            texts = [text for i, pair in enumerate(block) if i not in long for text in pair if text is not None]
+            ids = iter(self._all_ids(texts, split))
+            for i, (_, second) in enumerate(block):
+                if i in long:
+                    yield self.first_ids(long[i], split, count or 0), None
+                else:
+                    yield next(ids), None if second is None else next(ids)
 
     def _all_ids(self, texts: Sequence[TextOrWords], split: bool) -> list[list[int]]:
         if len(texts) > 1 and all(isinstance(text, str) for text in texts):
