@@ -1,0 +1,179 @@
+"""A file elsewhere, with what a reader uses of a path: a name, an ending, and ``open``.
+
+Only the bytes that a reader takes are fetched.  A file that is read from its start comes in blocks, at first small
+ones, so that looking at its first line costs little, then larger ones, each with one request.  A window ends where it
+ends: nothing beyond it is fetched.  A parquet file is read at places (:meth:`RemoteFile.at_places`): exactly the bytes
+that are asked for.  Start with :func:`remote_files`.
+"""
+
+import io
+from collections import OrderedDict
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from minibert.data.stored import StoredFile, listing_of
+from minibert.data.web import HEAD, Look, WebFile
+from minibert.errors import InputError
+from minibert.urls import is_web, name_in, shown_url
+
+LARGEST_BLOCK = 8 << 20  # bytes of one request, and what a reader holds
+GROWTH = 4
+TAIL = 1 << 16  # the last bytes, which pyarrow reads first, and every time that it opens the file
+FEWEST_KEPT = 16  # files whose first and last bytes are remembered
+
+
+class RemoteFile:
+    """A file behind a URL.  ``str`` is the URL without what is secret in it; it can be pickled."""
+
+    def __init__(self, place: WebFile | StoredFile, look: Look | None = None, name: str | None = None) -> None:
+        """``look``: its size and stamp where they are known; else the server is asked when they are needed."""
+        self.place, self.known = place, look
+        self.name = name_in(place.shown) if name is None else name
+
+    def __str__(self) -> str:
+        return self.place.shown
+
+    def __repr__(self) -> str:
+        return f"RemoteFile({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteFile) and other.place.address == self.place.address
+
+    def __hash__(self) -> int:
+        return hash(self.place.address)
+
+    @property
+    def suffix(self) -> str:
+        """``".gz"`` of reviews.csv.gz."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def stem(self) -> str:
+        """``"reviews.csv"`` of reviews.csv.gz."""
+        return PurePosixPath(self.name).stem
+
+    def with_suffix(self, suffix: str) -> PurePosixPath:
+        """The name with another ending, for its ending before that."""
+        return PurePosixPath(self.name).with_suffix(suffix)
+
+    @property
+    def look(self) -> Look:
+        """Size and stamp; InputError when the file cannot be read."""
+        if self.known is None:
+            self.known = self.place.look()
+        return self.known
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.look.size
+
+    @property
+    def stamp(self) -> str:
+        """What changes with the content: an ETag, a checksum, the time of the last change, or else the size."""
+        return self.look.stamp
+
+    def is_unchanged(self) -> bool:
+        """Whether the server still has what was seen first."""
+        now = self.place.look()
+        return (now.size, now.stamp) == (self.size, self.stamp)
+
+    def open(self, mode: str = "rb", offset: int = 0, length: int | None = None) -> BinaryIO:
+        """A stream of the bytes from ``offset`` on, ``length`` of them or all, to be read once from its start."""
+        if mode != "rb":
+            raise InputError(f"{self} is opened for reading ('rb') only, not {mode!r}.")
+        end = self.size if length is None else min(offset + length, self.size)
+        block = HEAD if length is None else LARGEST_BLOCK
+        return cast(BinaryIO, io.BufferedReader(RemoteStream(self, offset, end, block), 1 << 16))
+
+    def at_places(self) -> io.RawIOBase:
+        """A file to be read here and there: exactly the bytes that are asked for."""
+        return RemoteStream(self, 0, self.size, 0)
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from ``start`` to before ``end``.  The first and last bytes of a few files are remembered."""
+        size, kept, head = self.size, EDGES.of(self), self.look.head
+        if head is not None and end <= len(head):
+            return head[start:end]
+        for first, last in ((0, min(HEAD, size)), (max(0, size - TAIL), size)):
+            if first <= start and end <= last:
+                if (first, last) not in kept:
+                    kept[first, last] = self.place.fetch(first, last, self.look)
+                return kept[first, last][start - first : end - first]
+        return self.place.fetch(start, end, self.look)
+
+
+class RemoteStream(io.RawIOBase):
+    """The bytes of a file between two places."""
+
+    def __init__(self, file: RemoteFile, start: int, end: int, block: int) -> None:
+        """``block``: bytes of the first request, the later ones are larger; 0: as many as are asked for."""
+        self.file, self.start, self.end, self.size = file, start, max(start, end), block
+        self.position = start
+        self.first, self.block = start, b""  # what was fetched, and where it begins
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position - self.start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: self.start, io.SEEK_CUR: self.position, io.SEEK_END: self.end}[whence]
+        self.position = max(self.start, base + offset)
+        return self.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        wanted = min(len(buffer), self.end - self.position)
+        if wanted <= 0:
+            return 0
+        behind = self.position - self.first
+        if not 0 <= behind < len(self.block) or not self.size:
+            size = self.size or wanted
+            self.first, behind = self.position, 0
+            self.block = self.file.part(self.position, min(self.position + size, self.end))
+            self.size = min(self.size * GROWTH, LARGEST_BLOCK)
+        content = memoryview(self.block)[behind : behind + wanted]
+        buffer[: len(content)] = content
+        self.position += len(content)
+        return len(content)
+
+
+class Edges:
+    """The first and last bytes of the files that were read last: a reader opens a file several times."""
+
+    def __init__(self) -> None:
+        self.files: OrderedDict[tuple[str, str, int], dict[tuple[int, int], bytes]] = OrderedDict()
+
+    def of(self, file: RemoteFile) -> dict[tuple[int, int], bytes]:
+        """What is remembered of a file, to be added to."""
+        key = (file.place.address, file.stamp, file.size)
+        kept = self.files[key] = self.files.pop(key, {})
+        while len(self.files) > FEWEST_KEPT:
+            self.files.popitem(last=False)
+        return kept
+
+
+EDGES = Edges()
+
+
+def remote_files(url: str) -> list[RemoteFile]:
+    """The files of a URL: of a pattern, of a folder and the folders in it, or the one that it names.
+
+    A web server lists nothing, so there a URL names one file, which is not asked for yet.  Raises InputError where
+    nothing is found.
+    """
+    shown = shown_url(url)
+    if is_web(url):
+        if url.endswith("/") or not name_in(url):
+            raise InputError(f"{shown} names no file, and a web server does not list its folders. Name each file.")
+        if "*" in shown:
+            raise InputError(f"{shown} is a pattern, and a web server does not list its files. Name each file.")
+        return [RemoteFile(WebFile(url))]
+    files = [RemoteFile(place, look) for place, look in listing_of(url)]
+    if not files:
+        raise InputError(f"{shown} has no files. Check the address.")
+    return files
