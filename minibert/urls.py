@@ -25,6 +25,11 @@ def protocol_of(url: str) -> str:
     return url.partition("://")[0].lower()
 
 
+def local_path(url: str) -> str | None:
+    """The path of a ``file://`` URL; None for any other."""
+    return unquote(parts_of(url)[2]) if protocol_of(url) in ("file", "local") else None
+
+
 def is_web(url: str) -> bool:
     """Whether it is of http or https."""
     return protocol_of(url) in WEB

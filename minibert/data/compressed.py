@@ -9,9 +9,9 @@ import io
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from minibert.data.remote import File, RemoteFile
 from minibert.errors import MissingExtraError
 
 READ_AT_ONCE = 1024  # compressed bytes: usually a few thousand of content, at most 32 MB
@@ -27,10 +27,10 @@ class Compression:
     name: str  # in a message
     undo: str  # the command that decompresses a file
     begins: Callable[[bytes], bool]  # whether such a file begins with these bytes
-    reader: Callable[[Path], BinaryIO]
+    reader: Callable[[File], BinaryIO]
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: File) -> BinaryIO:
     """The file's bytes, decompressed where its name says that it is compressed.
 
     Reading raises OSError, EOFError or zlib.error for a damaged file; opening MissingExtraError without the extra.
@@ -39,17 +39,17 @@ def opened(path: Path) -> BinaryIO:
     return path.open("rb") if compression is None else compression.reader(path)
 
 
-def compression_of(path: Path) -> Compression | None:
+def compression_of(path: File) -> Compression | None:
     """How a file of this name is compressed, None if it is not."""
     return COMPRESSIONS.get(path.suffix.lower())
 
 
-def read_gzip(path: Path) -> BinaryIO:
+def read_gzip(path: File) -> BinaryIO:
     """The content of a .gz."""
-    return cast(BinaryIO, gzip.open(path, "rb"))
+    return cast(BinaryIO, gzip.open(path.open("rb") if isinstance(path, RemoteFile) else path, "rb"))
 
 
-def read_zstd(path: Path) -> BinaryIO:
+def read_zstd(path: File) -> BinaryIO:
     """The content of a .zst."""
     return cast(BinaryIO, io.BufferedReader(ZstdContent(path), 1 << 16))
 
@@ -71,7 +71,7 @@ class ZstdContent(io.RawIOBase):
     zstandard's own stream ends without an error where a file was cut off; here that is an EOFError, as for a .gz.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: File) -> None:
         self.library = need_zstandard()
         self.file = path.open("rb")
         self.frame: Any = None  # the decompressor of the frame that is being read

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minibert.data.compressed import COMPRESSIONS, READING_ERRORS, compression_of, opened
+from minibert.data.remote import File, RemoteFile
 from minibert.errors import InputError, MinibertError, reason_of
 from minibert.files import is_file
 from minibert.source import Source, as_path, is_path
@@ -100,12 +101,12 @@ def data_path(source: Source, what: str = "the data") -> Path:
     return as_path(source)
 
 
-def ending_of(path: Path) -> str:
+def ending_of(path: File) -> str:
     """The ending that tells the format, in lower case: ``".csv"`` of "X.CSV" and of "x.csv.gz"."""
     return (path if compression_of(path) is None else path.with_suffix("")).suffix.lower()
 
 
-def check_format(path: Path, use: str = "texts") -> str:
+def check_format(path: File, use: str = "texts") -> str:
     """The ending of a file that is read for ``use``, a key of ``USES``; ``""`` for text with any other ending.
 
     Raises InputError, saying what the file is and what to do, for a file that is not read, for one that does not exist,
@@ -129,13 +130,13 @@ def check_format(path: Path, use: str = "texts") -> str:
     is_text = purpose.any_text and not (use == "words" and ending == ".csv")
     if ending not in purpose.endings and not is_text:
         raise InputError(f"{path} ends in {path.suffix!r}; {purpose.name} is {purpose.listed}.")
-    if not is_file(path):
+    if not isinstance(path, RemoteFile) and not is_file(path):  # what is elsewhere says so when it is opened
         raise InputError(f"{path} does not exist.")
     check_beginning(path, ending)
     return ending if ending in purpose.endings else ""
 
 
-def check_beginning(path: Path, ending: str) -> None:
+def check_beginning(path: File, ending: str) -> None:
     """Raise InputError when the first bytes of a file are not those of text, or of the format that its ending names."""
     try:
         with path.open("rb") as file:

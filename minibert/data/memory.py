@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minibert.checksum import file_digest
+from minibert.data.remote import RemoteFile
 from minibert.data.rows import BadRow, RowFile, Unreadable
 from minibert.errors import InputError
 from minibert.source import Source, as_path, is_path
@@ -203,7 +204,7 @@ def as_data(source: Data, use: str = "", what: str = "the data") -> Path | Memor
     ``use``: what they are for, for messages: ``"training data"``.  Raises InputError for what is neither, saying what
     to give.
     """
-    if isinstance(source, MemoryRows):
+    if isinstance(source, MemoryRows | RemoteFile):  # a file elsewhere has what a reader uses of a path
         return source
     if is_path(source):
         return as_path(source)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from minibert.data.remote import RemoteFile
 from minibert.data.rows import WHOLE, Located, Place, RowFile, Unreadable
 from minibert.errors import MissingExtraError
 
@@ -30,8 +31,9 @@ class ParquetRows(RowFile):
     @contextmanager
     def opened(self) -> Iterator[Any]:
         """The pyarrow.parquet.ParquetFile; its metadata is read the first time."""
-        library = need_pyarrow().parquet
-        with self.path.open("rb") as content, library.ParquetFile(content, metadata=self.metadata) as file:
+        library, path = need_pyarrow().parquet, self.path
+        content = path.at_places() if isinstance(path, RemoteFile) else path.open("rb")
+        with content, library.ParquetFile(content, metadata=self.metadata) as file:
             self.metadata = file.metadata
             yield file
 

@@ -8,27 +8,32 @@ that are asked for.  Start with :func:`remote_files`.
 
 import io
 from collections import OrderedDict
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from minibert.data.stored import StoredFile, listing_of
+from minibert.data.stored import StoredFile, search
 from minibert.data.web import HEAD, Look, WebFile
 from minibert.errors import InputError
 from minibert.urls import is_web, name_in, shown_url
 
 LARGEST_BLOCK = 8 << 20  # bytes of one request, and what a reader holds
 GROWTH = 4
-TAIL = 1 << 16  # the last bytes, which pyarrow reads first, and every time that it opens the file
-FEWEST_KEPT = 16  # files whose first and last bytes are remembered
+# What is remembered of a file, since readers look at it several times: formats and columns at its beginning, pyarrow
+# at its end.
+FIRST, LAST = 1 << 17, 1 << 16  # bytes
+MOST_KEPT = 16  # files
 
 
 class RemoteFile:
     """A file behind a URL.  ``str`` is the URL without what is secret in it; it can be pickled."""
 
-    def __init__(self, place: WebFile | StoredFile, look: Look | None = None, name: str | None = None) -> None:
-        """``look``: its size and stamp where they are known; else the server is asked when they are needed."""
-        self.place, self.known = place, look
-        self.name = name_in(place.shown) if name is None else name
+    def __init__(self, place: WebFile | StoredFile, look: Look | None = None, folders: tuple[str, ...] = ()) -> None:
+        """``look``: its size and stamp where they are known; else the server is asked when they are needed.
+
+        ``folders``: that lead to it from the folder that was searched.
+        """
+        self.place, self.known, self.folders = place, look, folders
+        self.name = name_in(place.shown)
 
     def __str__(self) -> str:
         return self.place.shown
@@ -90,17 +95,27 @@ class RemoteFile:
         """A file to be read here and there: exactly the bytes that are asked for."""
         return RemoteStream(self, 0, self.size, 0)
 
-    def part(self, start: int, end: int) -> bytes:
-        """The bytes from ``start`` to before ``end``.  The first and last bytes of a few files are remembered."""
-        size, kept, head = self.size, EDGES.of(self), self.look.head
+    def part(self, start: int, end: int, keep_last: bool = False) -> bytes:
+        """The bytes from ``start`` to before ``end``; those at the beginning of the file are remembered.
+
+        ``keep_last``: whether its last bytes are, too, and fetched together.
+        """
+        kept, head = EDGES.of(self), self.look.head
         if head is not None and end <= len(head):
             return head[start:end]
-        for first, last in ((0, min(HEAD, size)), (max(0, size - TAIL), size)):
+        for (first, last), content in kept.items():
             if first <= start and end <= last:
-                if (first, last) not in kept:
-                    kept[first, last] = self.place.fetch(first, last, self.look)
-                return kept[first, last][start - first : end - first]
+                return content[start - first : end - first]
+        if end <= FIRST:
+            kept[start, end] = self.place.fetch(start, end, self.look)
+            return kept[start, end]
+        if keep_last and (first := max(0, self.size - LAST)) <= start:
+            kept[first, self.size] = self.place.fetch(first, self.size, self.look)
+            return kept[first, self.size][start - first : end - first]
         return self.place.fetch(start, end, self.look)
+
+
+File = Path | RemoteFile  # what a reader reads
 
 
 class RemoteStream(io.RawIOBase):
@@ -132,9 +147,9 @@ class RemoteStream(io.RawIOBase):
             return 0
         behind = self.position - self.first
         if not 0 <= behind < len(self.block) or not self.size:
-            size = self.size or wanted
+            end = min(self.position + (self.size or wanted), self.end)
             self.first, behind = self.position, 0
-            self.block = self.file.part(self.position, min(self.position + size, self.end))
+            self.block = self.file.part(self.position, end, keep_last=not self.size)
             self.size = min(self.size * GROWTH, LARGEST_BLOCK)
         content = memoryview(self.block)[behind : behind + wanted]
         buffer[: len(content)] = content
@@ -152,7 +167,7 @@ class Edges:
         """What is remembered of a file, to be added to."""
         key = (file.place.address, file.stamp, file.size)
         kept = self.files[key] = self.files.pop(key, {})
-        while len(self.files) > FEWEST_KEPT:
+        while len(self.files) > MOST_KEPT:
             self.files.popitem(last=False)
         return kept
 
@@ -160,8 +175,8 @@ class Edges:
 EDGES = Edges()
 
 
-def remote_files(url: str) -> list[RemoteFile]:
-    """The files of a URL: of a pattern, of a folder and the folders in it, or the one that it names.
+def remote_files(url: str) -> tuple[list[RemoteFile], bool]:
+    """The files of a URL: of a pattern, of a folder and the folders in it, or the one; whether it names a folder.
 
     A web server lists nothing, so there a URL names one file, which is not asked for yet.  Raises InputError where
     nothing is found.
@@ -172,8 +187,6 @@ def remote_files(url: str) -> list[RemoteFile]:
             raise InputError(f"{shown} names no file, and a web server does not list its folders. Name each file.")
         if "*" in shown:
             raise InputError(f"{shown} is a pattern, and a web server does not list its files. Name each file.")
-        return [RemoteFile(WebFile(url))]
-    files = [RemoteFile(place, look) for place, look in listing_of(url)]
-    if not files:
-        raise InputError(f"{shown} has no files. Check the address.")
-    return files
+        return [RemoteFile(WebFile(url))], False
+    found, is_folder = search(url)
+    return [RemoteFile(place, look, folders) for place, look, folders in found], is_folder

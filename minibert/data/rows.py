@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from minibert.checksum import file_digest
 from minibert.data.compressed import READING_ERRORS, compression_of
+from minibert.data.remote import File
 from minibert.data.windows import opened_at
 from minibert.errors import InputError, MinibertError, reason_of
 
@@ -73,8 +74,8 @@ class RowFile(ABC):
     is_lines = False  # whether a row is a text, without columns
     counts_bytes = False  # whether the offsets of located() are bytes
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: File) -> None:
+        self.path: Any = path  # a Path, or a RemoteFile, which has what a reader uses of one
 
     @abstractmethod
     def columns(self) -> list[str] | None:
@@ -246,12 +247,12 @@ def names_of(file: RowFile) -> list[str]:
     return []
 
 
-def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def lines(path: File) -> Iterator[tuple[int, bytes]]:
     """The lines of a file without their ends, numbered from 1."""
     return ((number, line) for _, _, number, line in located_lines(path))
 
 
-def located_lines(path: Path, place: Place = WHOLE) -> Iterator[tuple[int, int, int, bytes]]:
+def located_lines(path: File, place: Place = WHOLE) -> Iterator[tuple[int, int, int, bytes]]:
     """The lines from a place on, each with the offset and the number of the line after it, and its own number."""
     offset = place.offset
     with opened_at(path, offset, place.size) as file:

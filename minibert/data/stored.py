@@ -6,12 +6,12 @@ clients do; :func:`sentence_of` makes one sentence of each.  Start with :func:`o
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from minibert.data.patience import Patience
 from minibert.data.web import Look
 from minibert.errors import InputError, MissingExtraError
-from minibert.urls import is_web, protocol_of, shown_url, without_secrets
+from minibert.urls import protocol_of, shown_url, without_secrets
 
 Result = TypeVar("Result")
 FileSystem = Any  # fsspec.AbstractFileSystem, which has no types
@@ -120,27 +120,36 @@ def look_of(info: dict[str, Any], shown: str) -> Look:
     return Look(int(size), next((str(info[name]) for name in STAMPS if info.get(name)), str(size)))
 
 
-def listing_of(url: str) -> list[tuple[StoredFile, Look]]:
-    """The files of a pattern, of a folder and the folders in it, or the one file that a URL names, by their names.
+class Found(NamedTuple):
+    """A file that a URL names, alone or with others."""
 
-    Raises InputError for a URL that has none.
+    place: StoredFile
+    look: Look
+    folders: tuple[str, ...] = ()  # of a URL that names a folder: those in it that lead to the file
+
+
+def search(url: str) -> tuple[list[Found], bool]:
+    """The files of a pattern, of a folder and the folders in it, or the one that a URL names; whether it is a folder.
+
+    A folder's own files come first, then those of its folders, by their names.  Raises InputError for a URL of nothing.
     """
     from fsspec.core import has_magic
 
-    assert not is_web(url)
     system, path = open_store(url)
     shown = shown_url(url)
-    told(shown, lambda: system.invalidate_cache())
-    if has_magic(path):
-        found = told(shown, lambda: system.glob(path, detail=True))
-    else:
+    told(shown, system.invalidate_cache)
+    is_pattern = has_magic(path)
+    if not is_pattern:
         info = told(shown, lambda: system.info(path))
         if info.get("type") != "directory":
-            return [(StoredFile(system, path, shown), look_of(info, shown))]
-        found = told(shown, lambda: system.find(path, detail=True))
-    files = {name: info for name, info in found.items() if info.get("type") != "directory"}
-    result = []
-    for name in sorted(files):
-        address = shown_url(str(system.unstrip_protocol(name)))
-        result.append((StoredFile(system, name, address), look_of(files[name], address)))
-    return result
+            return [Found(StoredFile(system, path, shown), look_of(info, shown))], False
+    listed = told(shown, lambda: (system.glob if is_pattern else system.find)(path, detail=True))
+    files = []
+    for name, info in listed.items():
+        if info.get("type") != "directory":
+            address = shown_url(str(system.unstrip_protocol(name)))
+            folders = () if is_pattern else tuple(name.removeprefix(path).strip("/").split("/")[:-1])
+            files.append(Found(StoredFile(system, name, address), look_of(info, address), folders))
+    if not files:
+        raise InputError(f"There is no file {'called like' if is_pattern else 'in'} {shown}. Check the address.")
+    return sorted(files, key=lambda file: (file.folders, file.place.path)), not is_pattern

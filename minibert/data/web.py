@@ -168,7 +168,9 @@ class WebFile:
         if isinstance(reason, TimeoutError):
             raise Broken(f"the server was silent for {TIMEOUT:g} s") from error
         if isinstance(reason, socket.gaierror) and reason.errno != socket.EAI_AGAIN:
-            raise InputError(f"{self.shown} cannot be read: there is no server of this name. Check the address.") from error
+            raise InputError(
+                f"{self.shown} cannot be read: there is no server of this name. Check the address."
+            ) from error
         if isinstance(reason, str):  # urllib's own: no host given
             raise InputError(f"{self.shown} is no address ({reason}).") from error
         words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from minibert.data.compressed import opened
+from minibert.data.remote import File, RemoteFile
 
 BUFFER = 1 << 16
 
 
-def opened_at(path: Path, offset: int = 0, size: int | None = None) -> BinaryIO:
+def opened_at(path: File, offset: int = 0, size: int | None = None) -> BinaryIO:
     """The bytes of a file from ``offset``; at most ``size`` of them, None: to the end.
 
     A compressed file is read from its beginning (:func:`minibert.data.compressed.opened`), where ``offset`` is 0 and
@@ -23,6 +24,8 @@ def opened_at(path: Path, offset: int = 0, size: int | None = None) -> BinaryIO:
         if offset:
             file.seek(offset)
         return file
+    if isinstance(path, RemoteFile):
+        return path.open("rb", offset, size)
     return cast(BinaryIO, io.BufferedReader(Window(path, offset, size), BUFFER))
 
 
