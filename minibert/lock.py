@@ -35,7 +35,7 @@ def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: lock the folder in a call's ``argument`` until the call returns (:func:`locked`).
 
     Of several ``processes`` (training/distributed.py) the main one holds the lock, and all of them end if it is
-    refused.  A call within another one may use the same folder.
+    refused, or if one of them does not see the folder.  A call within another one may use the same folder.
     """
 
     def decorate(run: Callable[P, R]) -> Callable[P, R]:
@@ -55,6 +55,7 @@ def alone_in(argument: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                     with processes.main_first():
                         if processes.is_main:
                             until_the_end.enter_context(locked(folder))
+                    processes.check_shared(folder / NAME)
                 return run(*args, **kwargs)
 
         return alone

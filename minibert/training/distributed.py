@@ -3,13 +3,19 @@
 Each process computes the gradient of its share, and the sum over all of them is the gradient of the whole step, so two
 processes train as one does.  Either each holds the whole model (DDP), or each holds a part of it and fetches a layer
 from the others when it is needed (FSDP2; Rajbhandari et al. 2020), for models that do not fit in memory.
+
+The processes may be on several machines.  The first of all of them, by RANK, writes; all read what it wrote, so the
+folder of a run is on a disk that all machines share (:meth:`Processes.check_shared`).
 """
 
+import hashlib
 import inspect
 import os
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,11 @@ from minibert.errors import InputError, StoppedElsewhereError
 from minibert.model import BertEncoder
 from minibert.pretrained import BertPreTrainedModel
 from minibert.training.objective import Objective
+
+# A network file system may show a new file to other machines only when its caches have run out: NFS after 60 s.
+SHARED_SECONDS = 90.0
+# The others wait while the first process tokenizes the text, for hours perhaps.  One that died is noticed at once.
+TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,41 @@ class Processes:
         """Whether any process failed.  All must call it."""
         return bool(self.sum(torch.tensor([int(failed)], device=self.device)))
 
+    def all_same(self, content: bytes) -> bool:
+        """Whether all processes have the same ``content``.  All must call it."""
+        own = number_of(content)
+        total = int(self.sum(torch.tensor([own], device=self.device)))
+        return not self.any_failed(total != own * self.world_size)  # where all are the mean, all are equal
+
+    def check_same(self, content: bytes) -> None:
+        """Raise InputError in the main process unless all train the same; ``content`` identifies that."""
+        if self.world_size == 1 or self.all_same(content):
+            return
+        if not self.is_main:
+            raise StoppedElsewhereError("The first process stopped; it says why.")
+        raise InputError(
+            "The processes do not train the same: data, checkpoint or settings differ between them. Start all with the "
+            "same command, and give every machine the same files."
+        )
+
+    def check_shared(self, path: Path) -> None:
+        """Raise InputError in the main process unless all see the file that it has just written."""
+        if self.world_size == 1:
+            return
+        own = number_of(path.read_bytes()) if self.is_main else 0
+        written = int(self.sum(torch.tensor([own], device=self.device)))
+        until = time.monotonic() + SHARED_SECONDS
+        while not (sees := self.is_main or is_seen(path, written)) and time.monotonic() < until:
+            time.sleep(0.2)
+        blind = int(self.sum(torch.tensor([int(not sees)], device=self.device)))
+        if blind and not self.is_main:
+            raise StoppedElsewhereError("The first process stopped; it says why.")
+        if blind:
+            raise InputError(
+                f"{blind} of {self.world_size} processes do not see {path.parent} as the first one does: on their "
+                "machine it is another folder. Name a folder on a disk that all machines share."
+            )
+
     def wrap(self, objective: Objective) -> nn.Module:
         """The module to call in place of ``objective``, so that gradients are summed over all processes."""
         objective.to(self.device)
@@ -103,6 +149,19 @@ class Processes:
 SINGLE_PROCESS = Processes()
 
 
+def number_of(content: bytes) -> int:
+    """A number of 48 bits that stands for ``content``: sums of up to 32,768 of them fit in int64."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:6], "big")
+
+
+def is_seen(path: Path, number: int) -> bool:
+    """Whether the file is here, with the content that ``number`` stands for."""
+    with suppress(OSError):
+        os.listdir(path.parent)  # noqa: PTH208  a network file system then looks at the folder anew
+        return number_of(path.read_bytes()) == number
+    return False
+
+
 @contextmanager
 def join_processes(device: torch.device, *, sharded: bool = False) -> Iterator[Processes]:
     """The processes that torchrun started, or this one alone, until the block ends.
@@ -128,7 +187,7 @@ def join_processes(device: torch.device, *, sharded: bool = False) -> Iterator[P
         store: Any = HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     else:
-        dist.init_process_group(backend)
+        dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield Processes(rank, world_size, device, sharded)
     finally:

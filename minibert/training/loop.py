@@ -81,7 +81,8 @@ def train(
 
     Raises TrainingError when the loss or the gradient norm becomes NaN or infinite; InputError when the settings do not
     fit the model, when there is no score to be patient for, when the folder holds another run, or another process
-    trains in it; CheckpointError when the disk is full.  The last snapshot remains, and the next call resumes from it.
+    trains in it, or when processes on several machines differ in the folder, the data or the settings; CheckpointError
+    when the disk is full.  The last snapshot remains, and the next call resumes from it.
     """
     frozen_modules(objective.model, settings)  # raises, before anything is written
     if settings.patience and (evaluate is None or settings.keep_best is None):
@@ -95,6 +96,7 @@ def train(
             remove_partial_files(as_path(folder))
             check_identity(as_path(folder), whole_identity, partial(steps_of, examples))
         lengths, digests = read_history(as_path(folder), whole_identity)
+    processes.check_same(digests[-1].encode())
     totals = [steps_of(examples, length) for length in lengths]
     return Trainer(objective, examples, settings, as_path(folder), evaluate, processes, digests, totals).run(name)
 

@@ -2,9 +2,10 @@
 
 Most call ``minibert.cli.main`` in their own process and read what it prints with pytest's ``capsys``.  ``mistake`` is
 for what ends with exit code 2 and a sentence.  ``run`` starts a process, or several under torchrun, where a process
-matters: signals, terminals, the environment, workers.
+matters: signals, terminals, the environment, workers.  ``run_nodes`` starts what would run on several machines.
 """
 
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -43,3 +44,31 @@ def run(
     """A process to its end, in the checkout; ``options`` are subprocess's."""
     options = {"cwd": ROOT, "capture_output": True, "text": True} | options
     return subprocess.run(command(*arguments, workers=workers, module=module), check=check, **options)
+
+
+def run_nodes(
+    arguments: Sequence[Sequence[str]], *, workers: int = 1, module: str = "minibert", seconds: float = 120
+) -> list[subprocess.CompletedProcess[str]]:
+    """Nodes of torchrun on this machine, one for each of ``arguments``, with ``workers`` processes each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nnodes", str(len(arguments)), "--nproc-per-node", str(workers)]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{port}"]
+    launch += ["--local-addr", "127.0.0.1"]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *launch, "-m", module, *own],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for own in arguments
+    ]  # fmt: skip
+    try:
+        printed = [node.communicate(timeout=seconds) for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    return [
+        subprocess.CompletedProcess(node.args, node.returncode, *both)
+        for node, both in zip(nodes, printed, strict=True)
+    ]
