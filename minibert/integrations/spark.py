@@ -55,8 +55,17 @@ class Embed:
 
     def __call__(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Each batch, a pandas.DataFrame or a pyarrow.RecordBatch, with the column of vectors."""
-        return map(self.batches, batches)
+        for batch in map(self.batches, batches):
+            yield with_lists(batch, self.batches.output_column) if hasattr(batch, "schema") else batch
 
     def make_predict_fn(self) -> Callable[[Any], Any]:
         """The function that a Python worker calls with the texts of a batch, an array of NumPy; (texts, W) float32."""
         return self.batches.vectors
+
+
+def with_lists(batch: Any, name: str) -> Any:
+    """A pyarrow.RecordBatch whose vectors are lists of any length: Spark has no type for lists of one length."""
+    import pyarrow as pa
+
+    number = batch.schema.names.index(name)
+    return batch.set_column(number, name, batch.column(number).cast(pa.list_(pa.float32())))
