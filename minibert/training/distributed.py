@@ -30,8 +30,7 @@ from minibert.training.objective import Objective
 
 # A network file system may show a new file to other machines only when its caches have run out: NFS after 60 s.
 SHARED_SECONDS = 90.0
-# The others wait while the first process tokenizes the text, for hours perhaps.  One that died is noticed at once.
-TIMEOUT = timedelta(days=1)
+PREPARATION = timedelta(days=2)  # the others wait while the first process tokenizes the text; torch gives up in minutes
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,7 @@ class Processes:
     world_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     sharded: bool = False  # FSDP2 instead of DDP
+    patient: Any = None  # the process group of main_first, which waits for longer than that of the steps
 
     @property
     def is_main(self) -> bool:
@@ -65,16 +65,23 @@ class Processes:
 
         If it fails, its error is raised there, and StoppedElsewhereError in the others, which would wait for ever.
         """
-        if not self.is_main and self.any_failed(False):
+        if not self.is_main and self.has_main_failed(False):
             raise StoppedElsewhereError("The first process stopped; it says why.")
         try:
             yield
         except BaseException:
             if self.is_main:
-                self.any_failed(True)
+                self.has_main_failed(True)
             raise
         if self.is_main:
-            self.any_failed(False)
+            self.has_main_failed(False)
+
+    def has_main_failed(self, failed: bool) -> bool:
+        """Wait for the main process, as long as it needs, and return what it gave.  All must call it."""
+        flag = torch.tensor([int(failed)], device=self.device if self.patient is None else "cpu")
+        if self.world_size > 1:
+            dist.all_reduce(flag, group=self.patient)
+        return bool(flag)
 
     def any_failed(self, failed: bool) -> bool:
         """Whether any process failed.  All must call it."""
@@ -187,9 +194,10 @@ def join_processes(device: torch.device, *, sharded: bool = False) -> Iterator[P
         store: Any = HashStore()
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     else:
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        dist.init_process_group(backend)
     try:
-        yield Processes(rank, world_size, device, sharded)
+        patient = dist.new_group(backend="gloo", timeout=PREPARATION) if world_size > 1 else None
+        yield Processes(rank, world_size, device, sharded, patient)
     finally:
         dist.destroy_process_group()
 

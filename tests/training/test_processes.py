@@ -1,13 +1,20 @@
 """What processes on several machines tell each other before a run begins; here one stands for both."""
 
+import os
+import socket
+import time
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from multiprocessing import get_context
 
 import pytest
+import torch
 from torch import Tensor
 
 from minibert.errors import InputError, StoppedElsewhereError
 from minibert.training import distributed
-from minibert.training.distributed import Processes, number_of
+from minibert.training.distributed import Processes, join_processes, number_of
 
 
 @dataclass(frozen=True)
@@ -57,3 +64,28 @@ def test_a_file_that_a_network_file_system_shows_late(tmp_path, monkeypatch) -> 
     path = tmp_path / ".lock"
     monkeypatch.setattr(distributed.time, "sleep", lambda seconds: path.write_bytes(b"the first"))
     One(rank=1, others=[number_of(b"the first"), 0]).check_shared(path)
+
+
+def wait_for_the_first(rank: int, port: int) -> None:
+    """One of two processes, of which the first prepares for longer than a step of the others may take."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist = distributed.dist
+    dist.init_process_group = partial(dist.init_process_group, timeout=timedelta(seconds=1))
+    with join_processes(torch.device("cpu")) as processes:
+        with processes.main_first():
+            if processes.is_main:
+                time.sleep(3)
+        processes.wait()
+
+
+@pytest.mark.slow
+def test_a_long_preparation_is_waited_for() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [get_context("spawn").Process(target=wait_for_the_first, args=(rank, port)) for rank in (0, 1)]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join(60)
+    assert [one.exitcode for one in started] == [0, 0]
