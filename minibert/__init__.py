@@ -19,7 +19,19 @@ warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
 _ROOMS = {
     "minibert.checkpoint": ("LoadReport", "TensorRecord", "open_weights"),
     "minibert.config": ("BertConfig",),
-    "minibert.corpus": ("CorpusReport", "Hit", "embed_corpus", "nearest"),
+    "minibert.corpus": (
+        "CorpusReport",
+        "FailedShard",
+        "Hit",
+        "Plan",
+        "ShardProgress",
+        "ShardsReport",
+        "embed_corpus",
+        "embed_shards",
+        "finish",
+        "nearest",
+        "plan_corpus",
+    ),
     "minibert.display": ("show_attention", "show_bars", "show_curves", "show_map", "show_tokens"),
     "minibert.embedding": (
         "Embedder",

@@ -62,9 +62,14 @@ def digest(file: IO[bytes], mark: re.Match[bytes]) -> bytes:
 def write_sealed(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON object with its checksum, whole or not at all."""
     with written_whole(path) as temporary:
-        text = json.dumps({KEY: OPEN, **content}, ensure_ascii=False, indent=1) + "\n"
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        seal(temporary)
+        write_sealed_to(temporary, content)
+
+
+def write_sealed_to(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object with its checksum."""
+    text = json.dumps({KEY: OPEN, **content}, ensure_ascii=False, indent=1) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
+    seal(path)
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bool]:

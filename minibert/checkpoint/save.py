@@ -77,6 +77,18 @@ def write_safetensors(
     *,
     sealed: bool = False,
 ) -> None:
+    """Write ``tensors`` as a safetensors file, whole or not at all; see :func:`write_safetensors_to`."""
+    with written_whole(path) as temporary:
+        write_safetensors_to(temporary, tensors, metadata, sealed=sealed)
+
+
+def write_safetensors_to(
+    path: Path,
+    tensors: Mapping[str, Tensor | StoredNumbers],
+    metadata: dict[str, str] | None = None,
+    *,
+    sealed: bool = False,
+) -> None:
     """Write ``tensors`` as a safetensors file: 8 bytes of length, a JSON header, then the numbers of each tensor.
 
     Written here because the library's writer needs numpy, on which minibert does not depend.  Tensors may be on any
@@ -100,12 +112,11 @@ def write_safetensors(
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(8 + len(text)) % 64)
-    with written_whole(path) as temporary:
-        with temporary.open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            write_numbers(file, (tensors[name] for name in names))
-        if sealed:
-            seal(temporary)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        write_numbers(file, (tensors[name] for name in names))
+    if sealed:
+        seal(path)
 
 
 def write_numbers(file: BinaryIO, tensors: Iterable[Tensor | StoredNumbers]) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json
@@ -11,11 +12,13 @@ from minibert.terminal import table
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from minibert.corpus import Plan
     from minibert.embedding import Embedder
 
 OF_A_FILE = {
     "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",
     "shard_rows": "--shard-rows", "keep_text": "--no-text", "skip_bad": "--skip-bad", "worker": "--worker",
+    "threads": "--threads", "shards": "--shards", "plan_only": "--plan-only",
 }  # fmt: skip
 MODEL_DTYPES = ("float32", "bfloat16", "float16")
 OF_VECTORS = ("int8", "uint8", "binary", "ubinary")
@@ -79,7 +82,9 @@ def add(verbs: Any) -> None:
     corpus.add_argument(
         "--input",
         metavar="FILE",
-        help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8; also .gz and .zst",
+        nargs="+",
+        help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8; also .gz and .zst; "
+        "several, a folder, or a glob such as 'data/*.parquet', all of one kind",
     )
     corpus.add_argument("--output", metavar="DIR", help="the folder for numbered shards and manifest.json")
     corpus.add_argument("--column", metavar="NAME", help="which column holds the texts")
@@ -93,7 +98,21 @@ def add(verbs: Any) -> None:
         "--skip-bad", action="store_true", default=None, help="leave out rows that cannot be read; count and list them"
     )
     corpus.add_argument(
-        "--worker", type=worker, metavar="I/N", help="make every N-th shard from shard I (0/2 and 1/2: two workers)"
+        "--worker",
+        type=worker,
+        metavar="I/N",
+        help="make the shards of every N-th group from group I (0/2 and 1/2: two workers); a group is one shard, or "
+        "those of a row group of .parquet, or of a compressed file",
+    )
+    corpus.add_argument("--shards", type=shards, metavar="LIST", help="make these shards, such as 0,8,16-31")
+    corpus.add_argument(
+        "--threads", type=positive, metavar="N", help="of torch, in every process (default: as torch says; then kept)"
+    )
+    corpus.add_argument(
+        "--plan-only",
+        action="store_true",
+        default=None,
+        help="read the input, write the plan and stop; workers that start then read only their part",
     )
     verb.epilog = (
         'example: minibert embed "The sun is out." "It is a sunny day."; or: '
@@ -179,41 +198,53 @@ def quantized(vectors: "Tensor", precision: str) -> tuple["Tensor", "Tensor"]:
 
 
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
-    """Write the vectors of a file into a folder."""
-    from minibert.corpus import embed_corpus
+    """Write the vectors of files into a folder."""
+    from minibert.corpus import finish, plan_corpus
+    from minibert.corpus.folder import open_folder
+    from minibert.corpus.inputs import CorpusInput
     from minibert.corpus.manifest import begun_with
-    from minibert.corpus.run import SHARD_ROWS, check_arguments
-    from minibert.data.opening import open_texts
-    from minibert.destination import check_folder
+    from minibert.corpus.plan import check_arguments
+    from minibert.corpus.planning import SHARD_BYTES, SHARD_ROWS
+    from minibert.corpus.report import listed
+    from minibert.corpus.run import embed_shards
+    from minibert.data.find import find_files
     from minibert.devices import find_device
     from minibert.embedding import Embedder
     from minibert.embedding.backends import check_backend
-    from minibert.source import as_path
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
-    output = given.pop("output")
+    if len({"worker", "shards", "plan_only"} & set(given)) > 1:
+        raise InputError("--worker and --shards say which shards to make, --plan-only to make none; give one of them.")
     # Before a checkpoint is loaded.
     find_device(options.device)
-    check_folder(output)
-    plan = {"format": "safetensors", "shard_rows": SHARD_ROWS, "worker": (0, 1), **given}
-    check_arguments(plan["format"], plan["shard_rows"], plan["worker"])
-    begun = begun_with(as_path(output))
+    folder = open_folder(given.pop("output"))
+    chosen = given.pop("worker", None), given.pop("shards", None)
+    plan_only = given.pop("plan_only", False)
+    settings = {"format": "safetensors", "shard_rows": SHARD_ROWS, **given}
+    check_arguments(settings["format"], settings["shard_rows"], SHARD_BYTES, given.get("threads"))
+    begun = begun_with(folder)
     backend = begun or options.backend
     if begun and options.backend not in (None, begun):
-        print(f"minibert: {output} was begun with the backend {begun}, so it goes on with that.", file=sys.stderr)
+        print(f"minibert: {folder} was begun with the backend {begun}, so it goes on with that.", file=sys.stderr)
     check_backend(backend or "torch")
+    data = options.input[0] if len(options.input) == 1 else find_files(options.input)
     with log_to_stderr("minibert.data"):
-        given["column"] = open_texts(options.input, given.get("column"), given.get("id_column")).named_column
+        source = CorpusInput.find(data, given.get("column"), given.get("id_column"), folder)
+        if not begun:
+            source.describe()
     try:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
         use_backend(embedder, backend, options)
-        report = embed_corpus(
-            embedder, options.input, output, precision=options.precision, **given, **encoding(options)
-        )
+        plan = plan_corpus(embedder, data, folder, precision=options.precision, **given, **encoding(options))
+        if plan_only:
+            print_json(plan.to_dict()) if options.json else print(plan)
+            return 0
+        made = embed_shards(plan, chosen_shards(plan, *chosen))
+        report = replace(finish(plan), failed=made.failed)
     except KeyboardInterrupt:
         print(
-            f"minibert: interrupted; {output} keeps the shards that are complete, the same command goes on from there",
+            f"minibert: interrupted; {folder} keeps the shards that are complete, the same command goes on from there",
             file=sys.stderr,
         )
         return 130
@@ -221,7 +252,28 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
         print_json(report.to_dict())
     else:
         print(report)
+    if report.failed:
+        print(f"minibert: {listed(report.failed)}", file=sys.stderr)
+        return 2
     return 0
+
+
+def chosen_shards(plan: "Plan", worker: tuple[int, int] | None, numbers: list[range] | None) -> list[int] | None:
+    """The shards that ``--worker`` or ``--shards`` names, None for all; InputError where a group is cut."""
+    if worker is not None:
+        return plan.of_worker(*worker)
+    if numbers is None:
+        return None
+    wanted = {number for some in numbers for number in some}
+    if max(wanted) >= plan.shards:
+        raise InputError(f"There is no shard {max(wanted)}: {plan}, counted from 0.")
+    for group in plan.groups():
+        if wanted & set(group) and not wanted >= set(group):
+            raise InputError(
+                f"--shards cuts a group: the shards {group[0]}-{group[-1]} are read together, by one worker. Name all "
+                "of them or none."
+            )
+    return sorted(wanted)
 
 
 def use_backend(embedder: "Embedder", name: str | None, options: argparse.Namespace) -> None:
@@ -248,3 +300,15 @@ def worker(text: str) -> tuple[int, int]:
     if not (number.isdecimal() and workers.isdecimal() and int(number) < int(workers)):
         raise argparse.ArgumentTypeError(f"{text!r} is not I/N: 0/2 and 1/2 are two workers")
     return int(number), int(workers)
+
+
+def shards(text: str) -> list[range]:
+    """``0,8,16-31``: the shards of these numbers."""
+    found = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of shards such as 0,8,16-31")
+        found.append(range(int(first), int(last) + 1))
+    return found

@@ -5,6 +5,7 @@ Nothing is locked: a file appears under its name at once and whole, so that any 
 machines, may work in one folder.  Start with :func:`open_folder`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -12,9 +13,13 @@ from pathlib import Path
 
 from minibert.corpus.checked import is_whole
 from minibert.destination import check_folder
-from minibert.errors import CheckpointError, InputError, reason_of
-from minibert.files import is_file, is_regular, written_whole
-from minibert.source import Source, as_path, is_path
+from minibert.errors import CheckpointError, reason_of
+from minibert.files import is_file, written_whole
+from minibert.source import Source
+
+FILE, SKIPPED = "manifest.json", "skipped.jsonl"
+# The temporary files of written_whole that a killed writer left, for the files that are ours.
+LEFTOVER = re.compile(r"\.((shard|plan|records)-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
 
 
 class CorpusFolder(ABC):
@@ -104,6 +109,4 @@ def open_folder(output: "Source | CorpusFolder") -> CorpusFolder:
     """
     if isinstance(output, CorpusFolder):
         return output
-    if is_path(output) and is_regular(as_path(output)):
-        raise InputError(f"{output} is a file; --output is a folder, which is made if it is not there.")
     return LocalFolder(check_folder(output))

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.checksum import file_digest
-from minibert.corpus.manifest import FILE, Manifest, describe_model, read_manifest, shard_count
+from minibert.corpus.manifest import FILE, Manifest, read_manifest, shard_count, shard_records
+from minibert.corpus.model import embedder_for
 from minibert.corpus.sample import CANDIDATES_PER_HIT
 from minibert.corpus.shards import damaged, file_names, read_row, vector_blocks
 from minibert.corpus.vector_format import VectorFormat, read_format
@@ -74,6 +75,7 @@ def nearest(
     if not manifest.get("complete"):
         raise InputError(f"{place} is not complete yet. Run its embed command again: it goes on where it stopped.")
     try:
+        manifest = {**manifest, "shards": list(shard_records(place, manifest))}
         if isinstance(query, str):
             embedder = embedder_for(manifest, place, model)
             before = manifest["model"].get("query_prompt", "")
@@ -127,38 +129,6 @@ def check_digests(place: Path, manifest: Manifest, number: int, names: Sequence[
 def has_digest(path: Path, size: int, changed: int, digest: str) -> bool:
     """Whether a file has that SHA-256; computed once per process for each state of the file."""
     return file_digest(path) == digest
-
-
-def embedder_for(manifest: Manifest, place: Path, model: Source | Embedder | None) -> Embedder:
-    """The embedder that made the corpus; raises InputError for any other."""
-    recorded = manifest["model"]
-    embedder = model if isinstance(model, Embedder) else load(recorded, place, model)
-    own = describe_model(embedder)
-    decisive = ("sha256", "tokenizer_sha256", "dtype", "max_length", "steps_sha256", "include_prompt")
-    if differing := [name for name in decisive if own.get(name) != recorded.get(name)]:
-        listed = ", ".join(f"{name} {recorded.get(name)} there, {own.get(name)} here" for name in differing)
-        raise InputError(
-            f"{place} was made by another model ({recorded['source']}): {listed}. Vectors of two models cannot be "
-            "compared."
-        )
-    return embedder
-
-
-def load(recorded: Manifest, place: Path, model: Source | None) -> Embedder:
-    """The model that the manifest names, or ``model`` with the manifest's settings."""
-    settings = {"dtype": recorded["dtype"], "max_length": recorded["max_length"]}
-    if model is not None:
-        return Embedder.from_pretrained(model, **settings)
-    if recorded["source"] is None:
-        raise InputError(f"{place / FILE} names no model: it was only in memory. Give it (--model).")
-    if recorded["revision"] is not None:
-        settings["revision"] = recorded["revision"]
-    try:
-        return Embedder.from_pretrained(recorded["source"], **settings)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error} {place / FILE} names it; if it lies elsewhere now, give it (--model)."
-        ) from error
 
 
 def nearest_rows(

@@ -3,12 +3,13 @@
 Shard 3 is ``shard-00003.safetensors`` (one tensor, ``vectors``, a row per text) or ``.npy``, with a ``.jsonl`` whose
 line n holds the row, id and text of vector n; or one ``.parquet`` with all of these.  A row has the C columns and the
 dtype of the corpus' precision (vector_format.py): W float32 unless another was asked for.  ``shard-00003.json``,
-written last, is the record: the counts, the rows that could not be read, the size and checksum of each file, and the
-digest of the plan.  A shard whose record is missing, damaged, or does not match its files is made again.
+written last, is the record: the counts, the rows that could not be read, the processor, the size and checksum of each
+file, and the digest of the plan.  A shard whose record is missing, damaged, or does not match its files is made again.
 """
 
 import ctypes
 import json
+import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -18,14 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minibert.checkpoint.save import write_numbers, write_safetensors
+from minibert.checkpoint.save import write_numbers, write_safetensors_to
 from minibert.checkpoint.weights import SafetensorsWeights
-from minibert.checksum import file_digest, read_sealed, write_sealed
+from minibert.checksum import file_digest, read_sealed, write_sealed_to
+from minibert.corpus.folder import CorpusFolder
 from minibert.corpus.vector_format import VectorFormat
 from minibert.data.columns import TextRow
 from minibert.data.parquet import ROWS_PER_BATCH, need_pyarrow
 from minibert.errors import CheckpointError
-from minibert.files import written_whole
 
 FORMATS = ("safetensors", "npy", "parquet")
 ROWS_PER_BLOCK = 8192  # that a reader holds at once
@@ -33,7 +34,8 @@ ROWS_PER_BLOCK = 8192  # that a reader holds at once
 LINE_ENDS = {letter: f"\\u{letter:04x}" for letter in (0x85, 0x2028, 0x2029)}
 NPY_MAGIC = b"\x93NUMPY\x01\x00"  # numpy.lib.format, version 1.0
 NPY_TYPES = {torch.float32: "<f4", torch.float16: "<f2", torch.int8: "|i1", torch.uint8: "|u1"}
-FIELDS = {"rows", "vectors", "skipped", "truncated", "tokens", "files"}
+RECORD = re.compile(r"shard-\d{5,}\.json")
+FIELDS = {"rows", "vectors", "skipped", "truncated", "tokens", "processor", "files"}
 
 Record = dict[str, Any]
 
@@ -44,12 +46,13 @@ def file_names(number: int, file_format: str) -> list[str]:
     return [f"{name}.{file_format}", *([] if file_format == "parquet" else [f"{name}.jsonl"])]
 
 
-def record_path(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:05d}.json"
+def record_name(number: int) -> str:
+    """``shard-00003.json``."""
+    return f"shard-{number:05d}.json"
 
 
 def write_shard(
-    folder: Path, number: int, output: dict[str, Any], rows: Sequence[TextRow], vectors: Tensor, facts: Record
+    folder: CorpusFolder, number: int, output: dict[str, Any], rows: Sequence[TextRow], vectors: Tensor, facts: Record
 ) -> None:
     """Write the files of a shard, and last its record.
 
@@ -61,41 +64,56 @@ def write_shard(
         vectors: (len(rows), C), as the corpus' precision stores them.
         facts: what else the record holds, such as the digest of the plan.
 
-    Raises CheckpointError when they cannot be written.
+    Two writers of one shard write the same bytes.  When one of them has made the corpus complete and removed the
+    other's unfinished file as a left-over, the shard is there, and that is no error.  Raises CheckpointError when the
+    files cannot be written.
     """
-    names = file_names(number, output["format"])
-    path = folder / names[0]
-    if output["format"] == "safetensors":
-        write_safetensors(path, {"vectors": vectors})
+    try:
+        files = {}
+        for name in file_names(number, output["format"]):
+            with folder.written(name) as temporary:
+                write_file(temporary, name, output, rows, vectors)
+                files[name] = {"bytes": temporary.stat().st_size, "sha256": file_digest(temporary)}
+        with folder.written(record_name(number)) as temporary:
+            write_sealed_to(temporary, {**facts, "files": files})
+    except CheckpointError as error:
+        was_removed = isinstance(error.__cause__, FileNotFoundError)
+        if not (was_removed and read_record(folder, number, output["format"], facts["plan"], checksums=True)):
+            raise
+
+
+def write_file(path: Path, name: str, output: dict[str, Any], rows: Sequence[TextRow], vectors: Tensor) -> None:
+    """Write what the file ``name`` of a shard holds to a temporary path."""
+    if name.endswith(".jsonl"):
+        lines = ({"row": row.number, "id": row.id, "text": row.text} for row in rows)
+        without = ({"row": row.number, "id": row.id} for row in rows)
+        write_lines(path, lines if output["text"] else without)
+    elif output["format"] == "safetensors":
+        write_safetensors_to(path, {"vectors": vectors})
     elif output["format"] == "npy":
-        with written_whole(path) as temporary, temporary.open("wb") as file:
+        with path.open("wb") as file:
             file.write(npy_header(len(vectors), vectors.shape[1], vectors.dtype))
             write_numbers(file, [vectors])
     else:
-        with written_whole(path) as temporary:
-            write_parquet(temporary, rows, vectors, output["text"], output["ids"] == "int64")
-    for name in names[1:]:
-        lines = ({"row": row.number, "id": row.id, "text": row.text} for row in rows)
-        bare = ({"row": row.number, "id": row.id} for row in rows)
-        write_lines(folder / name, lines if output["text"] else bare)
-    files = {name: {"bytes": (folder / name).stat().st_size, "sha256": file_digest(folder / name)} for name in names}
-    write_sealed(record_path(folder, number), {**facts, "files": files})
+        write_parquet(path, rows, vectors, output["text"], output["ids"] == "int64")
 
 
-def read_record(folder: Path, number: int, file_format: str, plan: str | None, *, checksums: bool) -> Record | None:
+def read_record(folder: CorpusFolder, number: int, file_format: str, plan: str, *, checksums: bool) -> Record | None:
     """The record of a shard; None unless it is whole and its files have the recorded sizes (and ``checksums``).
 
-    ``plan``: the expected digest of the plan; None in a folder of the older version, whose records have neither that
-    nor a checksum of their own.
+    ``plan``: the expected digest of the plan.
     """
     try:
         record: Record
-        record, sealed = read_sealed(record_path(folder, number))
-        if not FIELDS <= record.keys() or (plan is not None and not (sealed and record.pop("plan", None) == plan)):
+        with folder.local(record_name(number)) as path:
+            record, sealed = read_sealed(path)
+        if not sealed or not FIELDS <= record.keys() or record.pop("plan", None) != plan:
             return None
         for name in file_names(number, file_format):
-            expected, path = record["files"][name], folder / name
-            if expected["bytes"] != path.stat().st_size or (checksums and expected["sha256"] != file_digest(path)):
+            expected = record["files"][name]
+            if expected["bytes"] != folder.size(name):
+                return None
+            if checksums and not folder.is_whole(name, expected["sha256"]):
                 return None
     except (OSError, LookupError, TypeError):  # CheckpointError is an OSError
         return None
@@ -178,7 +196,7 @@ def damaged(path: Path, why: object) -> CheckpointError:
 
 def write_lines(path: Path, contents: Iterable[Record]) -> None:
     """Write a .jsonl without escapes, except of characters that some readers take for the end of a line."""
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
         for content in contents:
             file.write(json.dumps(content, ensure_ascii=False).translate(LINE_ENDS) + "\n")
 

@@ -92,6 +92,7 @@ def test_a_corpus_and_its_nearest(source, tmp_path, capsys) -> None:
         "folder": str(folder), "complete": True, "rows": 4, "vectors": 4, "width": 32, "shards": 2, "skipped": 0,
         "truncated": 0, "tokens": json.loads((folder / "manifest.json").read_text())["counts"]["tokens"],
         "precision": "float32", "bytes_per_vector": 128, "clipped": 0, "sample": 0, "loss": None,
+        "failed": [],
     }  # fmt: skip
     encoding = json.loads((folder / "manifest.json").read_text())["encoding"]
     assert (encoding["pooling"], encoding["layers"], encoding["normalize"]) == ("cls", [1, 2], False)

@@ -58,24 +58,6 @@ def test_the_graph_gives_the_layers_of_the_corpus(source, tmp_path, monkeypatch)
     assert embedder.runtime.layers == (2,)
 
 
-def test_an_older_manifest_is_torchs(source, tmp_path):
-    embedder = Embedder.from_pretrained(FOLDER)
-    folder = tmp_path / "out"
-    embed_corpus(embedder, source, folder)
-    assert model_of(folder)["backend"] == "torch"
-    from minibert.checksum import read_sealed, write_sealed
-
-    content, _ = read_sealed(folder / "manifest.json")
-    del content["model"]["backend"]
-    content["complete"] = False
-    for record in folder.glob("shard-*.json"):
-        record.unlink()
-    write_sealed(folder / "manifest.json", content)
-    report = embed_corpus(embedder, source, folder)
-    assert report.complete
-    assert "backend" not in model_of(folder)
-
-
 def test_another_version_of_the_runtime_is_refused(source, tmp_path):
     from minibert.checksum import read_sealed, write_sealed
 

@@ -56,7 +56,7 @@ def whole(source, tmp_path_factory, embedder) -> dict[str, bytes]:
     report = embed_corpus(embedder, source, folder, shard_rows=100, skip_bad=True, normalize=True)
     assert (report.complete, report.vectors, report.skipped, report.shards) == (True, 2998, 2, 30)
     files = contents(folder)
-    assert len(files) == 30 * 3 + 2
+    assert len(files) == 30 * 3 + 4
     return files
 
 

@@ -1,6 +1,5 @@
 """Folders of vectors with flipped bits, cut and exchanged files: made again to the same bytes, or a sentence."""
 
-import json
 import logging
 import random
 import shutil
@@ -10,7 +9,9 @@ import pytest
 
 from minibert import embed_corpus
 from minibert.checksum import write_sealed
+from minibert.corpus.folder import open_folder
 from minibert.corpus.manifest import plan_digest, read_manifest
+from minibert.corpus.pieces import read_piece
 from minibert.corpus.shards import read_record
 from minibert.errors import CheckpointError, MinibertError
 from tests.support.corpus import contents, make_texts
@@ -66,9 +67,13 @@ def test_readers_notice_every_damage(whole, tmp_path) -> None:
         if path.name == "manifest.json":
             with pytest.raises(CheckpointError):
                 read_manifest(folder)
+        elif path.name.startswith(("plan", "records")):
+            (piece,) = plan[path.name.split("-")[0]]
+            with pytest.raises(CheckpointError, match="is missing or damaged"):
+                list(read_piece(open_folder(folder), piece))
         else:
-            shard = int(path.stem.split("-")[1])
-            assert read_record(folder, shard, "safetensors", plan_digest(plan), checksums=True) is None, path
+            shard, place = int(path.stem.split("-")[1]), open_folder(folder)
+            assert read_record(place, shard, "safetensors", plan_digest(plan), checksums=True) is None, path
         path.write_bytes(good)
 
 
@@ -128,25 +133,6 @@ def test_a_damaged_manifest_is_not_written_over_another_plan(embedder, source, w
     assert contents(folder) == before
     embed(embedder, source, folder)
     assert contents(folder) == contents(whole)
-
-
-def test_a_folder_without_checksums_goes_on_with_a_warning(embedder, source, whole, tmp_path, caplog) -> None:
-    """As the version before wrote it."""
-    folder = Path(shutil.copytree(whole, tmp_path / "out"))
-    for path in folder.glob("*.json"):
-        content = json.loads(path.read_text())
-        del content["checksum"]
-        content.pop("plan", None)
-        content |= {"version": 1} if "version" in content else {}
-        path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
-    before = contents(folder)
-    embed(embedder, source, folder)
-    assert caplog.text.count("was begun by an earlier version, without checksums") == 1
-    assert contents(folder) == before
-    (folder / "shard-00001.json").unlink()
-    embed(embedder, source, folder)
-    assert contents(folder).keys() == before.keys()
-    assert json.loads((folder / "manifest.json").read_text())["complete"]
 
 
 def test_a_sealed_file_covers_every_bit(tmp_path) -> None:

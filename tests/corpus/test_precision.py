@@ -97,11 +97,11 @@ def test_the_files(corpora, embedder, precision: str, file_format: str) -> None:
 
 
 def test_float32_is_as_it_was(corpora, tmp_path) -> None:
-    """A plan of float32 has no new keys: the folders of earlier versions go on with their digests."""
+    """A plan of float32 has no keys of precision."""
     folder, report = corpora("float32")
     manifest = manifest_of(folder)
     assert "quantization" not in manifest
-    assert list(manifest["output"]) == ["format", "dtype", "width", "shard_rows", "text", "ids"]
+    assert list(manifest["output"]) == ["format", "dtype", "width", "shard_rows", "shard_bytes", "text", "ids"]
     assert list(manifest["counts"]) == ["vectors", "skipped", "truncated", "tokens"]
     assert (report.loss, report.sample, report.bytes_per_vector) == (None, 0, 64)
     assert str(report).count("\n") == 0
@@ -277,7 +277,7 @@ def test_the_first_plan_holds_for_all(embedder, source, tmp_path, monkeypatch) -
     """A worker elsewhere, whose sample has other last bits, takes the ranges that are there; nobody measures twice."""
     embed(embedder, source, tmp_path / "out", "int8", worker=(0, 2))
     calls = []
-    monkeypatch.setattr("minibert.corpus.run.measure_sample", lambda *_: calls.append(1))
+    monkeypatch.setattr("minibert.corpus.plan.measure_sample", lambda *_: calls.append(1))
     embed(embedder, source, tmp_path / "out", "int8", worker=(1, 2))
     assert not calls
 
@@ -285,7 +285,7 @@ def test_the_first_plan_holds_for_all(embedder, source, tmp_path, monkeypatch) -
         shutil.copytree(tmp_path / "out", tmp_path / "race", dirs_exist_ok=True)  # another worker was faster
         return {"sample": 1, "ranges": [[0.0] * 16, [1.0] * 16], "loss": {}}
 
-    monkeypatch.setattr("minibert.corpus.run.measure_sample", slow)
+    monkeypatch.setattr("minibert.corpus.plan.measure_sample", slow)
     embed(embedder, source, tmp_path / "race", "int8")
     assert contents(tmp_path / "race") == contents(tmp_path / "out")
 
@@ -354,7 +354,7 @@ def test_a_flipped_bit_of_the_ranges(corpora, embedder, tmp_path) -> None:
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_files_of_another_precision(corpora, embedder, tmp_path, file_format: str) -> None:
     """Their checksums are put right, so that the readers themselves look."""
-    from tests.corpus.test_search import put_digest
+    from tests.support.corpus import put_digest
 
     folder = Path(shutil.copytree(corpora("int8", file_format)[0], tmp_path / "out"))
     name = f"shard-00001.{file_format}"
@@ -366,7 +366,7 @@ def test_files_of_another_precision(corpora, embedder, tmp_path, file_format: st
 
 
 def test_numbers_that_are_none(corpora, embedder, tmp_path) -> None:
-    from tests.corpus.test_search import put_digest
+    from tests.support.corpus import put_digest
 
     folder = Path(shutil.copytree(corpora("float16", "npy")[0], tmp_path / "out"))
     path = folder / "shard-00003.npy"

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 import minibert
 from minibert import CheckpointError, Embedder, InputError, MissingExtraError, embed_corpus, nearest
-from minibert.corpus.run import Progress
+from minibert.corpus.manifest import shard_records
+from minibert.corpus.progress import Progress
 from minibert.embedding.packed import is_plain
 from tests.support.corpus import FOLDER, contents, make_texts
 
@@ -58,7 +59,9 @@ def test_shards_ids_and_order(embedder, source, tmp_path, file_format: str, keep
     folder = tmp_path / "out"
     report = embed(embedder, source, folder, format=file_format, keep_text=keep_text)
     names = [f"shard-{n:05d}.{end}" for n in range(3) for end in sorted(("json", "jsonl", file_format))]
-    assert sorted(contents(folder)) == sorted(["manifest.json", "skipped.jsonl", *names])
+    assert sorted(contents(folder)) == sorted(
+        ["manifest.json", "skipped.jsonl", "plan-00000.jsonl", "records-00000.jsonl", *names]
+    )
     numbers, keys = [1, 2, 3, 4, 7, 8, 9], [f"k{n}" for n in range(7)]
     found = []
     for number, expected in enumerate(expected_blocks(embedder)):
@@ -90,26 +93,49 @@ def test_the_manifest(embedder, source, tmp_path) -> None:
     folder = tmp_path / "out"
     embed(embedder, source, folder, pooling=[1, 2], normalize=True, long="windows", stride=4)
     manifest = manifest_of(folder)
-    assert (manifest["kind"], manifest["version"], manifest["complete"]) == ("minibert corpus", 2, True)
+    assert (manifest["kind"], manifest["version"], manifest["complete"]) == ("minibert corpus", 3, True)
     model = manifest["model"]
     assert (model["source"], model["revision"], model["dtype"]) == (str(FOLDER.resolve()), None, "float32")
     assert manifest["encoding"] == {
         "pooling": [1, 2], "layers": "last", "weights": None, "normalize": True, "include_special_tokens": True,
         "long": "windows", "stride": 4,
     }  # fmt: skip
+    assert manifest["threads"] == 1
+    (file,), stamp = manifest["input"].pop("files"), source.stat().st_mtime_ns
+    assert file == {"name": str(source), "bytes": source.stat().st_size, "stamp": stamp, "row": 1, "rows": 9}
     assert manifest["input"] == {
-        "file": "texts.jsonl", "bytes": source.stat().st_size, "column": "t", "id_column": "key", "rows": 9,
-        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(), "unreadable": 2,
+        "format": ".jsonl", "lines": False, "head": {}, "column": "t", "column_given": True, "id_column": "key",
+        "rows": 9, "sha256": manifest["input"]["sha256"], "unreadable": 2,
     }  # fmt: skip
     assert manifest["output"] == {
-        "format": "safetensors", "dtype": "float32", "width": 32, "shard_rows": 3, "text": True, "ids": "string",
+        "format": "safetensors", "dtype": "float32", "width": 32, "shard_rows": 3, "shard_bytes": 16 << 20,
+        "text": True, "ids": "string",
     }  # fmt: skip
-    assert [shard["rows"] for shard in manifest["shards"]] == [[1, 3], [4, 6], [7, 9]]
-    assert [shard["vectors"] for shard in manifest["shards"]] == [3, 1, 3]
-    assert [shard["skipped"] for shard in manifest["shards"]] == [0, 2, 0]
+    lines = (folder / "plan-00000.jsonl").read_bytes()
+    assert manifest["plan"] == [{"name": "plan-00000.jsonl", "shards": 3, "sha256": hashlib.sha256(lines).hexdigest()}]
+    plan = [json.loads(line) for line in lines.splitlines()]
+    assert [(line["shard"], line["group"], line["row"], line["rows"], line["bad"]) for line in plan] == [
+        (0, 0, 1, 3, 0), (1, 1, 4, 3, 2), (2, 2, 7, 3, 0),
+    ]  # fmt: skip
+    content = source.read_bytes()
+    for line in plan:
+        part = content[line["offset"] : line["offset"] + line["bytes"]]
+        assert part.splitlines() == content.splitlines()[line["line"] - 1 : line["line"] + 2]
+    assert plan[-1]["offset"] + plan[-1]["bytes"] == len(content)
+    digests = b"".join(bytes.fromhex(line["sha256"]) for line in plan)
+    assert manifest["input"]["sha256"] == hashlib.sha256(digests).hexdigest()
+    listed = (folder / "records-00000.jsonl").read_bytes()
+    digest = hashlib.sha256(listed).hexdigest()
+    assert manifest["records"] == [{"name": "records-00000.jsonl", "shards": 3, "sha256": digest}]
+    shards = [json.loads(line) for line in listed.splitlines()]
+    assert list(shard_records(folder, manifest)) == shards
+    assert [shard["rows"] for shard in shards] == [[1, 3], [4, 6], [7, 9]]
+    assert [shard["vectors"] for shard in shards] == [3, 1, 3]
+    assert [shard["skipped"] for shard in shards] == [0, 2, 0]
+    assert manifest["processors"] == {shards[0]["processor"]: 3}
     assert manifest["counts"] == {"vectors": 7, "skipped": 2, "truncated": 0, "tokens": manifest["counts"]["tokens"]}
-    assert sum(shard["tokens"] for shard in manifest["shards"]) == manifest["counts"]["tokens"] > 60
-    for shard in manifest["shards"]:
+    assert sum(shard["tokens"] for shard in shards) == manifest["counts"]["tokens"] > 60
+    for shard in shards:
         for name, said in shard["files"].items():
             content = (folder / name).read_bytes()
             assert said == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -138,7 +164,7 @@ def test_parquet_shards(embedder, tmp_path, numbers: bool) -> None:
             embedder, tmp_path / "texts.parquet", folder, column="t", id_column="i", format="parquet", shard_rows=20,
             keep_text=keep_text,
         )  # fmt: skip
-        assert len(contents(folder)) == 3 * 2 + 1
+        assert len(contents(folder)) == 3 * 2 + 3
         table = parquet.read_table([folder / f"shard-{n:05d}.parquet" for n in range(3)])
         assert table.column_names == ["row", "id", *(["text"] if keep_text else []), "vector"]
         assert table["row"].to_pylist() == list(range(1, 51))
@@ -238,23 +264,40 @@ def test_another_input_is_refused(embedder, source, tmp_path) -> None:
         embed(embedder, source, tmp_path / "out")
 
 
-def test_an_input_that_changes_while_it_is_read(embedder, tmp_path) -> None:
+@pytest.mark.parametrize("change", ["bb\n" * 10, "a\n" * 4 + "b\n" * 6, "a\n" * 5, "a\n" * 4 + "aa" * 6 + "\n"])
+def test_an_input_that_changes_while_it_is_read(embedder, tmp_path, change: str) -> None:
     (tmp_path / "x.txt").write_text("a\n" * 10)
-    changed = []
-
-    def change(*_: object) -> None:
-        with (tmp_path / "x.txt").open("a") as file:
-            file.write("b\n")
-        changed.append(True)
-
-    hook = embedder.model.embeddings.register_forward_pre_hook(change)
+    hook = embedder.model.embeddings.register_forward_pre_hook(
+        lambda *_: (tmp_path / "x.txt").write_text(change) and None
+    )
     try:
-        with pytest.raises(InputError, match=r"x\.txt was changed while it was read"):
+        with pytest.raises(InputError, match=r"x\.txt was changed while it was read, or since it was planned"):
             embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", shard_rows=4)
     finally:
         hook.remove()
-    assert changed
-    assert sorted(contents(tmp_path / "out")) == ["manifest.json"]
+    made = sorted(contents(tmp_path / "out"))
+    assert made == [
+        "manifest.json",
+        "plan-00000.jsonl",
+        *(f"shard-00000.{end}" for end in ("json", "jsonl", "safetensors")),
+    ]
+
+
+def test_rows_that_are_added_while_it_is_read_are_not_of_the_plan(embedder, tmp_path) -> None:
+    (tmp_path / "x.txt").write_text("a\n" * 10)
+
+    def add(*_: object) -> None:
+        with (tmp_path / "x.txt").open("a") as file:
+            file.write("b\n")
+
+    hook = embedder.model.embeddings.register_forward_pre_hook(add)
+    try:
+        report = embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", shard_rows=4)
+    finally:
+        hook.remove()
+    assert (report.complete, report.rows) == (True, 10)
+    with pytest.raises(InputError, match=r"input\.sha256 was '\w+' and is now '\w+'; input\.rows was 10 and is now"):
+        embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", shard_rows=4)
 
 
 def test_foreign_folders_are_refused(embedder, source, tmp_path) -> None:
@@ -266,7 +309,7 @@ def test_foreign_folders_are_refused(embedder, source, tmp_path) -> None:
     (folder / "manifest.json").write_text('{"name": "an extension"}')
     with pytest.raises(CheckpointError, match="is not the manifest of a corpus"):
         embed(embedder, source, folder)
-    with pytest.raises(InputError, match="texts.jsonl is a file; --output is a folder"):
+    with pytest.raises(CheckpointError, match="texts.jsonl, which is a file; give the path of a folder"):
         embed(embedder, source, source)
     assert sorted(contents(folder)) == ["manifest.json", "thesis.txt"]
     (tmp_path / "empty").mkdir()

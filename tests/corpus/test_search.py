@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from minibert import CheckpointError, Embedder, InputError, embed_corpus, nearest
-from minibert.checksum import file_digest, read_sealed, write_sealed
+from minibert.checksum import file_digest, write_sealed
 from minibert.corpus import search
 from minibert.corpus.shards import FORMATS
-from tests.support.corpus import FOLDER, make_texts
+from tests.support.corpus import FOLDER, make_texts, put_digest, put_piece
 from tests.support.sentence_folders import with_dense, write
 
 TEXTS = make_texts(500)
@@ -140,15 +140,6 @@ def without(key: str):
     return change
 
 
-def put_digest(folder: Path, name: str) -> None:
-    """Make the manifest's checksum of a shard's file that of its content, so that the content itself is looked at."""
-    manifest, _ = read_sealed(folder / "manifest.json")
-    for shard in manifest["shards"]:
-        if name in shard["files"]:
-            shard["files"][name]["sha256"] = file_digest(folder / name)
-    write_sealed(folder / "manifest.json", manifest)
-
-
 @pytest.mark.parametrize(
     ("name", "change", "sentence"),
     [
@@ -157,10 +148,11 @@ def put_digest(folder: Path, name: str) -> None:
         ("manifest.json", lambda content: b"[]", "manifest.json holds a JSON list"),
         ("manifest.json", without("version"), "is not the manifest of a corpus"),
         ("manifest.json", without("encoding"), "is damaged: parts of it are missing"),
-        ("manifest.json", without("shards"), r"manifest\.json is damaged \(KeyError\('shards'\)\)"),
-        ("manifest.json", lambda c: c.replace(b'"vectors": 64', b'"vectors": "x"'), "manifest.json is damaged"),
-        ("manifest.json", lambda c: c.replace(b'"vectors": 64', b'"vectors": 65'), "is missing or damaged"),
-        ("manifest.json", lambda c: c.replace(b'"rows": 501', b'"rows": 7000'), "8 shards, expected 110"),
+        ("manifest.json", without("records"), r"manifest\.json is damaged \(KeyError\('records'\)\)"),
+        ("manifest.json", lambda c: c.replace(b'"shards": 8', b'"shards": 110', 1), "8 shards, expected 110"),
+        ("records-00000.jsonl", lambda c: c.replace(b'"vectors": 64', b'"vectors": "x"'), "manifest.json is damaged"),
+        ("records-00000.jsonl", lambda c: c.replace(b'"vectors": 64', b'"vectors": 65'), "is missing or damaged"),
+        ("records-00000.jsonl", lambda c: c[: c.rindex(b"{", 0, -300)], "is missing or damaged"),
         ("shard-00003.safetensors", lambda content: None, "shard-00003.safetensors is missing or damaged"),
         ("shard-00003.safetensors", lambda content: content[:-4], "shard-00003.safetensors is missing or"),
         ("shard-00003.safetensors", lambda c: c.replace(b"[64,16]", b"[16,64]"), "holds torch.float32"),
@@ -183,6 +175,10 @@ def test_damaged_folders(corpora, embedder, tmp_path, name: str, change, sentenc
         with pytest.raises(CheckpointError, match=rf"{name} is missing or damaged \(its SHA-256 is not the one in"):
             nearest(folder, QUERY, 500, embedder)
         put_digest(folder, name)
+    elif name.startswith("records"):
+        with pytest.raises(CheckpointError, match=rf"{name} is missing or damaged: its SHA-256 is not the one in"):
+            nearest(folder, QUERY, 500, embedder)
+        put_piece(folder, (folder / name).read_bytes())
     with pytest.raises(CheckpointError, match=sentence):
         nearest(folder, QUERY, 500, embedder)
 
@@ -251,8 +247,8 @@ def test_vectors_that_are_not_finite(corpora, embedder, tmp_path) -> None:
     with torch.no_grad():
         sick.model.embeddings.word_embeddings.weight[sick.tokenizer.convert_tokens_to_ids("river")] = math.nan
     (tmp_path / "x.txt").write_text("she sat\nthe river\n")
-    with pytest.raises(InputError, match="The vector of text 2 of 2 holds NaN or infinity"):
-        embed_corpus(sick, tmp_path / "x.txt", tmp_path / "out")
+    (failed,) = embed_corpus(sick, tmp_path / "x.txt", tmp_path / "out").failed
+    assert failed.why.startswith("The vector of text 2 of 2 holds NaN or infinity")
     assert not list((tmp_path / "out").glob("shard*"))
 
 

@@ -2,16 +2,23 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
 from minibert import CheckpointError, InputError
-from minibert.corpus.run import examine
+from minibert.corpus.inputs import CorpusInput
+from minibert.corpus.planning import Division, divide
 from minibert.data.columns import TextRow
 from minibert.data.opening import open_texts
 from minibert.data.rows import BadRow
 
 TEXTS = ["plain", "", "두 줄\u2028하나", "next\x85line", "tab\tand\x0bmore", 'a "quote", a comma', "긴 " * 50_000]
+
+
+def examine(path: Path, skip_bad: bool, column: str | None = None, id_column: str | None = None) -> Division:
+    """Read a file as the planning of a corpus does."""
+    return divide(CorpusInput.find(path, column, id_column, path.with_name("out")), skip_bad=skip_bad)
 
 
 def read(tmp_path, name: str, content: bytes, **columns) -> list:
@@ -133,11 +140,11 @@ def test_bad_rows_keep_their_place(tmp_path, kind: str) -> None:
     assert (bad.number, bad.line) == (number, line)
     assert why in bad.why
     assert str(bad) == f"row {number} {bad.why}" if number == line else f"row {number} (line {line}) {bad.why}"
-    counts = examine(texts, skip_bad=True)
+    counts = examine(tmp_path / name, skip_bad=True, **columns)
     assert (counts.rows, counts.bad) == (count, sum(isinstance(row, BadRow) for row in found))
     first = next(row for row in found if isinstance(row, BadRow))
     with pytest.raises(InputError) as caught:
-        examine(texts, skip_bad=False)
+        examine(tmp_path / name, skip_bad=False, **columns)
     assert first is bad or first.number < number
     assert f"{name}: {first}" in str(caught.value)
 
@@ -163,7 +170,7 @@ def test_bad_rows_of_parquet(tmp_path) -> None:
 @pytest.mark.parametrize(("ids", "numbers"), [((5, -(1 << 63)), True), ((5, "5"), False), ((1 << 63,), False)])
 def test_whether_ids_are_numbers_of_64_bits(tmp_path, ids: tuple, numbers: bool) -> None:
     (tmp_path / "x.jsonl").write_text("".join(json.dumps({"id": one, "text": ""}) + "\n" for one in ids))
-    assert examine(open_texts(tmp_path / "x.jsonl", "text", "id"), skip_bad=False).ids_are_numbers is numbers
+    assert examine(tmp_path / "x.jsonl", False, "text", "id").ids_are_numbers is numbers
 
 
 @pytest.mark.parametrize(
