@@ -12,13 +12,14 @@ from typing import Any
 
 from minibert.corpus.pieces import ShardPlan
 from minibert.data.columns import TextColumn, TextRow
-from minibert.data.find import find_files, is_list_of_files, size_of, stamp_of
+from minibert.data.find import find_files, is_list_of_files, is_source, size_of, stamp_of
 from minibert.data.formats import ending_of
 from minibert.data.memory import Data, MemoryRows, as_data
 from minibert.data.opening import READERS, open_texts
+from minibert.data.remote import File, RemoteFile
 from minibert.data.rows import BadRow, Place
 from minibert.errors import InputError, MinibertError, reason_of
-from minibert.source import is_path
+from minibert.urls import is_url
 
 Rows = list[TextRow | BadRow]
 Described = dict[str, Any]  # the manifest's "input"
@@ -28,7 +29,7 @@ class CorpusInput:
     """Files of one kind, or rows in memory, as one list of texts."""
 
     def __init__(
-        self, files: Sequence[Path | MemoryRows], column: str | None, id_column: str | None, described: Described | None
+        self, files: Sequence[File | MemoryRows], column: str | None, id_column: str | None, described: Described | None
     ) -> None:
         """``described``: of a plan; without it the columns are looked for when :attr:`first` is asked for."""
         self.files, self.column, self.id_column, self.described = files, column, id_column, described
@@ -40,14 +41,14 @@ class CorpusInput:
 
         ``output``: the folder of the corpus, which is not searched.  No file is read.
         """
-        if is_path(source) or is_list_of_files(source):
+        if is_source(source) or is_list_of_files(source):
             path = Path(str(output))
             return cls(find_files(source, path if path.is_dir() else None), column, id_column, None)  # type: ignore[arg-type]
         data = as_data(source)
         return cls([data], column, id_column, None)
 
     @classmethod
-    def of(cls, described: Described, files: Sequence[Path | MemoryRows]) -> "CorpusInput":
+    def of(cls, described: Described, files: Sequence[File | MemoryRows]) -> "CorpusInput":
         """The input of a plan; ``files``: where it is now."""
         return cls(files, described["column"], described["id_column"], described)
 
@@ -83,9 +84,9 @@ class CorpusInput:
         """The texts of a file whose columns are looked for in it."""
         file = self.files[number]
         if number == 0:
-            return open_texts(file, self.column, self.id_column)
+            return open_texts(file, self.column, self.id_column)  # type: ignore[arg-type]
         first = self.texts(0)
-        texts = open_texts(file, first.named_column, self.id_column)
+        texts = open_texts(file, first.named_column, self.id_column)  # type: ignore[arg-type]
         if (mine := texts.file.head()) != (expected := first.file.head()):
             raise InputError(
                 f"{texts.path} has {shown(mine)}, and {first.path} {shown(expected)}. The files of a corpus have the "
@@ -149,9 +150,14 @@ class CorpusInput:
             passed = plan.offset + plan.rows
 
 
-def full_name(file: Path) -> str:
-    """A name by which other processes find the file: of a path, the absolute one."""
-    return str(file.expanduser().absolute()) if isinstance(file, Path) else str(file)
+def full_name(file: File) -> str:
+    """A name by which other processes find the file: its URL, or the absolute path."""
+    return str(file) if isinstance(file, RemoteFile) else str(file.expanduser().absolute())
+
+
+def file_called(name: str) -> File:
+    """The file of a :func:`full_name`."""
+    return find_files(name)[0] if is_url(name) else Path(name)
 
 
 def shown(head: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from minibert._version import __version__
 from minibert.checksum import json_digest
-from minibert.corpus.manifest import describe_model
+from minibert.corpus.model import describe_model
 from minibert.embedding import Embedder
 from minibert.embedding.backends import check_backend
 from minibert.integrations.batches import BatchEmbedder, texts_of, with_vectors
