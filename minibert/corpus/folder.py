@@ -21,6 +21,10 @@ FILE, SKIPPED = "manifest.json", "skipped.jsonl"
 # The temporary files of written_whole that a killed writer left, for the files that are ours.
 LEFTOVER = re.compile(r"\.((shard|plan|records)-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
 
+FILE, SKIPPED = "manifest.json", "skipped.jsonl"
+# The temporary files of written_whole that a killed writer left, for the files that are ours.
+LEFTOVER = re.compile(r"\.((shard|plan|records)-\d+\.\w+|manifest\.json|skipped\.jsonl)\.\d+-\d+\.part")
+
 
 class CorpusFolder(ABC):
     """Where the files of a corpus are.  A name is that of a file directly in the folder; ``str`` shows the folder."""
