@@ -116,11 +116,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        with self.files_of.lock:  # before they are sent: the client may look at once
+            self.files_of.sent[name] += len(content[:broken])
         try:
             self.wfile.write(content[:broken])
         except OSError:
             return  # the client left first
-        with self.files_of.lock:
-            self.files_of.sent[name] += len(content[:broken])
         if broken is not None and broken < len(content):
             self.connection.shutdown(socket.SHUT_RDWR)
