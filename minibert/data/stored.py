@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from minibert.data.patience import Patience
 from minibert.data.web import Look
-from minibert.errors import InputError, MissingExtraError
+from minibert.errors import InputError, MinibertError, MissingExtraError
 from minibert.urls import protocol_of, shown_url, without_secrets
 
 Result = TypeVar("Result")
@@ -47,8 +47,10 @@ def open_store(url: str) -> tuple[FileSystem, str]:
     return system, str(path)
 
 
-def told(shown: str, action: Callable[[], Result], done: str = "read") -> Result:
-    """What ``action`` returns, tried again where that may help; InputError with a sentence for what it raises.
+def told(
+    shown: str, action: Callable[[], Result], done: str = "read", kind: type[MinibertError] = InputError
+) -> Result:
+    """What ``action`` returns, tried again where that may help; an error of ``kind`` for what it raises.
 
     Drivers try again by themselves what their servers answer; here only a connection that fails is.
     """
@@ -58,9 +60,9 @@ def told(shown: str, action: Callable[[], Result], done: str = "read") -> Result
             return action()
         except (ConnectionError, TimeoutError) as error:
             if not patience.wait(first_line(error)):
-                raise InputError(sentence_of(error, shown, done)) from error
+                raise kind(sentence_of(error, shown, done)) from error
         except Exception as error:  # each driver has exceptions of its own, which cannot be listed by name
-            raise InputError(sentence_of(error, shown, done)) from error
+            raise kind(sentence_of(error, shown, done)) from error
 
 
 def sentence_of(error: Exception, shown: str, done: str) -> str:
