@@ -16,8 +16,9 @@ from minibert.data.find import find_files, is_list_of_files, is_source, size_of,
 from minibert.data.formats import ending_of
 from minibert.data.memory import Data, MemoryRows, as_data
 from minibert.data.opening import READERS, open_texts
-from minibert.data.remote import File, RemoteFile
+from minibert.data.remote import File, RemoteFile, known_file
 from minibert.data.rows import BadRow, Place
+from minibert.data.web import Look
 from minibert.errors import InputError, MinibertError, reason_of
 from minibert.urls import is_url
 
@@ -151,13 +152,16 @@ class CorpusInput:
 
 
 def full_name(file: File) -> str:
-    """A name by which other processes find the file: its URL, or the absolute path."""
-    return str(file) if isinstance(file, RemoteFile) else str(file.expanduser().absolute())
+    """A name by which other processes find the file: of a path, the absolute one; of a URL, without what is secret."""
+    return str(file.expanduser().absolute()) if isinstance(file, Path) else str(file)
 
 
-def file_called(name: str) -> File:
-    """The file of a :func:`full_name`."""
-    return find_files(name)[0] if is_url(name) else Path(name)
+def file_named(described: dict[str, Any]) -> File:
+    """The file that :meth:`CorpusInput.states` described, in another process; nothing is asked for."""
+    name = described["name"]
+    if not is_url(name):
+        return Path(name)
+    return known_file(name, Look(described["bytes"], described["stamp"]))
 
 
 def shown(head: dict[str, Any]) -> str:

@@ -37,8 +37,10 @@ Manifest = dict[str, Any]
 
 
 def check_is_corpus(folder: CorpusFolder) -> None:
-    """Raise InputError for a folder that holds files and no corpus."""
+    """Raise InputError for a folder that holds files and no corpus, CheckpointError for a new one that cannot be."""
     names = folder.names()
+    if not names:
+        folder.check_writable()
     foreign = [name for name in names if not LEFTOVER.fullmatch(name) and not PIECE.fullmatch(name)]
     if foreign and FILE not in names:
         raise InputError(

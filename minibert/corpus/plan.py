@@ -18,7 +18,7 @@ import torch
 
 from minibert._version import __version__
 from minibert.corpus.folder import FILE, CorpusFolder, open_folder
-from minibert.corpus.inputs import CorpusInput, file_called
+from minibert.corpus.inputs import CorpusInput, file_named
 from minibert.corpus.manifest import (
     KIND,
     PIECE,
@@ -116,7 +116,7 @@ class Plan:
                 raise InputError(
                     f"The rows of {self.folder} were in memory; only embed_corpus, which gets them again, can go on."
                 )
-            self.input = CorpusInput.of(stored, [file_called(file["name"]) for file in stored["files"]])
+            self.input = CorpusInput.of(stored, [file_named(file) for file in stored["files"]])
         return self.input
 
     def prepare(self, model: Source | Embedder | None = None) -> Embedder:

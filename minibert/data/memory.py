@@ -195,7 +195,7 @@ class Dataset(Blocks):
         return names if isinstance(names, list) else None
 
 
-Data = Source | InMemory
+Data = Source | InMemory | RemoteFile
 
 
 def as_data(source: Data, use: str = "", what: str = "the data") -> Path | MemoryRows:
@@ -205,7 +205,7 @@ def as_data(source: Data, use: str = "", what: str = "the data") -> Path | Memor
     to give.
     """
     if isinstance(source, MemoryRows | RemoteFile):  # a file elsewhere has what a reader uses of a path
-        return source
+        return source  # type: ignore[return-value]
     if is_path(source):
         return as_path(source)  # type: ignore[arg-type]
     if hasattr(source, "iloc") and hasattr(source, "columns"):

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from minibert.data.stored import StoredFile, search
+from minibert.data.stored import StoredFile, open_store, search
 from minibert.data.web import HEAD, Look, WebFile
 from minibert.errors import InputError
 from minibert.urls import is_web, name_in, shown_url
@@ -173,6 +173,17 @@ class Edges:
 
 
 EDGES = Edges()
+
+
+def known_file(shown: str, look: Look) -> RemoteFile:
+    """A file that another process has found, by what ``str`` shows of it; nothing is asked for.
+
+    Raises InputError where a part of its URL is secret, and so is not shown.
+    """
+    if shown.endswith("?…"):
+        raise InputError(f"{shown}: what follows the ? may be secret, and is not kept. Run the whole command again.")
+    place = WebFile(shown) if is_web(shown) else StoredFile(*open_store(shown), shown)
+    return RemoteFile(place, look)
 
 
 def remote_files(url: str) -> tuple[list[RemoteFile], bool]:
