@@ -22,6 +22,7 @@ from minibert.files import is_file, written_whole
 from minibert.source import Source
 from minibert.urls import is_url, local_path, protocol_of, shown_url
 
+COPY = {"s3": "aws s3 cp --recursive", "gs": "gcloud storage cp --recursive"}  # what a person types
 OBJECT_STORES = ("s3", "gs", "abfs", "s3a", "gcs", "abfss", "az", "oci", "oss", "memory")
 PROBE = ".manifest.json.0-0.part"  # an empty file; as an unfinished one, it is nobody's concern if it stays
 
@@ -206,6 +207,18 @@ class ObjectFolder(CorpusFolder):
                 return file_digest(path) == sha256
         except CheckpointError:
             return False
+
+
+def local_corpus(folder: Source) -> Path:
+    """The folder of a corpus on this disk, whose vectors are mapped into memory; InputError for one elsewhere."""
+    if isinstance(folder, str) and is_url(folder):
+        if (local := local_path(folder)) is not None:
+            return as_path(local)
+        shown = shown_url(folder).rstrip("/")
+        command = COPY.get(protocol_of(folder))
+        how = f": {command} {shown} vectors" if command else ""
+        raise InputError(f"{shown} is not on this disk, where vectors are searched. Copy the folder{how}.")
+    return as_path(folder)
 
 
 @contextmanager

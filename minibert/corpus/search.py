@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minibert.checksum import file_digest
+from minibert.corpus.folder import local_corpus
 from minibert.corpus.manifest import FILE, Manifest, read_manifest, shard_count, shard_records
 from minibert.corpus.model import embedder_for
 from minibert.corpus.sample import CANDIDATES_PER_HIT
@@ -25,7 +26,7 @@ from minibert.corpus.vector_format import VectorFormat, read_format
 from minibert.embedding import Embedder
 from minibert.embedding.arguments import check_whole, described
 from minibert.errors import CheckpointError, InputError, reason_of
-from minibert.source import Source, as_path
+from minibert.source import Source
 
 BITS_SET = torch.tensor([number.bit_count() for number in range(256)], dtype=torch.uint8)
 
@@ -69,7 +70,7 @@ def nearest(
     checksum once per process.  Raises InputError for another model or a vector of another width, CheckpointError for a
     damaged folder.
     """
-    place = as_path(folder)
+    place = local_corpus(folder)
     manifest = read_manifest(place)
     check_whole("count", count, 1)
     if not manifest.get("complete"):

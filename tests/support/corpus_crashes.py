@@ -3,7 +3,8 @@
 ``python -m tests.support.corpus_crashes WHAT INPUT FOLDER SETTINGS`` (as JSON) prints what happened, as JSON.
 ``anywhere``: SIGKILL after a random time, or when a file is being written, again and again, until a run ends by itself.
 ``everywhere``: for every n, a run that kills itself with SIGKILL before its n-th operation on a file, and one that goes
-on from there.  ``workers``: two runs at the same time, both killed once.  ``memory``: what a longer input takes.
+on from there.  ``workers``: two runs at the same time, both killed once.  ``store``: as ``anywhere``, into an object
+store.  ``memory``: what a longer input takes.
 """
 
 import json
@@ -23,12 +24,13 @@ from tests.support.corpus import FOLDER, contents
 from tests.support.crashes import FEWEST_KILLS, die_before, ended, is_running
 
 torch.set_num_threads(1)
+FEWEST_STORE_KILLS = 5
 EMBEDDER = Embedder.from_pretrained(FOLDER)
 with suppress(MissingExtraError):
     need_pyarrow()  # here, so that no run imports it again
 
 
-def start(source: str, folder: Path, stop_before: int | None = None, **settings) -> int:
+def start(source: str, folder: Path | str, stop_before: int | None = None, **settings) -> int:
     """A corpus run in a process of its own; its number.  ``stop_before``: the operation on a file it dies before."""
     if process := os.fork():
         return process
@@ -97,6 +99,24 @@ def memory(source: str, folder: Path, longer: str, **settings) -> dict:
         status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
         peaks.append(int(status["VmHWM"].removesuffix("kB")) * 1024)
     return {"growth": peaks[1] - peaks[0]}
+
+
+def store(source: str, folder: Path, output: str, **settings) -> dict:
+    """``output``: a URL.  A run is killed at some time while it works, until one ends by itself."""
+    began = time.monotonic()
+    assert ended(start(source, output + "-timed", **settings))
+    whole = time.monotonic() - began
+    generator, kills = random.Random(3), 0
+    while True:
+        process = start(source, output, **settings)
+        until = time.monotonic() + whole * generator.uniform(0.1, 0.5 + 0.2 * max(0, kills - FEWEST_STORE_KILLS))
+        while is_running(process) and time.monotonic() < until:
+            time.sleep(0.001)
+        if is_running(process):
+            os.kill(process, signal.SIGKILL)
+        if ended(process):
+            return {"kills": kills}
+        kills += 1
 
 
 if __name__ == "__main__":
