@@ -19,7 +19,7 @@ from minibert.data.stored import open_store, told
 from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError, MinibertError, reason_of
 from minibert.files import is_file, written_whole
-from minibert.source import Source
+from minibert.source import Source, as_path
 from minibert.urls import is_url, local_path, protocol_of, shown_url
 
 COPY = {"s3": "aws s3 cp --recursive", "gs": "gcloud storage cp --recursive"}  # what a person types
