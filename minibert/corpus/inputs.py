@@ -16,7 +16,7 @@ from minibert.data.find import find_files, is_list_of_files, is_source, size_of,
 from minibert.data.formats import ending_of
 from minibert.data.memory import Data, MemoryRows, as_data
 from minibert.data.opening import READERS, open_texts
-from minibert.data.remote import File, RemoteFile, known_file
+from minibert.data.remote import File, known_file
 from minibert.data.rows import BadRow, Place
 from minibert.data.web import Look
 from minibert.errors import InputError, MinibertError, reason_of
@@ -85,9 +85,9 @@ class CorpusInput:
         """The texts of a file whose columns are looked for in it."""
         file = self.files[number]
         if number == 0:
-            return open_texts(file, self.column, self.id_column)  # type: ignore[arg-type]
+            return open_texts(file, self.column, self.id_column)
         first = self.texts(0)
-        texts = open_texts(file, first.named_column, self.id_column)  # type: ignore[arg-type]
+        texts = open_texts(file, first.named_column, self.id_column)
         if (mine := texts.file.head()) != (expected := first.file.head()):
             raise InputError(
                 f"{texts.path} has {shown(mine)}, and {first.path} {shown(expected)}. The files of a corpus have the "
