@@ -39,29 +39,17 @@ def same(one: Path, two: Path) -> None:
     assert logs[0] == logs[1]
 
 
-@pytest.fixture(scope="module")
-def one_node(tmp_path_factory, toys) -> tuple[Path, dict]:
-    """The run of one node with two processes: its folder, and what it printed."""
-    folder = tmp_path_factory.mktemp("one") / "run"
-    done = run(*command(toys, folder), workers=2)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, json.loads(done.stdout)
-
-
-def test_two_nodes_of_one_process_are_one_node_of_two(tmp_path, toys, one_node) -> None:
-    nodes = run_nodes([command(toys, tmp_path / "two")] * 2)
-    assert [node.returncode for node in nodes] == [0, 0], [node.stderr[-3000:] for node in nodes]
-    report, nothing = sorted((node.stdout for node in nodes), key=len, reverse=True)
-    assert nothing == ""  # the process of the other node says nothing
-    assert json.loads(report)["scores"] == one_node[1]["scores"]
-    same(one_node[0], tmp_path / "two")
-
-
-def test_two_nodes_go_on_with_what_two_began(tmp_path, toys, one_node) -> None:
+def test_two_nodes_of_one_process_stopped_and_continued_are_one_node_of_two(tmp_path, toys) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    together = run(*command(toys, one), workers=2)
+    assert together.returncode == 0, together.stderr[-3000:]
     for more in (["--stop-after", "4"], []):
-        nodes = run_nodes([command(toys, tmp_path / "two", *more)] * 2)
+        nodes = run_nodes([command(toys, two, *more)] * 2)
         assert [node.returncode for node in nodes] == [0, 0], [node.stderr[-3000:] for node in nodes]
-    same(one_node[0], tmp_path / "two")
+        report, nothing = sorted((node.stdout for node in nodes), key=len, reverse=True)
+        assert nothing == ""  # the process of the other node says nothing
+    assert json.loads(report)["scores"] == json.loads(together.stdout)["scores"]
+    same(one, two)
 
 
 def test_a_folder_that_is_not_shared(tmp_path, toys) -> None:
