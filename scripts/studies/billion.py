@@ -15,7 +15,9 @@ has fewer than --rows.
 import argparse
 import json
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -106,7 +108,7 @@ def hours(seconds: float) -> str:
 
 
 def rates(options: argparse.Namespace, rows: Path, work: Path) -> None:
-    """The time of each model and backend."""
+    """Print the time of each model and backend."""
     embedders = {}
     for model in options.models:
         for backend in options.backends:
@@ -142,6 +144,20 @@ def rates(options: argparse.Namespace, rows: Path, work: Path) -> None:
         print(f"{what}: {speed:,.0f} rows/s, so {hours(options.total / speed)} hours, by one process")
 
 
+def start_of(model: str, rows: Path, folder: Path) -> float:
+    """Seconds of a core until ``minibert embed --worker`` has seen that there is nothing to do."""
+    command = [sys.executable, "-m", "minibert", "embed", "--input", str(rows), "--column", "text", "--threads", "1"]
+    command += ["--model", model, "--output", str(folder), "--worker", "0/1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    seconds = []
+    for _ in range(4):  # the first makes the shards
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(seconds[1:])
+
+
 def named(model: str) -> str:
     """A model in a table."""
     return "all-MiniLM-L6-v2" if model == minilm_or_none() else Path(model).name
@@ -156,7 +172,7 @@ def minilm_or_none() -> str | None:
 
 
 def storage(options: argparse.Namespace, rows: Path, work: Path) -> None:
-    """The bytes of each precision."""
+    """Print the bytes of each precision, and of everything else."""
     embedder = Embedder.from_pretrained(options.models[0])
     shards = -(-options.rows // options.shard_rows)
     lines, last = [], Counter[str]()
@@ -206,6 +222,8 @@ def main() -> int:
         )
         print(f"{options.total:,} rows, by one thread, and by {options.cores:,} cores like this one:")
         rates(options, rows, work)
+        seconds = start_of(options.models[-1], rows, work / "done")
+        print(f"a worker that has nothing to do ends after {seconds:.1f} s of a core, with {named(options.models[-1])}")
         storage(options, rows, work)
     return 0
 
