@@ -179,6 +179,9 @@ def place(tmp_path, monkeypatch, minilm) -> Path:
     write_checkpoint(tmp_path / "path" / "to" / "multilingual-e5-small")
     for name, folder in stand_ins.items():
         (tmp_path / "path" / "to" / name).symlink_to(folder)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    if "datasets" in sys.modules:
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("sys.stdin", io.StringIO("continue\n"))

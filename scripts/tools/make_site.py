@@ -154,7 +154,7 @@ def with_live_page(text: str, stage: Stage) -> str:
 def in_depth(stage: Stage) -> list[str]:
     """The reference pages, the reader's first ones first."""
     pages = sorted(file.stem for file in stage.folder.glob("*.md") if file.stem != "index")
-    first = ["architecture", "checkpoints", "tokenizer", "embedding", "lens", "training", "verify", "commands"]
+    first = ["architecture", "checkpoints", "tokenizer", "embedding", "scale", "lens", "training", "verify", "commands"]
     return [page for page in first if page in pages] + [page for page in pages if page not in first]
 
 
