@@ -36,6 +36,7 @@ MOVED: dict[str, dict[str, str]] = {
 
 # function, method or class that is called: {older argument: argument today}
 ARGUMENTS: dict[str, dict[str, str]] = {
+    "minibert.corpus.search.nearest": {"query": "queries"},
     "minibert.explorer.explore": {"deviation": "std"},
     "minibert.lens.drawing.draw_attention": {"found": "trace"},
     "minibert.lens.drawing.draw_sensitivity": {"found": "sensitivity"},

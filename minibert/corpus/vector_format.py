@@ -5,6 +5,7 @@ from a sample before the first shard (sample.py).  So every shard, whoever makes
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from minibert.embedding.precision import (
     check_ranges,
     dequantize_embeddings,
     quantize_embeddings,
+    steps_of,
     stored_width,
 )
 from minibert.errors import CheckpointError, InputError
@@ -55,6 +57,23 @@ class VectorFormat:
         if not len(stored):  # there may be no ranges
             return torch.empty(0, self.width, dtype=torch.float64)
         return dequantize_embeddings(stored, self.precision, self.width, self.ranges)
+
+    def roughly(self, stored: Tensor) -> Tensor:
+        """:meth:`dequantize` in float32, (n, W): exact but for int8 and uint8.
+
+        Of these, each number is within 3 · 2⁻²⁴ times (its own size and that of its range) of the float64 one.
+        """
+        if self.precision not in BUCKETED:
+            return stored.float() if not self.is_packed else self.dequantize(stored).float()
+        if self.ranges is None:
+            return torch.empty(0, self.width)
+        middles = stored.float().add_(128.5 if self.precision == "int8" else 0.5)
+        return torch.minimum(middles.mul_(steps_of(self.ranges)).add_(self.ranges[0]), self.ranges[1])
+
+    @cached_property
+    def reach(self) -> float:
+        """The length of the vector of the ranges' lengths; 0 where there are none."""
+        return 0.0 if self.ranges is None else (self.ranges[1].double() - self.ranges[0].double()).norm().item()
 
     def clipped(self, vectors: Tensor) -> int:
         """How many of the numbers of (n, W) lie beyond the ranges."""

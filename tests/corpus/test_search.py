@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from minibert import CheckpointError, Embedder, InputError, embed_corpus, nearest
 from minibert.checksum import file_digest, write_sealed
-from minibert.corpus import search
+from minibert.corpus import checked, opened
 from minibert.corpus.shards import FORMATS
 from tests.support.corpus import FOLDER, make_texts, put_digest, put_piece
 from tests.support.sentence_folders import with_dense, write
@@ -222,10 +222,11 @@ def test_exchanged_shards(corpora, embedder, tmp_path) -> None:
             nearest(folder, QUERY, 500, embedder)
 
 
-def test_a_shard_is_hashed_once_in_a_process(corpora, embedder, monkeypatch) -> None:
+def test_a_shard_is_hashed_once(corpora, embedder, tmp_path, monkeypatch) -> None:
     hashed: list[str] = []
-    search.has_digest.cache_clear()
-    monkeypatch.setattr(search, "file_digest", lambda path: hashed.append(path.name) or file_digest(path))
+    checked.remembered.cache_clear()
+    monkeypatch.setenv("MINIBERT_CACHE", str(tmp_path))
+    monkeypatch.setattr(checked, "file_digest", lambda path: hashed.append(path.name) or file_digest(path))
     for _ in range(3):
         nearest(corpora("npy"), embedder.encode(QUERY, "max"), 500)
     assert sorted(hashed) == sorted(
@@ -280,3 +281,44 @@ def test_a_query_has_the_query_prompt(tmp_path) -> None:
         nearest(tmp_path / "out", QUERY, 3, Embedder.from_pretrained(folder, steps=()))
     with pytest.raises(InputError, match=r"begun with something else: encoding.prompt was 'she sat ' and is now ''"):
         embed_corpus(embedder, tmp_path / "x.txt", tmp_path / "out", prompt="")
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_several_queries_in_one_pass(corpora, embedder, file_format: str) -> None:
+    folder = corpora(file_format)
+    texts = [QUERY, "she sat", "배를 타고", QUERY]
+    each = [nearest(folder, text, 7, embedder) for text in texts]
+    assert nearest(folder, texts, 7, embedder) == nearest(folder, tuple(texts), 7, embedder) == each
+    vectors = embedder.encode(texts, "max")
+    assert nearest(folder, vectors, 7) == [nearest(folder, vector, 7) for vector in vectors]
+    assert nearest(folder, [], 7, embedder) == nearest(folder, vectors[:0], 7) == []
+    assert nearest(folder, vectors[:1], 7) == [nearest(folder, vectors[0], 7)]
+    with pytest.warns(DeprecationWarning, match="query of nearest.* is now queries"):
+        assert nearest(folder, query=QUERY, count=7) == each[0]
+    for wrong in (7, [7], torch.zeros(2, 2, 16), [embedder.encode("x")]):
+        with pytest.raises(InputError, match="The query "):
+            nearest(folder, wrong, 7)
+
+
+def test_an_opened_corpus_is_read_again_when_it_changes(corpora, embedder, tmp_path, monkeypatch) -> None:
+    """Shards stay mapped, and the manifest parsed, until a file changes."""
+    monkeypatch.setattr(opened, "COARSE_TICK", 0)  # else young files are not kept
+    folder = Path(shutil.copytree(corpora("npy"), tmp_path / "corpus"))
+    expected = nearest(folder, QUERY, 30, embedder)
+    corpus = opened.open_corpus(folder)
+    assert opened.open_corpus(folder) is corpus and sorted(corpus.mapped) == list(range(8))
+    assert nearest(folder, QUERY, 30, embedder) == expected
+    path = folder / "shard-00002.npy"
+    content = path.read_bytes()
+    (folder / "other").write_bytes(content[:-1] + b"\x01")
+    (folder / "other").rename(path)
+    with pytest.raises(CheckpointError, match="shard-00002.npy is missing or damaged"):
+        nearest(folder, QUERY, 30, embedder)
+    path.write_bytes(content)
+    assert nearest(folder, QUERY, 30, embedder) == expected
+    monkeypatch.setattr(opened, "KEPT", 3)
+    fresh = opened.OpenCorpus(folder, corpus.manifest)
+    assert len(list(fresh.blocks())) == 8 and sorted(fresh.mapped) == [5, 6, 7]
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="is not the manifest of a corpus"):
+        nearest(folder, QUERY, 30, embedder)
