@@ -12,7 +12,6 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -170,20 +169,6 @@ def read_vectors(path: Path, rows: int, columns: int, dtype: torch.dtype) -> Ite
 def bare(dtype: torch.dtype) -> str:
     """``"float32"``: as NumPy and Arrow call it."""
     return str(dtype).removeprefix("torch.")
-
-
-def read_row(folder: Path, number: int, file_format: str, index: int) -> Record:
-    """``row``, ``id`` and, where it was kept, ``text`` of the vector at ``index`` (from 0) of a shard."""
-    path = folder / file_names(number, file_format)[-1]
-    try:
-        if file_format == "parquet":
-            row: Record = next(islice(read_parquet_rows(path), index, None))
-        else:
-            with path.open("rb") as file:
-                row = json.loads(next(islice(file, index, None)))
-        return {"row": int(row["row"]), "id": row["id"], "text": row.get("text")}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
-        raise damaged(path, f"it says nothing of vector {index + 1}") from error
 
 
 def damaged(path: Path, why: object) -> CheckpointError:
