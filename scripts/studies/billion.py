@@ -6,7 +6,7 @@
 The rows of a file (default: the sentences of the STS benchmark's training set) are planned, embedded and closed, as
 ``minibert embed --threads 1`` does, once per model and backend and round; these take turns, so that all meet the same
 load.  Times are those that the process had a core for (CPU time), since the machine may be doing other things; waiting
-for a disk or a network is not in them.  Then one corpus of each precision is written with the first model, and the
+for a disk or a network is not in them.  Then one corpus of each precision is written with the last model, and the
 bytes of its files are added up, by kind.  What is printed for the total is these figures times the number of rows, or
 of shards: no time is added for machines that wait for each other, since nothing does.  Rows are repeated where a file
 has fewer than --rows.
@@ -42,16 +42,16 @@ from minibert.embedding.precision import PRECISIONS
 from minibert.errors import MinibertError
 from minibert.terminal import table
 
+PLANNED = 100  # times the rows, for the speed of planning
+SHARDS = 128  # of the rows, for the speed of finish
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass
 class Times:
-    """Seconds of a core, for one corpus."""
+    """Of one corpus: seconds of a core until all shards were there, and the tokens that the model read."""
 
-    plan: float
     embed: float
-    finish: float
     tokens: int
 
 
@@ -65,24 +65,23 @@ def sentences(path: Path | None, column: str | None, count: int) -> list[str]:
 
 
 def one_corpus(embedder: Embedder, rows: Path, folder: Path, options: argparse.Namespace, precision: str) -> Times:
-    """Plan, embed, finish; each timed."""
-    began = time.process_time()
+    """Plan, embed, finish."""
     plan = plan_corpus(
         embedder, rows, folder, column="text", threads=1, shard_rows=options.shard_rows,
         precision=precision, normalize=True,
     )  # fmt: skip
-    planned = time.process_time()
+    began = time.process_time()
     made = embed_shards(plan, on_progress=lambda progress: None)
-    embedded = time.process_time()
+    seconds = time.process_time() - began
     finish(plan)
-    return Times(planned - began, embedded - planned, time.process_time() - embedded, made.tokens)
+    return Times(seconds, made.tokens)
 
 
 def kind_of(name: str) -> str:
     """What a file of a corpus holds."""
     stem, _, ending = name.partition(".")
     if stem.startswith("shard-"):
-        return {"safetensors": "vectors", "jsonl": "texts", "json": "records"}[ending]
+        return {"safetensors": "vectors", "jsonl": "texts and ids", "json": "records"}[ending]
     return {"plan": "plan", "records": "list of records"}.get(stem.partition("-")[0], "manifest")
 
 
@@ -95,7 +94,7 @@ def sizes_of(folder: Path) -> Counter[str]:
 
 
 def size(count: float) -> str:
-    """Bytes with a unit, 1 kB = 1,000 B."""
+    """Bytes with a unit; 1 kB is 1,000 B."""
     unit = 0
     while count >= 1000 and unit < len(UNITS) - 1:
         count, unit = count / 1000, unit + 1
@@ -138,10 +137,23 @@ def rates(options: argparse.Namespace, rows: Path, work: Path) -> None:
         ))  # fmt: skip
     header = ("model", "backend", "texts/s", "tokens per text", "tokens/s", "core hours", f"{options.cores:,} cores")
     print(table(header, lines, right=header[2:]))
-    every = [one for times in found.values() for one in times]
-    for what, seconds in (("planning", [one.plan for one in every]), ("finish", [one.finish for one in every])):
-        speed = statistics.median(options.rows / one for one in seconds)
-        print(f"{what}: {speed:,.0f} rows/s, so {hours(options.total / speed)} hours, by one process")
+
+
+def planning(options: argparse.Namespace, rows: Path, work: Path) -> None:
+    """Print the time of the two steps that one process makes: of a longer file, and of more shards."""
+    embedder, text = Embedder.from_pretrained(options.models[0]), rows.read_text("utf-8")
+    (work / "long.jsonl").write_text(text * PLANNED, "utf-8")
+    began = time.process_time()
+    plan_corpus(embedder, work / "long.jsonl", work / "long", column="text", threads=1, shard_rows=options.shard_rows)
+    speed = PLANNED * options.rows / (time.process_time() - began)
+    print(f"planning: {speed:,.0f} rows/s, so {hours(options.total / speed)} hours, by one process")
+    plan = plan_corpus(embedder, rows, work / "small", column="text", threads=1, shard_rows=-(-options.rows // SHARDS))
+    embed_shards(plan, on_progress=lambda progress: None)
+    began = time.process_time()
+    finish(plan)
+    per_shard = (time.process_time() - began) / plan.shards
+    seconds = per_shard * options.total / options.shard_rows
+    print(f"finish: {per_shard * 1000:.2f} ms per shard, so {hours(seconds)} hours, by one process")
 
 
 def start_of(model: str, rows: Path, folder: Path) -> float:
@@ -173,7 +185,7 @@ def minilm_or_none() -> str | None:
 
 def storage(options: argparse.Namespace, rows: Path, work: Path) -> None:
     """Print the bytes of each precision, and of everything else."""
-    embedder = Embedder.from_pretrained(options.models[0])
+    embedder = Embedder.from_pretrained(options.models[-1])
     shards = -(-options.rows // options.shard_rows)
     lines, last = [], Counter[str]()
     for precision in PRECISIONS:
@@ -181,15 +193,15 @@ def storage(options: argparse.Namespace, rows: Path, work: Path) -> None:
         one_corpus(embedder, rows, folder, options, precision)
         last = sizes_of(folder)
         bytes_ = last["vectors"] / options.rows
-        width = embedder.encode("a", precision="float32").shape[0]
         lines.append((precision, f"{bytes_:,.1f}", size(bytes_ * options.total)))
-    print(f"\nvectors of {width} numbers with the number of their row, in safetensors:")
+    width = len(embedder.encode("a"))
+    print(f"\nvectors of {width} numbers, in safetensors:")
     print(table(("precision", "bytes per row", "all"), lines, right=("bytes per row", "all")))
     all_shards = -(-options.total // options.shard_rows)
     print(f"\n{all_shards:,} shards of {options.shard_rows:,} rows, {3 * all_shards:,} files; and of all together:")
     lines = [
         (kind, size(last[kind] / shards), size(last[kind] / shards * all_shards))
-        for kind in ("texts", "records", "list of records", "plan")
+        for kind in ("texts and ids", "records", "list of records", "plan")
     ]
     print(table(("files", "per shard", "all"), lines, right=("per shard", "all")))
 
@@ -201,7 +213,9 @@ def main() -> int:
     parser.add_argument("--column", metavar="NAME", help="of its texts")
     parser.add_argument("--models", nargs="+", metavar="MODEL", help="default: minibert-demo and all-MiniLM-L6-v2")
     parser.add_argument("--backends", nargs="+", default=["torch", "onnxruntime", "openvino"], metavar="NAME")
-    parser.add_argument("--rows", type=int, default=2 * SHARD_ROWS, metavar="N", help="per corpus (default 8,192)")
+    parser.add_argument(
+        "--rows", type=int, default=SHARD_ROWS, metavar="N", help=f"per corpus (default {SHARD_ROWS:,})"
+    )
     parser.add_argument("--shard-rows", type=int, default=SHARD_ROWS, metavar="N", help=f"default {SHARD_ROWS:,}")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default 3")
     parser.add_argument("--total", type=int, default=10**9, metavar="N", help="rows to compute for (default a billion)")
@@ -222,6 +236,7 @@ def main() -> int:
         )
         print(f"{options.total:,} rows, by one thread, and by {options.cores:,} cores like this one:")
         rates(options, rows, work)
+        planning(options, rows, work)
         seconds = start_of(options.models[-1], rows, work / "done")
         print(f"a worker that has nothing to do ends after {seconds:.1f} s of a core, with {named(options.models[-1])}")
         storage(options, rows, work)
