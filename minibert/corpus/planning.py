@@ -8,13 +8,13 @@ input's rows: 100 million of them take 24,415 lines (scripts/studies/plan_size.p
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
 
-from minibert.corpus.inputs import CorpusInput, Rows
+from minibert.corpus.inputs import CorpusInput
 from minibert.corpus.pieces import SHARDS_PER_PIECE, ShardPlan, encoded
 from minibert.corpus.sample import Sample
 from minibert.data.columns import TextColumn, TextRow
@@ -23,6 +23,8 @@ from minibert.data.rows import BadRow, Place
 
 SHARD_ROWS = 4096  # as many as encode sorts by length at once; a killed run loses no more work than this
 SHARD_BYTES = 16 << 20
+
+Row = tuple[int, int, TextRow | BadRow]  # with the offset and the line after it
 
 
 @dataclass
@@ -37,6 +39,46 @@ class Division:
     groups: int = 0
     rows_of_files: list[int] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)  # of the plan
+
+
+class Content:
+    """What the rows of a shard hold.
+
+    Texts and ids are kept without a tuple for each row: Python's garbage collector would look at every one of these
+    again and again, which takes longer than reading them.
+    """
+
+    def __init__(self, number: int, with_ids: bool) -> None:
+        """``number``: of its first row in the file."""
+        self.number, self.count = number, 0
+        self.texts: list[str] = []
+        self.ids: list[str | int] | None = [] if with_ids else None
+        self.bad: list[BadRow] = []
+
+    def add(self, row: TextRow | BadRow) -> None:
+        """Take one more row."""
+        self.count += 1
+        if isinstance(row, BadRow):
+            self.bad.append(row)
+            return
+        self.texts.append(row.text)
+        if self.ids is not None:
+            self.ids.append(row.id)
+
+    def digest(self) -> str:
+        """The SHA-256 of the rows: their numbers in the file, ids and texts, and which of them cannot be read.
+
+        It is the same whatever format they were read from.
+        """
+        bad = [row.number for row in self.bad]
+        shape = json.dumps([self.number, self.count, bad, self.ids, [len(text) for text in self.texts]])
+        content = hashlib.sha256(shape.encode() + b"\n")
+        content.update("".join(self.texts).encode())
+        return content.hexdigest()
+
+    def ids_are_numbers(self) -> bool:
+        """Whether all ids are whole numbers of 64 bits."""
+        return all(isinstance(one, int) and -(1 << 63) <= one < 1 << 63 for one in self.ids or ())
 
 
 def divide(
@@ -58,16 +100,11 @@ def divide(
         for number in range(len(source.files)):
             texts = source.texts(number)
             texts.before = found.rows
-            for plan, rows in shards_of(texts, number, found, shard_rows, shard_bytes):
+            for plan, content in shards_of(texts, number, found, (shard_rows, shard_bytes), sample):
                 whole.update(bytes.fromhex(plan.sha256))
-                if plan.bad:
-                    first_bad = first_bad or (texts, next(row for row in rows if isinstance(row, BadRow)))
-                if found.ids_are_numbers and texts.id_column is not None:
-                    found.ids_are_numbers = all(is_number(row) for row in rows)
-                if sample is not None:
-                    for row in rows:
-                        if isinstance(row, TextRow):
-                            sample.add(row)
+                if content.bad:
+                    first_bad = first_bad or (texts, content.bad[0])
+                found.ids_are_numbers = found.ids_are_numbers and content.ids_are_numbers()
                 lines.append(plan.to_dict())
                 if len(lines) == SHARDS_PER_PIECE:
                     found.pieces.append(encoded(lines))
@@ -83,68 +120,56 @@ def divide(
 
 
 def shards_of(
-    texts: TextColumn, file: int, found: Division, shard_rows: int, shard_bytes: int
-) -> Iterator[tuple[ShardPlan, Rows]]:
-    """The shards of one file with their rows; counts in ``found``."""
+    texts: TextColumn, file: int, found: Division, most: tuple[int, int], sample: Sample | None
+) -> Iterator[tuple[ShardPlan, Content]]:
+    """The shards of one file with their rows, of ``most`` so many rows and bytes; counts in ``found``."""
     reader = texts.file
-    for unit in reader.units(shard_rows, shard_bytes):
+    for unit in reader.units(*most):
         of_unit = found.shards
-        for offset, size, line, rows in blocks(texts, unit, found.rows - texts.before + 1, shard_rows, shard_bytes):
-            bad = sum(isinstance(row, BadRow) for row in rows)
+        is_one = isinstance(unit, tuple) and unit[1] - unit[0] > 1  # row groups that fit in one shard are not cut
+        limits = (most[0], sys.maxsize) if is_one else most
+        located = texts.at(Place(unit=unit), found.rows - texts.before + 1)
+        for offset, size, line, content in blocks(texts, located, found.rows - texts.before + 1, limits, sample):
             where = (found.shards, found.groups, file, offset, size, line)
-            what = (found.rows + 1, len(rows), bad, digest_of(rows, texts))
-            yield ShardPlan(*where, *what, None if unit is None else list(unit)), rows
-            found.shards, found.rows, found.bad = found.shards + 1, found.rows + len(rows), found.bad + bad
+            what = (found.rows + 1, content.count, len(content.bad), content.digest())
+            yield ShardPlan(*where, *what, None if unit is None else list(unit)), content
+            found.shards, found.rows = found.shards + 1, found.rows + content.count
+            found.bad += len(content.bad)
             found.groups += reader.seekable
         found.groups += not reader.seekable and found.shards > of_unit
 
 
 def blocks(
-    texts: TextColumn, unit: Any, number: int, shard_rows: int, shard_bytes: int
-) -> Iterator[tuple[int, int, int, Rows]]:
+    texts: TextColumn, located: Iterator[Row], number: int, most: tuple[int, int], sample: Sample | None
+) -> Iterator[tuple[int, int, int, Content]]:
     """The rows of a unit, shard by shard, with the offset, the bytes and the first line of each.
 
     ``number``: of the first row in the file.
     """
-    reader = texts.file
-    if isinstance(unit, tuple) and unit[1] - unit[0] > 1:
-        shard_bytes = sys.maxsize  # whole row groups, which are not cut
-    rows: Rows = []
-    begin = size = passed = 0
+    reader, with_ids = texts.file, texts.id_column is not None
+    begin = end = passed = 0
     line = following = 1 if reader.counts_bytes else 0
-    for end, following, row in texts.at(Place(unit=unit), number):
-        rows.append(row)
-        size = end - begin if reader.counts_bytes else size + size_of(row)
-        if len(rows) >= shard_rows or size >= shard_bytes:
-            yield begin if reader.seekable else passed, size, line, rows
-            begin, passed, size, line, rows = end, passed + len(rows), 0, following, []
-    if rows:
-        yield begin if reader.seekable else passed, size, line, rows
+    content = Content(number, with_ids)
+    add, left, limit = content.add, most[0], most[1]
+    for end, following, row in located if reader.counts_bytes else weighed(located):
+        add(row)
+        if sample is not None and isinstance(row, TextRow):
+            sample.add(row)
+        left -= 1
+        if not left or end >= limit:
+            yield begin if reader.seekable else passed, end - begin, line, content
+            passed += content.count
+            content = Content(number + passed, with_ids)
+            add, left, limit = content.add, most[0], end + most[1]
+            begin, line = end, following
+    if content.count:
+        yield begin if reader.seekable else passed, end - begin, line, content
 
 
-def size_of(row: TextRow | BadRow) -> int:
-    """The bytes of a row's text."""
-    if isinstance(row, BadRow):
-        return 0
-    return len(row.text) if row.text.isascii() else len(row.text.encode())
-
-
-def is_number(row: TextRow | BadRow) -> bool:
-    """Whether the id of a row is a whole number of 64 bits."""
-    return isinstance(row, BadRow) or (isinstance(row.id, int) and -(1 << 63) <= row.id < 1 << 63)
-
-
-def digest_of(rows: Rows, texts: TextColumn) -> str:
-    """The SHA-256 of a shard's rows: their numbers in the file, ids and texts, and which rows cannot be read.
-
-    It is the same whatever format they were read from.
-    """
-    good = [row for row in rows if isinstance(row, TextRow)]
-    bad = [row.number for row in rows if isinstance(row, BadRow)]
-    contents = [row.text for row in good]
-    ids = None if texts.id_column is None else [row.id for row in good]
-    begin = rows[0].number - (0 if isinstance(rows[0], BadRow) else texts.before)  # which a BadRow counts without
-    shape = json.dumps([begin, len(rows), bad, ids, [len(text) for text in contents]])
-    content = hashlib.sha256(shape.encode() + b"\n")
-    content.update("".join(contents).encode())
-    return content.hexdigest()
+def weighed(located: Iterable[Row]) -> Iterator[Row]:
+    """Rows with the bytes of the texts so far in place of the offset."""
+    size = 0
+    for _, following, row in located:
+        if isinstance(row, TextRow):
+            size += len(row.text) if row.text.isascii() else len(row.text.encode())
+        yield size, following, row

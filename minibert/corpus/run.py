@@ -20,7 +20,7 @@ from minibert.corpus.manifest import has_ranges, plan_digest
 from minibert.corpus.model import processor_of, torch_threads
 from minibert.corpus.pieces import ShardPlan
 from minibert.corpus.plan import Plan, plan_corpus
-from minibert.corpus.planning import digest_of
+from minibert.corpus.planning import Content
 from minibert.corpus.progress import Progress, explained_write_errors
 from minibert.corpus.report import CorpusReport, FailedShard, ShardProgress, ShardsReport
 from minibert.corpus.shards import read_record, record_name, write_shard
@@ -188,7 +188,10 @@ class Maker:
         """Raise InputError unless the rows are those that were planned."""
         source = self.plan.source()
         texts = source.texts(plan.file)
-        if len(rows) != plan.rows or digest_of(rows, texts) != plan.sha256:
+        content = Content(plan.row - texts.before, texts.id_column is not None)
+        for row in rows:
+            content.add(row)
+        if content.count != plan.rows or content.digest() != plan.sha256:
             raise InputError(
                 f"{texts.path} was changed while it was read, or since it was planned. Give it back its content, and "
                 "run again."

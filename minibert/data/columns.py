@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minibert.data.cells import Cells, id_in, text_in
-from minibert.data.rows import BadRow, Place, RowFile, names_of
+from minibert.data.rows import BadRow, Place, RowFile, checked_text, names_of
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")
@@ -151,6 +151,7 @@ class TextColumn:
 
     def row(self, number: int, line: int | None, cells: Cells) -> TextRow:
         """The row with these cells; raises Unreadable."""
-        text = text_in(cells, self.column)
+        text = cells.get(self.column)
+        text = checked_text(text) if type(text) is str else text_in(cells, self.column)
         number += self.before
         return TextRow(number, number if self.id_column is None else id_in(cells, self.id_column), text)

@@ -278,7 +278,8 @@ def checked_text(text: str) -> str:
     if "\0" in text:
         raise Unreadable("holds a NUL (U+0000), which no text has; the file may be UTF-16, or no text at all")
     try:
-        text.encode()
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError as error:
         raise Unreadable(f"holds half a surrogate pair (U+{ord(text[error.start]):04X})") from error
     return text
