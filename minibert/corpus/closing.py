@@ -77,8 +77,12 @@ def finish(plan: "Plan | Source | CorpusFolder") -> CorpusReport:
         if pieces is not None and complete:
             close(closing, pieces)
     if len(closing.processors) > 1:
-        kinds = "; ".join(f"{count:,} shards by {name}" for name, count in sorted(closing.processors.items()))
-        logger.warning("%s was made by several kinds of processor, whose last bits may differ: %s.", plan.folder, kinds)
+        kinds = "; ".join(f"{name}: {count:,}" for name, count in sorted(closing.processors.items()))
+        logger.warning(
+            "%s was made by several kinds of processor, whose last bits may differ. Shards by kind: %s.",
+            plan.folder,
+            kinds,
+        )
     return report_of(plan, closing, complete)
 
 

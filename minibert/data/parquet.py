@@ -32,7 +32,7 @@ class ParquetRows(RowFile):
     def opened(self) -> Iterator[Any]:
         """The pyarrow.parquet.ParquetFile; its metadata is read the first time."""
         library, path = need_pyarrow().parquet, self.path
-        content = path.at_places() if isinstance(path, RemoteFile) else path.open("rb")
+        content = path.at_places() if isinstance(path, RemoteFile) else path.open("rb", buffering=0)
         with content, library.ParquetFile(content, metadata=self.metadata) as file:
             self.metadata = file.metadata
             yield file

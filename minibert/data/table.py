@@ -18,7 +18,7 @@ from minibert.errors import InputError
 # Characters.  The csv module's own limit, 131,072, is less than a long page has; without any limit a quote that is
 # never closed would take the rest of the file into memory.
 LONGEST_FIELD = 1 << 26
-BLOCK = 1 << 16
+FIRST_BLOCK, BLOCK = 1 << 13, 1 << 16  # bytes; the first is enough for the names of columns
 
 
 class Lines:
@@ -43,11 +43,12 @@ class Lines:
 
 def split_lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a file with their ends, which are LF, CR LF and CR."""
-    rest = b""
-    while block := file.read(max(BLOCK, len(rest))):  # a line of many blocks is not put together again for each
+    rest, size = b"", FIRST_BLOCK
+    while block := file.read(size):
         lines = (rest + block).splitlines(keepends=True)
         rest = b"" if lines[-1].endswith(b"\n") else lines.pop()  # CR may be half of a CR LF
         yield from lines
+        size = max(BLOCK, len(rest))  # a line of many blocks is not put together again for each
     if rest:
         yield rest
 

@@ -1,5 +1,6 @@
 """``minibert embed --input`` and ``minibert similar --in``, as they are typed."""
 
+import gzip
 import json
 import os
 import pty
@@ -263,3 +264,76 @@ def test_a_model_from_the_hub_and_its_revision(source, tmp_path) -> None:
 
 def test_layers_as_they_are_typed() -> None:
     assert [layers(text) for text in ("mean", "-1", "5", "1,6", "-1, 2")] == ["mean", -1, 5, [1, 6], [-1, 2]]
+
+
+def test_a_plan_first_and_then_its_shards_by_number(source, tmp_path, capsys) -> None:
+    folder = tmp_path / "out"
+    arguments = ["embed", "--input", str(source), "--column", "text", "--output", str(folder), *MODEL]
+    arguments += ["--shard-rows", "1"]
+    assert main([*arguments, "--plan-only", "--threads", "1"]) == 0
+    assert capsys.readouterr().out == f"{folder}: 4 rows are planned as 4 shards\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "plan-00000.jsonl"]
+    assert main([*arguments, "--plan-only", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": str(folder), "rows": 4, "unreadable": 0, "files": 1, "shards": 4, "groups": 4, "threads": 1,
+    }  # fmt: skip
+    assert main([*arguments, "--shards", "0,2-3"]) == 0
+    assert "3 vectors of 16 numbers in 3 shards so far" in capsys.readouterr().out
+    assert [path.name for path in sorted(folder.glob("*.json"))][1:] == [f"shard-0000{n}.json" for n in (0, 2, 3)]
+    assert main([*arguments, "--worker", "1/4"]) == 0
+    assert capsys.readouterr().out == f"{folder}: 4 vectors of 16 numbers in 4 shards\n"
+    assert "There is no shard 9" in mistake(capsys, [*arguments, "--shards", "1,9"])
+    assert "threads was 1 and is now 2" in mistake(capsys, [*arguments, "--threads", "2"])
+    both = mistake(capsys, [*arguments, "--shards", "1", "--worker", "0/2"])
+    assert "--worker and --shards say which shards to make" in both
+
+
+@pytest.mark.parametrize("value", ["", "x", "3-1", "1,,2", "-1"])
+def test_shards_that_are_no_list(capsys, value: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["embed", "--input", "x.txt", "--output", "o", *MODEL, f"--shards={value}"])
+    assert "is no list of shards such as 0,8,16-31" in capsys.readouterr().err
+
+
+def test_a_group_that_is_cut_is_refused(tmp_path, capsys) -> None:
+    (tmp_path / "x.txt.gz").write_bytes(gzip.compress(b"a\nb\nc\n"))
+    arguments = ["embed", "--input", str(tmp_path / "x.txt.gz"), "--output", str(tmp_path / "out"), *MODEL]
+    said = mistake(capsys, [*arguments, "--shard-rows", "1", "--shards", "0,2"])
+    assert "--shards cuts a group: the shards 0-2 are read together, by one worker. Name all of them or none." in said
+    assert main([*arguments, "--shard-rows", "1", "--shards", "0-2"]) == 0
+
+
+def test_several_inputs(tmp_path, capsys) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "in" / f"{name}.txt").write_text(f"the {name}\n")
+    for number, inputs in enumerate((["a.txt", "b.txt", "c.txt"], [""], ["*.txt"], ["[ab].txt", "c.txt"])):
+        folder = tmp_path / str(number)
+        named = [str(tmp_path / "in" / name) for name in inputs]
+        assert main(["embed", "--input", *named, "--output", str(folder), *MODEL]) == 0
+        assert capsys.readouterr().out == f"{folder}: 3 vectors of 16 numbers in 3 shards\n"
+    (tmp_path / "in" / "d.csv").write_text("text\nx\n")
+    said = mistake(capsys, ["embed", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "new"), *MODEL])
+    assert "The files are of several kinds" in said
+
+
+def test_a_shard_that_fails_is_said_with_exit_code_2(tmp_path, capsys, monkeypatch) -> None:
+    (tmp_path / "x.txt").write_text("a\nb\nc\n")
+    real = Embedder.encode
+
+    def encode(self, texts, *arguments, **settings):
+        if "b" in texts:
+            raise RuntimeError("out of memory")
+        return real(self, texts, *arguments, **settings)
+
+    monkeypatch.setattr(Embedder, "encode", encode)
+    arguments = ["embed", "--input", str(tmp_path / "x.txt"), "--output", str(tmp_path / "out"), *MODEL]
+    assert main([*arguments, "--shard-rows", "1"]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'out'}: 2 vectors of 16 numbers in 2 shards so far; 1 failed\n"
+    assert "1 shard failed three times; the others are kept, and the same command tries again:" in said.err
+    assert "shard 1 (rows 2 to 2): out of memory" in said.err
+    assert main([*arguments, "--shard-rows", "1", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["failed"] == [{"shard": 1, "rows": [2, 2], "why": "out of memory"}]
+    monkeypatch.undo()
+    assert main([*arguments, "--shard-rows", "1"]) == 0

@@ -73,7 +73,7 @@ def test_json_lines(folder, content: bytes) -> None:
 @settings(max_examples=250)
 @given(st.sampled_from([".csv", ".tsv"]), st.sampled_from([b"", MARK]), tables, st.sampled_from([1, 2, 5, 1 << 16]))
 def test_tables(folder, ending: str, mark: bytes, content: bytes, block: int) -> None:
-    before, table.BLOCK = table.BLOCK, block
+    before, table.FIRST_BLOCK, table.BLOCK = (table.FIRST_BLOCK, table.BLOCK), block, block
     try:
         path = folder / f"x{ending}"
         separator = b"," if ending == ".csv" else b"\t"
@@ -82,7 +82,7 @@ def test_tables(folder, ending: str, mark: bytes, content: bytes, block: int) ->
         check_every_place(path, column="2")  # without a line of names
         check_is_as_before(path)
     finally:
-        table.BLOCK = before
+        table.FIRST_BLOCK, table.BLOCK = before
 
 
 def check_is_as_before(path: Path) -> None:
@@ -111,11 +111,11 @@ def check_is_as_before(path: Path) -> None:
 @settings(max_examples=100)
 @given(tables, st.integers(1, 7))
 def test_lines_of_a_table_are_whole_and_cover_the_file(content: bytes, block: int) -> None:
-    before, table.BLOCK = table.BLOCK, block
+    before, table.FIRST_BLOCK, table.BLOCK = (table.FIRST_BLOCK, table.BLOCK), block, block
     try:
         lines = list(split_lines(io.BytesIO(content)))
     finally:
-        table.BLOCK = before
+        table.FIRST_BLOCK, table.BLOCK = before
     assert lines == content.splitlines(keepends=True)
     read = Lines(io.BytesIO(content), Place())
     list(read.texts)
