@@ -42,8 +42,8 @@ Job = Callable[[], tuple[Seconds, dict[int, bytes]]]  # and the digest of each r
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def core_seconds() -> float:
-    """The CPU time of this process and all that it started, those that have ended too."""
+def core_seconds() -> dict[int, int]:
+    """The CPU time of this process and of all that it started, with that of their children that have ended."""
     times, parents = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -55,7 +55,7 @@ def core_seconds() -> float:
     ours = {os.getpid()}
     while more := {number for number, parent in parents.items() if parent in ours} - ours:
         ours |= more
-    return sum(times.get(number, 0) for number in ours) / TICKS
+    return {number: times[number] for number in ours}
 
 
 class Clock:
@@ -65,9 +65,10 @@ class Clock:
         self.core, self.wall = core_seconds(), time.perf_counter()
 
     def seconds(self) -> Seconds:
-        """Until now."""
+        """Until now.  Spark ends workers that were idle for a minute: what they had done before is in no job."""
         wall = time.perf_counter() - self.wall
-        return core_seconds() - self.core, wall
+        spent = sum(now - self.core.get(number, 0) for number, now in core_seconds().items())
+        return spent / TICKS, wall
 
 
 def digests(numbers: Iterable[int], vectors: Iterable[Any]) -> dict[int, bytes]:
