@@ -3,6 +3,7 @@
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json
@@ -228,7 +229,7 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     if begun and options.backend not in (None, begun):
         print(f"minibert: {folder} was begun with the backend {begun}, so it goes on with that.", file=sys.stderr)
     check_backend(backend or "torch")
-    data = options.input[0] if len(options.input) == 1 else find_files(options.input)
+    data = options.input[0] if len(options.input) == 1 else find_files(options.input, output=Path(str(folder)))
     with log_to_stderr("minibert.data"):
         source = CorpusInput.find(data, given.get("column"), given.get("id_column"), folder)
         if not begun:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -134,7 +133,7 @@ class Plan:
 
     def vector_format(self) -> VectorFormat:
         """How vectors are stored."""
-        return read_format(self.manifest, Path(self.folder.shown(FILE)))
+        return read_format(self.manifest, self.folder.shown(FILE))
 
     def to_dict(self) -> dict[str, Any]:
         """What a person wants to know of it."""

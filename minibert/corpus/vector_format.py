@@ -6,7 +6,6 @@ from a sample before the first shard (sample.py).  So every shard, whoever makes
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,7 +81,7 @@ class VectorFormat:
         return int(((vectors < self.ranges[0]) | (vectors > self.ranges[1])).sum())
 
 
-def read_format(plan: dict[str, Any], path: Path) -> VectorFormat:
+def read_format(plan: dict[str, Any], path: object) -> VectorFormat:
     """The format that a manifest describes; CheckpointError where its parts do not fit together.
 
     ``path``: of the manifest, for the message.
