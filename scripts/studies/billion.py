@@ -102,8 +102,9 @@ def size(count: float) -> str:
 
 
 def hours(seconds: float) -> str:
-    """A time in hours."""
-    return f"{seconds / 3600:,.1f}" if seconds < 360000 else f"{seconds / 3600:,.0f}"
+    """A time in hours, with two decimals below one and none from 100."""
+    count = seconds / 3600
+    return f"{count:.2f}" if count < 1 else f"{count:,.1f}" if count < 100 else f"{count:,.0f}"
 
 
 def rates(options: argparse.Namespace, rows: Path, work: Path) -> None:
