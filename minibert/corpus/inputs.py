@@ -5,12 +5,13 @@ columns, tabs).  So who embeds a shard reads nothing but the rows of its group. 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from minibert.corpus.pieces import ShardPlan
+from minibert.data.beginnings import LONGEST
 from minibert.data.columns import TextColumn, TextRow
 from minibert.data.find import find_files, is_list_of_files, is_source, size_of, stamp_of
 from minibert.data.formats import ending_of
@@ -35,6 +36,7 @@ class CorpusInput:
         """``described``: of a plan; without it the columns are looked for when :attr:`first` is asked for."""
         self.files, self.column, self.id_column, self.described = files, column, id_column, described
         self.opened: dict[int, TextColumn] = {}
+        self.why_not: Callable[[str], str | None] | None = None  # see long_rows.py
 
     @classmethod
     def find(cls, source: Data, column: str | None, id_column: str | None, output: object) -> "CorpusInput":
@@ -79,15 +81,16 @@ class CorpusInput:
             self.opened[number] = self.known(number) if self.described else self.look(number)
             if len(self.opened) > 2 and not self.in_memory:  # the first stays, and the one in use
                 self.opened.pop(next(one for one in self.opened if one not in (0, number)))
+        self.opened[number].why_not = self.why_not
         return self.opened[number]
 
     def look(self, number: int) -> TextColumn:
         """The texts of a file whose columns are looked for in it."""
         file = self.files[number]
         if number == 0:
-            return open_texts(file, self.column, self.id_column)
+            return open_texts(file, self.column, self.id_column, longest=LONGEST)
         first = self.texts(0)
-        texts = open_texts(file, first.named_column, self.id_column)
+        texts = open_texts(file, first.named_column, self.id_column, longest=LONGEST)
         if (mine := texts.file.head()) != (expected := first.file.head()):
             raise InputError(
                 f"{texts.path} has {shown(mine)}, and {first.path} {shown(expected)}. The files of a corpus have the "
@@ -103,6 +106,7 @@ class CorpusInput:
             return open_texts(file, self.named_column, self.id_column)
         reader = READERS[self.described["format"]](file)
         reader.know(self.described["head"])
+        reader.longest = LONGEST
         texts = TextColumn.known(reader, self.described["column"], self.id_column)
         texts.before = self.described["files"][number]["row"] - 1
         return texts

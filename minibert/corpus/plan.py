@@ -18,6 +18,7 @@ import torch
 from minibert._version import __version__
 from minibert.corpus.folder import FILE, CorpusFolder, open_folder
 from minibert.corpus.inputs import CorpusInput, file_named
+from minibert.corpus.long_rows import why_not
 from minibert.corpus.manifest import (
     KIND,
     PIECE,
@@ -108,7 +109,7 @@ class Plan:
         return [line.shard for line in self.lines() if line.group % workers == number]
 
     def source(self) -> CorpusInput:
-        """The input, opened where the manifest says."""
+        """The input, opened where the manifest says; to be read by the embedder, once there is one."""
         if self.input is None:
             stored = self.manifest["input"]
             if stored["format"] == "memory":
@@ -116,6 +117,8 @@ class Plan:
                     f"The rows of {self.folder} were in memory; only embed_corpus, which gets them again, can go on."
                 )
             self.input = CorpusInput.of(stored, [file_named(file) for file in stored["files"]])
+        if self.embedder is not None:
+            self.input.why_not = why_not(self.embedder, self.manifest["encoding"])
         return self.input
 
     def prepare(self, model: Source | Embedder | None = None) -> Embedder:
@@ -225,6 +228,7 @@ def plan_corpus(
         }
         wanted = json.loads(json.dumps(wanted))  # tuples become lists
         source = CorpusInput.find(input, column, id_column, folder)
+        source.why_not = why_not(embedder, settings)
         if stored:
             check_same(folder, stored, {**wanted, "input": {"id_column": same_name(id_column, stored["input"])}})
             if is_as_planned(folder, stored, source, skip_bad):

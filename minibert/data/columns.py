@@ -4,12 +4,13 @@ Start with :func:`choose_columns`.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from minibert.data.beginnings import CutText, shown_size
 from minibert.data.cells import Cells, id_in, text_in
-from minibert.data.rows import BadRow, Place, RowFile, checked_text, names_of
+from minibert.data.rows import BadRow, Place, RowFile, Unreadable, checked_text, names_of
 from minibert.errors import InputError
 
 logger = logging.getLogger("minibert.data")
@@ -100,6 +101,9 @@ class TextRow(NamedTuple):
 class TextColumn:
     """The texts of a file, with their ids; each iteration reads them from the beginning."""
 
+    # Why the beginning of a text that the file does not hold whole is not enough, which makes its row a bad one; None
+    # where it is enough.  Without this function, it never is.
+    why_not: Callable[[str], str | None] | None = None
     before = 0  # rows of the files before this one, where several are one: the number of a TextRow counts them too
 
     def __init__(
@@ -153,5 +157,12 @@ class TextColumn:
         """The row with these cells; raises Unreadable."""
         text = cells.get(self.column)
         text = checked_text(text) if type(text) is str else text_in(cells, self.column)
+        if type(text) is CutText and (why := "and is needed whole" if self.why_not is None else self.why_not(text)):
+            raise Unreadable(f"has more than {shown_size(self.file.longest or 0)}, {why}")
         number += self.before
-        return TextRow(number, number if self.id_column is None else id_in(cells, self.id_column), text)
+        if self.id_column is None:
+            return TextRow(number, number, text)
+        if type(cells.get(self.id_column)) is CutText:
+            size = shown_size(self.file.longest or 0)
+            raise Unreadable(f"has more than {size}, and no whole {self.id_column!r} in the first {size}")
+        return TextRow(number, id_in(cells, self.id_column), text)

@@ -43,14 +43,21 @@ def open_rows(
 
 
 def open_texts(
-    source: Data, column: str | None = None, id_column: str | None = None, kind: Column = TEXT
+    source: Data,
+    column: str | None = None,
+    id_column: str | None = None,
+    kind: Column = TEXT,
+    longest: int | None = None,
 ) -> TextColumn:
     """The texts of a file, or of rows in memory.
 
     ``column``: default one with a usual name (:data:`minibert.data.columns.TEXTS`).  ``kind``: what the texts are of.
-    Raises InputError when there is no such file or column.
+    ``longest``: how many bytes of a row are held (:mod:`minibert.data.beginnings`); default: all.  Raises InputError
+    when there is no such file or column.
     """
-    return TextColumn(open_rows(source, (column, id_column)), column, id_column, kind)
+    file = open_rows(source, (column, id_column))
+    file.longest = longest
+    return TextColumn(file, column, id_column, kind)
 
 
 def read_all(file: RowFile, make: Make[Made], skip_bad: bool) -> list[Made]:

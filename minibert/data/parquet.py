@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from minibert.data.beginnings import CutLine, CutText, cut_line
 from minibert.data.remote import RemoteFile
-from minibert.data.rows import WHOLE, Located, Place, RowFile, Unreadable
+from minibert.data.rows import WHOLE, Located, Place, RowFile, Unreadable, decoded
 from minibert.errors import MissingExtraError
 
 ROWS_PER_BATCH = 1024
+BYTES_PER_BATCH = 16 << 20
 
 
 def need_pyarrow() -> Any:
@@ -71,16 +73,31 @@ class ParquetRows(RowFile):
         """The cells of each row, not yet converted: then one that is not UTF-8 makes only its own row a bad one."""
         offset = 0
         with self.opened() as file:
-            groups = None if place.unit is None else list(range(*place.unit))
-            for batch in file.iter_batches(ROWS_PER_BATCH, row_groups=groups, columns=self.selected):
+            groups = list(range(file.metadata.num_row_groups)) if place.unit is None else list(range(*place.unit))
+            rows = self.rows_per_batch([file.metadata.row_group(number) for number in groups])
+            for batch in file.iter_batches(rows, row_groups=groups, columns=self.selected):
+                may_cut = self.longest is not None and batch.nbytes > self.longest
                 for cells in zip(*batch.columns, strict=True):
                     offset += 1
-                    yield offset, 0, None, dict(zip(batch.schema.names, cells, strict=True))
+                    held = map(self.cut, cells) if may_cut else cells
+                    yield offset, 0, None, dict(zip(batch.schema.names, held, strict=True))
+
+    def rows_per_batch(self, groups: list[Any]) -> int:
+        """How many rows are read at once: fewer where they are long."""
+        longest = max((self.size_of(group) // max(1, group.num_rows) for group in groups), default=0)
+        return max(1, min(ROWS_PER_BATCH, BYTES_PER_BATCH // max(1, longest)))
+
+    def cut(self, cell: Any) -> Any:
+        """The cell, or the beginning of its bytes where they are too many."""
+        content = cell.as_buffer() if hasattr(cell, "as_buffer") else None
+        if content is None or self.longest is None or content.size <= self.longest:
+            return cell
+        return cut_line(content[: self.longest].to_pybytes(), self.longest)
 
     def parse(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """The cells as Python values."""
         try:
-            return {name: cell.as_py() for name, cell in record.items()}
+            return {name: CutText(decoded(c)) if isinstance(c, CutLine) else c.as_py() for name, c in record.items()}
         except UnicodeDecodeError as error:
             place = f"byte {error.start + 1} is 0x{error.object[error.start]:02x}"
             raise Unreadable(f"is not UTF-8 ({place})") from error

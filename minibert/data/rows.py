@@ -13,11 +13,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from minibert.checksum import file_digest
+from minibert.data.beginnings import CutLine, CutText, cut_line, shown_size, skip_line
 from minibert.data.compressed import READING_ERRORS, compression_of
+from minibert.data.json_beginning import parse_beginning
 from minibert.data.remote import File
 from minibert.data.windows import opened_at
 from minibert.errors import InputError, MinibertError, reason_of
@@ -73,6 +76,7 @@ class RowFile(ABC):
     selected: Sequence[str] | None = None  # the columns that will be read; None: all
     is_lines = False  # whether a row is a text, without columns
     counts_bytes = False  # whether the offsets of located() are bytes
+    longest: int | None = None  # bytes of a row that are held, see beginnings.py; None: all
 
     def __init__(self, path: File) -> None:
         self.path: Any = path  # a Path, or a RemoteFile, which has what a reader uses of one
@@ -181,10 +185,11 @@ class TextLines(ByteRows):
         return ["text"]
 
     def located(self, place: Place = WHOLE) -> Iterator[Located]:
-        return located_lines(self.path, place)
+        return located_lines(self.path, place, self.longest)
 
     def parse(self, record: bytes) -> dict[str, Any]:
-        return {"text": decoded(record)}
+        text = decoded(record)
+        return {"text": CutText(text) if isinstance(record, CutLine) else text}
 
 
 class LineStream(RowFile):
@@ -220,15 +225,29 @@ class JsonLines(ByteRows):
         return None
 
     def located(self, place: Place = WHOLE) -> Iterator[Located]:
-        return (row for row in located_lines(self.path, place) if row[3].strip())
+        return (row for row in located_lines(self.path, place, self.longest) if row[3].strip())
 
     def parse(self, record: bytes) -> dict[str, Any]:
+        if isinstance(record, CutLine):
+            return self.parse_cut(record)
         try:
             content = json.loads(decoded(record))
         except (ValueError, RecursionError) as error:
             raise Unreadable(f"is not JSON ({error})") from error
         if not isinstance(content, dict):
             raise Unreadable(f"is a JSON {type(content).__name__}, expected an object")
+        return content
+
+    def parse_cut(self, record: CutLine) -> dict[str, Any]:
+        """The selected cells in the beginning of a line."""
+        try:
+            content = parse_beginning(decoded(record), self.selected)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"is not a JSON object ({error})") from error
+        for name in self.selected or ():
+            if name not in content:
+                size = shown_size(self.longest or 0)
+                raise Unreadable(f"has more than {size}, and no {name!r} in the first {size}")
         return content
 
 
@@ -252,17 +271,27 @@ def lines(path: File) -> Iterator[tuple[int, bytes]]:
     return ((number, line) for _, _, number, line in located_lines(path))
 
 
-def located_lines(path: File, place: Place = WHOLE) -> Iterator[tuple[int, int, int, bytes]]:
-    """The lines from a place on, each with the offset and the number of the line after it, and its own number."""
+def located_lines(
+    path: File, place: Place = WHOLE, longest: int | None = None
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """The lines from a place on, each with the offset and the number of the line after it, and its own number.
+
+    A line of more than ``longest`` bytes is a CutLine.
+    """
     offset = place.offset
     with opened_at(path, offset, place.size) as file:
-        for number, line in enumerate(file, start=place.line):
+        read = iter(file) if longest is None else iter(partial(file.readline, longest + len(b"\r\n")), b"")
+        for number, line in enumerate(read, start=place.line):
             offset += len(line)
             if number == 1:
                 line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
                 if not line:
                     return
-            yield offset, number + 1, number, line.removesuffix(b"\n").removesuffix(b"\r")
+            if longest is not None and len(line) > longest and not line.endswith(b"\n"):
+                offset += skip_line(file)
+                yield offset, number + 1, number, cut_line(line, longest)
+            else:
+                yield offset, number + 1, number, line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def decoded(line: bytes) -> str:

@@ -6,12 +6,15 @@ the text.
 """
 
 import csv
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
+from minibert.data.beginnings import CutText
 from minibert.data.compressed import opened
 from minibert.data.formats import ending_of
 from minibert.data.rows import BYTE_ORDER_MARK, WHOLE, ByteRows, Located, Place, Unreadable
+from minibert.data.thinning import Thinner
 from minibert.data.windows import opened_at
 from minibert.errors import InputError
 
@@ -19,35 +22,93 @@ from minibert.errors import InputError
 # never closed would take the rest of the file into memory.
 LONGEST_FIELD = 1 << 26
 FIRST_BLOCK, BLOCK = 1 << 13, 1 << 16  # bytes; the first is enough for the names of columns
+PART = 1 << 18
 
 
 class Lines:
-    """The lines of a table as csv.reader takes them, and the place after the last that was taken."""
+    """The lines of a table as csv.reader takes them, and the place after the last that was taken.
 
-    def __init__(self, file: BinaryIO, place: Place) -> None:
-        self.offset, self.line = place.offset, place.line
+    Of a record of more than ``longest`` bytes so much is kept, see thinning.py.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        place: Place,
+        longest: int = sys.maxsize,
+        delimiter: bytes = b",",
+        has_quotes: bool = True,
+    ) -> None:
+        self.offset, self.line, self.longest = place.offset, place.line, longest
+        self.syntax = (delimiter, has_quotes)
+        self.held = 0  # bytes of the record
+        self.thinner: Thinner | None = None  # of a long one
         self.texts = self.read(file)
 
+    def begin_record(self) -> None:
+        """To be called before csv.reader reads a record."""
+        self.held, self.thinner = 0, None
+
     def read(self, file: BinaryIO) -> Iterator[str]:
-        for line in split_lines(file):
-            first = self.offset == 0
-            self.offset += len(line)
-            if first:
-                line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
-                if not line:
+        waiting: list[bytes] = []  # parts of a line that is not yet known to be long
+        size = 0  # of the line so far
+        for part in split_lines(file):
+            is_first = self.offset == 0
+            self.offset += len(part)
+            if is_first:
+                part = part.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
+                if not part:
                     return
-            self.line += 1
-            # Bytes that are not UTF-8 become lone surrogates: then only their own record is bad.
-            yield line.decode("utf-8", "surrogateescape")
+            size += len(part)
+            if self.thinner is None and self.held + size > self.longest:
+                # A record goes on in another line only between quotes.
+                self.thinner = Thinner(*self.syntax, self.longest - self.held, is_quoted=self.held > 0)
+            if not part.endswith((b"\n", b"\r")):
+                if self.thinner is None:
+                    waiting.append(part)
+                else:
+                    for one in (*waiting, part):
+                        self.thinner.feed(one)
+                    waiting.clear()
+                continue
+            yield self.taken(waiting, part, size)
+            size = 0
+        if size:
+            yield self.taken(waiting, b"", size)
+
+    def taken(self, waiting: list[bytes], last: bytes, size: int) -> str:
+        """The line that ends with the part ``last``."""
+        self.line += 1
+        self.held += size
+        if self.thinner is not None:
+            for part in waiting:
+                self.thinner.feed(part)
+            line = self.thinner.end_line(last)
+        else:
+            line = b"".join((*waiting, last)) if waiting else last
+        waiting.clear()
+        # Bytes that are not UTF-8 become lone surrogates: then only their own record is bad.
+        return line.decode("utf-8", "surrogateescape")
+
+    def marked(self, fields: list[str]) -> list[str]:
+        """The fields of the record, of which those that were cut, and all after them, are CutText."""
+        if self.thinner is None or not self.thinner.drops:
+            return fields
+        first = len(fields) - 1 - self.thinner.fields_after
+        return [CutText(field) if number >= first else field for number, field in enumerate(fields)]
 
 
 def split_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file with their ends, which are LF, CR LF and CR."""
+    """The lines of a file with their ends, which are LF, CR LF and CR; a line of more than PART comes in parts."""
     rest, size = b"", FIRST_BLOCK
     while block := file.read(size):
         lines = (rest + block).splitlines(keepends=True)
         rest = b"" if lines[-1].endswith(b"\n") else lines.pop()  # CR may be half of a CR LF
         yield from lines
+        if len(rest) > PART:
+            end = len(rest) - rest.endswith(b"\r")
+            yield rest[:end]
+            rest = rest[end:]
         size = max(BLOCK, len(rest))  # a line of many blocks is not put together again for each
     if rest:
         yield rest
@@ -96,13 +157,15 @@ class Table(ByteRows):
         """The fields of every record that is not blank, the first line's included, or what is wrong with them."""
         csv.field_size_limit(LONGEST_FIELD)
         with opened_at(self.path, place.offset, place.size) as file:
-            lines = Lines(file, place)
-            if self.has_tabs():
+            tabs = self.has_tabs()
+            lines = Lines(file, place, self.longest or sys.maxsize, b"\t" if tabs else b",", not tabs)
+            if tabs:
                 reader = csv.reader(lines.texts, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
             else:
                 reader = csv.reader(lines.texts, strict=True)
             while True:
                 line = lines.line
+                lines.begin_record()
                 try:
                     fields = next(reader)
                 except StopIteration:
@@ -112,7 +175,7 @@ class Table(ByteRows):
                     yield lines.offset, lines.line, line, csv.Error(f"{error}{last}")
                 else:
                     if fields:
-                        yield lines.offset, lines.line, line, fields
+                        yield lines.offset, lines.line, line, lines.marked(fields)
 
     def located(self, place: Place = WHOLE) -> Iterator[Located]:
         records = self.fields(place)

@@ -34,6 +34,8 @@ class Cuts:
 
     def __init__(self, basic: BasicTokenizer, as_written: Finder, normalized: Finder) -> None:
         self._basic, self._as_written, self._normalized = basic, as_written, normalized
+        # Characters on either side that decide about a cut.  Normalizing drops some: more are looked at than it needs.
+        self.reach = max(as_written.longest, 2 * normalized.longest + 8 if normalized.longest else 0)
 
     def parts(self, text: str, size: int) -> Iterator[str]:
         """``text`` in parts of at least ``size`` characters, mostly of little more; the last may be shorter."""
@@ -52,10 +54,8 @@ class Cuts:
 
     def _is_free(self, text: str, place: int) -> bool:
         """Whether certainly no added token touches the place."""
-        reach, normalized = self._as_written.longest, self._normalized.longest
-        if normalized:
-            reach = max(reach, 2 * normalized + 8)  # normalizing drops characters: look at more of them than it needs
-        start, end = max(0, place - reach), place + reach
+        normalized = self._normalized.longest
+        start, end = max(0, place - self.reach), place + self.reach
         if self._as_written.is_in(text, start, end):
             return False
         if not normalized:

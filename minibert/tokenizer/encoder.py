@@ -109,6 +109,19 @@ class TextEncoder:
                 break
         return ids
 
+    def beginning(self, text: str, split_special_tokens: bool, count: int) -> list[int] | None:
+        """The first ids, ``count`` or more, of a text that goes on after ``text``, whatever follows; None for fewer."""
+        ids: list[int] = []
+        end = 0
+        for part in self._cuts.parts(text, CHARACTERS_PER_TOKEN * count):
+            end += len(part)
+            if end + self._cuts.reach >= len(text):
+                break
+            ids += self.ids(part, split_special_tokens)
+            if len(ids) >= count:
+                return ids
+        return None
+
     def ids_of_examples(
         self, examples: Iterable[Example], split: bool, count: int | None = None
     ) -> Iterator[tuple[list[int], list[int] | None]]:

@@ -301,6 +301,13 @@ class RowBuilder:
                 rows.append(self.frame.row(a[start:end], part, self.add_special))
             yield rows[0], rows[1:]
 
+    def is_filled_by(self, text: str) -> bool:
+        """Whether the row of a text that goes on after ``text`` is known: it is truncated, whatever follows."""
+        room = self._room(False)
+        if room is None or self.truncation_side == "left":
+            return False
+        return self.encoder.beginning(text, self.split_special_tokens, room + 1) is not None
+
     def columns(self, examples: Sequence[Example], fields: set[str]) -> dict[str, Any]:
         """``input_ids`` and the requested ``fields``, which are among ``SIMPLE_COLUMNS``; padded as requested."""
         rows = [row for row, _ in self.token_rows(examples)]

@@ -124,8 +124,13 @@ class LibraryEncoder(TextEncoder):
 
     def first_ids(self, text: TextOrWords, split_special_tokens: bool, count: int) -> list[int]:
         """``ids`` of a text, of which those after the first ``count`` may be missing: of a beginning long enough."""
-        if not isinstance(text, str) or not self._can_cut:
-            return self.ids(text, split_special_tokens)
+        found = self.beginning(text, split_special_tokens, count) if isinstance(text, str) else None
+        return self.ids(text, split_special_tokens) if found is None else found
+
+    def beginning(self, text: str, split_special_tokens: bool, count: int) -> list[int] | None:
+        """The first ids, ``count`` or more, of a text that goes on after ``text``, whatever follows; None for fewer."""
+        if not self._can_cut:
+            return None
         refuse_surrogates(text)
         size = CHARACTERS_PER_TOKEN * count
         while place := PLACE.search(text, size):
@@ -133,7 +138,7 @@ class LibraryEncoder(TextEncoder):
             if len(ids) >= count:
                 return ids
             size = 2 * place.start()
-        return self.ids(text, split_special_tokens)
+        return None
 
     def ids_of_examples(
         self, examples: Iterable[Example], split: bool, count: int | None = None

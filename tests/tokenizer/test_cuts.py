@@ -11,6 +11,7 @@ from minibert.errors import TokenizerError
 from minibert.tokenizer import AddedToken, BertTokenizer, characters, encoder, library_encoder
 from minibert.tokenizer.basic import AlignedText, BasicTokenizer
 from minibert.tokenizer.library_cuts import cuts_at_spaces
+from minibert.tokenizer.long_texts import knows_row
 from tests.support.library_tokenizers import KINDS, TEXTS, library_tokenizer, write_tokenizer
 
 # What the rules treat apart: accents before and after their letter, marks that NFD moves and accent stripping keeps,
@@ -45,6 +46,11 @@ many = settings(max_examples=150, deadline=None, suppress_health_check=list(Heal
 @pytest.fixture(scope="module")
 def real(vocabularies: Path) -> dict[str, BertTokenizer]:
     return {name: BertTokenizer.from_pretrained(vocabularies / name) for name in VOCABULARIES}
+
+
+def small(**rules) -> BertTokenizer:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abefor1[]()._-'中国가xß", "##x", "##a", "##o", "e\u0301"]
+    return BertTokenizer({piece: number for number, piece in enumerate(pieces)}, **rules)
 
 
 @pytest.fixture
@@ -87,14 +93,8 @@ def test_parts_of_a_text_have_the_ids_of_the_whole(real, name, text, size, split
 @example("中国中国", 2, (True, None, False), [], False)
 @example(f"a<e>{' ' * 20}\n\nb", 8, (True, None, True), ADDED[2:4], False)
 def test_parts_for_any_rules_and_added_tokens(text, size, rules, added, split):
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abefor1[]()._-'中国가xß", "##x", "##a", "##o", "e\u0301"]
     lower, accents, chinese = rules
-    tokenizer = BertTokenizer(
-        {piece: number for number, piece in enumerate(pieces)},
-        do_lower_case=lower,
-        strip_accents=accents,
-        tokenize_chinese_chars=chinese,
-    )
+    tokenizer = small(do_lower_case=lower, strip_accents=accents, tokenize_chinese_chars=chinese)
     tokenizer.add_tokens(added)
     check(tokenizer, text * 3, size, split)
 
@@ -190,3 +190,36 @@ def test_a_long_text_takes_the_memory_of_its_beginning(real):
 def test_a_lone_surrogate_far_behind_is_still_refused(real):
     with pytest.raises(TokenizerError, match="lone surrogate U\\+D800 at position 200000 of 200001"):
         real["bert-base-uncased"].token_rows(["a " * 100_000 + "\ud800"], 16)
+
+
+@pytest.mark.usefixtures("_from_the_first_character")
+@many
+@given(
+    beginning=texts,
+    end=texts,
+    longest=st.integers(3, 9),
+    added=st.lists(st.sampled_from(ADDED), max_size=3, unique=True),
+)
+@example("abe foo abe foo abe [MAS", "K]", 4, [])
+def test_a_beginning_that_is_enough_has_the_row_of_the_whole(beginning, end, longest, added):
+    tokenizer = small()
+    tokenizer.add_tokens(added)
+    beginning *= 3
+    if not knows_row(tokenizer, beginning, longest):
+        return
+    (row,), _, truncated = tokenizer.token_rows([beginning], longest)
+    assert truncated == 1
+    assert row.ids == tokenizer(beginning + end, truncation=True, max_length=longest, return_length=True)["input_ids"]
+
+
+def test_which_beginnings_are_enough(libraries):
+    tokenizer = small()
+    assert knows_row(tokenizer, "a b " * 40, 9)
+    assert not knows_row(tokenizer, "a b " * 3, 9)
+    assert not knows_row(tokenizer, "a" * 1000, 9)  # a word that may go on
+    assert not knows_row(tokenizer, "a " * 7 + " " * 1000, 9)  # seven tokens, and the row of a longer text has them too
+    assert knows_row(tokenizer, "a " * 40 + " " * 10 + "b" * 1000, 9)
+    tokenizer.truncation_side = "left"
+    assert not knows_row(tokenizer, "a b " * 40, 9)
+    assert knows_row(libraries["unigram"], "a b " * 400, 9)
+    assert not knows_row(libraries["unigram"], "天" * 1000, 9)
