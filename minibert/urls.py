@@ -4,10 +4,14 @@ A URL may hold a password (``https://user:password@host``), and the query of a s
 Neither may stand in a message, a log or a manifest: :func:`shown_url`, and :func:`without_secrets` for what others say.
 """
 
+import os
 import re
 from urllib.parse import unquote
 
+from minibert.errors import InputError
+
 URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]+)://(?P<rest>.*)", re.DOTALL)  # C:// is a drive
+ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/(?!/)")
 WEB = ("http", "https")
 # Where the name before an @ is a part of the address: abfs://container@account.dfs.core.windows.net/path.
 CONTAINERS = ("abfs", "abfss", "adl", "az", "wasb", "wasbs")
@@ -28,6 +32,15 @@ def protocol_of(url: str) -> str:
 def local_path(url: str) -> str | None:
     """The path of a ``file://`` URL; None for any other."""
     return unquote(parts_of(url)[2]) if protocol_of(url) in ("file", "local") else None
+
+
+def check_not_mistyped(source: object) -> None:
+    """Raise InputError for a URL that has lost a slash, as in a :class:`Path`: it would be a folder called ``s3:``."""
+    text = str(source)
+    if (match := ONE_SLASH.match(text)) and not os.path.lexists(match[1]):
+        raise InputError(
+            f"{text} has one slash after {match[1]}, a URL has two. Give it as text ({match[1]}//…), not as a Path."
+        )
 
 
 def is_web(url: str) -> bool:

@@ -20,7 +20,7 @@ from minibert.destination import check_folder
 from minibert.errors import CheckpointError, InputError, MinibertError, reason_of
 from minibert.files import is_file, written_whole
 from minibert.source import Source, as_path
-from minibert.urls import is_url, local_path, protocol_of, shown_url
+from minibert.urls import check_not_mistyped, is_url, local_path, protocol_of, shown_url
 
 COPY = {"s3": "aws s3 cp --recursive", "gs": "gcloud storage cp --recursive"}  # what a person types
 OBJECT_STORES = ("s3", "gs", "abfs", "s3a", "gcs", "abfss", "az", "oci", "oss", "memory")
@@ -245,4 +245,5 @@ def open_folder(output: "Source | CorpusFolder") -> CorpusFolder:
     if isinstance(output, str) and is_url(output):
         local = local_path(output)
         return ObjectFolder(output) if local is None else open_folder(local)
+    check_not_mistyped(output)
     return LocalFolder(check_folder(output))

@@ -23,7 +23,7 @@ from minibert.data.remote import File, RemoteFile, remote_files
 from minibert.errors import InputError, reason_of
 from minibert.files import is_file, is_folder, is_regular
 from minibert.source import Source
-from minibert.urls import is_url, local_path, shown_url
+from minibert.urls import check_not_mistyped, is_url, local_path, shown_url
 
 logger = logging.getLogger("minibert.data")
 TEXTS = USES["texts"].endings
@@ -81,6 +81,7 @@ def files_at(source: Source | RemoteFile, output: Path | None) -> Sequence[File]
     if is_url(source):
         return files_elsewhere(str(source))
     path = data_path(source, "the input")
+    check_not_mistyped(source)
     if is_folder(path):
         left_out: Counter[str] = Counter()
         inside = list(walk(path, TEXTS, output, left_out))

@@ -34,8 +34,11 @@ def open_store(url: str) -> tuple[FileSystem, str]:
     try:
         system, path = url_to_fs(url)
     except ImportError as error:  # fsspec names the package: "Install s3fs to access S3"
-        why = without_secrets(str(error)).strip().rstrip(".") or f"the driver of {protocol_of(url)}://"
-        raise MissingExtraError(f"{shown} cannot be opened here: {why} (pip install), then run again.") from error
+        why = without_secrets(first_line(error))
+        raise MissingExtraError(
+            f"{shown} needs the driver of {protocol_of(url)}://, which is not installed ({why}). Install it with pip, "
+            "and run again."
+        ) from error
     except ValueError as error:
         if "not known" in str(error):
             raise InputError(
@@ -70,7 +73,7 @@ def sentence_of(error: Exception, shown: str, done: str) -> str:
     why, store = without_secrets(first_line(error)), protocol_of(shown)
     match error:
         case FileNotFoundError():
-            return f"{shown} does not exist, or its bucket does not. Check the address."
+            return f"{shown} does not exist. Check the address: the bucket or repository, the folder, the name."
         case IsADirectoryError() | NotADirectoryError():
             return f"{shown} cannot be {done} ({why}). Check the address."
         case PermissionError():

@@ -14,6 +14,7 @@ from minibert.data.remote import FIRST, LAST, RemoteFile, remote_files
 from minibert.data.rows import Place
 from minibert.errors import InputError, MissingExtraError
 from minibert.urls import is_url, name_in, shown_url, without_secrets
+from tests.support.hub_server import HubServer
 from tests.support.range_server import RangeServer
 
 LINES = b"".join(b"line %d of %d\n" % (number, number * number) for number in range(100_000))
@@ -218,6 +219,28 @@ def test_folders_and_globs(memory) -> None:
     assert files[0].open("rb", 5, 3).read() == b"hel"
 
 
+def test_the_hub(monkeypatch) -> None:
+    from huggingface_hub import HfFileSystem, constants
+
+    files = {"data/a.csv": b"text\nhello\n", "data/b.csv": b"text\n" + LINES[:200_000], "README.md": b"hello"}
+    with HubServer({"datasets/owner/name": files}) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        HfFileSystem.clear_instance_cache()
+        found = find_files("hf://datasets/owner/name")
+        assert list(map(str, found)) == [f"hf://datasets/owner/name/data/{letter}.csv" for letter in "ab"]
+        assert (
+            find_files("hf://datasets/owner/name@main/data/*.csv")[1].open("rb", 150_000, 9).read()
+            == LINES[149_995:150_004]
+        )
+        assert hub.log_of("b.csv")[-1].range == "bytes=150000-150008"
+        assert [row.text for row in open_texts(found[0])] == ["hello"]
+        with pytest.raises(InputError, match=r"hf://datasets/owner/nobody/a\.csv does not exist\. Check the address"):
+            find_files("hf://datasets/owner/nobody/a.csv")
+        HfFileSystem.clear_instance_cache()
+
+
 def test_file_urls_are_paths(tmp_path) -> None:
     path = tmp_path / "a b.txt"
     path.write_text("x")
@@ -237,6 +260,7 @@ def test_file_urls_are_paths(tmp_path) -> None:
         ("http://127.0.0.1:port/a.csv", "nonnumeric port"),
         ("http://ho st/a.csv", "is no address"),
         ("http://nobody.invalid/a.csv", "there is no server of this name|no network|name resolution"),
+        ("s3:/bucket/a.csv", r"s3:/bucket/a\.csv has one slash after s3:, a URL has two\. Give it as text"),
         ("xyz://a/b.csv", r"xyz:// is no protocol that fsspec knows; there are http://"),
     ],
 )
@@ -263,5 +287,5 @@ def test_a_driver_that_is_missing(monkeypatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(MissingExtraError, match=r"gs://bucket/a\.csv cannot be opened here: Please install gcsfs"):
+    with pytest.raises(MissingExtraError, match=r"gs://bucket/a\.csv needs the driver.*Please install gcsfs"):
         find_files("gs://bucket/a.csv")

@@ -1,8 +1,9 @@
 """A model hub on 127.0.0.1, small enough to read, that the real client cannot tell from the real one.
 
 It speaks what a download needs: HEAD and GET of ``/{repository}/resolve/{revision}/{file}`` with the headers by which
-the client names, checks and resumes a file, the error codes by which it tells one 404 from another, and
-``/api/models/{repository}``.  Every request is kept in ``requests``; ``fail`` makes one misbehave.  Start there::
+the client names, checks and resumes a file, the error codes by which it tells one 404 from another,
+``/api/models/{repository}``, and the listings by which HfFileSystem finds files.  Repositories of data sets have names
+that begin with ``datasets/``.  Every request is kept in ``requests``; ``fail`` makes one misbehave.  Start there::
 
     with HubServer({"owner/name": {"config.json": b"{}"}}) as server:
         server.fail("config.json", break_after=1)   # once; the next request is served whole
@@ -19,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
 
 LARGE = (".safetensors", ".bin")  # the hub announces these by SHA-256, everything else by git's SHA-1
 
@@ -132,6 +133,21 @@ class HubServer:
         return [request for request in self.requests if request.method == method and request.path.endswith("/" + name)]
 
 
+def entries(files: Mapping[str, bytes], folder: str, recursive: bool) -> list[dict[str, Any]]:
+    """What the hub lists of a folder."""
+    start = f"{folder}/" if folder else ""
+    inside = {name.removeprefix(start): content for name, content in files.items() if name.startswith(start)}
+    folders = {name.split("/")[0] for name in inside if "/" in name}
+    found: list[dict[str, Any]] = [
+        {"type": "directory", "path": start + name, "oid": "0" * 40} for name in sorted(folders)
+    ]
+    for name, content in inside.items():
+        if recursive or "/" not in name:
+            oid = hashlib.sha1(b"blob %d" % len(content) + bytes(1) + content).hexdigest()
+            found.append({"type": "file", "path": start + name, "size": len(content), "oid": oid})
+    return found
+
+
 class Handler(BaseHTTPRequestHandler):
     """One connection of the client."""
 
@@ -147,12 +163,22 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer()
 
+    def do_POST(self) -> None:
+        """``paths-info``: a file by its path in the repository."""
+        content = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.paths = parse_qs(content).get("paths", [])
+        self.answer()
+
     def answer(self) -> None:
         hub, path = self.server_hub, unquote(urlsplit(self.path).path)
         token = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
         with hub.lock:
             hub.requests.append(Request(self.command, path, self.headers.get("Range"), token))
-        api = re.fullmatch(r"/api/models/(?P<repository>.+?)(?:/revision/(?P<revision>[^/]+))?", path)
+        path = path.replace("/api/datasets/", "/api/models/datasets/")
+        listing = re.fullmatch(
+            r"/api/models/(?P<repository>.+?)/(?P<how>tree|paths-info)/(?P<revision>[^/]+)/?(?P<folder>.*)", path
+        )
+        api = listing or re.fullmatch(r"/api/models/(?P<repository>.+?)(?:/revision/(?P<revision>[^/]+))?", path)
         asked = api or re.fullmatch(r"/(?P<repository>.+?)/resolve/(?P<revision>[^/]+)/(?P<name>.+)", path)
         if asked is None:
             self.refuse(404, None)
@@ -167,6 +193,13 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(403, "GatedRepo")
         elif commit not in commits:
             self.refuse(404, "RevisionNotFound")
+        elif listing is not None:
+            found = entries(commits[commit], listing["folder"], "recursive=true" in self.path.lower())
+            if listing["how"] == "paths-info":
+                found = [
+                    one for path in self.paths for one in entries(commits[commit], "", True) if one["path"] == path
+                ]
+            self.send(json.dumps(found).encode(), {"Content-Type": "application/json"})
         elif name is None:
             listing = {"id": repository, "sha": commit, "siblings": [{"rfilename": file} for file in commits[commit]]}
             self.send(json.dumps(listing).encode(), {"Content-Type": "application/json"})
@@ -189,13 +222,13 @@ class Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.body is not None:
             content = fault.body
         status, total = 200, len(content)
-        if resume := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            start = int(resume[1])
+        if resume := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            start, last = int(resume[1]), min(int(resume[2] or total), total - 1)
             if start >= total:
                 self.refuse(416, None, commit)
                 return
-            status, content = 206, content[start:]
-            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+            status, content = 206, content[start : last + 1]
+            headers["Content-Range"] = f"bytes {start}-{last}/{total}"
         if fault is not None and fault.stall and fault.break_after is None:
             self.server_hub.closing.wait()
         self.send(content, headers, status, fault)
