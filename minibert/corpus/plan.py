@@ -373,11 +373,12 @@ def measure_sample(embedder: Embedder, sample: Sample | None, plan: Manifest) ->
     """The ranges and the loss of a sample's vectors, as the manifest's ``quantization``; nothing for float32."""
     if sample is None:
         return {}
-    texts, precision = sample.texts(), plan["output"]["precision"]
+    texts, is_all, precision = sample.texts(), sample.is_all, plan["output"]["precision"]
+    sample.kept.clear()  # they are not needed any more
     with Progress(embedder, len(texts), 0, f"measuring {precision}") as progress:
         progress.left = len(texts)
         try:
             vectors = embedder.encode(texts, **plan["encoding"])
         except InputError as error:
             raise InputError(f"Of a sample of {len(texts):,} rows: {error}") from error
-    return {QUANTIZATION: quantization_of(vectors, precision, sample.is_all)}
+    return {QUANTIZATION: quantization_of(vectors, precision, is_all)}

@@ -135,6 +135,7 @@ def shards_of(
             yield ShardPlan(*where, *what, None if unit is None else list(unit)), content
             found.shards, found.rows = found.shards + 1, found.rows + content.count
             found.bad += len(content.bad)
+            content.texts.clear()  # not kept while the next shard is read
             found.groups += reader.seekable
         found.groups += not reader.seekable and found.shards > of_unit
 
