@@ -13,8 +13,8 @@ from minibert import InputError, embed_corpus, nearest
 from minibert.corpus import Plan, embed_shards, finish, plan_corpus
 from minibert.data import patience
 from minibert.data.remote import EDGES
-from tests.support.command import run
-from tests.support.corpus import contents, make_texts
+from tests.support.command import mistake, run
+from tests.support.corpus import FOLDER, contents, make_texts
 from tests.support.range_server import RangeServer
 
 SETTINGS = {"shard_rows": 25, "skip_bad": True}
@@ -155,6 +155,28 @@ def test_input_and_output_in_an_object_store(store, embedder, tmp_path) -> None:
         embed_corpus(embedder, "s3://data/in", "s3://data/vectors", precision="int8", shard_rows=30, skip_bad=True)
     with pytest.raises(InputError, match=r"s3://data/in holds '0\.jsonl' and no manifest\.json, so it is no corpus"):
         embed_corpus(embedder, "s3://data/in", "s3://data/in", **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "sentence"),
+    [
+        ("s3://data/none/*.txt", "s3://data/out", "There is no file called like s3://data/none/*.txt"),
+        ("s3://none/a.txt", "s3://data/out", "s3://none/a.txt does not exist. Check the address"),
+        ("s3://data/typed/a.txt", "s3://none/out", "s3://none/out does not exist. Check the address"),
+        ("s3://data/typed/a.txt", "hf://datasets/a/b", "or in an object store (s3://, gs://, abfs://), not to hf://"),
+        ("s3://data/typed/a.txt", "s3:/data/out", "s3:/data/out has one slash after s3:"),
+        ("http://me:hidden@127.0.0.1:1/a.txt?key=hidden", "out", "http://127.0.0.1:1/a.txt?… cannot be read"),
+    ],
+)
+def test_mistakes_of_a_person(store, source, output, sentence, capsys, tmp_path, monkeypatch) -> None:
+    import fsspec
+
+    fsspec.filesystem("s3").pipe_file("data/typed/a.txt", b"hello\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["embed", "--model", str(FOLDER), "--input", source, "--output", output]
+    printed = mistake(capsys, arguments, after_others=True)
+    assert sentence in printed and "hidden" not in printed
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.crash
