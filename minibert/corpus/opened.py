@@ -7,6 +7,7 @@ belong to the operating system, which takes them back when memory is short.  Sta
 
 import json
 import time
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -16,9 +17,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from minibert.corpus import shards
 from minibert.corpus.checked import COARSE_TICK, is_whole
 from minibert.corpus.manifest import FILE, Manifest, read_manifest, shard_count, shard_records
-from minibert.corpus.shards import Record, damaged, file_names, read_parquet_rows, vector_blocks
+from minibert.corpus.shards import (
+    Record,
+    check_finite,
+    damaged,
+    file_names,
+    read_parquet_rows,
+    stored_vectors,
+    vector_blocks,
+)
 from minibert.corpus.vector_format import VectorFormat, read_format
 from minibert.errors import CheckpointError, InputError, reason_of
 
@@ -41,6 +51,15 @@ class Block:
     special: Tensor  # numbers in the block of the vectors whose length float32 does not hold well
 
 
+@dataclass
+class MappedShard:
+    """The vectors of a shard, (n, C) as stored, and the same in blocks once they were looked at."""
+
+    state: State
+    vectors: Tensor
+    blocks: list[Block] | None = None
+
+
 class OpenCorpus:
     """The vectors and rows of a corpus.  ``firsts``: the number of each shard's first vector, and last their count."""
 
@@ -59,7 +78,8 @@ class OpenCorpus:
             raise CheckpointError(
                 f"{place / FILE} is damaged: {len(self.digests)} shards, expected {shard_count(manifest)}."
             )
-        self.mapped: OrderedDict[int, tuple[State, list[Block]]] = OrderedDict()
+        self.mapped: OrderedDict[int, MappedShard] = OrderedDict()
+        self.first_numbers = torch.tensor(self.firsts)
         self.compared: dict[Path, State] = {}
 
     @property
@@ -74,24 +94,55 @@ class OpenCorpus:
 
     def shard(self, number: int) -> Iterator[Block]:
         """The vectors of one shard."""
-        path = self.place / file_names(number, self.format)[0]
+        if self.format == "parquet":  # whose vectors are read, not mapped
+            path, start = self.vectors_path(number), self.firsts[number]
+            self.compare(path, self.digests[number][0])
+            for stored in vector_blocks(path, self.firsts[number + 1] - start, self.stored_as):
+                yield measured(start, stored, self.stored_as)
+                start += len(stored)
+            return
+        shard = self.map(number)
+        if shard.blocks is None:
+            path, start, blocks = self.vectors_path(number), self.firsts[number], []
+            for stored in torch.split(shard.vectors, shards.ROWS_PER_BLOCK):
+                check_finite(path, stored)
+                blocks.append(measured(start, stored, self.stored_as))
+                start += len(stored)
+            shard.blocks = blocks
+        yield from shard.blocks
+
+    def map(self, number: int) -> "MappedShard":
+        """The vectors of a shard as they are stored, mapped into memory; not of parquet."""
+        path = self.vectors_path(number)
         state = self.compare(path, self.digests[number][0])
         kept = self.mapped.get(number)
-        if kept is not None and kept[0] == state:
+        if kept is not None and kept.state == state:
             self.mapped.move_to_end(number)
-            yield from kept[1]
-            return
-        blocks, start = [], self.firsts[number]
-        for stored in vector_blocks(path, self.firsts[number + 1] - self.firsts[number], self.stored_as):
-            block = measured(start, stored, self.stored_as)
-            if self.format != "parquet":  # whose vectors are read, not mapped
-                blocks.append(block)
-            yield block
-            start += len(stored)
-        if blocks and path in self.compared:
-            self.mapped[number] = state, blocks
+            return kept
+        (vectors,) = stored_vectors(path, self.firsts[number + 1] - self.firsts[number], self.stored_as)
+        shard = MappedShard(state, vectors)
+        if path in self.compared:
+            self.mapped[number] = shard
             if len(self.mapped) > KEPT:
                 self.mapped.popitem(last=False)
+        return shard
+
+    def vectors_path(self, number: int) -> Path:
+        """The file with the vectors of a shard."""
+        return self.place / file_names(number, self.format)[0]
+
+    def stored(self, vectors: Tensor) -> Tensor:
+        """What is stored of these vectors, (n,) sorted numbers: (n, C).  Not of parquet."""
+        firsts = self.first_numbers
+        owners = torch.searchsorted(firsts, vectors, right=True) - 1
+        numbers, counts = torch.unique_consecutive(owners, return_counts=True)
+        parts = []
+        indices = torch.split(vectors - firsts[owners], counts.tolist())
+        for number, index in zip(numbers.tolist(), indices, strict=True):
+            part = self.map(number).vectors[index]
+            check_finite(self.vectors_path(number), part)
+            parts.append(part)
+        return torch.cat(parts)
 
     def compare(self, path: Path, digest: str) -> State:
         """Compare a file with its checksum, once for each state that it has; CheckpointError where they differ."""
@@ -114,7 +165,7 @@ class OpenCorpus:
 
     def place_of(self, vector: int) -> tuple[int, int]:
         """The shard of a vector, and its number in it."""
-        shard = int(torch.searchsorted(torch.tensor(self.firsts), vector, right=True)) - 1
+        shard = bisect_right(self.firsts, vector) - 1
         return shard, vector - self.firsts[shard]
 
     def rows(self, vectors: Collection[int]) -> dict[int, Record]:

@@ -128,6 +128,20 @@ def npy_header(rows: int, columns: int, dtype: torch.dtype) -> bytes:
 
 def vector_blocks(path: Path, rows: int, stored_as: VectorFormat) -> Iterator[Tensor]:
     """The vectors of a shard in blocks, each (…, C) as stored; raises CheckpointError for a damaged file."""
+    for vectors in stored_vectors(path, rows, stored_as):
+        for block in torch.split(vectors, ROWS_PER_BLOCK):
+            check_finite(path, block)
+            yield block
+
+
+def check_finite(path: Path, vectors: Tensor) -> None:
+    """Raise CheckpointError for vectors of a shard that hold NaN or infinity."""
+    if vectors.is_floating_point() and not torch.isfinite(vectors).all():
+        raise damaged(path, "it holds NaN or infinity, which no vector has")
+
+
+def stored_vectors(path: Path, rows: int, stored_as: VectorFormat) -> Iterator[Tensor]:
+    """The vectors of a shard, whatever their numbers are: of a .parquet in blocks, else all at once and mapped."""
     columns, dtype = stored_as.columns, stored_as.dtype
     count = 0
     try:
@@ -136,10 +150,7 @@ def vector_blocks(path: Path, rows: int, stored_as: VectorFormat) -> Iterator[Te
                 raise ValueError(
                     f"it holds {vectors.dtype} {tuple(vectors.shape)}, expected {columns} {bare(dtype)} a row"
                 )
-            for block in torch.split(vectors, ROWS_PER_BLOCK):
-                if dtype.is_floating_point and not torch.isfinite(block).all():
-                    raise ValueError("it holds NaN or infinity, which no vector has")
-                yield block
+            yield vectors
             count += len(vectors)
         if count != rows:
             raise ValueError(f"it holds {count} vectors, expected {rows}")

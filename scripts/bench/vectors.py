@@ -63,3 +63,26 @@ def is_corpus(folder: Path, count: int) -> bool:
         return json.loads((folder / "manifest.json").read_text())["input"]["rows"] == count
     except OSError:
         return False
+
+
+def noisy_blocks(real: Tensor, distances: Tensor, count: int, seed: int = 0) -> Iterator[Tensor]:
+    """The real vectors again and again, (n, W) of unit length, ``count`` in all, each time with other noise.
+
+    The noise of each vector has the length of its distance to the nearest other, (n,), in a random direction; the sum
+    is normalized again.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    for start in range(0, count, 1 << 16):
+        numbers = torch.arange(start, min(start + (1 << 16), count)) % len(real)
+        noise = F.normalize(torch.randn(len(numbers), real.shape[1], generator=draw), dim=1)
+        yield F.normalize(real[numbers] + noise.mul_(distances[numbers, None]), dim=1)
+
+
+def distances_to_nearest(real: Tensor) -> Tensor:
+    """Of each of (n, W) vectors of unit length the distance to the nearest other that is no copy of it: (n,)."""
+    distances = torch.empty(len(real))
+    for start in range(0, len(real), 1024):
+        cosines = real[start : start + 1024] @ real.T
+        cosines.masked_fill_(cosines > 1 - 1e-6, -1)
+        distances[start : start + 1024] = (2 - 2 * cosines.amax(dim=1)).sqrt()
+    return distances
