@@ -20,6 +20,7 @@ from minibert.commands import (
     fill_mask,
     finetune,
     golden,
+    index,
     inspect,
     learn,
     logit_lens,
@@ -41,7 +42,8 @@ from minibert.terminal import NO_MORE, discard, safe_streams, wide_tables
 
 # One per verb, in the order of --help.
 MODULES = (
-    inspect, verify, verify_tokenizer, verify_training, golden, convert, export, tokenize, fill_mask, embed, similar,
+    inspect, verify, verify_tokenizer, verify_training, golden, convert, export, tokenize, fill_mask, embed, index,
+    similar,
     trace, step, noise, attention, logit_lens,
     explore, learn, pretrain, finetune, evaluate, predict,
 )  # fmt: skip

@@ -47,6 +47,11 @@ def add(verbs: Any) -> None:
         metavar="FILE",
         help="with --in: texts to look for, in place of QUERY: .txt (one per line), .csv, .tsv, .jsonl or .parquet",
     )
+    verb.add_argument(
+        "--approximate",
+        action="store_true",
+        help="with --in: look where the index says (minibert index DIR): faster, and a near text may be missing",
+    )
     verb.add_argument("--column", metavar="NAME", help="with --queries: which column holds the texts")
     verb.epilog = (
         'example: minibert similar bank "He sat on the bank of the river." "He borrowed from the bank to buy a car."; '
@@ -65,6 +70,8 @@ def similar(options: argparse.Namespace) -> int:
     for name in ("queries", "column"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is of texts to look for in a corpus; give the corpus with --in DIR.")
+    if options.approximate:
+        raise InputError("--approximate is of the search in a corpus; give the corpus with --in DIR.")
     if options.word is None:
         raise InputError("Give a word and texts to compare it in, or a text to look for and a corpus with --in DIR.")
     if not options.texts:
@@ -88,8 +95,9 @@ def search(options: argparse.Namespace) -> int:
         raise InputError("--column is of a file of texts to look for; give it with --queries FILE.")
     from minibert.corpus import nearest
 
+    choices = {"prompt": options.prompt, "approximate": options.approximate}
     if options.queries is None:
-        hits = nearest(options.folder, options.word, options.top_k or 10, options.model, prompt=options.prompt)
+        hits = nearest(options.folder, options.word, options.top_k or 10, options.model, **choices)
         if options.json:
             print_json({"query": options.word, "hits": [hit.to_dict() for hit in hits]})
         else:
@@ -97,7 +105,7 @@ def search(options: argparse.Namespace) -> int:
         return 0
     with log_to_stderr("minibert.data"):
         queries = read_queries(options.queries, options.column)
-    found = nearest(options.folder, queries, options.top_k or 10, options.model, prompt=options.prompt)
+    found = nearest(options.folder, queries, options.top_k or 10, options.model, **choices)
     if options.json:
         pairs = zip(queries, found, strict=True)
         print_json([{"query": query, "hits": [hit.to_dict() for hit in hits]} for query, hits in pairs])

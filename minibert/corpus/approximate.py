@@ -1,9 +1,9 @@
 """An index that was made, and the search with it: a few lists of candidates, then their own vectors decide.
 
 The vectors are divided into lists, each around a centre; a list holds a byte per number, of the vector's difference
-from the centre.  A query looks at the lists of the nearest centres (``probes`` of them), takes the best by those bytes, and
-scores these with the stored vectors in float64, as the exact search does: so a score is always right, but a near row may
-be missing.  faiss keeps and scans the lists, which stay mapped.  Start with :func:`open_index`.
+from the centre.  A query looks at the lists of the nearest centres (``probes`` of them), takes the best by those bytes,
+and scores these with the stored vectors in float64, as the exact search does: so a score is always right, but a near
+row may be missing.  faiss keeps and scans the lists, which stay mapped.  Start with :func:`open_index`.
 """
 
 from dataclasses import asdict, dataclass
@@ -85,7 +85,12 @@ class Index:
 
 
 def open_index(corpus: OpenCorpus) -> Index:
-    """The index of a corpus.  Raises CheckpointError where it is missing, damaged, or of other vectors."""
+    """The index of a corpus.
+
+    Raises CheckpointError where it is missing, damaged, or of other vectors, InputError where there can be none, and
+    MissingExtraError without faiss.
+    """
+    check_kind(corpus)
     need_faiss()
     facts = read_facts(corpus)
     path = corpus.place / FOLDER / LISTS

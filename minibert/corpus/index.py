@@ -2,8 +2,8 @@
 
 First the centres are found (centres.py), then the vectors are put into the lists around them, a piece of the corpus at
 a time; then the pieces are joined.  Each step's result appears whole under its name, so a run that was interrupted or
-killed goes on where it was.  Last, the number of lists that a query looks at is chosen, and what the index then finds is
-measured against the exact search: ``index.json`` keeps both.  approximate.py searches with it.
+killed goes on where it was.  Last, the number of lists that a query looks at is chosen, and what the index then finds
+is measured against the exact search: ``index.json`` keeps both.  approximate.py searches with it.
 """
 
 import re
@@ -133,7 +133,7 @@ def report(corpus: OpenCorpus, facts: dict[str, Any]) -> IndexReport:
 
 
 def fill(corpus: OpenCorpus, count: int, folder: Path) -> list[Path]:
-    """The files of all pieces, made where they are missing: faiss indexes of ``count`` lists, with some vectors each."""
+    """The files of all pieces, made where they are missing: indexes of ``count`` lists, with some vectors each."""
     faiss = need_faiss()
     pieces = list(pieces_of(corpus))
     paths = [folder / f"piece-{number:05d}.faiss" for number in range(len(pieces))]
@@ -209,7 +209,10 @@ def write_lists(lists: Any, path: Path) -> None:
 
 
 def measure(index: Index, lists: int, recall: float) -> tuple[int, float, int]:
-    """The fewest probes that find enough, half as many more each time; the recall with them on other rows; how many these were."""
+    """How many probes find enough, the recall with them on other rows, and how many these were.
+
+    The probes are half as many more each time.
+    """
     corpus = index.corpus
     draw = torch.Generator().manual_seed(1)
     rows = torch.randperm(corpus.vectors, generator=draw)[: MEASURED + TUNED].sort().values

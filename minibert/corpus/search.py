@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from minibert.corpus.approximate import open_index
 from minibert.corpus.bits import NearestBits
 from minibert.corpus.exact import NearestRows
 from minibert.corpus.folder import local_corpus
@@ -23,7 +24,7 @@ from minibert.corpus.manifest import FILE
 from minibert.corpus.model import embedder_for
 from minibert.corpus.opened import OpenCorpus, open_corpus
 from minibert.embedding import Embedder
-from minibert.embedding.arguments import check_whole, described
+from minibert.embedding.arguments import check_flag, check_whole, described
 from minibert.errors import CheckpointError, InputError
 from minibert.renamed import older_arguments
 from minibert.source import Source
@@ -54,6 +55,7 @@ def nearest(
     *,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    approximate: bool = False,
 ) -> list[Hit]: ...
 
 
@@ -66,6 +68,7 @@ def nearest(
     *,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    approximate: bool = False,
 ) -> list[list[Hit]]: ...
 
 
@@ -78,6 +81,7 @@ def nearest(
     *,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    approximate: bool = False,
 ) -> Any: ...  # as its dimensions: hits, or hits of each
 
 
@@ -90,6 +94,7 @@ def nearest(
     *,
     prompt: str | None = None,
     prompt_name: str | None = None,
+    approximate: bool = False,
 ) -> list[Hit] | list[list[Hit]]:
     """The ``count`` rows of a corpus nearest to a query, nearest first; equal ones in input order.
 
@@ -103,18 +108,24 @@ def nearest(
         prompt: put before a query that is a text.  Default: that of ``prompt_name``, else the model's ``query`` prompt,
             else its default one, as in the manifest.
         prompt_name: one of the model's prompts.
+        approximate: whether to look only where the index says (:func:`index_corpus`): faster, and a row that is near
+            may be missing.
 
     Returns the hits; of several queries a list of them for each.  Scores are those of float64, rounded to float32, for
     every row.  In a corpus of bits, ten times ``count`` candidates are compared.  Each file of the shards is compared
     with its checksum before it is used for the first time.  Raises InputError for another model or a vector of another
-    width, CheckpointError for a damaged folder.
+    width, CheckpointError for a damaged folder, or an index that is missing or of other
+    vectors.
     """
     place = local_corpus(folder)
     check_whole("count", count, 1)
+    check_flag("approximate", approximate)
     with explained(place):
         corpus = open_corpus(place)
         vectors = query_vectors(corpus, queries, model, prompt, prompt_name)
-        hits = with_rows(corpus, nearest_vectors(corpus, vectors, count))
+        index = open_index(corpus) if approximate else None
+        found = nearest_vectors(corpus, vectors, count) if index is None else index.nearest(vectors, count)
+        hits = with_rows(corpus, found)
     is_one = isinstance(queries, str) or (isinstance(queries, Tensor) and queries.dim() == 1)
     return hits[0] if is_one else hits
 
