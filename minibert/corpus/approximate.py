@@ -126,11 +126,11 @@ def kept_lists(path: Path, state: tuple[int, ...]) -> Any:
     return read_lists(path)
 
 
-def read_lists(path: Path) -> Any:
-    """The faiss index in a file, mapped into memory; CheckpointError for a damaged one."""
+def read_lists(path: Path, *, mapped: bool = True) -> Any:
+    """The faiss index in a file, mapped into memory or read; CheckpointError for a damaged one."""
     faiss = need_faiss()
     try:
-        lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped else 0)
     except RuntimeError as error:
         raise damaged(path, error) from error
     inside = faiss.downcast_InvertedLists(lists.invlists)

@@ -191,7 +191,7 @@ def join(paths: list[Path], path: Path) -> None:
     """Write all pieces as one index."""
     lists = None
     for piece in tqdm(paths, desc="joining", unit=" pieces", leave=False, disable=None):
-        part = read_lists(piece) if lists is not None else need_faiss().read_index(str(piece))
+        part = read_lists(piece, mapped=False)  # joining empties it
         if lists is None:
             lists = part
         else:

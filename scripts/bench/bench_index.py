@@ -7,12 +7,12 @@
 The vectors: texts (sentences of the books, the STS benchmark and Korean reviews of ../shared; or --text FILE) embedded
 with all-MiniLM-L6-v2, then repeated up to the size, each time with noise as long as the distance to the nearest other
 text, in a random direction, and normalized again.  ``minibert index`` runs on a corpus of them in a fresh process; then
-another one asks for the ten nearest of 300 further such vectors, one at a time, by ``nearest(…, approximate=True)``, the
-whole call; the second time of each counts, when the pages it needs are in memory.
+another one asks for the ten nearest of 300 further such vectors, one at a time, by ``nearest(…, approximate=True)``:
+the whole call, and the second time of each counts, when the pages it needs are in memory.
 
 Recall@10 is what the index measures itself: on 1,000 rows of the corpus, each left out of its own result, against the
-exact search.  Memory is the peak of what is not mapped from a file.  Figures are kept in FOLDER; the table has those of
-earlier runs too.  A corpus is removed after its size, with --remove.  Needs faiss: pip install '.[index]'.
+exact search.  Memory is the peak of what is not mapped from a file.  Figures are kept in FOLDER; the table has those
+of earlier runs too.  A corpus is removed after its size, with --remove.  Needs faiss: pip install '.[index]'.
 """
 
 import argparse

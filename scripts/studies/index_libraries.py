@@ -2,10 +2,10 @@
 
     python scripts/studies/index_libraries.py --real real.safetensors --vectors 100000
 
-``--real``: what ``scripts/bench/bench_index.py --work FOLDER`` wrote there.  Each holds its vectors in a byte per number,
-because ten million have to fit beside the rest.  Queries are 200 of the vectors themselves; the nearest fifty are scored
-again with the vectors, as the search in a corpus does, and the ten best are compared with the exact ten.  Printed are the
-seconds to build, the size, recall@10, and the time of a query, one at a time, for several efforts.
+``--real``: what ``scripts/bench/bench_index.py --work FOLDER`` wrote there.  Each holds its vectors in a byte per
+number, because ten million have to fit beside the rest.  Queries are 200 of the vectors themselves; the nearest fifty
+are scored again with the vectors, as the search in a corpus does, and the ten best are compared with the exact ten.
+Printed are the seconds to build, the size, recall@10, and the time of a query, one at a time, for several efforts.
 """
 
 import argparse
