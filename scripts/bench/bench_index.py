@@ -156,9 +156,8 @@ def show(options: argparse.Namespace) -> None:
         "vectors", "recall@10", "ms, median", "p95", "exact, ms", "lists", "index, MB", "build, s", "processor, s",
         "build, peak MB", "queries, peak MB", "load",
     )  # fmt: skip
-    print(
-        f"{found[0]['real']:,} texts; {rounds.versions('torch', 'faiss-cpu')}; {options.threads} threads; {rounds.machine()}"
-    )
+    known = f"{rounds.versions('torch', 'faiss-cpu')}; {options.threads} threads; {rounds.machine()}"
+    print(f"{found[0]['real']:,} texts; {known}")
     print(table(headers, rows, right=headers))
     if options.picture is not None:
         draw(found, options.picture)
