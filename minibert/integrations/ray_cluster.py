@@ -90,9 +90,7 @@ def find(address: str) -> str | None:
         hint = (
             " Ray's client (ray://) is for other uses: run this on a node of the cluster." if "://" in address else ""
         )
-        raise InputError(
-            f"{address!r} is no address of a Ray cluster; expected auto, local, or host:port as ray start prints it.{hint}"
-        )
+        raise InputError(f"{address!r} is no address of a Ray cluster; expected auto, local, or host:port.{hint}")
     return address
 
 

@@ -142,7 +142,7 @@ class Schedule:
         self.idle: list[int] = []
         self.busy: dict[int, Group] = {}
         self.waiting: list[Group] = []  # a heap, of groups that are tried again
-        self.exhausted = False  # groups gives no more
+        self.ahead = next(groups, None)  # the next of groups; None: there are no more
         self.given_up: dict[int, str] = {}
         self.made = self.retried = self.lost = self.hopeless = 0
         self.unfit: dict[str, str] = {}  # nodes, and why
@@ -158,7 +158,7 @@ class Schedule:
         """
         while True:
             self.hand_out()
-            if self.exhausted and not self.busy and not self.waiting:
+            if self.ahead is None and not self.busy and not self.waiting:
                 return
             self.start_workers()
             for event in self.engine.events(self.seconds_to_wait()):
@@ -179,16 +179,16 @@ class Schedule:
         """The next to be made; None while those that are left may not be tried yet, or are being made."""
         if self.waiting and self.waiting[0].due <= self.clock():
             return heappop(self.waiting)
-        shards = None if self.exhausted else next(self.groups, None)
+        shards = self.ahead
         if shards is None:
-            self.exhausted = True
             return None
+        self.ahead = next(self.groups, None)
         return Group(0.0, shards)
 
     def start_workers(self) -> None:
         """Ask for workers on every node that has room; at most every few seconds."""
         now = self.clock()
-        if now - self.looked < SECONDS_BETWEEN_LOOKS or (self.exhausted and not self.waiting):
+        if now - self.looked < SECONDS_BETWEEN_LOOKS or (self.ahead is None and not self.waiting):
             return
         self.looked = now
         room = {node: count for node, count in self.engine.room().items() if node not in self.unfit}
