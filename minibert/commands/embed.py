@@ -13,13 +13,13 @@ from minibert.terminal import table
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from minibert.corpus import Plan
+    from minibert.corpus import CorpusReport, Plan
     from minibert.embedding import Embedder
 
 OF_A_FILE = {
     "output": "--output", "column": "--column", "id_column": "--id-column", "format": "--format",
     "shard_rows": "--shard-rows", "keep_text": "--no-text", "skip_bad": "--skip-bad", "worker": "--worker",
-    "threads": "--threads", "shards": "--shards", "plan_only": "--plan-only",
+    "threads": "--threads", "shards": "--shards", "plan_only": "--plan-only", "ray": "--ray", "actors": "--actors",
 }  # fmt: skip
 MODEL_DTYPES = ("float32", "bfloat16", "float16")
 OF_VECTORS = ("int8", "uint8", "binary", "ubinary")
@@ -115,6 +115,17 @@ def add(verbs: Any) -> None:
         default=None,
         help="read the input, write the plan and stop; workers that start then read only their part",
     )
+    corpus.add_argument(
+        "--ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="let a Ray cluster make the shards (extra ray): host:port; auto (default): that of RAY_ADDRESS, or one "
+        "that ray start began here, or a new one; local: a new one on this machine. With --device cuda a GPU per worker",
+    )
+    corpus.add_argument(
+        "--actors", type=positive, metavar="N", help="workers on Ray (default as many as there is room)"
+    )
     verb.epilog = (
         'example: minibert embed "The sun is out." "It is a sunny day."; or: '
         "minibert embed --input reviews.csv --column text --output vectors --precision int8 --model path/to/checkpoint"
@@ -200,14 +211,13 @@ def quantized(vectors: "Tensor", precision: str) -> tuple["Tensor", "Tensor"]:
 
 def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
     """Write the vectors of files into a folder."""
-    from minibert.corpus import finish, plan_corpus
+    from minibert.corpus import plan_corpus
     from minibert.corpus.folder import open_folder
     from minibert.corpus.inputs import CorpusInput
     from minibert.corpus.manifest import begun_with
     from minibert.corpus.plan import check_arguments
     from minibert.corpus.planning import SHARD_BYTES, SHARD_ROWS
     from minibert.corpus.report import listed
-    from minibert.corpus.run import embed_shards
     from minibert.data.find import find_files
     from minibert.devices import find_device
     from minibert.embedding import Embedder
@@ -215,13 +225,11 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
 
     if "output" not in given:
         raise InputError("Say where the vectors go: --output DIR, a new folder or one to go on with.")
-    if len({"worker", "shards", "plan_only"} & set(given)) > 1:
-        raise InputError("--worker and --shards say which shards to make, --plan-only to make none; give one of them.")
     # Before a checkpoint is loaded.
+    check_who(given)
     find_device(options.device)
     folder = open_folder(given.pop("output"))
-    chosen = given.pop("worker", None), given.pop("shards", None)
-    plan_only = given.pop("plan_only", False)
+    who = {name: given.pop(name, None) for name in ("worker", "shards", "plan_only", "ray", "actors")}
     settings = {"format": "safetensors", "shard_rows": SHARD_ROWS, **given}
     check_arguments(settings["format"], settings["shard_rows"], SHARD_BYTES, given.get("threads"))
     begun = begun_with(folder)
@@ -238,11 +246,10 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
         embedder = Embedder.from_pretrained(options.model, device=options.device, dtype=options.dtype)
         use_backend(embedder, backend, options)
         plan = plan_corpus(embedder, data, folder, precision=options.precision, **given, **encoding(options))
-        if plan_only:
+        if who["plan_only"]:
             print_json(plan.to_dict()) if options.json else print(plan)
             return 0
-        made = embed_shards(plan, chosen_shards(plan, *chosen))
-        report = replace(finish(plan), failed=made.failed)
+        report = make_shards(plan, **who)
     except KeyboardInterrupt:
         print(
             f"minibert: interrupted; {folder} keeps the shards that are complete, the same command goes on from there",
@@ -257,6 +264,41 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
         print(f"minibert: {listed(report.failed)}", file=sys.stderr)
         return 2
     return 0
+
+
+def check_who(given: dict[str, Any]) -> None:
+    """Raise InputError for options that contradict each other about who makes which shards."""
+    if len({"worker", "shards", "plan_only", "ray"} & set(given)) > 1:
+        raise InputError(
+            "--worker and --shards say which shards to make, --plan-only to make none, --ray all; give one of them."
+        )
+    if "ray" in given:
+        from minibert.integrations.ray_cluster import find, need_ray
+
+        need_ray()
+        find(given["ray"])
+    elif "actors" in given:
+        raise InputError("--actors says how many workers there are on Ray; give it with --ray.")
+
+
+def make_shards(
+    plan: "Plan",
+    worker: tuple[int, int] | None,
+    shards: list[range] | None,
+    plan_only: None,
+    ray: str | None,
+    actors: int | None,
+) -> "CorpusReport":
+    """Make the shards of a plan: here those that were named, or all of them on a Ray cluster."""
+    from minibert.corpus import embed_shards, finish
+
+    if ray is not None:
+        from minibert.integrations.ray_corpus import embed_on_ray
+
+        with log_to_stderr("minibert.integrations"):
+            return embed_on_ray(plan, ray, actors)
+    made = embed_shards(plan, chosen_shards(plan, worker, shards))
+    return replace(finish(plan), failed=made.failed)
 
 
 def chosen_shards(plan: "Plan", worker: tuple[int, int] | None, numbers: list[range] | None) -> list[int] | None:

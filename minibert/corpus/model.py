@@ -87,10 +87,12 @@ def tokenizer_digest(embedder: Embedder) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def embedder_for(manifest: dict[str, Any], place: object, model: Source | Embedder | None) -> Embedder:
-    """The embedder that made the corpus; raises InputError for any other."""
+def embedder_for(
+    manifest: dict[str, Any], place: object, model: Source | Embedder | None, device: str | None = None
+) -> Embedder:
+    """The embedder that made the corpus; raises InputError for any other.  ``device``: where one is loaded to."""
     recorded = manifest["model"]
-    embedder = model if isinstance(model, Embedder) else load(recorded, place, model)
+    embedder = model if isinstance(model, Embedder) else load(recorded, place, model, device)
     own = describe_model(embedder)
     decisive = ("sha256", "tokenizer_sha256", "dtype", "max_length", "steps_sha256", "include_prompt")
     if differing := [name for name in decisive if own.get(name) != recorded.get(name)]:
@@ -102,9 +104,9 @@ def embedder_for(manifest: dict[str, Any], place: object, model: Source | Embedd
     return embedder
 
 
-def load(recorded: dict[str, Any], place: object, model: Source | None) -> Embedder:
+def load(recorded: dict[str, Any], place: object, model: Source | None, device: str | None) -> Embedder:
     """The model that the manifest names, or ``model`` with the manifest's settings."""
-    settings = {"dtype": recorded["dtype"], "max_length": recorded["max_length"]}
+    settings = {"dtype": recorded["dtype"], "max_length": recorded["max_length"], "device": device}
     if model is not None:
         return Embedder.from_pretrained(model, **settings)
     if recorded["source"] is None:

@@ -121,14 +121,14 @@ class Plan:
             self.input.why_not = why_not(self.embedder, self.manifest["encoding"])
         return self.input
 
-    def prepare(self, model: Source | Embedder | None = None) -> Embedder:
+    def prepare(self, model: Source | Embedder | None = None, device: str | None = None) -> Embedder:
         """The embedder that makes the shards, loaded or checked once.
 
-        ``model``: an Embedder or a source; default: the source that the manifest names.  Raises InputError for another
-        model than the plan's.
+        ``model``: an Embedder or a source; default: the source that the manifest names.  ``device``: where it is loaded
+        to; default: the CPU.  Raises InputError for another model than the plan's.
         """
         if self.embedder is None:
-            embedder = prepared(embedder_for(self.manifest, self.folder, model))
+            embedder = prepared(embedder_for(self.manifest, self.folder, model, device))
             with torch_threads(self.threads):
                 follow_backend(embedder, self.manifest["model"]["backend"], self.folder, self.manifest["encoding"])
             self.embedder = embedder

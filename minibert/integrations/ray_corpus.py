@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from minibert.corpus import CorpusReport, FailedShard, Plan, finish
 from minibert.corpus.folder import CorpusFolder, LocalFolder
+from minibert.corpus.model import origin_of
 from minibert.embedding.arguments import check_whole
 from minibert.errors import CheckpointError, InputError
 from minibert.integrations.ray_cluster import connected, first_line
@@ -57,11 +58,11 @@ def embed_on_ray(
     plan = Plan.open(plan)
     if actors is not None:
         check_whole("actors", actors, 1)
-    folder = place_of(plan)
+    folder, model = places_of(plan)
     if device is None and plan.embedder is not None:
         device = plan.embedder.device.type
     with connected(address, plan.threads) as ray:
-        engine = RayEngine(ray, folder, plan.threads, None if device == "cpu" else device)
+        engine = RayEngine(ray, folder, model, plan.threads, None if device == "cpu" else device)
         with Board(plan, engine) as board:
             schedule = Schedule(plan.groups(), engine, min(actors or plan.shards, max(plan.shards, 1)))
             try:
@@ -83,21 +84,27 @@ def failed_shards(plan: Plan, given_up: Mapping[int, str]) -> tuple[FailedShard,
     return tuple(FailedShard(one.shard, (one.row, one.row + one.rows - 1), given_up[one.shard]) for one in lines)
 
 
-def place_of(plan: Plan) -> str:
-    """Where other processes find the folder.  Raises InputError for what only this process has."""
+def places_of(plan: Plan) -> tuple[str, str | None]:
+    """Where other processes find the folder, and the model: None where the manifest says.
+
+    Raises InputError for what only this process has.
+    """
     if plan.manifest["input"]["format"] == "memory":
         raise InputError("The rows are in memory, where no other process finds them; write them to a file for Ray.")
     if plan.manifest["model"]["source"] is None:
         raise InputError("The model is in memory, where no other process finds it; save it, and give its folder.")
-    return str(plan.folder.path.absolute()) if isinstance(plan.folder, LocalFolder) else str(plan.folder)
+    moved = None if plan.embedder is None else origin_of(plan.embedder.model)[0]
+    model = None if moved == plan.manifest["model"]["source"] else moved
+    folder = str(plan.folder.path.absolute()) if isinstance(plan.folder, LocalFolder) else str(plan.folder)
+    return folder, model
 
 
 class RayEngine(Engine):
     """Actors as workers.  Ray restarts and retries nothing by itself: the schedule does."""
 
-    def __init__(self, ray: Any, folder: str, threads: int, device: str | None) -> None:
-        """``device``: None for the CPU."""
-        self.ray, self.folder, self.threads, self.device = ray, folder, threads, device
+    def __init__(self, ray: Any, folder: str, model: str | None, threads: int, device: str | None) -> None:
+        """``device``: None for the CPU; for the others see ShardWorker."""
+        self.ray, self.given, self.threads, self.device = ray, (folder, model, device), threads, device
         self.numbers = count()
         self.actors: dict[int, Any] = {}
         self.sent: dict[Any, tuple[int, str]] = {}  # by reference: the worker, and what was asked of it
@@ -128,7 +135,7 @@ class RayEngine(Engine):
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-        ).remote(self.folder, self.device)
+        ).remote(*self.given)
         self.actors[worker] = actor
         self.sent[actor.hello.remote()] = worker, "hello"
         return worker

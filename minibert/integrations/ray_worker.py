@@ -53,9 +53,12 @@ class Made(NamedTuple):
 class ShardWorker:
     """A plan with its model, in a process of its own."""
 
-    def __init__(self, folder: str, device: str | None) -> None:
-        """Nothing is opened yet: an error here would say nothing to the driver."""
-        self.folder, self.device = folder, device
+    def __init__(self, folder: str, model: str | None, device: str | None) -> None:
+        """Nothing is opened yet: an error here would say nothing to the driver.
+
+        ``model``: where it is; None: where the manifest says.
+        """
+        self.folder, self.model, self.device = folder, model, device
         self.plan: Plan | None = None
         self.counts = Counts()
         self.said = Said()
@@ -70,7 +73,7 @@ class ShardWorker:
         try:
             self.plan = Plan.open(self.folder)
             self.plan.source().states()  # the files are there
-            self.plan.prepare(device=self.device)
+            self.plan.prepare(self.model, self.device)
         except (MinibertError, OSError) as error:
             return str(error)
         return None

@@ -191,7 +191,7 @@ class Schedule:
         if now - self.looked < SECONDS_BETWEEN_LOOKS or (self.ahead is None and not self.waiting):
             return
         self.looked = now
-        room = {node: count for node, count in self.engine.room().items() if node not in self.unfit}
+        room = {node: count for node, count in self.engine.room().items() if count and node not in self.unfit}
         if not room and self.unfit and not self.nodes:
             raise InputError(self.why_unfit())
         here = Counter(self.nodes.values())

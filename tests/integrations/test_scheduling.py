@@ -159,7 +159,7 @@ def test_a_node_that_cannot_work_gets_no_more_workers() -> None:
 
 
 def test_no_node_that_can_work_is_a_sentence() -> None:
-    engine = FakeEngine({"a": 1, "b": 1, "c": 1})
+    engine = FakeEngine({"a": 1, "b": 1, "c": 1, "head": 0})
     engine.unfit = {"a": "no model there.", "b": "no model there.", "c": "minibert 0.0.1."}
     with pytest.raises(InputError, match="No node of the cluster.*node [abc] and 1 more: no model there.*minibert 0.0"):
         scheduled(engine, singles(5))
