@@ -121,7 +121,7 @@ def add(verbs: Any) -> None:
         const="auto",
         metavar="ADDRESS",
         help="let a Ray cluster make the shards (extra ray): host:port; auto (default): that of RAY_ADDRESS, or one "
-        "that ray start began here, or a new one; local: a new one on this machine. With --device cuda a GPU per worker",
+        "that ray start began here, or a new one; local: a new one on this machine. --device cuda: a GPU per worker",
     )
     corpus.add_argument(
         "--actors", type=positive, metavar="N", help="workers on Ray (default as many as there is room)"
