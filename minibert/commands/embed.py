@@ -309,7 +309,7 @@ def chosen_shards(plan: "Plan", worker: tuple[int, int] | None, numbers: list[ra
         return None
     wanted = {number for some in numbers for number in some}
     if max(wanted) >= plan.shards:
-        raise InputError(f"There is no shard {max(wanted)}: {plan}, counted from 0.")
+        raise InputError(f"There is no shard {max(wanted)}: {plan.folder} has {plan.shards:,}, counted from 0.")
     for group in plan.groups():
         if wanted & set(group) and not wanted >= set(group):
             raise InputError(

@@ -154,8 +154,10 @@ class Plan:
     def __str__(self) -> str:
         facts = self.to_dict()
         shards, groups = facts["shards"], facts["groups"]
-        together = f" in {groups:,} groups, each read by one worker" if groups != shards else ""
-        return f"{self.folder}: {facts['rows']:,} rows are planned as {shards:,} shards{together}"
+        in_shards = f"{shards:,} {'shard' if shards == 1 else 'shards'}"
+        if groups != shards:
+            in_shards += f" in {groups:,} {'group' if groups == 1 else 'groups'}, each read by one worker"
+        return f"{self.folder}: {facts['rows']:,} rows are planned as {in_shards}"
 
 
 def plan_corpus(

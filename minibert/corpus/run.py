@@ -101,7 +101,8 @@ def embed_shards(
     listed = sorted(range(plan.shards) if numbers is None else set(numbers))
     if listed and not 0 <= listed[0] <= listed[-1] < plan.shards:
         raise InputError(
-            f"There is no shard {listed[-1] if listed[0] >= 0 else listed[0]}: {plan} has {plan.shards:,}."
+            f"There is no shard {listed[-1] if listed[0] >= 0 else listed[0]}: {plan.folder} has "
+            f"{plan.shards:,}, counted from 0."
         )
     maker = Maker(plan, on_progress)
     with explained_write_errors(plan.folder):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from minibert.data.compressed import COMPRESSIONS, READING_ERRORS, compression_of, opened
 from minibert.data.remote import File, RemoteFile
 from minibert.errors import InputError, MinibertError, reason_of
-from minibert.files import is_file
+from minibert.files import exists, is_file
 from minibert.source import Source, as_path, is_path
 
 ROWS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -129,6 +129,8 @@ def check_format(path: File, use: str = "texts") -> str:
         )
     is_text = purpose.any_text and not (use == "words" and ending == ".csv")
     if ending not in purpose.endings and not is_text:
+        if not path.suffix and not isinstance(path, RemoteFile) and not exists(path):  # mistyped, or a folder
+            raise InputError(f"{path} does not exist.")
         raise InputError(f"{path} ends in {path.suffix!r}; {purpose.name} is {purpose.listed}.")
     if not isinstance(path, RemoteFile) and not is_file(path):  # what is elsewhere says so when it is opened
         raise InputError(f"{path} does not exist.")

@@ -142,7 +142,7 @@ def test_shards_of_a_compressed_file_are_one_group(quick, tmp_path) -> None:
     source = write(tmp_path / "x.txt.gz", make_texts(100))
     plan = plan_corpus(quick, source, tmp_path / "out", shard_rows=10)
     assert list(plan.groups()) == [list(range(10))]
-    assert str(plan).endswith("100 rows are planned as 10 shards in 1 groups, each read by one worker")
+    assert str(plan).endswith("100 rows are planned as 10 shards in 1 group, each read by one worker")
     assert (plan.of_worker(0, 2), plan.of_worker(1, 2)) == (list(range(10)), [])
     report = embed_shards(tmp_path / "out", [7, 2], quick)  # what lies before is read, and dropped
     assert (report.made, report.there) == (2, 0)
