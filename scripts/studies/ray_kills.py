@@ -38,8 +38,8 @@ from tests.support.ray_nodes import Nodes, nodes, shards_in, start, wait_until
 
 MODEL, THREADS = "minibert-demo", 1
 WORDS = [
-    "the", "a", "sun", "river", "bank", "is", "was", "closed", "open", "on", "in", "under", "house", "she", "he", "they",
-    "sat", "by", "slept", "never", "sings", "old", "new", "day",
+    "the", "a", "sun", "river", "bank", "is", "was", "closed", "open", "on", "in", "under", "house", "she", "he",
+    "they", "sat", "by", "slept", "never", "sings", "old", "new", "day",
 ]  # fmt: skip
 CHILD = """
 import sys, time
