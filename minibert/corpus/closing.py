@@ -3,9 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from minibert.corpus.folder import LEFTOVER, SKIPPED, CorpusFolder
+from minibert.corpus.folder import LEFTOVER, READ_AHEAD, SKIPPED, CorpusFolder
 from minibert.corpus.manifest import QUANTIZATION, Manifest, has_ranges, plan_digest, read_manifest, write_manifest
 from minibert.corpus.pieces import RECORDS, SHARDS_PER_PIECE, Piece, described, encoded, write_piece
 from minibert.corpus.plan import Plan
@@ -39,16 +40,19 @@ class Closing:
 
     def lines(self) -> Iterator[Record]:
         """The records that are there, as they are listed at the end."""
-        for number in range(self.plan.shards):
-            if record := self.record(number):
-                self.found += 1
-                if record["skipped"]:
-                    self.with_skipped.append(number)
-                record = {"shard": number, **record, "skipped": len(record["skipped"])}
-                for name in self.counts:
-                    self.counts[name] += record[name]
-                self.processors[record["processor"]] += 1
-                yield record
+        there = (number for number in range(self.plan.shards) if record_name(number) in self.names)
+        while numbers := list(islice(there, READ_AHEAD)):
+            self.folder.read_ahead([record_name(number) for number in numbers])
+            for number in numbers:
+                if record := self.record(number):
+                    self.found += 1
+                    if record["skipped"]:
+                        self.with_skipped.append(number)
+                    record = {"shard": number, **record, "skipped": len(record["skipped"])}
+                    for name in self.counts:
+                        self.counts[name] += record[name]
+                    self.processors[record["processor"]] += 1
+                    yield record
 
     def skipped(self) -> Iterator[dict[str, Any]]:
         """The rows that could not be read."""
@@ -59,7 +63,8 @@ class Closing:
 def finish(plan: "Plan | Source | CorpusFolder") -> CorpusReport:
     """Close the manifest of a corpus whose shards are all there, made by any process; else say what is there.
 
-    ``plan``: a plan, or the folder that has one.  Several processes may finish at once.  Where the corpus is complete,
+    ``plan``: a plan, or the folder that has one.  Several processes may finish at once: each lists the folder after it
+    has written its own shards, so the last to list sees all of them.  Where the corpus is complete,
     the temporary files of killed writers are removed.  Raises CheckpointError when the folder cannot be written.
     """
     plan = Plan.open(plan)
@@ -70,9 +75,6 @@ def finish(plan: "Plan | Source | CorpusFolder") -> CorpusReport:
         else:
             for _ in closing.lines():  # counts them
                 pass
-            if closing.found == plan.shards:  # another process has just made the last
-                closing = Closing(plan)
-                pieces = write_records(closing)
         complete = pieces is not None and closing.found == plan.shards
         if pieces is not None and complete:
             close(closing, pieces)

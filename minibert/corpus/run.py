@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from minibert.corpus.closing import finish
-from minibert.corpus.folder import CorpusFolder
+from minibert.corpus.folder import READ_AHEAD, CorpusFolder
 from minibert.corpus.inputs import Rows
 from minibert.corpus.manifest import has_ranges, plan_digest
 from minibert.corpus.model import processor_of, torch_threads
@@ -136,10 +136,15 @@ class Maker:
 
     def pending(self, numbers: Sequence[int]) -> list[ShardPlan]:
         """Those that are not there."""
-        missing = []
+        missing, folder = [], self.plan.folder
         # For many, the folder is listed: where it is elsewhere, each question takes its time.
-        names = set(self.plan.folder.names()) if len(numbers) >= MANY else None
-        for number in tqdm(numbers, desc="checking what is there", unit=" shards", leave=False, disable=None):
+        names = set(folder.names()) if len(numbers) >= MANY else None
+        for index, number in enumerate(
+            tqdm(numbers, desc="checking what is there", unit=" shards", leave=False, disable=None)
+        ):
+            if names is not None and index % READ_AHEAD == 0:
+                records = map(record_name, numbers[index : index + READ_AHEAD])
+                folder.read_ahead([name for name in records if name in names])
             plan = self.plan.shard(number)
             if (names is None or record_name(number) in names) and self.is_there(number):
                 self.there, self.rows_there = self.there + 1, self.rows_there + plan.rows

@@ -11,6 +11,7 @@ import pytest
 
 from minibert import InputError, embed_corpus, nearest
 from minibert.corpus import Plan, embed_shards, finish, plan_corpus
+from minibert.corpus.folder import ObjectFolder
 from minibert.data import patience
 from minibert.data.remote import EDGES
 from tests.support.command import mistake, run
@@ -195,3 +196,21 @@ def test_sigkill_with_an_object_store(store, embedder, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kills"] >= 5
     assert_same_but_for_the_input(objects("data/killed"), contents(tmp_path / "local"))
+
+
+def test_records_are_fetched_together(store, tmp_path, embedder, monkeypatch) -> None:
+    """Neither finishing nor going on asks an object store for one record after the other."""
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(make_texts(120)), encoding="utf-8")
+    plan = plan_corpus(embedder, path, "s3://data/together", shard_rows=3)
+    embed_shards(plan, model=embedder)
+    asked: list[tuple[str, str]] = []
+    ask = ObjectFolder.ask
+    monkeypatch.setattr(
+        ObjectFolder,
+        "ask",
+        lambda self, method, name, *a, **o: asked.append((method, name)) or ask(self, method, name, *a, **o),
+    )
+    assert embed_shards(Plan.open("s3://data/together"), model=embedder).there == 40
+    assert finish(Plan.open("s3://data/together")).complete
+    assert not [name for _, name in asked if name.startswith("shard-")]
