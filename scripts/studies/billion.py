@@ -35,6 +35,7 @@ import torch
 from stsb import read_pairs
 
 from minibert import Embedder, embed_shards, finish, plan_corpus
+from minibert.corpus import index_corpus
 from minibert.corpus.planning import SHARD_ROWS
 from minibert.data.columns import TextRow
 from minibert.data.opening import open_texts
@@ -205,6 +206,9 @@ def storage(options: argparse.Namespace, rows: Path, work: Path) -> None:
         for kind in ("texts and ids", "records", "list of records", "plan")
     ]
     print(table(("files", "per shard", "all"), lines, right=("per shard", "all")))
+    index = index_corpus(work / "float32")
+    bytes_ = (index.bytes - 4 * width * index.lists) / options.rows  # without the centres: few, of many vectors
+    print(f"an index (minibert index): {bytes_:.1f} bytes per row, {size(bytes_ * options.total)}")
 
 
 def main() -> int:
