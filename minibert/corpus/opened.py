@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
@@ -139,10 +140,12 @@ class OpenCorpus:
         parts = []
         indices = torch.split(vectors - firsts[owners], counts.tolist())
         for number, index in zip(numbers.tolist(), indices, strict=True):
-            part = self.map(number).vectors[index]
-            check_finite(self.vectors_path(number), part)
-            parts.append(part)
-        return torch.cat(parts)
+            parts.append(self.map(number).vectors[index])
+        stored = torch.cat(parts)
+        if stored.is_floating_point() and not torch.isfinite(stored).all():
+            for number, part in zip(numbers.tolist(), parts, strict=True):  # one of them raises
+                check_finite(self.vectors_path(number), part)
+        return stored
 
     def compare(self, path: Path, digest: str) -> State:
         """Compare a file with its checksum, once for each state that it has; CheckpointError where they differ."""
@@ -233,11 +236,13 @@ def read_rows(path: Path, indices: list[int]) -> list[Record]:
                 if index in wanted:
                     rows.append(row_of(row))
         else:
-            lines = path.read_bytes().split(b"\n")[:-1]
-            rows = [row_of(json.loads(lines[index])) for index in indices]
+            with path.open("rb") as lines:
+                steps = [index - before - 1 for before, index in pairwise([-1, *indices])]
+                for step in steps:
+                    rows.append(row_of(json.loads(next(islice(lines, step, None)))))
         if len(rows) != len(indices):
             raise LookupError
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise damaged(path, f"it says nothing of vector {indices[len(rows)] + 1}") from error
     return rows
 
