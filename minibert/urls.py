@@ -39,7 +39,7 @@ def check_not_mistyped(source: object) -> None:
     text = str(source)
     if (match := ONE_SLASH.match(text)) and not os.path.lexists(match[1]):
         raise InputError(
-            f"{text} has one slash after {match[1]}, a URL has two. Give it as text ({match[1]}//…), not as a Path."
+            f"{text} has one slash after {match[1]}, a URL has two: {match[1]}//…. (A Path drops one; a URL is text.)"
         )
 
 

@@ -85,9 +85,13 @@ def add(verbs: Any) -> None:
         metavar="FILE",
         nargs="+",
         help=".txt (one text per line, empty lines too), .csv, .tsv, .jsonl or .parquet; UTF-8; also .gz and .zst; "
-        "several, a folder, or a glob such as 'data/*.parquet', all of one kind",
+        "several, a folder, or a glob such as 'data/*.parquet', all of one kind; also URLs: https://, hf://, s3://, …",
     )
-    corpus.add_argument("--output", metavar="DIR", help="the folder for numbered shards and manifest.json")
+    corpus.add_argument(
+        "--output",
+        metavar="DIR",
+        help="the folder for numbered shards and manifest.json; also one such as s3://bucket/x",
+    )
     corpus.add_argument("--column", metavar="NAME", help="which column holds the texts")
     corpus.add_argument("--id-column", metavar="NAME", help="which holds ids to keep; default the row's number, from 1")
     corpus.add_argument("--format", choices=("safetensors", "npy", "parquet"), help="default safetensors")

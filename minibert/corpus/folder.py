@@ -5,6 +5,7 @@ Nothing is locked: a file appears under its name at once and whole, so that any 
 machines, may work in one folder.  Start with :func:`open_folder`.
 """
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from minibert.checksum import file_digest
 from minibert.corpus.checked import is_whole
 from minibert.data.stored import open_store, told
 from minibert.destination import check_folder
@@ -216,11 +216,8 @@ class ObjectFolder(CorpusFolder):
         self.ask("rm_file", name, done="removed")
 
     def is_whole(self, name: str, sha256: str) -> bool:
-        try:
-            with self.local(name) as path:
-                return file_digest(path) == sha256
-        except CheckpointError:
-            return False
+        content = self.ask("cat_file", name)
+        return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
 
 def local_corpus(folder: Source) -> Path:

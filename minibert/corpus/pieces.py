@@ -62,14 +62,17 @@ def write_piece(folder: CorpusFolder, name: str, content: bytes) -> None:
 def read_piece(folder: CorpusFolder, piece: Piece) -> Iterator[dict[str, Any]]:
     """The lines of a piece; CheckpointError when it is missing, or is not what the manifest says."""
     name = piece["name"]
-    if not folder.is_whole(name, piece["sha256"]):
+    if folder.size(name) is None:
         raise damaged_piece(folder, name)
-    count = 0
-    with folder.local(name) as path, path.open("rb") as file:
-        for count, line in enumerate(file, start=1):  # noqa: B007
-            yield json.loads(line)
-    if count != piece["shards"]:
+    try:
+        with folder.local(name) as path:
+            content = path.read_bytes()
+    except OSError as error:
+        raise damaged_piece(folder, name) from error
+    lines = content.splitlines()
+    if hashlib.sha256(content).hexdigest() != piece["sha256"] or len(lines) != piece["shards"]:
         raise damaged_piece(folder, name)
+    yield from map(json.loads, lines)
 
 
 def damaged_piece(folder: CorpusFolder, name: str) -> CheckpointError:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from minibert.data.patience import Patience
 from minibert.data.web import Look
 from minibert.errors import InputError, MinibertError, MissingExtraError
-from minibert.urls import protocol_of, shown_url, without_secrets
+from minibert.urls import parts_of, protocol_of, shown_url, without_secrets
 
 Result = TypeVar("Result")
 FileSystem = Any  # fsspec.AbstractFileSystem, which has no types
@@ -26,11 +26,14 @@ EXAMPLES = "http://, https://, s3://, gs://, abfs://, hf://"
 def open_store(url: str) -> tuple[FileSystem, str]:
     """The file system of a URL, and the path in it.
 
-    Raises InputError for a protocol that nobody knows, MissingExtraError for one whose driver is not installed.
+    Raises InputError for a protocol that nobody knows and for a URL without a bucket, MissingExtraError for a driver
+    that is not installed.
     """
     from fsspec.core import url_to_fs
 
     shown = shown_url(url)
+    if not parts_of(url)[2].strip("/"):
+        raise InputError(f"{shown} names no bucket and no file, expected {protocol_of(url)}://BUCKET/FOLDER.")
     try:
         system, path = url_to_fs(url)
     except ImportError as error:  # fsspec names the package: "Install s3fs to access S3"
@@ -90,9 +93,9 @@ def sentence_of(error: Exception, shown: str, done: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a message, or the name of the class."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    """The first line of a message, with the next one if it announces that, or the name of the class."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".")
 
 
 class StoredFile:

@@ -148,7 +148,7 @@ class WebFile:
         if error.code in (401, 403, 407):
             raise InputError(
                 f"{self.shown} may not be read ({answer}). It needs other rights, or a signed address whose time has "
-                "not run out."
+                "not run out. A user and a password in an address are not kept: give the address again."
             ) from None
         raise InputError(f"{self.shown} cannot be read: the server answers {answer}. Check the address.") from None
 

@@ -260,7 +260,8 @@ def test_file_urls_are_paths(tmp_path) -> None:
         ("http://127.0.0.1:port/a.csv", "nonnumeric port"),
         ("http://ho st/a.csv", "is no address"),
         ("http://nobody.invalid/a.csv", "there is no server of this name|no network|name resolution"),
-        ("s3:/bucket/a.csv", r"s3:/bucket/a\.csv has one slash after s3:, a URL has two\. Give it as text"),
+        ("s3:/bucket/a.csv", r"s3:/bucket/a\.csv has one slash after s3:, a URL has two: s3://….*URL is text"),
+        ("s3://", r"s3:// names no bucket and no file, expected s3://BUCKET/FOLDER"),
         ("xyz://a/b.csv", r"xyz:// is no protocol that fsspec knows; there are http://"),
     ],
 )
