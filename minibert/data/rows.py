@@ -10,6 +10,7 @@ A reader may also begin in the middle of a file: the :class:`Place` of each row 
 """
 
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ class TextLines(ByteRows):
 
     def parse(self, record: bytes) -> dict[str, Any]:
         text = decoded(record)
-        return {"text": CutText(text) if isinstance(record, CutLine) else text}
+        return {"text": text if type(record) is bytes else CutText(text)}
 
 
 class LineStream(RowFile):
@@ -278,18 +279,19 @@ def located_lines(
 
     A line of more than ``longest`` bytes is a CutLine.
     """
-    offset = place.offset
+    offset, most = place.offset, sys.maxsize if longest is None else longest
     with opened_at(path, offset, place.size) as file:
         read = iter(file) if longest is None else iter(partial(file.readline, longest + len(b"\r\n")), b"")
         for number, line in enumerate(read, start=place.line):
-            offset += len(line)
+            size = len(line)
+            offset += size
             if number == 1:
                 line = line.removeprefix(BYTE_ORDER_MARK)  # noqa: PLW2901
                 if not line:
                     return
-            if longest is not None and len(line) > longest and not line.endswith(b"\n"):
+            if size > most and not line.endswith(b"\n"):
                 offset += skip_line(file)
-                yield offset, number + 1, number, cut_line(line, longest)
+                yield offset, number + 1, number, cut_line(line, most)
             else:
                 yield offset, number + 1, number, line.removesuffix(b"\n").removesuffix(b"\r")
 

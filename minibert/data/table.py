@@ -23,6 +23,7 @@ from minibert.errors import InputError
 LONGEST_FIELD = 1 << 26
 FIRST_BLOCK, BLOCK = 1 << 13, 1 << 16  # bytes; the first is enough for the names of columns
 PART = 1 << 18
+LINE_END = b"\r\n"
 
 
 class Lines:
@@ -45,10 +46,6 @@ class Lines:
         self.thinner: Thinner | None = None  # of a long one
         self.texts = self.read(file)
 
-    def begin_record(self) -> None:
-        """To be called before csv.reader reads a record."""
-        self.held, self.thinner = 0, None
-
     def read(self, file: BinaryIO) -> Iterator[str]:
         waiting: list[bytes] = []  # parts of a line that is not yet known to be long
         size = 0  # of the line so far
@@ -60,10 +57,16 @@ class Lines:
                 if not part:
                     return
             size += len(part)
+            if not waiting and self.thinner is None and self.held + size <= self.longest and part[-1] in LINE_END:
+                self.line += 1  # a line as most are
+                self.held += size
+                size = 0
+                yield part.decode("utf-8", "surrogateescape")
+                continue
             if self.thinner is None and self.held + size > self.longest:
                 # A record goes on in another line only between quotes.
                 self.thinner = Thinner(*self.syntax, self.longest - self.held, is_quoted=self.held > 0)
-            if not part.endswith((b"\n", b"\r")):
+            if part[-1] not in LINE_END:
                 if self.thinner is None:
                     waiting.append(part)
                 else:
@@ -165,7 +168,7 @@ class Table(ByteRows):
                 reader = csv.reader(lines.texts, strict=True)
             while True:
                 line = lines.line
-                lines.begin_record()
+                lines.held, lines.thinner = 0, None  # a record begins
                 try:
                     fields = next(reader)
                 except StopIteration:
@@ -175,7 +178,7 @@ class Table(ByteRows):
                     yield lines.offset, lines.line, line, csv.Error(f"{error}{last}")
                 else:
                     if fields:
-                        yield lines.offset, lines.line, line, lines.marked(fields)
+                        yield lines.offset, lines.line, line, lines.marked(fields) if lines.thinner else fields
 
     def located(self, place: Place = WHOLE) -> Iterator[Located]:
         records = self.fields(place)
