@@ -27,7 +27,7 @@ from typing import Any
 from minibert.errors import InputError, MissingExtraError
 
 SECONDS_TO_ANSWER = 10.0  # for a connection; ray.init itself would try for many minutes
-SECONDS_FOR_HEALTH = 60.0  # for Ray's own check, which starts Python
+SECONDS_FOR_HEALTH = 30.0  # for Ray's own check, which starts Python
 OBJECT_STORE = 100 << 20  # bytes of a cluster of ours: nothing large passes through it
 
 
@@ -63,15 +63,28 @@ def connected(address: str | None = None, threads: int = 1) -> Iterator[Any]:
                 undo.enter_context(environment("RAY_USAGE_STATS_ENABLED", "0"))  # it would be sent to Ray's makers
                 settings |= {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
                 settings["num_cpus"] = max(threads, cores())
-            try:
-                ray.init(**settings)
-            except Exception as error:  # of many kinds, some of them RuntimeError
-                what = f"The Ray cluster at {where}" if where else "A Ray cluster on this machine"
-                done = "cannot be used" if where else "cannot be started"
-                advice = " This machine has to be one of its nodes: ray start --address=" + where if where else ""
-                raise InputError(f"{what} {done} ({first_line(error)}).{advice}") from error
+            begin(ray, where, settings)
             undo.callback(ray.shutdown)
         yield ray
+
+
+def begin(ray: Any, where: str | None, settings: dict[str, Any]) -> None:
+    """Call ``ray.init``; InputError when it fails.  ``where``: None for a cluster that is started here.
+
+    That is tried twice: Ray gives a node 30 seconds, which a busy machine may need longer for the first time.
+    """
+    for attempt in (1, 2):
+        try:
+            ray.init(**settings)
+        except Exception as error:  # of many kinds, some of them RuntimeError
+            ray.shutdown()
+            if where is None and attempt == 1:
+                continue
+            what = f"The Ray cluster at {where}" if where else "A Ray cluster on this machine"
+            done = "cannot be used" if where else "cannot be started"
+            advice = f" This machine has to be one of its nodes: ray start --address={where}" if where else ""
+            raise InputError(f"{what} {done} ({first_line(error)}).{advice}") from error
+        return
 
 
 def cores() -> int:

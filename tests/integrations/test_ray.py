@@ -193,3 +193,26 @@ def test_without_ray(tmp_path, monkeypatch) -> None:
     plan = plan_corpus("minibert-demo", tmp_path / "a.txt", tmp_path / "vectors", threads=1)
     with pytest.raises(MissingExtraError, match=r"ray is not installed; .*pip install '.\[ray\]'.*--worker I/N"):
         embed_on_ray(plan)
+
+
+def test_a_cluster_here_is_started_again_once(monkeypatch) -> None:
+    class Busy:
+        calls = 0
+
+        def init(self, **settings) -> None:
+            self.calls += 1
+            if self.calls < self.works:
+                raise RuntimeError("The current node timed out during startup.\nmore")
+
+        def shutdown(self) -> None: ...
+
+        def __init__(self, works: int) -> None:
+            self.works = works
+
+    ray_cluster.begin(Busy(2), None, {})
+    with pytest.raises(
+        InputError, match=r"A Ray cluster on this machine cannot be started \(The current node timed out"
+    ):
+        ray_cluster.begin(Busy(3), None, {})
+    with pytest.raises(InputError, match=r"The Ray cluster at a:1 cannot be used.*ray start --address=a:1"):
+        ray_cluster.begin(Busy(2), "a:1", {})
