@@ -65,7 +65,8 @@ class Index:
 
         Fewer where the lists that are looked at hold fewer.
         """
-        need_faiss().omp_set_num_threads(torch.get_num_threads())
+        # faiss divides the queries among threads; more of them would only wait.
+        need_faiss().omp_set_num_threads(max(1, min(len(queries), torch.get_num_threads())))
         wanted = min(self.corpus.vectors, max(FEWEST_CANDIDATES, CANDIDATES_PER_HIT * count))
         found = torch.from_numpy(self.lists.search(queries.float().numpy(), wanted)[1])  # (Q, wanted), -1: none
         query, place = (found >= 0).nonzero().unbind(1)

@@ -179,7 +179,7 @@ def pieces_of(corpus: OpenCorpus) -> Iterator[list[int]]:
 def add(lists: Any, centres: Tensor, start: int, vectors: Tensor) -> None:
     """Put vectors, (n, W) float32 of unit length, with the numbers from ``start``, into the lists of their centres.
 
-    The product with the centres is torch's, whose matrix library was 2.4 times as fast as faiss' here.
+    The product with the centres is torch's, whose matrix library is faster than faiss' here.
     """
     swig = need_faiss().swig_ptr
     owners = nearest_centres(vectors, centres).numpy()
