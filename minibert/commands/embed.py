@@ -277,10 +277,12 @@ def check_who(given: dict[str, Any]) -> None:
             "--worker and --shards say which shards to make, --plan-only to make none, --ray all; give one of them."
         )
     if "ray" in given:
-        from minibert.integrations.ray_cluster import find, need_ray
+        from minibert.integrations.ray_cluster import check_listens, find, need_ray
 
         need_ray()
-        find(given["ray"])
+        address = find(given["ray"])
+        if address is not None:
+            check_listens(address)
     elif "actors" in given:
         raise InputError("--actors says how many workers there are on Ray; give it with --ray.")
 

@@ -29,6 +29,7 @@ from minibert.errors import InputError, MissingExtraError
 SECONDS_TO_ANSWER = 10.0  # for a connection; ray.init itself would try for many minutes
 SECONDS_FOR_HEALTH = 30.0  # for Ray's own check, which starts Python
 OBJECT_STORE = 100 << 20  # bytes of a cluster of ours: nothing large passes through it
+ADVICE = "Is it the address that ray start printed, and is the cluster still there?"
 
 
 def need_ray() -> Any:
@@ -118,21 +119,25 @@ def running_here() -> str | None:
     return None
 
 
-def check_answers(address: str) -> None:
-    """Raise InputError unless a Ray cluster answers there, soon."""
+def check_listens(address: str) -> None:
+    """Raise InputError unless something takes a connection there: what can be said at once, before any work."""
     host, _, port = address.rpartition(":")
-    advice = "Is it the address that ray start printed, and is the cluster still there?"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
-        raise InputError(f"No Ray cluster answers at {address} ({first_line(error)}). {advice}") from error
+        raise InputError(f"No Ray cluster answers at {address} ({first_line(error)}). {ADVICE}") from error
+
+
+def check_answers(address: str) -> None:
+    """Raise InputError unless a Ray cluster answers there, soon."""
+    check_listens(address)
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS_FOR_HEALTH)
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"What answers at {address} is not a Ray cluster, or not a healthy one. {advice}") from error
+        raise InputError(f"What answers at {address} is not a Ray cluster, or not a healthy one. {ADVICE}") from error
     if found.returncode:
-        raise InputError(f"What answers at {address} is not a Ray cluster, or not a healthy one. {advice}")
+        raise InputError(f"What answers at {address} is not a Ray cluster, or not a healthy one. {ADVICE}")
 
 
 @contextmanager

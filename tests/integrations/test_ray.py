@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minibert
+from minibert.cli import main
 from minibert.corpus import embed_corpus, plan_corpus
 from minibert.errors import InputError, MissingExtraError
 from minibert.integrations import ray_cluster, ray_corpus
@@ -86,6 +87,28 @@ def test_interrupted_it_goes_on_without_ray(cluster, corpus, tmp_path) -> None:
     process = start(*arguments(texts, output))
     assert process.communicate(timeout=120)[1] == "" and process.returncode == 0
     assert contents(output) == expected
+
+
+@slow
+def test_what_no_worker_can_make_is_reported_and_the_others_are_made(cluster, corpus, tmp_path) -> None:
+    rows = corpus[0].read_text(encoding="utf-8").splitlines()[:150]
+    texts, output = tmp_path / "texts.txt", tmp_path / "vectors"
+    texts.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    plan_corpus("minibert-demo", texts, output, shard_rows=SHARD_ROWS, threads=1, normalize=True)
+    before = texts.stat()
+    changed = ["x" * len(row.encode()) if number == 60 else row for number, row in enumerate(rows)]
+    texts.write_text("\n".join(changed) + "\n", encoding="utf-8")
+    os.utime(texts, ns=(before.st_atime_ns, before.st_mtime_ns))  # so that only the workers find out
+    process = start(*arguments(texts, output, "--ray", cluster.address, "--actors", 1))
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    assert out.startswith(f"{output}: 100 vectors of 256 numbers in 2 shards")
+    assert err == (
+        "minibert: 1 shard failed three times; the others are kept, and the same command tries again:\n"
+        f"shard 1 (rows 51 to 100): {texts} was changed while it was read, or since it was planned. Give it back its "
+        "content, and run again.\n"
+    )
+    assert sorted(path.name for path in output.glob("shard-*.json")) == ["shard-00000.json", "shard-00002.json"]
 
 
 @slow
@@ -180,11 +203,16 @@ def test_addresses(tmp_path, monkeypatch) -> None:
             ray_cluster.find(wrong)
 
 
-def test_an_address_that_does_not_answer_is_a_sentence() -> None:
+def test_an_address_that_does_not_answer_is_a_sentence(tmp_path, capsys) -> None:
+    pytest.importorskip("ray", reason="ray is not installed (make test does)")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(InputError, match=rf"No Ray cluster answers at 127.0.0.1:{port} \(.*refused"):
         ray_cluster.check_answers(f"127.0.0.1:{port}")
+    (tmp_path / "a.txt").write_text("a\nb\n")
+    given = f"embed --input {tmp_path}/a.txt --output {tmp_path}/vectors --ray 127.0.0.1:{port}".split()
+    assert main(given) == 2 and f"No Ray cluster answers at 127.0.0.1:{port} (" in capsys.readouterr().err
+    assert not (tmp_path / "vectors").exists()  # it was said before the input was planned
 
 
 def test_without_ray(tmp_path, monkeypatch) -> None:
