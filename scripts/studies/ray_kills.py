@@ -167,8 +167,10 @@ def plain(plan: Plan, workers: int) -> tuple[float, float]:
     return time.monotonic() - began, used
 
 
-def on_ray(plan: Plan, cluster: Nodes, workers: int) -> tuple[float, float]:
-    """The same on Ray: from when all actors are ready; with what the cluster and this process use meanwhile."""
+def on_ray(plan: Plan, cluster: Nodes, workers: int) -> tuple[float, float, float]:
+    """The same on Ray, from when all actors are ready.  The processor's seconds are those of the cluster and of this
+    process; last, those of the actors among them.
+    """
     from minibert.integrations.ray_cluster import connected
     from minibert.integrations.ray_corpus import RayEngine, places_of
     from minibert.integrations.scheduling import Event, Ready, Schedule
@@ -177,7 +179,7 @@ def on_ray(plan: Plan, cluster: Nodes, workers: int) -> tuple[float, float]:
         """Tells that workers are ready once all of them are."""
 
         held: tuple[Event, ...] = ()
-        began = used = 0.0
+        began = used = by_actors = 0.0
 
         def events(self, seconds: float) -> list[Event]:
             found = super().events(seconds)
@@ -187,7 +189,8 @@ def on_ray(plan: Plan, cluster: Nodes, workers: int) -> tuple[float, float]:
             others = [event for event in found if not isinstance(event, Ready)]
             if len(self.held) < workers:
                 return others
-            self.began, self.used = time.monotonic(), cpu(cluster.processes()) + time.process_time()
+            self.began, self.by_actors = time.monotonic(), cpu(cluster.workers())
+            self.used = cpu(cluster.processes()) + time.process_time()
             return [*others, *self.held]
 
     with connected(cluster.address) as ray:
@@ -196,9 +199,10 @@ def on_ray(plan: Plan, cluster: Nodes, workers: int) -> tuple[float, float]:
         schedule.run()
         seconds = time.monotonic() - engine.began
         used = cpu(cluster.processes()) + time.process_time() - engine.used
+        by_actors = cpu(cluster.workers()) - engine.by_actors
         engine.close()
     assert schedule.made == plan.shards
-    return seconds, used
+    return seconds, used, by_actors
 
 
 def overhead(options: argparse.Namespace, folder: Path) -> bool:
@@ -216,8 +220,8 @@ def overhead(options: argparse.Namespace, folder: Path) -> bool:
             assert shards_in(folder / "plain") == shards_in(folder / "ray") == plan.shards
             ratios.append((two[0] / one[0], two[1] / one[1]))
             print(
-                f"round {number + 1}: plain {one[0]:.1f} s ({one[1]:.1f}), Ray {two[0]:.1f} s ({two[1]:.1f}), "
-                f"ratio {ratios[-1][0]:.3f} ({ratios[-1][1]:.3f})",
+                f"round {number + 1}: plain {one[0]:.1f} s ({one[1]:.1f}), Ray {two[0]:.1f} s ({two[1]:.1f}, actors' "
+                f"{two[2]:.1f}), ratio {ratios[-1][0]:.3f} ({ratios[-1][1]:.3f})",
                 flush=True,
             )
     for what, values in zip(("seconds", "processor's seconds"), zip(*ratios, strict=True), strict=True):
