@@ -228,9 +228,10 @@ class RayEngine(Engine):
         kind, each = ("GPU", 1) if self.device else ("CPU", self.threads)
         unit = "CPU" if each == 1 else "CPUs"
         needs = "a GPU" if self.device else f"{each} {unit} of one node, the threads of the plan"
+        advice = "or add nodes" if self.device else "add nodes, or plan with fewer threads"
         return (
             f"No worker could start: each needs {needs}, and of the cluster's {total.get(kind, 0):g} {kind}s "
-            f"{free.get(kind, 0):g} are free. Wait for the others, add nodes, or plan with fewer threads."
+            f"{free.get(kind, 0):g} are free. Wait for the others, {advice}."
         )
 
 
