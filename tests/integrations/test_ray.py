@@ -112,7 +112,7 @@ def test_what_no_worker_can_make_is_reported_and_the_others_are_made(cluster, co
 
 
 @slow
-def test_a_cluster_with_other_versions_too_few_cores_or_no_input_is_refused(cluster, corpus, tmp_path, monkeypatch) -> None:
+def test_other_versions_too_few_cores_and_a_missing_input_are_refused(cluster, corpus, tmp_path, monkeypatch) -> None:
     texts, _ = corpus
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     few = tmp_path / "few.txt"
