@@ -323,6 +323,7 @@ def test_checkpoints_that_cannot_be_trained(tmp_path) -> None:
 def test_several_processes_are_refused(toy, tmp_path, monkeypatch) -> None:
     train = write_toy("embedding", tmp_path / "train", 20)
     monkeypatch.setattr(Processes, "sum", lambda self, numbers: numbers)  # there is no other process
+    monkeypatch.setattr(Processes, "has_main_failed", lambda self, failed: failed)
     with pytest.raises(InputError, match="compares the texts of a step with each other, in one process"):
         finetune("embedding", toy, train, tmp_path / "out", processes=Processes(world_size=2))
 
