@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import minibert
 from minibert.cli import main
-from minibert.corpus.manifest import tokenizer_digest
+from minibert.corpus.model import tokenizer_digest
 from minibert.embedding import Embedder
 from minibert.finetuning.answers import Answers
 from minibert.finetuning.placing import Placer
