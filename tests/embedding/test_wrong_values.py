@@ -66,8 +66,8 @@ def public(embedder: Embedder, corpus: Any) -> list[tuple[Callable[..., Any], di
         (word_vectors, {"embedder": embedder, "texts": TEXTS}, set()),
         (span_vectors, {"embedder": embedder, "text": TEXTS[0], "spans": [(0, 3)]}, set()),
         (word_similarity, {"embedder": embedder, "word": "bank", "texts": TEXTS}, set()),
-        (nearest, {"folder": corpus, "query": vectors[0]}, {"folder", "model"}),
-        (nearest, {"folder": corpus, "query": "bank", "model": embedder}, {"folder", "model"}),
+        (nearest, {"folder": corpus, "queries": vectors[0]}, {"folder", "model"}),
+        (nearest, {"folder": corpus, "queries": "bank", "model": embedder}, {"folder", "model"}),
     ]
 
 
