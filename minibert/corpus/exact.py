@@ -71,6 +71,8 @@ class NearestRows:
 
     def look_at(self, block: Block) -> None:
         """Take the rows of a block into account."""
+        if not block.stored.shape[0]:  # a shard of rows that could not be read
+            return
         if block.stored.shape[0] <= self.rows_at_once:
             self.look(block.start, block.stored, block.inverses, block.special)
             return
