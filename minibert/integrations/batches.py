@@ -1,7 +1,7 @@
 """Batches of an engine: the texts of one column in, their vectors in another.
 
-An engine sends a function to its worker processes and calls it with one batch after the other.  :class:`BatchEmbedder`
-is that function: a few settings, which travel, and a model, which each process loads for itself, once.  A batch comes
+An engine sends a function to its worker processes and calls it with one batch after the other.  :class:`Embed` is
+that function: a few settings, which travel, and a model, which each process loads for itself, once.  A batch comes
 as the engine has it and goes back as the same: a dict of NumPy arrays or of lists, a pandas.DataFrame, or a
 pyarrow.Table or RecordBatch.
 
@@ -9,8 +9,7 @@ The vectors are those of :meth:`Embedder.encode` for the same batch with the sam
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -22,28 +21,41 @@ from minibert.errors import InputError
 from minibert.source import Source
 
 
-@dataclass(frozen=True)
-class BatchEmbedder:
-    """What each worker process needs to know; it can be pickled, and two with equal fields are equal."""
+class Embed:
+    """What an engine sends to each worker process, and calls there; the base of those for Ray, Spark and datasets."""
 
-    model: Source
-    column: str = "text"
-    output_column: str = "embedding"
-    threads: int | None = None  # of torch in each process, whatever OMP_NUM_THREADS says; None leaves them as they are
-    device: str | None = None
-    backend: str = "torch"
-    encoding: Mapping[str, Any] = field(default_factory=dict)  # other arguments of Embedder.encode
+    def __init__(
+        self,
+        model: Source,
+        column: str = "text",
+        output_column: str = "embedding",
+        *,
+        threads: int | None = None,
+        device: str | None = None,
+        backend: str = "torch",
+        **encoding: Any,
+    ) -> None:
+        """Nothing is loaded here: where an engine is told what to do may be no place for the model.
 
-    def __post_init__(self) -> None:
-        """Raise InputError for fields of another type."""
-        if isinstance(self.model, Embedder):
+        Args:
+            model: a folder that every machine has, or a name on the hub.
+            column: which holds the texts.
+            output_column: for the vectors, W float32 each.
+            threads: of torch in each process, whatever OMP_NUM_THREADS says; default: as torch has them there.
+            device: as in :meth:`Embedder.from_pretrained`.
+            backend: as there.
+            encoding: other arguments of :meth:`Embedder.encode`.
+
+        Raises InputError for arguments of another type.
+        """
+        if isinstance(model, Embedder):
             raise InputError(
                 "model is an Embedder, which stays in its process; give the folder or the name of the model."
             )
-        check_text("column", self.column)
-        check_text("output_column", self.output_column)
-        if self.threads is not None:
-            check_whole("threads", self.threads, 1)
+        self.model, self.device, self.backend, self.encoding = model, device, backend, encoding
+        self.column = check_text("column", column)
+        self.output_column = check_text("output_column", output_column)
+        self.threads = None if threads is None else check_whole("threads", threads, 1)
 
     @property
     def embedder(self) -> Embedder:

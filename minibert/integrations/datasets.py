@@ -22,56 +22,38 @@ from minibert.checksum import json_digest
 from minibert.corpus.model import describe_model
 from minibert.embedding import Embedder
 from minibert.embedding.backends import check_backend
-from minibert.integrations.batches import BatchEmbedder, texts_of, with_vectors
-from minibert.source import Source
+from minibert.integrations import batches
+from minibert.integrations.batches import texts_of, with_vectors
 
 PLACE = ("source", "revision")  # the same model may be elsewhere
 PROCESS = os.getpid()  # another one after a fork, the same in a process that imports this file for itself
 
 
-class Embed:
+class Embed(batches.Embed):
     """A function for ``Dataset.map`` and ``IterableDataset.map`` with ``batched=True``."""
 
-    def __init__(
-        self,
-        model: Source,
-        column: str = "text",
-        output_column: str = "embedding",
-        *,
-        threads: int | None = None,
-        device: str | None = None,
-        backend: str = "torch",
-        **encoding: Any,
-    ) -> None:
-        """Read the model once, to know it by its checksums; each process that embeds loads it for itself.
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """As :class:`batches.Embed <minibert.integrations.batches.Embed>`, and read the model, to know its checksums.
 
-        Args:
-            model: a folder, or a name on the hub.
-            column: which holds the texts.
-            output_column: for the vectors, W float32 each.
-            threads: of torch, in each process; with ``num_proc``, give the number of cores divided by it.
-            device: as in :meth:`Embedder.from_pretrained`.
-            backend: as there.
-            encoding: arguments of :meth:`Embedder.encode`.
-
-        Raises CheckpointError for a model that cannot be loaded, InputError for wrong arguments.
+        Each process that embeds loads it for itself.  With ``num_proc``, ``threads`` is the number of cores divided by
+        it.  Raises CheckpointError for a model that cannot be loaded, InputError for wrong arguments.
         """
-        check_backend(backend)
-        self.batches = BatchEmbedder(model, column, output_column, threads, device, backend, encoding)
-        embedder = Embedder.from_pretrained(model)  # on the CPU: what a GPU has begun, a fork cannot use either
-        embedder.encode([], **encoding)
+        super().__init__(*arguments, **settings)
+        check_backend(self.backend)
+        embedder = Embedder.from_pretrained(self.model)  # on the CPU: what a GPU has begun, a fork cannot use either
+        embedder.encode([], **self.encoding)
         known = {name: value for name, value in describe_model(embedder).items() if name not in PLACE}
-        self.model = json_digest([known, __version__])  # only for the hash
+        self.identity = json_digest([known, __version__])  # only for the hash
 
     def __call__(self, batch: Any) -> Any:
         """The column of vectors, (rows, W) float32; of a formatted dataset (pandas, arrow) the batch with it."""
-        texts = texts_of(batch, self.batches.column)
+        texts = texts_of(batch, self.column)
         if os.getpid() == PROCESS:
-            vectors = self.batches.vectors(texts)
+            vectors = self.vectors(texts)
         else:
             with ThreadPoolExecutor(1) as thread:
-                vectors = thread.submit(self.batches.vectors, texts).result()
-        name = self.batches.output_column
+                vectors = thread.submit(self.vectors, texts).result()
+        name = self.output_column
         if hasattr(batch, "schema") or hasattr(batch, "assign"):
             return with_vectors(batch, name, vectors)
         return {name: vectors}

@@ -16,40 +16,16 @@ To embed a file into a folder that can be continued and searched, see ``ray_corp
 
 from typing import Any
 
-from minibert.integrations.batches import BatchEmbedder
-from minibert.source import Source
+from minibert.integrations import batches
 
 
-class Embed:
+class Embed(batches.Embed):
     """A class for ``ray.data.Dataset.map_batches``, whose ``batch_format`` may be any of Ray's."""
 
-    def __init__(
-        self,
-        model: Source,
-        column: str = "text",
-        output_column: str = "embedding",
-        *,
-        threads: int | None = None,
-        device: str | None = None,
-        backend: str = "torch",
-        **encoding: Any,
-    ) -> None:
-        """Load the model.
-
-        Args:
-            model: a folder that every node has, or a name on the hub.
-            column: which holds the texts.
-            output_column: for the vectors, W float32 each.
-            threads: of torch; default: as many as Ray gives the actor.
-            device: as in :meth:`Embedder.from_pretrained`; ``"cuda"`` with ``num_gpus=1``.
-            backend: as there.
-            encoding: arguments of :meth:`Embedder.encode`.
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        """As :class:`batches.Embed <minibert.integrations.batches.Embed>`, and load the model: an actor begins so.
 
         Raises CheckpointError for a model that cannot be loaded, InputError for wrong arguments.
         """
-        self.batches = BatchEmbedder(model, column, output_column, threads, device, backend, encoding)
-        self.batches.embedder.encode([], **encoding)  # wrong arguments end the actor before a batch comes
-
-    def __call__(self, batch: Any) -> Any:
-        """``batch`` with the vectors; its rows stay in their order."""
-        return self.batches(batch)
+        super().__init__(*arguments, **settings)
+        self.embedder.encode([], **self.encoding)  # wrong arguments end the actor before a batch comes

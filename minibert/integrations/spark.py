@@ -19,48 +19,24 @@ needs minibert, and the model's folder, or access to the hub.
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from minibert.integrations.batches import BatchEmbedder
-from minibert.source import Source
+from minibert.integrations import batches
 
 
-class Embed:
-    """A function for ``DataFrame.mapInPandas`` and ``mapInArrow``; :meth:`make_predict_fn` is for predict_batch_udf."""
+class Embed(batches.Embed):
+    """A function for ``DataFrame.mapInPandas`` and ``mapInArrow``; :meth:`make_predict_fn` is for predict_batch_udf.
 
-    def __init__(
-        self,
-        model: Source,
-        column: str = "text",
-        output_column: str = "embedding",
-        *,
-        threads: int | None = None,
-        device: str | None = None,
-        backend: str = "torch",
-        **encoding: Any,
-    ) -> None:
-        """Nothing is loaded here: the driver may have neither the model nor the memory for it.
+    ``threads``: Spark runs as many Python workers as an executor has cores, divided by ``spark.task.cpus``, so give
+    that number.
+    """
 
-        Args:
-            model: a folder that every executor has, or a name on the hub.
-            column: which holds the texts.
-            output_column: for the vectors, W float32 each: ``array<float>``.
-            threads: of torch, in each Python worker; Spark runs as many workers as an executor has cores, divided by
-                ``spark.task.cpus``, so give that number.
-            device: as in :meth:`Embedder.from_pretrained`.
-            backend: as there.
-            encoding: arguments of :meth:`Embedder.encode`.
-
-        Raises InputError for arguments of another type.
-        """
-        self.batches = BatchEmbedder(model, column, output_column, threads, device, backend, encoding)
-
-    def __call__(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Each batch, a pandas.DataFrame or a pyarrow.RecordBatch, with the column of vectors."""
-        for batch in map(self.batches, batches):
-            yield with_lists(batch, self.batches.output_column) if hasattr(batch, "schema") else batch
+    def __call__(self, batch: Iterable[Any]) -> Iterator[Any]:
+        """Each of the batches, a pandas.DataFrame or a pyarrow.RecordBatch, with the column of vectors."""
+        for done in map(super().__call__, batch):
+            yield with_lists(done, self.output_column) if hasattr(done, "schema") else done
 
     def make_predict_fn(self) -> Callable[[Any], Any]:
         """The function that a Python worker calls with the texts of a batch, an array of NumPy; (texts, W) float32."""
-        return self.batches.vectors
+        return self.vectors
 
 
 def with_lists(batch: Any, name: str) -> Any:

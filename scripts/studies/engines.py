@@ -32,7 +32,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.g
 import rounds
 from billion import sentences
 
-from minibert.integrations.batches import BatchEmbedder
+from minibert.integrations.batches import Embed as EmbedHere
 from minibert.terminal import table
 
 BATCH = 1000
@@ -79,7 +79,7 @@ def digests(numbers: Iterable[int], vectors: Iterable[Any]) -> dict[int, bytes]:
     }
 
 
-def encode(embed: BatchEmbedder, texts: list[str]) -> Any:
+def encode(embed: EmbedHere, texts: list[str]) -> Any:
     """A batch in a plain process."""
     return embed.vectors(texts)
 
@@ -87,7 +87,7 @@ def encode(embed: BatchEmbedder, texts: list[str]) -> Any:
 def plain(model: str, texts: list[str]) -> Job:
     """Two processes that call encode."""
     pool = ProcessPoolExecutor(PROCESSES, get_context("spawn"))
-    embed = BatchEmbedder(model, threads=1)
+    embed = EmbedHere(model, threads=1)
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
 
     def run() -> tuple[Seconds, dict[int, bytes]]:
