@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json
+from minibert.commands.verb import add_texts, add_verb, log_to_stderr, positive, print_json, say_interrupted
 from minibert.errors import InputError
 from minibert.terminal import table
 
@@ -255,11 +255,7 @@ def embed_file(options: argparse.Namespace, given: dict[str, Any]) -> int:
             return 0
         report = make_shards(plan, **who)
     except KeyboardInterrupt:
-        print(
-            f"minibert: interrupted; {folder} keeps the shards that are complete, the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
+        return say_interrupted(folder, "the shards that are complete")
     if options.json:
         print_json(report.to_dict())
     else:

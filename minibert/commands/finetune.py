@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minibert.commands.columns import OF_LABELS, OF_TEXTS, OF_VECTORS, add_columns, choices_of
-from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
-from minibert.commands.verb import add_model, add_verb, names, positive, print_json
+from minibert.commands.training import add_settings, draw, settings_of
+from minibert.commands.verb import INTERRUPTED, add_model, add_verb, names, positive, print_json
 from minibert.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,10 +1,9 @@
 """``minibert index``: an approximate index beside the vectors of a corpus."""
 
 import argparse
-import sys
 from typing import Any
 
-from minibert.commands.verb import add_verb, print_json, share
+from minibert.commands.verb import add_verb, print_json, say_interrupted, share
 
 
 def add(verbs: Any) -> None:
@@ -35,11 +34,7 @@ def index(options: argparse.Namespace) -> int:
     try:
         report = index_corpus(options.folder, options.recall)
     except KeyboardInterrupt:
-        print(
-            f"minibert: interrupted; {options.folder} keeps what is done, the same command goes on from there",
-            file=sys.stderr,
-        )
-        return 130
+        return say_interrupted(options.folder, "what is done")
     if options.json:
         print_json(report.to_dict())
     else:

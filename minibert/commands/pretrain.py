@@ -5,8 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minibert.commands.training import INTERRUPTED, add_settings, draw, settings_of
-from minibert.commands.verb import add_verb, log_to_stderr, positive, print_json
+from minibert.commands.training import add_settings, draw, settings_of
+from minibert.commands.verb import INTERRUPTED, add_verb, log_to_stderr, positive, print_json
 from minibert.errors import InputError
 
 if TYPE_CHECKING:

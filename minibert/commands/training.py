@@ -12,8 +12,6 @@ from minibert.errors import MissingExtraError
 if TYPE_CHECKING:
     from minibert.training.settings import Settings
 
-INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
-
 
 def add_settings(verb: argparse.ArgumentParser, *, learning_rate: float, epochs: int, note: str = "") -> None:
     """The options that :func:`settings_of` turns into Settings, and the device.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minibert.source import Source
     from minibert.tokenizer import BertTokenizer
 
+INTERRUPTED = 130  # the exit code, as of any program that Ctrl-C ends
 Command = Callable[[argparse.Namespace], int]
 OWN = "the small checkpoint in Korean, English and Chinese that comes with minibert"
 
@@ -177,6 +178,12 @@ def load_tokenizer(source: "Source") -> "BertTokenizer":
     from minibert.tokenizer import BertTokenizer
 
     return BertTokenizer.from_pretrained(source)
+
+
+def say_interrupted(folder: object, kept: str) -> int:
+    """Say that Ctrl-C ended a run, and what its folder keeps; the exit code."""
+    print(f"minibert: interrupted; {folder} keeps {kept}, the same command goes on from there", file=sys.stderr)
+    return INTERRUPTED
 
 
 def print_json(content: object) -> None:
