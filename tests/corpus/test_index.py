@@ -226,3 +226,8 @@ def test_the_command(corpus, capsys, tmp_path, monkeypatch) -> None:
     assert main(["index", str(corpus)]) == 130
     assert "interrupted; " in capsys.readouterr().err
     assert nearest_vectors(open_corpus(corpus), torch.ones(1, 16, dtype=torch.float64) / 4, 1)
+
+
+def test_a_row_is_left_out_of_its_own_nearest() -> None:
+    found = [[(1.0, 3), (0.9, 5), (0.9, 7)], [(1.0, 2), (1.0, 5)]]  # 5 has a twin, which is not left out
+    assert building.others(found, torch.tensor([3, 5])) == [[(0.9, 5), (0.9, 7)], [(1.0, 2)]]
