@@ -93,22 +93,21 @@ def test_sigkill_anywhere_in_int8(source, whole_in_bytes, quick) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file_format", "precision", "shard_rows"),
+    ("file_format", "precision"),
     [
-        ("safetensors", "float32", 3),
-        pytest.param("npy", "uint8", 5, marks=pytest.mark.slow),
-        pytest.param("safetensors", "binary", 5, marks=pytest.mark.slow),
-        pytest.param("parquet", "float16", 5, marks=pytest.mark.slow),
+        ("safetensors", "float32"),
+        pytest.param("npy", "uint8", marks=pytest.mark.slow),
+        pytest.param("safetensors", "binary", marks=pytest.mark.slow),
+        pytest.param("parquet", "float16", marks=pytest.mark.slow),
     ],
 )
-def test_sigkill_before_every_operation_on_a_file(quick, file_format: str, precision: str, shard_rows: int) -> None:
+def test_sigkill_before_every_operation_on_a_file(quick, file_format: str, precision: str) -> None:
     if file_format == "parquet":
         pytest.importorskip("pyarrow")
     (quick / "texts.txt").write_bytes(b"a bank\n\xe9\nthe river\n\nshe sat")
-    settings = {"shard_rows": shard_rows, "skip_bad": True, "format": file_format, "precision": precision}
+    settings = {"shard_rows": 3, "skip_bad": True, "format": file_format, "precision": precision}
     found = crash("everywhere", quick / "texts.txt", quick / "out", **settings)
-    # 1 or 2 shards of two or three files, two manifests, a list
-    assert found["operations"] > (30 if shard_rows == 3 else 15)
+    assert found["operations"] > 30  # 2 shards of two or three files, two manifests, a list
 
 
 def test_two_workers_killed_and_started_again(source, whole, quick) -> None:

@@ -13,7 +13,8 @@ def die_before(operation: int) -> None:
     left = [operation]
 
     def watch(frame: object, event: str, called: object) -> None:
-        if event == "c_call" and getattr(called, "__name__", "") in OPERATIONS:
+        is_operation = event == "c_call" and getattr(called, "__name__", "") in OPERATIONS
+        if is_operation and not isinstance(getattr(called, "__self__", None), str):  # str.replace
             left[0] -= 1
             if left[0] < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
