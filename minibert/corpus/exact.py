@@ -68,6 +68,7 @@ class NearestRows:
         self.query = torch.empty(0, dtype=torch.int64)
         self.score, self.row = torch.empty(0), torch.empty(0, dtype=torch.int64)
         self.least = torch.full((len(queries),), -torch.inf)  # the score that a row must exceed
+        self.limits = self.least - self.bound  # the rough score that it must have at least
         self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def look_at(self, block: Block) -> None:
@@ -89,6 +90,8 @@ class NearestRows:
             queries, rows = self.candidates(rough, special)
         else:
             queries, rows = torch.ones(len(self.exact), len(stored), dtype=torch.bool).nonzero().unbind(1)
+        if not rows.numel():  # as of most blocks
+            return
         for query, row in zip(torch.split(queries, PAIRS), torch.split(rows, PAIRS), strict=True):
             score = exact_scores(self.stored_as.dequantize(stored[row]), self.exact[query])
             better = score > self.least[query]  # an equal one comes later than those that are there
@@ -109,13 +112,15 @@ class NearestRows:
         A row is left out if its score cannot exceed ``least``, or if ``count`` rows of the same block have higher ones:
         its rough score is more than two bounds below theirs.
         """
-        limits = self.least - self.bound
-        if len(special):
+        limits = self.limits
+        has_special = bool(special.numel())
+        if has_special:
             rough[:, special] = -torch.inf
-        open_queries = (rough.amax(dim=1) >= limits) if not len(special) else torch.ones(len(rough), dtype=torch.bool)
-        chosen = open_queries.nonzero()[:, 0]
-        if not len(chosen):
-            return chosen, chosen
+            chosen = torch.arange(len(rough))
+        else:
+            chosen = (rough.amax(dim=1) >= limits).nonzero()[:, 0]
+            if not chosen.numel():
+                return chosen, chosen
         some = rough if len(chosen) == len(rough) else rough[chosen]
         limits = limits[chosen]
         if rough.shape[1] > self.count:
@@ -123,7 +128,7 @@ class NearestRows:
             if len(crowded):
                 in_block = some[crowded].topk(self.count, dim=1).values[:, -1] - 2 * self.bound
                 limits[crowded] = torch.maximum(limits[crowded], in_block)
-        if len(special):
+        if has_special:
             some[:, special] = torch.inf
         query, row = (some >= limits[:, None]).nonzero().unbind(1)
         return chosen[query], row
@@ -143,6 +148,7 @@ class NearestRows:
         self.query, self.score, self.row = query[kept], score[kept], row[kept]
         last = rank == self.count - 1
         self.least[query[last]] = score[last]
+        self.limits = self.least - self.bound
 
     def found(self) -> list[list[tuple[float, int]]]:
         """Score and number of the nearest rows of each query."""
